@@ -1,0 +1,1 @@
+"""Extracts the results of query exports from mediarithmics."""

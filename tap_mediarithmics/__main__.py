@@ -1,0 +1,3 @@
+from tap_mediarithmics.tap import TapMediarithmics
+
+TapMediarithmics.cli()

@@ -1,0 +1,1 @@
+"""Extracts raw events from robotmia."""

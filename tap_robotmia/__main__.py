@@ -1,0 +1,3 @@
+from tap_robotmia.tap import TapRobotmia
+
+TapRobotmia.cli()

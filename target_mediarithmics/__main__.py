@@ -1,0 +1,3 @@
+from target_mediarithmics.target import TargetMediarithmics
+
+TargetMediarithmics.cli()

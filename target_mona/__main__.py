@@ -1,0 +1,3 @@
+from target_mona.target import TargetMona
+
+TargetMona.cli()

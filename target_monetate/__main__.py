@@ -1,0 +1,3 @@
+from target_monetate.target import TargetMonetate
+
+TargetMonetate.cli()
