@@ -1,0 +1,71 @@
+# make demo   run every pipeline against a local sandbox and show what landed
+# make test   check the code and run every test
+# make help   the other targets
+
+PYTHON ?= python3
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+venv := .venv
+bin := $(venv)/bin
+installed := $(venv)/.installed
+
+# Nothing but this project's own folder decides what Meltano and the plugins see.
+export PATH := $(CURDIR)/$(bin):$(PATH)
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+.PHONY: help
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(installed) ## Run every pipeline against a local sandbox and show what landed
+	@$(bin)/python -m tests.demo
+
+.PHONY: test
+test: check ## Check the code and run every test
+	$(bin)/python -m pytest $(PYTEST)
+
+.PHONY: check
+check: $(installed) ## Lint, check formatting and types
+	$(bin)/ruff check
+	$(bin)/ruff format --check
+	$(bin)/mypy
+
+.PHONY: format
+format: $(installed) ## Format the code and mend what can be mended
+	$(bin)/ruff check --fix
+	$(bin)/ruff format
+
+.PHONY: docs
+docs: $(installed) ## Renew the settings in meltano.yml and README.md from --about
+	$(bin)/python -m tests.project.settings
+
+.PHONY: install
+install: $(installed) ## Make .venv and install everything into it
+
+.PHONY: lock
+lock: $(installed) ## Renew requirements/dev.txt from pyproject.toml
+	$(bin)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.10 \
+	  --group dev --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links \
+	  --output-file requirements/dev.txt pyproject.toml
+
+.PHONY: clean
+clean: ## Remove what the demo and the tests left (the environment stays)
+	rm -rf .demo .meltano plugins output rejects build dist \
+	  .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './$(venv)/*' -prune -exec rm -rf {} +
+
+.PHONY: distclean
+distclean: clean ## Remove the environment too
+	rm -rf $(venv)
+
+$(installed): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "Python 3.10 or newer is needed; name one with: make PYTHON=python3.12" >&2; exit 1; }
+	test -x $(bin)/python || $(PYTHON) -m venv $(venv)
+	$(bin)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
+	$(bin)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
