@@ -1,0 +1,1 @@
+"""What the singer-martech plugins share; nothing here belongs to one vendor."""

@@ -1,0 +1,26 @@
+"""The failures that end a run, each worded as the one line that the user reads."""
+
+from __future__ import annotations
+
+import signal
+
+
+class MartechError(Exception):
+    """A run cannot go on; ``str(error)`` is the whole line shown to the user."""
+
+
+class SettingError(MartechError):
+    """A setting is missing or wrong; the line names the setting and the remedy."""
+
+
+class Stopped(MartechError):  # noqa: N818 - a request by the user, not an error of theirs
+    """The run was ended by a signal.
+
+    Attributes:
+        signum: The number of that signal, for the exit status 128 + signum.
+    """
+
+    def __init__(self, signum: int) -> None:
+        """Name the signal."""
+        self.signum = signum
+        super().__init__(f"stopped by {signal.Signals(signum).name}")

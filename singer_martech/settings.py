@@ -1,0 +1,252 @@
+"""Settings: those that all plugins share, and the check of what a user wrote.
+
+The check is the project's own because a validation message of the SDK prints the
+offending value, which may be a secret, and because environment variables bring every
+value as text.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import math
+from typing import TYPE_CHECKING, Any
+
+from jsonschema import Draft7Validator
+from singer_sdk import typing as th
+
+from singer_martech.errors import SettingError
+from singer_martech.secrets import register_secret
+from singer_martech.urls import check_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from jsonschema import ValidationError
+
+logger = logging.getLogger(__name__)
+
+_TRUE = frozenset({"true", "1", "yes", "on"})
+_FALSE = frozenset({"false", "0", "no", "off"})
+_UNSET = object()
+
+
+def api_url(default: str, description: str) -> th.Property[Any]:
+    """Declare ``api_url`` with the vendor's address as its default."""
+    return th.Property("api_url", th.StringType, default=default, title="API URL", description=description)
+
+
+def http_settings(request_timeout_seconds: float = 60) -> list[th.Property[Any]]:
+    """Declare the settings of :class:`singer_martech.http.HttpSettings`."""
+    return [
+        th.Property(
+            "request_timeout_seconds",
+            th.NumberType(exclusive_minimum=0),
+            default=request_timeout_seconds,
+            title="Request timeout",
+            description="The longest silence on a connection, in seconds, before the try counts as failed.",
+        ),
+        th.Property(
+            "max_attempts",
+            th.IntegerType(minimum=1),
+            default=6,
+            title="Max attempts",
+            description=(
+                "How often one request is tried before the run fails. Answers of 429 do not "
+                "count; refusals (other 4xx) are never repeated."
+            ),
+        ),
+        th.Property(
+            "max_rate_limit_wait_seconds",
+            th.NumberType(minimum=0),
+            default=3900,
+            title="Max rate limit wait",
+            description="How long, in seconds, answers of 429 in a row are waited out before the run fails.",
+        ),
+        th.Property(
+            "user_agent",
+            th.StringType,
+            title="User agent",
+            description="The User-Agent header of every request. The default is singer-martech/<version>.",
+        ),
+    ]
+
+
+def checked(
+    schema: Mapping[str, Any], config: Mapping[str, Any], env_prefix: str
+) -> tuple[dict[str, Any], list[str]]:
+    """Bring a configuration into its declared types and say what is wrong with it.
+
+    Text becomes a number, a truth value, an object or an array where the schema says so;
+    a number becomes text likewise (ids). Null and empty text count as not given.
+
+    Args:
+        schema: The plugin's settings as JSON Schema.
+        config: What the user gave.
+        env_prefix: Prefix of the environment variables, for messages.
+
+    Returns:
+        The configuration with defaults, and one line for each fault. No line holds the
+        value of a setting.
+    """
+    _register_secrets(schema, config)
+    _warn_about_unknown(schema, config)
+    typed = _with_types(schema, config)
+    faults = [_line(error, env_prefix) for error in Draft7Validator(schema).iter_errors(typed)]
+    for name, value in typed.items():
+        if name.endswith("_url") and isinstance(value, str):
+            try:
+                typed[name] = check_url(value, name)
+            except SettingError as error:
+                faults.append(str(error))
+    return typed, faults
+
+
+def json_value(value: object, name: str) -> Any:
+    """Return the value of JSON text; anything but text is returned as it is.
+
+    Raises:
+        SettingError: The text is not JSON.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        message = f"setting '{name}' is not valid JSON"
+        raise SettingError(message) from None
+
+
+def _register_secrets(schema: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    for name, definition in schema["properties"].items():
+        value = config.get(name)
+        if definition.get("secret") and value is not None:
+            register_secret(str(value))
+
+
+def _warn_about_unknown(schema: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    known = list(schema["properties"])
+    for name in config:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            logger.warning("setting '%s' is unknown and ignored%s", name, hint)
+
+
+def _with_types(schema: Mapping[str, Any], value: Any) -> Any:
+    """Convert ``value``, and what it holds, to the types of ``schema``."""
+    types = schema.get("type", [])
+    types = [types] if isinstance(types, str) else types
+    value = _converted(value, types)
+    if isinstance(value, dict) and "properties" in schema:
+        return _object_with_types(schema["properties"], value)
+    if isinstance(value, list) and isinstance(schema.get("items"), dict):
+        return [_with_types(schema["items"], item) for item in value]
+    return value
+
+
+def _object_with_types(properties: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(value)
+    for name, definition in properties.items():
+        given = value.get(name)
+        typed = _UNSET if given is None or given == "" else _with_types(definition, given)
+        if typed is _UNSET and definition.get("default") is not None:
+            typed = definition["default"]
+        if typed is _UNSET:
+            result.pop(name, None)
+        else:
+            result[name] = typed
+    return result
+
+
+def _converted(value: Any, types: list[str]) -> Any:
+    """Convert text to what ``types`` allow; leave what does not fit for the validator."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if "string" in types and not {"number", "integer"} & set(types):
+            return str(value)
+        if "integer" in types and isinstance(value, float) and value.is_integer():
+            return int(value)
+        return value
+    if not isinstance(value, str) or "string" in types:
+        return value
+    text = value.strip()
+    if "boolean" in types and text.lower() in _TRUE | _FALSE:
+        return text.lower() in _TRUE
+    if "integer" in types or "number" in types:
+        return _number(text, value)
+    if "object" in types or "array" in types:
+        try:
+            return json.loads(text)
+        except ValueError:
+            return value
+    return value
+
+
+def _number(text: str, otherwise: str) -> int | float | str:
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        number = float(text)
+    except ValueError:
+        return otherwise
+    return number if math.isfinite(number) else otherwise
+
+
+def _line(error: ValidationError, env_prefix: str) -> str:
+    """Word a fault without the value that caused it."""
+    path = list(error.absolute_path)
+    keyword, wanted = error.validator, error.validator_value
+    if keyword == "required":
+        missing = next(name for name in wanted if name not in error.instance)
+        line = f"setting '{_path([*path, missing])}' is required"
+        if not path:
+            line += f": put it into the configuration or into {env_prefix}{missing.upper()}"
+        return line
+    name = _path(path) or "configuration"
+    wishes = {
+        "type": lambda: f"must be {_types(wanted)}",
+        "enum": lambda: f"must be one of {', '.join(map(str, wanted))}",
+        "minimum": lambda: f"must be at least {wanted}",
+        "exclusiveMinimum": lambda: f"must be greater than {wanted}",
+        "maximum": lambda: f"must be at most {wanted}",
+        "minLength": lambda: "must not be empty",
+        "minItems": lambda: f"must have at least {wanted} item(s)",
+        "additionalProperties": lambda: f"has {_unexpected(error)}",
+    }
+    wish = wishes.get(str(keyword), lambda: f"is not valid ({keyword})")
+    return f"setting '{name}' {wish()}"
+
+
+def _types(wanted: str | list[str]) -> str:
+    names = [wanted] if isinstance(wanted, str) else [name for name in wanted if name != "null"]
+    words = {
+        "string": "text",
+        "integer": "a whole number",
+        "number": "a number",
+        "boolean": "true or false",
+        "object": "an object (JSON)",
+        "array": "an array (JSON)",
+    }
+    return " or ".join(words.get(name, name) for name in names)
+
+
+def _unexpected(error: ValidationError) -> str:
+    known = list(error.schema.get("properties", {}))
+    names = [name for name in error.instance if name not in known]
+    hints = []
+    for name in names:
+        near = difflib.get_close_matches(name, known, n=1)
+        hints.append(f"'{name}'" + (f" (did you mean '{near[0]}'?)" if near else ""))
+    return f"the unknown key {', '.join(hints)}; known are {', '.join(known)}"
+
+
+def _path(parts: list[Any]) -> str:
+    return "".join(_steps(parts)).removeprefix(".")
+
+
+def _steps(parts: list[Any]) -> Iterator[str]:
+    for part in parts:
+        yield f"[{part}]" if isinstance(part, int) else f".{part}"

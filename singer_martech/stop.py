@@ -1,0 +1,74 @@
+"""Ending a run on request: waits end at once, work ends where it is safe."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+from singer_martech.errors import Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+
+class Stop:
+    """A request to end, made once and seen by every thread.
+
+    The signal handler only records the request: an exception raised from a handler
+    could cut a message in the middle of a line.
+    """
+
+    def __init__(self) -> None:
+        """Begin without a request."""
+        self.signum: int | None = None
+        self._event = threading.Event()
+        self._callbacks: list[Callable[[], None]] = []
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the run was asked to end."""
+        return self.signum is not None
+
+    def request(self, signum: int = signal.SIGTERM) -> None:
+        """Ask the run to end, as ``signum`` does."""
+        self.signum = signum
+        self._event.set()
+        for callback in self._callbacks:
+            callback()
+
+    def on_request(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when the request comes; it must be safe in a signal handler."""
+        self._callbacks.append(callback)
+
+    def check(self) -> None:
+        """Go on, unless the run was asked to end.
+
+        Raises:
+            Stopped: The run was asked to end.
+        """
+        if self.signum is not None:
+            raise Stopped(self.signum)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for ``seconds``.
+
+        Raises:
+            Stopped: As soon as the run is asked to end.
+        """
+        self._event.wait(seconds)
+        self.check()
+
+    def install(self) -> None:
+        """Make SIGTERM and SIGINT ask for the end, and a second one end at once."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._handle)
+            signal.signal(signal.SIGINT, self._handle)
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        del frame
+        if self.is_set:
+            os._exit(128 + signum)
+        self.request(signum)

@@ -1,0 +1,55 @@
+"""Which URLs credentials may be sent to."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from singer_martech.errors import SettingError
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether ``host`` is this machine: 127.0.0.0/8, ::1 or localhost."""
+    if not host:
+        return False
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_url(url: str, name: str) -> str:
+    """Return ``url`` without its trailing slash when requests may go there.
+
+    Args:
+        url: An absolute URL.
+        name: The setting it comes from, for the message.
+
+    Raises:
+        SettingError: It is no URL, carries a password, or is plain http:// to another
+            machine, where anybody on the way could read the credentials.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        parts, host = urlsplit(""), None
+    if parts.scheme not in {"http", "https"} or not host:
+        message = f"setting '{name}' must be a URL such as https://host/path"
+        raise SettingError(message)
+    if parts.username or parts.password:
+        message = (
+            f"setting '{name}' must not carry a user name or password; "
+            "use the settings for credentials"
+        )
+        raise SettingError(message)
+    if parts.scheme == "http" and not is_loopback(host):
+        message = (
+            f"setting '{name}' must start with https://, because plain http:// would "
+            f"send credentials to {host} unencrypted (only this machine is exempt)"
+        )
+        raise SettingError(message)
+    return url.rstrip("/")
