@@ -1,0 +1,198 @@
+"""A small, strict reader of OTQL: which tree does a query select, and from what type.
+
+Only the part that decides the shape of a result line is read: ``SELECT { … } FROM Type``.
+What this reader does not surely understand raises ``UnknownOtql``, and the caller types
+the stream in another way. Vendor page: "OTQL queries".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+AGGREGATIONS = frozenset(
+    {
+        "avg",
+        "cardinality",
+        "count",
+        "date_histogram",
+        "datehistogram",
+        "histogram",
+        "map",
+        "max",
+        "min",
+        "stats",
+        "sum",
+    }
+)
+"""Directives that turn a selection into totals, in lower case."""
+
+_TOKEN = re.compile(
+    r"(?P<space>[\s,]+|\#[^\n]*)"
+    r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
+    r"|(?P<punctuation>[{}@])"
+    r'|(?P<text>"(?:[^"\\\n]|\\.)*")'
+)
+
+_DEEPEST = 100
+"""Levels of braces that are read; more is no query that a person or a tool wrote."""
+
+
+class UnknownOtql(ValueError):  # noqa: N818 - it says what the text is
+    """The text holds something that this reader does not understand."""
+
+
+class AggregationQuery(ValueError):  # noqa: N818 - it says what the text is
+    """The query computes totals, so its result has no rows to read."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The fields selected of one object; a field without a subtree has ``None``."""
+
+    fields: dict[str, Selection | None]
+
+
+@dataclass(frozen=True)
+class Query:
+    """What one line of the result looks like: the ``selection`` of an ``object_type``."""
+
+    object_type: str
+    selection: Selection
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str
+    text: str
+    position: int
+
+
+def parse(text: str) -> Query:
+    """Read the shape of a query's result lines.
+
+    Raises:
+        AggregationQuery: The query holds ``@count``, ``@map`` or another aggregation.
+        UnknownOtql: The query holds syntax that this reader does not know.
+    """
+    refuse_aggregations(text)
+    return _Parser(text).query()
+
+
+def refuse_aggregations(text: str) -> None:
+    """Let a query through unless it aggregates, whatever else it holds.
+
+    Raises:
+        AggregationQuery: Naming the directive and where it stands.
+    """
+    before = None
+    for token in _select_clause(text):
+        if before == "@" and token.text.lower() in AGGREGATIONS:
+            message = (
+                f"@{token.text} at {position(text, token.position - 1)} computes totals "
+                "instead of selecting rows; select fields, and aggregate downstream"
+            )
+            raise AggregationQuery(message)
+        before = token.text
+
+
+def position(text: str, offset: int) -> str:
+    """Name the place of ``offset`` in ``text`` as a person counts."""
+    line = text.count("\n", 0, offset) + 1
+    column = offset - (text.rfind("\n", 0, offset) + 1) + 1
+    return f"line {line}, column {column}"
+
+
+def _select_clause(text: str) -> Iterator[_Token]:
+    """Yield what can be read of the clause before FROM, passing over the rest."""
+    offset = depth = 0
+    while offset < len(text):
+        match = _TOKEN.match(text, offset)
+        if match is None:
+            offset += 1
+            continue
+        kind = match.lastgroup or ""
+        token = _Token(kind, match[0], offset)
+        offset = match.end()
+        depth += (token.text == "{") - (token.text == "}")
+        if kind == "name" and depth <= 0 and token.text.upper() == "FROM":
+            return
+        if kind != "space":
+            yield token
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._offset = 0
+        self._token = self._read()
+
+    def query(self) -> Query:
+        self._keyword("SELECT")
+        selection = self._selection(1)
+        self._keyword("FROM")
+        object_type = self._name("the name of an object type")
+        # Nothing after this point changes which fields a line has, so it is not read.
+        if self._token.kind != "end" and self._token.text.upper() != "WHERE":
+            self._fail("WHERE or the end of the query")
+        return Query(object_type, selection)
+
+    def _selection(self, depth: int) -> Selection:
+        if depth > _DEEPEST:
+            message = f"the query nests more than {_DEEPEST} levels"
+            raise UnknownOtql(message)
+        self._punctuation("{")
+        fields: dict[str, Selection | None] = {}
+        while self._token.text != "}":
+            start = self._token
+            name = self._name("a field or }")
+            if name in fields:
+                message = f"field {name} is selected twice at {self._place(start)}"
+                raise UnknownOtql(message)
+            nested = self._token.text == "{"
+            fields[name] = self._selection(depth + 1) if nested else None
+        if not fields:
+            self._fail("a field")
+        self._punctuation("}")
+        return Selection(fields)
+
+    def _keyword(self, keyword: str) -> None:
+        if self._token.kind != "name" or self._token.text.upper() != keyword:
+            self._fail(keyword)
+        self._token = self._read()
+
+    def _punctuation(self, text: str) -> None:
+        if self._token.kind != "punctuation" or self._token.text != text:
+            self._fail(text)
+        self._token = self._read()
+
+    def _name(self, wanted: str) -> str:
+        name = self._token.text
+        if self._token.kind != "name":
+            self._fail(wanted)
+        self._token = self._read()
+        return name
+
+    def _read(self) -> _Token:
+        while self._offset < len(self._text):
+            start = self._offset
+            match = _TOKEN.match(self._text, start)
+            if match is None:
+                self._offset += 1
+                return _Token("unknown", self._text[start], start)
+            self._offset = match.end()
+            if match.lastgroup != "space":
+                return _Token(match.lastgroup or "", match[0], start)
+        return _Token("end", "", len(self._text))
+
+    def _place(self, token: _Token) -> str:
+        return position(self._text, token.position)
+
+    def _fail(self, wanted: str) -> None:
+        found = self._token.text or "the end of the query"
+        message = f"{found} stands where {wanted} was expected, at {self._place(self._token)}"
+        raise UnknownOtql(message)
