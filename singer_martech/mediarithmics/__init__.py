@@ -1,0 +1,29 @@
+"""The mediarithmics API, which two plugins speak: its wire, and nothing of Singer.
+
+It can be used alone::
+
+    connection = Connection("api:…")
+    for export in Exports(connection, organisation_id="1426").all():
+        print(export.id, export.name)
+"""
+
+from singer_martech.mediarithmics.connection import (
+    DEFAULT_API_URL,
+    Connection,
+    UnexpectedAnswer,
+)
+from singer_martech.mediarithmics.datamart import Datamart, QueryFault
+from singer_martech.mediarithmics.executions import Execution, id_order
+from singer_martech.mediarithmics.exports import Export, Exports
+
+__all__ = [
+    "DEFAULT_API_URL",
+    "Connection",
+    "Datamart",
+    "Execution",
+    "Export",
+    "Exports",
+    "QueryFault",
+    "UnexpectedAnswer",
+    "id_order",
+]

@@ -1,0 +1,93 @@
+"""An execution: one run of an export or of a document import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from singer_martech.secrets import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SUCCEEDED = frozenset({"SUCCEEDED", "SUCCESS"})
+_FAILED = frozenset({"FAILED", "CANCELED", "CANCELLED"})
+_UNDER_WAY = frozenset({"PENDING", "RUNNING", "SCHEDULED", "WAITING_DEPENDENT_JOB"})
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One run of an export or of a document import.
+
+    Attributes:
+        created: When it was created, in epoch milliseconds.
+        fields: All fields, as the vendor sent them.
+    """
+
+    id: str
+    status: str
+    created: int
+    fields: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> Execution:
+        """Read one as the vendor sends it."""
+        return cls(
+            id=str(fields["id"]),
+            status=str(fields.get("status") or ""),
+            created=int(fields["creation_date"]),
+            fields=fields,
+        )
+
+    @property
+    def position(self) -> tuple[int, int, str]:
+        """Sorts executions from old to new, those of one millisecond by id."""
+        return (self.created, *id_order(self.id))
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it ended well."""
+        return self.status in _SUCCEEDED
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended without a result."""
+        return self.status in _FAILED
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it ended; unknown and internal statuses have not."""
+        return self.succeeded or self.failed
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it waits or runs, as far as the vendor knows."""
+        return self.status in _UNDER_WAY
+
+    @property
+    def error(self) -> str:
+        """What the vendor says went wrong: null, a text, or an object with a message."""
+        error = self.fields.get("error")
+        if isinstance(error, dict):
+            error = error.get("message") or error
+        return redact(str(error)) if error else ""
+
+    @property
+    def output_files(self) -> list[str]:
+        """Names of the files of the result; one named ``export`` where none is named."""
+        result = self.fields.get("result")
+        names = result.get("output_files") if isinstance(result, dict) else None
+        if not isinstance(names, list):
+            return ["export"]
+        return [name for name in names if isinstance(name, str) and name] or ["export"]
+
+    def tasks(self, which: str) -> int | None:
+        """Count of ``num``, ``completed`` or ``erroneous`` tasks, where it is known."""
+        count = self.fields.get(f"{which}_tasks")
+        return count if isinstance(count, int) and not isinstance(count, bool) else None
+
+
+def id_order(identifier: str) -> tuple[int, str]:
+    """Sort ids as numbers, which most are, and others by their text."""
+    is_number = identifier.isascii() and identifier.isdigit()
+    return (int(identifier) if is_number else -1, identifier)

@@ -1,0 +1,173 @@
+"""Query exports: definitions, executions and result files (vendor page: Query exports)."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from singer_martech.http import HttpFailure
+from singer_martech.mediarithmics.connection import head_of, optional_id, read
+from singer_martech.mediarithmics.executions import Execution
+from singer_martech.secrets import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from singer_martech.http import Answer
+    from singer_martech.mediarithmics.connection import Connection
+
+logger = logging.getLogger(__name__)
+
+_UNAUTHORIZED = 401
+_ERROR_HEAD_BYTES = 1000
+
+
+@dataclass(frozen=True)
+class Export:
+    """The definition of an export.
+
+    Attributes:
+        fields: All fields, as the vendor sent them.
+    """
+
+    id: str
+    name: str
+    query_id: str | None
+    datamart_id: str | None
+    fields: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> Export:
+        """Read one as the vendor sends it."""
+        return cls(
+            id=str(fields["id"]),
+            name=str(fields.get("name") or ""),
+            query_id=optional_id(fields.get("query_id")),
+            datamart_id=optional_id(fields.get("datamart_id")),
+            fields=fields,
+        )
+
+
+class Exports:
+    """The exports of one organisation."""
+
+    def __init__(self, connection: Connection, organisation_id: str) -> None:
+        """Send no request yet."""
+        self._connection = connection
+        self._organisation = organisation_id
+        self._params = {"organisation_id": organisation_id}
+
+    def all(self) -> Iterator[Export]:
+        """Yield every export of the organisation."""
+        what = f"exports of organisation {self._organisation}"
+        for page in self._connection.pages("exports", what=what, params=self._params):
+            yield from (read(Export.read, row, what) for row in page)
+
+    def get(self, export_id: str) -> Export:
+        """Read the definition of one export."""
+        what = f"export {export_id}"
+        data = self._connection.call("GET", _path(export_id), what=what, params=self._params)
+        return read(Export.read, data, what)
+
+    def create(self, name: str, query_id: str) -> Export:
+        """Create an export of a stored query.
+
+        Raises:
+            OutcomeUnknown: It may have been created all the same; look for its name.
+        """
+        what = f"creation of export {name!r}"
+        body = {"name": name, "output_format": "JSON", "query_id": query_id, "type": "QUERY"}
+        data = self._connection.call(
+            "POST", "exports", what=what, params=self._params, json=body, repeatable=False
+        )
+        return read(Export.read, data, what)
+
+    def executions(self, export_id: str) -> Iterator[list[Execution]]:
+        """Yield the executions of an export, newest first, a page at a time."""
+        what = f"executions of export {export_id}"
+        for page in self._connection.pages(f"{_path(export_id)}/executions", what=what):
+            yield [read(Execution.read, row, what) for row in page]
+
+    def launch(self, export_id: str) -> Execution:
+        """Start an execution.
+
+        Raises:
+            OutcomeUnknown: It may have been started all the same; look at the executions.
+        """
+        what = f"launch of export {export_id}"
+        path = f"{_path(export_id)}/executions"
+        data = self._connection.call("POST", path, what=what, json={}, repeatable=False)
+        return read(Execution.read, data, what)
+
+    def download(
+        self,
+        export_id: str,
+        execution: Execution,
+        name: str,
+        *,
+        into: IO[bytes],
+        check: Callable[[Answer], None] | None = None,
+    ) -> None:
+        """Write one file of a result to ``into``, as it was sent: plain or gzip.
+
+        The exports API is asked first, and where it fails, the data_file API.
+        """
+        what = f"file {name} of execution {execution.id}"
+        path = (
+            f"{_path(export_id)}/executions/{quote(execution.id, safe='')}"
+            f"/files/technical_name={quote(name, safe='')}"
+        )
+        try:
+            self._connection.download(path, what=what, into=into, check=check)
+        except HttpFailure as error:
+            if error.status == _UNAUTHORIZED:
+                raise
+            first = error
+        else:
+            return
+        logger.warning("%s; trying the data_file API", first)
+        try:
+            self._data_file(execution, f"{name}.data", into=into, check=check)
+        except HttpFailure as error:
+            message = f"{first}; {error}"
+            raise type(error)(message, error.answer) from error
+
+    def head(self, export_id: str, execution: Execution, size: int) -> bytes:
+        """Return about the first ``size`` bytes of a result, without reading it all."""
+        name = execution.output_files[0]
+        return head_of(lambda into: self.download(export_id, execution, name, into=into), size)
+
+    def error_file_head(self, execution: Execution) -> str:
+        """Return the beginning of a failed execution's error file, or nothing."""
+        try:
+            head = head_of(
+                lambda into: self._data_file(execution, "export.error", into=into),
+                _ERROR_HEAD_BYTES,
+            )
+        except HttpFailure as error:
+            logger.debug("%s", error)
+            return ""
+        return redact(" ".join(head.decode("utf-8", "replace").split()))
+
+    def _data_file(
+        self,
+        execution: Execution,
+        name: str,
+        *,
+        into: IO[bytes],
+        check: Callable[[Answer], None] | None = None,
+    ) -> None:
+        uri = (
+            f"mics://data_file/tenants/{self._organisation}/jobs/executions/{execution.id}"
+            f"/result/{name}"
+        )
+        what = f"data file {name} of execution {execution.id}"
+        self._connection.download(
+            "data_file/data", what=what, into=into, check=check, params={"uri": uri}
+        )
+
+
+def _path(export_id: str) -> str:
+    return f"exports/{quote(export_id, safe='')}"
