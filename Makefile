@@ -11,6 +11,11 @@ venv := .venv
 bin := $(venv)/bin
 installed := $(venv)/.installed
 
+# Plugins of others, each with a lock of its own that meltano.yml names.
+third_party := tap-spreadsheets target-duckdb target-jsonl
+compile = $(bin)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.10 \
+	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
 # Nothing but this project's own folder decides what Meltano and the plugins see.
 export PATH := $(CURDIR)/$(bin):$(PATH)
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
@@ -46,11 +51,10 @@ docs: $(installed) ## Renew the settings in meltano.yml and README.md from --abo
 install: $(installed) ## Make .venv and install everything into it
 
 .PHONY: lock
-lock: $(installed) ## Renew requirements/dev.txt from pyproject.toml
-	$(bin)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.10 \
-	  --group dev --generate-hashes --no-header --no-annotate \
-	  --no-emit-index-url --no-emit-find-links \
-	  --output-file requirements/dev.txt pyproject.toml
+lock: $(installed) ## Renew the locked versions in requirements/
+	$(compile) --group dev --output-file requirements/dev.txt pyproject.toml
+	for plugin in $(third_party); do \
+	  $(compile) --output-file requirements/$$plugin.txt requirements/$$plugin.in || exit 1; done
 
 .PHONY: clean
 clean: ## Remove what the demo and the tests left (the environment stays)
