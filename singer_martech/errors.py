@@ -13,7 +13,7 @@ class SettingError(MartechError):
     """A setting is missing or wrong; the line names the setting and the remedy."""
 
 
-class Stopped(MartechError):  # noqa: N818 - a request by the user, not an error of theirs
+class Stopped(MartechError):
     """The run was ended by a signal.
 
     Attributes:

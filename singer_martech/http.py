@@ -8,7 +8,6 @@ here and nowhere else.
 from __future__ import annotations
 
 import json as json_module
-import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import IO, TYPE_CHECKING, Any
@@ -56,27 +55,27 @@ class HttpFailure(MartechError):
         self.status = None if answer is None else answer.status
 
 
-class Refused(HttpFailure):  # noqa: N818 - what happened to the request
+class Refused(HttpFailure):
     """The vendor refused the request; the same request would be refused again."""
 
 
-class Exhausted(HttpFailure):  # noqa: N818 - what happened to the request
+class Exhausted(HttpFailure):
     """All tries failed. Whether the vendor acted on one of them is unknown."""
 
 
-class RateLimited(HttpFailure):  # noqa: N818 - what happened to the request
+class RateLimited(HttpFailure):
     """The vendor asked to wait for longer than ``max_rate_limit_wait_seconds``."""
 
 
-class OutcomeUnknown(HttpFailure):  # noqa: N818 - what happened to the request
+class OutcomeUnknown(HttpFailure):
     """The vendor may have acted on a request that must not be sent twice."""
 
 
-class BadAnswer(HttpFailure):  # noqa: N818 - what came back
+class BadAnswer(HttpFailure):
     """The vendor answered something that this client cannot read."""
 
 
-class BrokenBody(Exception):  # noqa: N818 - raised and caught between two tries
+class BrokenBody(Exception):
     """A downloaded body is not whole; the try failed and is repeated."""
 
 
@@ -155,11 +154,16 @@ class _Session(requests.Session):
         old, new = urlsplit(resp.url), urlsplit(url)
         if resp.request.method not in {"GET", "HEAD"}:
             reason = "a request that writes is not sent on to another address"
-        elif new.scheme != "https" and not (is_loopback(new.hostname) and is_loopback(old.hostname)):
+        elif new.scheme != "https" and not (
+            is_loopback(new.hostname) and is_loopback(old.hostname)
+        ):
             reason = "that address is not https"
         else:
             return target
-        message = f"the vendor's address redirects to {new.scheme}://{new.netloc}, but {reason}; check the URL setting"
+        message = (
+            f"the vendor's address redirects to {new.scheme}://{new.netloc}, but {reason}; "
+            "check the URL setting"
+        )
         raise Refused(message, Answer("redirect", resp.status_code, resp.headers))
 
     @override
@@ -167,7 +171,7 @@ class _Session(requests.Session):
         self, prepared_request: requests.PreparedRequest, response: requests.Response
     ) -> None:
         old, new = response.request.url or "", prepared_request.url or ""
-        if self.should_strip_auth(old, new):
+        if self.should_strip_auth(old, new):  # type: ignore[no-untyped-call]
             prepared_request.headers.pop("Authorization", None)
 
 
@@ -289,6 +293,7 @@ class HttpClient:
             into.truncate()
             size = 0
             for block in exchange.blocks(response, raw=raw):
+                self.stop.check()
                 size += len(block)
                 if max_bytes is not None and size > max_bytes:
                     message = f"{what}: the answer is larger than {max_bytes} bytes"
@@ -344,9 +349,7 @@ class _Exchange:
     def run(self, read: Callable[[requests.Response], Answer], *, repeatable: bool) -> Answer:
         """Try until ``read`` has made an answer of a 2xx response."""
         settings = self.client.settings
-        patience = Patience(
-            self.what, settings.max_attempts, settings.max_rate_limit_wait_seconds
-        )
+        patience = Patience(self.what, settings.max_attempts, settings.max_rate_limit_wait_seconds)
         while True:
             self.client.stop.check()
             failure = self._try(read, repeatable=repeatable)
@@ -382,9 +385,9 @@ class _Exchange:
 
     def _send(self, session: requests.Session) -> requests.Response:
         arguments = dict(self.arguments)
-        body = arguments.get("data")
-        if hasattr(body, "seek"):
-            body.seek(0)
+        rewind = getattr(arguments.get("data"), "seek", None)
+        if rewind is not None:
+            rewind(0)
         timeout = self.client.settings.request_timeout_seconds
         self.traffic.requests += 1
         response = session.request(
@@ -450,9 +453,7 @@ class _Exchange:
 
     def blocks(self, response: requests.Response, *, raw: bool) -> Iterator[bytes]:
         """Yield the body in blocks and see that all of it came."""
-        for block in response.raw.stream(_BLOCK, decode_content=not raw):
-            self.client.stop.check()
-            yield block
+        yield from response.raw.stream(_BLOCK, decode_content=not raw)
         expected = response.headers.get("Content-Length", "")
         if expected.isdigit() and response.raw.tell() < int(expected):
             reason = f"{response.raw.tell()} of {expected} bytes came"

@@ -79,7 +79,7 @@ class Patience:
                 f"than max_rate_limit_wait_seconds ({self._max_wait:g}); {reason}"
             )
             return None
-        return asked if asked else next(self._waits)
+        return asked or next(self._waits)
 
     def _after_rate_limit(self, reason: str, asked: float | None) -> float | None:
         now = time.monotonic()
@@ -94,7 +94,7 @@ class Patience:
                 f"{wish}; wait, or raise max_rate_limit_wait_seconds ({self._max_wait:g}); {reason}"
             )
             return None
-        return asked if asked else min(next(self._waits), left)
+        return asked or min(next(self._waits), left)
 
 
 def _exponential() -> Generator[float, None, None]:

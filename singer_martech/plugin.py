@@ -41,13 +41,13 @@ class PluginCommand(SingerCommand):
         try:
             return super().main(*args, **kwargs)
         except Stopped as error:
-            self._end(str(error), _SIGNAL_BASE + error.signum)
+            self._end(error, str(error), _SIGNAL_BASE + error.signum)
         except ConfigValidationError as error:
-            self._end("; ".join(error.errors), _FAILED)
-        except BrokenPipeError:
-            self._end("the program that reads the output has ended", _FAILED)
+            self._end(error, "; ".join(error.errors), _FAILED)
+        except BrokenPipeError as error:
+            self._end(error, "the program that reads the output has ended", _FAILED)
         except MartechError as error:
-            self._end(str(error), _FAILED)
+            self._end(error, str(error), _FAILED)
 
     @override
     def invoke(self, ctx: click.Context) -> Any:
@@ -63,11 +63,11 @@ class PluginCommand(SingerCommand):
     ) -> None:
         """Word an unforeseen failure in one line; the traceback is for DEBUG."""
         self.logger.error("%s: %s", exc_type.__name__, " ".join(str(exc_value).split()))
-        self.logger.debug("", exc_info=(exc_type, exc_value, exc_traceback))
+        self.logger.debug("ended by", exc_info=(exc_type, exc_value, exc_traceback))
 
-    def _end(self, line: str, status: int) -> None:
+    def _end(self, error: BaseException, line: str, status: int) -> None:
         self.logger.error(" ".join(redact(line).split()))
-        self.logger.debug("", exc_info=True)
+        self.logger.debug("ended by", exc_info=error)
         try:
             sys.stdout.flush()
         except BrokenPipeError:
@@ -82,7 +82,7 @@ class MartechPlugin(PluginBase):
     package_name = "singer-martech"
     _installs_signal_handlers = False
 
-    def check_settings(self, config: Mapping[str, Any]) -> Iterable[str]:  # noqa: PLR6301
+    def check_settings(self, config: Mapping[str, Any]) -> Iterable[str]:
         """Yield one line for each rule across settings that ``config`` breaks.
 
         It is called when each setting by itself is right.
@@ -183,7 +183,9 @@ class MartechTap(MartechPlugin, Tap):
         if not isinstance(bookmarks, dict) or not all(
             isinstance(bookmark, dict) for bookmark in bookmarks.values()
         ):
-            message = "the STATE is not one of a Singer tap: 'bookmarks' must hold an object per stream"
+            message = (
+                "the STATE is not one of a Singer tap: 'bookmarks' must hold an object per stream"
+            )
             raise MartechError(message)
         super().load_state({**state, "bookmarks": bookmarks})
 
@@ -196,7 +198,11 @@ def _json_file_object(path: str) -> dict[str, Any]:
         message = f"the configuration file {path} cannot be read: {error.strerror}"
         raise SettingError(message) from None
     except ValueError as error:
-        place = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+        place = (
+            f" (line {error.lineno}, column {error.colno})"
+            if isinstance(error, json.JSONDecodeError)
+            else ""
+        )
         message = f"the configuration file {path} is not valid JSON{place}"
         raise SettingError(message) from None
     if not isinstance(value, dict):

@@ -7,6 +7,7 @@ value as text.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import logging
@@ -21,7 +22,7 @@ from singer_martech.secrets import register_secret
 from singer_martech.urls import check_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from jsonschema import ValidationError
 
@@ -34,7 +35,9 @@ _UNSET = object()
 
 def api_url(default: str, description: str) -> th.Property[Any]:
     """Declare ``api_url`` with the vendor's address as its default."""
-    return th.Property("api_url", th.StringType, default=default, title="API URL", description=description)
+    return th.Property(
+        "api_url", th.StringType, default=default, title="API URL", description=description
+    )
 
 
 def http_settings(request_timeout_seconds: float = 60) -> list[th.Property[Any]]:
@@ -45,7 +48,9 @@ def http_settings(request_timeout_seconds: float = 60) -> list[th.Property[Any]]
             th.NumberType(exclusive_minimum=0),
             default=request_timeout_seconds,
             title="Request timeout",
-            description="The longest silence on a connection, in seconds, before the try counts as failed.",
+            description=(
+                "The longest silence on a connection, in seconds, before the try counts as failed."
+            ),
         ),
         th.Property(
             "max_attempts",
@@ -62,13 +67,17 @@ def http_settings(request_timeout_seconds: float = 60) -> list[th.Property[Any]]
             th.NumberType(minimum=0),
             default=3900,
             title="Max rate limit wait",
-            description="How long, in seconds, answers of 429 in a row are waited out before the run fails.",
+            description=(
+                "How long, in seconds, answers of 429 in a row are waited out before the run fails."
+            ),
         ),
         th.Property(
             "user_agent",
             th.StringType,
             title="User agent",
-            description="The User-Agent header of every request. The default is singer-martech/<version>.",
+            description=(
+                "The User-Agent header of every request. The default is singer-martech/<version>."
+            ),
         ),
     ]
 
@@ -163,50 +172,49 @@ def _object_with_types(properties: Mapping[str, Any], value: Mapping[str, Any]) 
 def _converted(value: Any, types: list[str]) -> Any:
     """Convert text to what ``types`` allow; leave what does not fit for the validator."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if "string" in types and not {"number", "integer"} & set(types):
-            return str(value)
-        if "integer" in types and isinstance(value, float) and value.is_integer():
-            return int(value)
-        return value
-    if not isinstance(value, str) or "string" in types:
-        return value
+        wants_text = "string" in types and not {"number", "integer"} & set(types)
+        return str(value) if wants_text else value
+    if isinstance(value, str) and "string" not in types:
+        return _from_text(value, types)
+    return value
+
+
+def _from_text(value: str, types: list[str]) -> Any:
     text = value.strip()
     if "boolean" in types and text.lower() in _TRUE | _FALSE:
         return text.lower() in _TRUE
     if "integer" in types or "number" in types:
         return _number(text, value)
     if "object" in types or "array" in types:
-        try:
+        with contextlib.suppress(ValueError):
             return json.loads(text)
-        except ValueError:
-            return value
     return value
 
 
 def _number(text: str, otherwise: str) -> int | float | str:
-    try:
+    with contextlib.suppress(ValueError):
         return int(text)
-    except ValueError:
-        pass
-    try:
+    with contextlib.suppress(ValueError):
         number = float(text)
-    except ValueError:
-        return otherwise
-    return number if math.isfinite(number) else otherwise
+        if math.isfinite(number):
+            return number
+    return otherwise
 
 
 def _line(error: ValidationError, env_prefix: str) -> str:
     """Word a fault without the value that caused it."""
     path = list(error.absolute_path)
-    keyword, wanted = error.validator, error.validator_value
+    keyword: str = str(error.validator)
+    wanted: Any = error.validator_value
+    instance: Any = error.instance
     if keyword == "required":
-        missing = next(name for name in wanted if name not in error.instance)
+        missing = next(name for name in wanted if name not in instance)
         line = f"setting '{_path([*path, missing])}' is required"
         if not path:
             line += f": put it into the configuration or into {env_prefix}{missing.upper()}"
         return line
     name = _path(path) or "configuration"
-    wishes = {
+    wishes: dict[str, Callable[[], str]] = {
         "type": lambda: f"must be {_types(wanted)}",
         "enum": lambda: f"must be one of {', '.join(map(str, wanted))}",
         "minimum": lambda: f"must be at least {wanted}",
@@ -216,7 +224,7 @@ def _line(error: ValidationError, env_prefix: str) -> str:
         "minItems": lambda: f"must have at least {wanted} item(s)",
         "additionalProperties": lambda: f"has {_unexpected(error)}",
     }
-    wish = wishes.get(str(keyword), lambda: f"is not valid ({keyword})")
+    wish = wishes.get(keyword, lambda: f"is not valid ({keyword})")
     return f"setting '{name}' {wish()}"
 
 
@@ -234,8 +242,10 @@ def _types(wanted: str | list[str]) -> str:
 
 
 def _unexpected(error: ValidationError) -> str:
-    known = list(error.schema.get("properties", {}))
-    names = [name for name in error.instance if name not in known]
+    schema: Any = error.schema
+    instance: Any = error.instance
+    known = list(schema.get("properties", {}))
+    names = [name for name in instance if name not in known]
     hints = []
     for name in names:
         near = difflib.get_close_matches(name, known, n=1)

@@ -9,7 +9,7 @@ from typing import IO
 from singer_martech.errors import MartechError
 
 
-class DiskFull(MartechError):  # noqa: N818 - a condition of the machine
+class DiskFull(MartechError):
     """There is no room for a temporary file."""
 
 

@@ -1,0 +1,244 @@
+"""Reading Singer messages fast, and noticing that time passes while none come."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import os
+import select
+import sys
+from collections import Counter
+from decimal import Decimal
+from typing import IO, TYPE_CHECKING, Any
+
+import msgspec
+import simplejson
+from singer_sdk.singerlib.encoding.base import GenericSingerReader
+
+from singer_martech._compat import override
+from singer_martech.errors import MartechError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from singer_martech.stop import Stop
+
+_BLOCK = 1024 * 1024
+_LONGEST_LINE = 256 * _BLOCK
+NOT_JSON = "not_json"
+"""Key of a RECORD message that says why its record cannot be written as JSON."""
+
+
+class _Envelope(msgspec.Struct):
+    """The parts of a message that decide where it goes; the record stays as it came."""
+
+    type: str
+    stream: str = ""
+    record: msgspec.Raw = msgspec.Raw()
+    value: msgspec.Raw = msgspec.Raw()
+    version: int | None = None
+    time_extracted: str | None = None
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+decode_record: Callable[[bytes | msgspec.Raw], Any] = msgspec.json.Decoder(
+    float_hook=Decimal
+).decode
+"""Decodes JSON; a number with a point becomes a decimal, to the digit."""
+
+
+class MessageReader(GenericSingerReader[str]):
+    """Reads messages from a pipe or a file.
+
+    RECORD and STATE messages carry their JSON as received, under ``raw``.
+
+    Attributes:
+        stop: Ends reading when the run is asked to end.
+        tick: Called between blocks of input and at least once a second.
+        guard: A context around all processing, to conclude a run that fails.
+    """
+
+    stop: Stop
+    tick: Callable[[], None]
+    guard: Callable[[], AbstractContextManager[None]]
+
+    def __init__(self) -> None:
+        """Open the pipe by which other threads end a wait for input."""
+        super().__init__()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+
+    def __del__(self) -> None:
+        """Close the pipe."""
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def wake(self) -> None:
+        """End a wait for input, so that ``tick`` is called now."""
+        with contextlib.suppress(BlockingIOError):  # when full, the reader will wake anyway
+            os.write(self._wake_write, b"\0")
+
+    @property
+    @override
+    def default_input(self) -> IO[str]:
+        return sys.stdin
+
+    @staticmethod
+    @override
+    def assert_line_requires(line_dict: dict[str, Any], requires: set[str]) -> None:
+        missing = requires - line_dict.keys()
+        if missing:
+            kind = line_dict.get("type", "message")
+            raise MartechError(f"a {kind} of the input lacks {', '.join(sorted(missing))}")
+
+    @override
+    def deserialize_json(self, line: str) -> dict[str, Any]:
+        return self._decode(line.encode("utf-8", "surrogatepass"), 1)
+
+    @override
+    def process_lines(
+        self, file_input: IO[str] | None, callbacks: dict[str, Callable[[dict[str, Any]], None]]
+    ) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        with self.guard():
+            self._process(file_input or self.default_input, callbacks, counts)
+        return counts
+
+    def _process(
+        self,
+        source: IO[str],
+        callbacks: dict[str, Callable[[dict[str, Any]], None]],
+        counts: Counter[str],
+    ) -> None:
+        for number, line in enumerate(self._lines(source), 1):
+            if not line or line.isspace():
+                continue
+            message = self._decode(line, number)
+            kind = message["type"]
+            callback = callbacks.get(kind)
+            if callback is None:
+                raise MartechError(f"line {number} of the input: unknown message type '{kind}'")
+            callback(message)
+            counts[kind] += 1
+
+    def _lines(self, source: IO[str]) -> Iterator[bytes]:
+        try:
+            descriptor = source.fileno()
+        except io.UnsupportedOperation:
+            yield from self._lines_of_text(source)
+            return
+        parts: list[bytes] = []
+        length = 0
+        for block in self._blocks(descriptor):
+            lines = block.split(b"\n")
+            if len(lines) > 1:
+                parts.append(lines[0])
+                yield b"".join(parts)
+                yield from lines[1:-1]
+                parts, length = [], 0
+            parts.append(lines[-1])
+            length += len(lines[-1])
+            if length > _LONGEST_LINE:
+                raise MartechError(f"the input has a line of more than {_LONGEST_LINE} bytes")
+        yield b"".join(parts)
+
+    def _blocks(self, descriptor: int) -> Iterator[bytes]:
+        while True:
+            self.stop.check()
+            readable, _, _ = select.select([descriptor, self._wake_read], [], [], 1.0)
+            if self._wake_read in readable:
+                os.read(self._wake_read, _BLOCK)
+            self.tick()
+            if descriptor in readable:
+                block = os.read(descriptor, _BLOCK)
+                if not block:
+                    return
+                yield block
+
+    def _lines_of_text(self, source: IO[str]) -> Iterator[bytes]:
+        for line in source:
+            self.stop.check()
+            self.tick()
+            yield line.encode("utf-8", "surrogatepass")
+
+    def _decode(self, line: bytes, number: int) -> dict[str, Any]:
+        """Decode a message.
+
+        Raises:
+            MartechError: The line is not a Singer message.
+        """
+        try:
+            envelope = _decode_envelope(line)
+            if envelope.type == "RECORD":
+                return _record_message(envelope)
+            message = decode_record(line)
+            if envelope.type == "STATE":
+                message["raw"] = bytes(envelope.value)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return _decode_leniently(line, number)
+        else:
+            return message  # type: ignore[no-any-return]
+
+
+def _record_message(envelope: _Envelope) -> dict[str, Any]:
+    return {
+        "type": "RECORD",
+        "stream": envelope.stream,
+        "record": decode_record(envelope.record),
+        "raw": bytes(envelope.record),
+        "version": envelope.version,
+        "time_extracted": envelope.time_extracted,
+    }
+
+
+def _decode_leniently(line: bytes, number: int) -> dict[str, Any]:
+    """Decode what strict JSON does not allow but Python's writers produce.
+
+    NaN and Infinity make the record one to be rejected. Halves of surrogate pairs, which
+    no UTF-8 text can hold, stay escapes in ``raw``.
+
+    Raises:
+        MartechError: The line is not JSON, not UTF-8, not a message, or nested too deep.
+    """
+    odd: set[str] = set()
+
+    def constant(name: str) -> str:
+        odd.add(name)
+        return name
+
+    try:
+        message = json.loads(line.decode("utf-8"), parse_float=Decimal, parse_constant=constant)
+    except UnicodeDecodeError:
+        raise MartechError(f"line {number} of the input is not UTF-8") from None
+    except RecursionError:
+        raise MartechError(f"line {number} of the input is nested too deep") from None
+    except ValueError as error:
+        message_text = f"line {number} of the input is not JSON: {str(error).partition(':')[0]}"
+        raise MartechError(message_text) from None
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise MartechError(f"line {number} of the input is not a Singer message: it has no type")
+    if message["type"] == "RECORD" and isinstance(message.get("record"), dict):
+        message["raw"] = simplejson.dumps(message["record"], use_decimal=True).encode()
+        message["record"] = _encodable(message["record"])
+        if odd:
+            message[NOT_JSON] = f"holds {', '.join(sorted(odd))}, which JSON does not have"
+    if message["type"] == "STATE":
+        message["raw"] = json.dumps(message.get("value"), default=float).encode()
+    return message
+
+
+def _encodable(value: Any) -> Any:
+    """Replace halves of surrogate pairs, for whatever reads the record's values."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_encodable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

@@ -1,0 +1,247 @@
+"""The records that were not taken, kept so that they can be read and sent again."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import secrets
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import click
+import msgspec
+
+from singer_martech.encoding import encode
+from singer_martech.errors import MartechError
+from singer_martech.secrets import redact
+from singer_martech.spool import raise_if_disk_full
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_OWNER_ONLY = 0o600
+_SCHEMA_SUFFIX = ".schema.json"
+
+
+class TooManyRejects(MartechError):
+    """More records were rejected than ``max_rejected_records`` allows."""
+
+
+class Rejects:
+    """The reject reports of one run, one per stream and schema.
+
+    Args:
+        folder: The setting ``reject_path``.
+        target: The target's name.
+        allowed: The setting ``max_rejected_records``.
+    """
+
+    def __init__(self, folder: str, target: str, allowed: int) -> None:
+        """Create nothing until a record is rejected."""
+        self._folder = Path(folder)
+        self._target = target
+        self._allowed = allowed
+        now = datetime.datetime.now(datetime.timezone.utc)
+        self._run = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        self._versions: Counter[str] = Counter()
+        self._schemas: dict[str, bytes] = {}
+        self._reports: dict[str, _Report] = {}
+        self.count = 0
+
+    def begin_schema(self, message: Mapping[str, Any]) -> None:
+        """Keep a stream's SCHEMA message, to stand beside a report of its records."""
+        stream = message["stream"]
+        schema = encode(message)
+        if self._schemas.get(stream) == schema:
+            return
+        self._schemas[stream] = schema
+        self._versions[stream] += 1
+        report = self._reports.pop(stream, None)
+        if report is not None:
+            report.close()
+
+    def add(self, stream: str, raw: bytes, reason: str, status: int | None) -> None:
+        """Report a record.
+
+        Args:
+            stream: Its stream.
+            raw: The record as received, as JSON.
+            reason: Why it was not taken.
+            status: The HTTP status of the vendor's refusal, or None.
+
+        Raises:
+            TooManyRejects: This one is more than is allowed.
+            MartechError: The report cannot be written.
+        """
+        report = self._report(stream)
+        keys = json.loads(self._schemas.get(stream, b"{}")).get("key_properties") or []
+        reason = redact(" ".join(reason.split()))
+        report.write(_line(stream, keys, raw, reason, status))
+        self.count += 1
+        if self.count > self._allowed:
+            self.sync()
+            message = (
+                f"stream '{stream}': a record was rejected: {reason} -- rejected so far: "
+                f"{self.count}, max_rejected_records: {self._allowed}; see {report.path}"
+            )
+            raise TooManyRejects(message)
+
+    def sync(self) -> None:
+        """Bring what was reported onto the disk."""
+        for report in self._reports.values():
+            report.sync()
+
+    def _report(self, stream: str) -> _Report:
+        report = self._reports.get(stream)
+        if report is None:
+            version = self._versions[stream]
+            run = self._run if version <= 1 else f"{self._run}-{version}"
+            name = f"{self._target}.{quote(stream, safe=' $@+')}.{run}"
+            report = _Report(self._folder, name, self._schemas.get(stream, b"{}"))
+            self._reports[stream] = report
+        return report
+
+
+class _Report:
+    """An open report file and the schema file beside it."""
+
+    def __init__(self, folder: Path, name: str, schema: bytes) -> None:
+        self.path = folder / f"{name}.jsonl"
+        self._dirty = False
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _create(folder / f"{name}{_SCHEMA_SUFFIX}") as file:
+                file.write(schema + b"\n")
+            self._file = _create(self.path)
+            descriptor = os.open(folder, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+        except OSError as error:
+            self._explain(error)
+
+    def write(self, line: bytes) -> None:
+        try:
+            self._file.write(line)
+        except OSError as error:
+            self._explain(error)
+        self._dirty = True
+
+    def sync(self) -> None:
+        if not self._dirty:
+            return
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._explain(error)
+        self._dirty = False
+
+    def close(self) -> None:
+        self.sync()
+        self._file.close()
+
+    def _explain(self, error: OSError) -> None:
+        raise_if_disk_full(error, "the reject report")
+        message = (
+            f"the reject report {self.path} cannot be written ({error.strerror}); "
+            "choose another folder with the setting 'reject_path'"
+        )
+        raise MartechError(message) from error
+
+
+def _create(path: Path) -> Any:
+    return os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _OWNER_ONLY), "wb")
+
+
+def _line(stream: str, keys: Sequence[str], raw: bytes, reason: str, status: int | None) -> bytes:
+    try:
+        record = json.loads(raw)
+    except ValueError:
+        record = {}
+    head = {
+        "stream": stream,
+        "key": {key: record.get(key) for key in keys},
+        "reason": reason,
+        "status": status,
+    }
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
+    # the record goes in as it came, to the digit
+    return b'%s,"record":%s,"rejected_at":"%s"}\n' % (
+        json.dumps(head, separators=(",", ":")).encode()[:-1],
+        raw,
+        now.encode(),
+    )
+
+
+@click.group()
+def main() -> None:
+    """Read reject reports, and send their records again."""
+
+
+@main.command()
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+def summary(files: tuple[Path, ...]) -> None:
+    """Print the reasons in FILES with their counts and an example each."""
+    counts: Counter[tuple[str, str, int | None]] = Counter()
+    examples: dict[tuple[str, str, int | None], Any] = {}
+    for path in files:
+        for line in _lines(path):
+            entry = json.loads(line)
+            group = (entry["stream"], entry["reason"], entry["status"])
+            counts[group] += 1
+            examples.setdefault(group, entry["key"] or entry["record"])
+    for (stream, reason, status), count in counts.most_common():
+        answered = "" if status is None else f" (status {status})"
+        click.echo(f"{count:>8}  {stream}: {reason}{answered}")
+        click.echo(f"{'':>8}  such as {json.dumps(examples[stream, reason, status])[:300]}")
+    click.echo(f"{sum(counts.values()):>8}  in all")
+
+
+class _Entry(msgspec.Struct):
+    stream: str
+    record: msgspec.Raw
+
+
+@main.command()
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+def replay(files: tuple[Path, ...]) -> None:
+    """Write the records of FILES as Singer messages, to be piped into a target."""
+    decode = msgspec.json.Decoder(_Entry).decode
+    for path in files:
+        schema_path = path.with_name(path.name.removesuffix(".jsonl") + _SCHEMA_SUFFIX)
+        try:
+            schema = schema_path.read_bytes().strip()
+        except OSError as error:
+            message = (
+                f"{schema_path} cannot be read ({error.strerror}); it must stand beside the report"
+            )
+            raise click.ClickException(message) from error
+        _write(schema)
+        for line in _lines(path):
+            entry = decode(line)
+            _write(
+                b'{"type":"RECORD","stream":%s,"record":%s}'
+                % (msgspec.json.encode(entry.stream), bytes(entry.record))
+            )
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                msgspec.json.decode(line, type=_Entry)
+            except msgspec.DecodeError as error:
+                message = f"{path}, line {number}: not a line of a reject report ({error})"
+                raise click.ClickException(message) from error
+            yield line
+
+
+def _write(line: bytes) -> None:
+    click.get_binary_stream("stdout").write(line + b"\n")

@@ -1,0 +1,116 @@
+"""The filters that templates have beside Jinja's own."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import uuid
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+_MICROSECOND = datetime.timedelta(microseconds=1)
+_FIRST_MILLISECONDS = 100_000_000_000
+"""Numbers from here on are milliseconds: as seconds they would lie after the year 5000."""
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "singer-martech")
+
+
+def as_text(value: Any) -> str:
+    """Write a value as text: as JSON writes it, but text without quotes and null as nothing."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, datetime.datetime):
+        return iso(value)
+    if isinstance(value, (dict, list, tuple, bool)):
+        return json.dumps(value, default=as_text, ensure_ascii=False, separators=(",", ":"))
+    return str(value)
+
+
+def moment(value: Any) -> datetime.datetime:
+    """Read a point in time.
+
+    Args:
+        value: ISO-8601 text, a date, or a number of seconds or milliseconds since 1970.
+            Without an offset it is UTC.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if isinstance(value, str):
+        value = datetime.datetime.fromisoformat(value.strip().replace("Z", "+00:00"))
+    if isinstance(value, datetime.datetime):
+        if value.tzinfo is None:
+            return value.replace(tzinfo=datetime.timezone.utc)
+        return value.astimezone(datetime.timezone.utc)
+    if isinstance(value, datetime.date):
+        return datetime.datetime(value.year, value.month, value.day, tzinfo=datetime.timezone.utc)
+    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+        number = Decimal(str(value))
+        scale = 1_000 if abs(number) >= _FIRST_MILLISECONDS else 1_000_000
+        return _EPOCH + datetime.timedelta(microseconds=int(number * scale))
+    message = f"{type(value).__name__} is not a date-time"
+    raise ValueError(message)
+
+
+def epoch_s(value: Any) -> int:
+    """Whole seconds since 1970."""
+    return (moment(value) - _EPOCH) // datetime.timedelta(seconds=1)
+
+
+def epoch_ms(value: Any) -> int:
+    """Whole milliseconds since 1970."""
+    return (moment(value) - _EPOCH) // datetime.timedelta(milliseconds=1)
+
+
+def iso(value: Any) -> str:
+    """ISO-8601 text in UTC, with as many decimals as are needed."""
+    point = moment(value)
+    precision = "milliseconds" if point.microsecond and not point.microsecond % 1000 else "auto"
+    return point.isoformat(timespec=precision).replace("+00:00", "Z")
+
+
+def sha256(value: Any) -> str:
+    """The SHA-256 of the text, in hexadecimal."""
+    return hashlib.sha256(as_text(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def name_uuid(value: Any) -> str:
+    """A UUID (version 5) that is always the same for the same text."""
+    return str(uuid.uuid5(_NAMESPACE, as_text(value)))
+
+
+def exact_float(value: Any, default: Any = Decimal(0)) -> Decimal:
+    """Jinja's ``float``, but to a decimal."""
+    try:
+        return Decimal(str(value).strip())
+    except InvalidOperation:
+        return Decimal(str(default))
+
+
+def _passing_missing(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Let a filter leave null and undefined values as they are."""
+
+    def apply(value: Any) -> Any:
+        if value is None or isinstance(value, jinja2.Undefined):
+            return value
+        return function(value)
+
+    return apply
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "epoch_s": _passing_missing(epoch_s),
+    "epoch_ms": _passing_missing(epoch_ms),
+    "iso": _passing_missing(iso),
+    "sha256": _passing_missing(sha256),
+    "uuid": _passing_missing(name_uuid),
+    "float": exact_float,
+}

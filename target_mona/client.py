@@ -1,0 +1,208 @@
+"""The Mona REST export endpoint: who may send, and how messages are sent.
+
+The facts come from the vendor's page "Export data directly via REST endpoint" and from
+its Python client.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import jwt
+import msgspec
+
+from singer_martech.auth import HeaderAuth, NoAuth, Token, TokenAuth
+from singer_martech.errors import SettingError
+from singer_martech.http import HttpClient, Refused
+from target_mona.refusals import culprits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from requests.auth import AuthBase
+
+    from singer_martech.http import Answer, HttpSettings, Traffic
+    from singer_martech.stop import Stop
+
+API_URL = "https://incoming{user_id}.monalabs.io"
+AUTH_URL = "https://monalabs.frontegg.com/identity/resources/auth/v1/api-token"
+_AUTH_PATH = urlsplit(AUTH_URL).path
+_CREDENTIAL_REFUSED = frozenset({401, 403})
+
+
+class PartialRefusal(Refused):
+    """Mona took some of the messages and refused others.
+
+    Attributes:
+        reasons: The reasons by place in the request, or None when the answer does not
+            let them be told apart.
+    """
+
+    def __init__(self, message: str, answer: Answer, reasons: dict[int, str] | None) -> None:
+        """Keep what could be told from the answer."""
+        super().__init__(message, answer)
+        self.reasons = reasons
+
+
+class MonaClient:
+    """Sends messages to Mona.
+
+    Args:
+        user_id: The user id; taken from the access token when left out.
+        client_id: Gets access tokens, together with ``client_secret``.
+        client_secret: See ``client_id``.
+        access_token: A token that was fetched elsewhere, instead of the two.
+        api_url: The designated URL from the dashboard, with or without ``/export``.
+        auth_url: Where tokens are fetched.
+        settings: Timeouts and patience.
+        stop: Ends waits when the run is asked to end.
+        pool_size: How many requests may be in flight at once.
+    """
+
+    def __init__(  # noqa: PLR0913 - settings by name
+        self,
+        *,
+        user_id: str | None = None,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        access_token: str | None = None,
+        api_url: str = API_URL,
+        auth_url: str = AUTH_URL,
+        settings: HttpSettings | None = None,
+        stop: Stop | None = None,
+        pool_size: int = 10,
+    ) -> None:
+        """Send nothing yet."""
+        self._user_id = user_id
+        self._credentials = {"clientId": client_id, "secret": client_secret}
+        self._access_token = access_token
+        self._api_url = api_url.rstrip("/").removesuffix("/export")
+        self._auth_url = _token_url(auth_url)
+        self._auth: AuthBase
+        if access_token:
+            self._auth = HeaderAuth(f"Bearer {access_token}")
+        else:
+            self._auth = self._token_auth = TokenAuth(self._fetch_token)
+        self._http = HttpClient(settings, auth=self._auth, stop=stop, pool_size=pool_size)
+
+    @cached_property
+    def user_id(self) -> str:
+        """The user id, as given or as the access token says.
+
+        Raises:
+            SettingError: The token does not say it.
+        """
+        if self._user_id:
+            return self._user_id
+        token = self._access_token or self._token_auth.token().value
+        tenant = _claims(token).get("tenantId")
+        if not tenant:
+            raise SettingError(
+                "setting 'user_id' is required, because the access token does not carry it"
+            )
+        return str(tenant)
+
+    @cached_property
+    def url(self) -> str:
+        """Where messages are sent."""
+        return f"{self._api_url.replace('{user_id}', self.user_id)}/export"
+
+    @cached_property
+    def envelope(self) -> tuple[bytes, bytes]:
+        """What stands before and after the messages in a request's body."""
+        return b'{"userId":%s,"messages":[' % msgspec.json.encode(self.user_id), b"]}"
+
+    def body(self, messages: Sequence[bytes]) -> bytes:
+        """Return the body of a request."""
+        before, after = self.envelope
+        return b"".join((before, b",".join(messages), after))
+
+    def export(
+        self, messages: Sequence[bytes], *, repeatable: bool = True, traffic: Traffic | None = None
+    ) -> None:
+        """Send messages in one request.
+
+        Args:
+            messages: Each a JSON object with ``arcClass``, ``message`` and, as wanted,
+                ``contextId``, ``exportTimestamp`` and ``action``.
+            repeatable: False where Mona would count a message twice: without a contextId,
+                or with the action ADD.
+            traffic: Counts what is sent.
+
+        Raises:
+            PartialRefusal: Some were taken.
+            Refused: None was taken.
+            OutcomeUnknown: Nobody knows, and they must not be sent twice.
+        """
+        try:
+            self._http.request(
+                "POST",
+                self.url,
+                what="Mona export",
+                data=self.body(messages),
+                headers={"Content-Type": "application/json"},
+                repeatable=repeatable,
+                traffic=traffic,
+            )
+        except Refused as refusal:
+            raise self._explained(refusal, messages) from refusal
+
+    def _explained(self, refusal: Refused, messages: Sequence[bytes]) -> Refused:
+        answer = refusal.answer
+        if answer is None or answer.status is None:
+            return refusal
+        if answer.status in _CREDENTIAL_REFUSED:
+            names = "'access_token'" if self._access_token else "'client_id' and 'client_secret'"
+            return Refused(f"{refusal}; check {names}, and that 'user_id' is yours", answer)
+        try:
+            content = msgspec.json.decode(answer.body)
+        except msgspec.DecodeError:
+            return refusal
+        if isinstance(content, dict) and ("failed" in content or "failure_reasons" in content):
+            return PartialRefusal(str(refusal), answer, culprits(content, messages))
+        return refusal
+
+    def _fetch_token(self, old: Token | None) -> Token:
+        if old is not None and old.refresh_value:
+            try:
+                return self._token(
+                    f"{self._auth_url}/token/refresh", {"refreshToken": old.refresh_value}
+                )
+            except Refused:
+                pass  # the refresh token has ended too: log in afresh
+        try:
+            return self._token(self._auth_url, self._credentials)
+        except Refused as refusal:
+            raise Refused(
+                f"{refusal}; check 'client_id' and 'client_secret'", refusal.answer
+            ) from refusal
+
+    def _token(self, url: str, body: dict[str, Any]) -> Token:
+        answer = self._http.request("POST", url, what="Mona login", json=body, auth=NoAuth())
+        content = answer.json()
+        value = content.get("accessToken") if isinstance(content, dict) else None
+        if not isinstance(value, str) or not value:
+            raise Refused(f"Mona login: the answer holds no accessToken: {answer.head}", answer)
+        now = time.time()
+        lifetime = content.get("expiresIn")
+        expires_at = (
+            now + lifetime if isinstance(lifetime, (int, float)) else _claims(value).get("exp")
+        )
+        return Token(value, expires_at, now, content.get("refreshToken"))
+
+
+def _token_url(url: str) -> str:
+    """Accept the vendor's host alone as well as the whole address."""
+    url = url.rstrip("/")
+    return url if urlsplit(url).path else url + _AUTH_PATH
+
+
+def _claims(token: str) -> dict[str, Any]:
+    """Read a token's claims; whether it is genuine is for Mona to judge."""
+    try:
+        return jwt.decode(token, options={"verify_signature": False})
+    except jwt.InvalidTokenError:
+        return {}

@@ -1,0 +1,52 @@
+"""The contextId of a record: the identity of past data, so its form never changes.
+
+Mona merges messages of one contextId. The id may hold no more dots than the arc class
+does, so an id that holds more is escaped, in a way that keeps different ids different.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from singer_martech.encoding import Unmappable
+from singer_martech.template_filters import as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_NULL = "%00"
+
+
+def of_values(values: Iterable[Any]) -> str | None:
+    """Return the id for the values of the key fields.
+
+    One value is taken as its text. Several are joined by ``|``; a ``|`` or ``%`` inside a
+    value is percent-encoded, and null becomes ``%00``, which no value gives.
+
+    Raises:
+        Unmappable: The only value is null or empty: such records would all be merged.
+    """
+    texts = list(values)
+    if len(texts) == 1:
+        text = as_text(texts[0])
+        if not text:
+            raise Unmappable("its contextId would be empty")
+        return text
+    return "|".join(map(_part, texts)) if texts else None
+
+
+def acceptable(text: str, dots: int) -> str:
+    """Return an id that holds at most ``dots`` dots, unlike that of any other text.
+
+    A text that holds more dots, or that looks as if it had been escaped, has its ``%``
+    written as ``%25`` and its dots as ``%2E``; any other stays as it is.
+    """
+    if text.count(".") <= dots and "%2E" not in text and "%25" not in text:
+        return text
+    return text.replace("%", "%25").replace(".", "%2E")
+
+
+def _part(value: Any) -> str:
+    if value is None:
+        return _NULL
+    return as_text(value).replace("%", "%25").replace("|", "%7C")

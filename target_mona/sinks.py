@@ -1,0 +1,284 @@
+"""What a Singer record becomes as a Mona message."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from singer_martech._compat import override
+from singer_martech.batch import Channel
+from singer_martech.encoding import Unmappable, encode
+from singer_martech.errors import SettingError
+from singer_martech.mapping import compiled
+from singer_martech.sink import Mapped, MartechSink
+from singer_martech.splitting import PartlyRefused, send_in_parts
+from singer_martech.template_filters import as_text, iso, moment
+from singer_martech.templates import is_undefined
+from target_mona import context_id
+from target_mona.client import PartialRefusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from singer_martech.batch import Batch, Item
+    from singer_martech.http import Traffic
+    from singer_martech.outcome import Outcome
+    from singer_martech.templates import Template
+    from target_mona.client import MonaClient
+    from target_mona.target import TargetMona
+
+ACTIONS = ("OVERWRITE", "ADD", "NEW")
+_ARC_CLASS = re.compile(r"[\w@.-]*[\w@-]", re.ASCII)
+_RESERVED = "MONA_"
+_TEN_DIGITS = range(10**9, 10**10)
+_THIRTEEN_DIGITS = range(10**12, 10**13)
+
+
+class ExportChannel(Channel):
+    """The export endpoint, which takes the messages of all streams.
+
+    Args:
+        client: Sends the requests.
+        max_rows: See :class:`singer_martech.batch.Channel`.
+        max_bytes: Likewise.
+    """
+
+    name = "Mona export"
+
+    def __init__(self, client: MonaClient, max_rows: int, max_bytes: int) -> None:
+        """Log in, where the user id is not known without."""
+        self._client = client
+        self.max_rows = max_rows
+        self.max_bytes = max_bytes
+        self.envelope_bytes = sum(map(len, client.envelope))
+
+    @override
+    def send(self, batch: Batch, outcome: Outcome) -> None:
+        def post(items: Sequence[Item], *, repeatable: bool) -> None:
+            _post(self._client, items, outcome.traffic, repeatable=repeatable)
+
+        send_in_parts(batch, outcome, post)
+
+    @override
+    def preview(self, items: Iterable[Item]) -> str:
+        body = self._client.body([item.body for item in items])
+        return f"POST {self._client.url} {body.decode()}"
+
+
+def _post(client: MonaClient, items: Sequence[Item], traffic: Traffic, *, repeatable: bool) -> None:
+    try:
+        client.export([item.body for item in items], repeatable=repeatable, traffic=traffic)
+    except PartialRefusal as refusal:
+        raise PartlyRefused(str(refusal), refusal.reasons, refusal.status) from refusal
+
+
+class MonaSink(MartechSink):
+    """One stream on its way to Mona."""
+
+    target: TargetMona
+    mapping_keys = ("arc_class", "context_id", "export_timestamp", "message", "action")
+
+    @override
+    @classmethod
+    def check_mapping(cls, name: str, mapping: Mapping[str, Any]) -> None:
+        _Recipe.from_mapping(name, mapping, [])
+
+    @override
+    def prepare(self) -> None:
+        self._recipe = _Recipe.from_mapping(
+            self.stream_name, self.mapping or {}, self.key_properties
+        )
+        self._channel = self.target.channel(self.target.export_channel)
+        self._renames_warned = False
+
+    @override
+    def map_record(self, record: dict[str, Any], whole: bytes | None) -> Mapped:
+        recipe = self._recipe
+        arc = _arc(_text(recipe.arc_class(record)))
+        context = self._context_id(record, arc.dots)
+        action = None if recipe.action is None else _action(recipe.action(record))
+        parts = [arc.prefix]
+        if context is not None:
+            parts += (b'"contextId":', msgspec.json.encode(context), b",")
+        if recipe.export_timestamp is not None:
+            parts.append(_timestamp(recipe.export_timestamp(record)))
+        if action is not None:
+            parts.append(b'"action":"%s",' % action.encode())
+        parts += (b'"message":', self._message(record, whole), b"}")
+        return Mapped(
+            self._channel,
+            None if context is None else (arc.name, context),
+            b"".join(parts),
+            repeatable=context is not None and action != "ADD",
+        )
+
+    def _context_id(self, record: Mapping[str, Any], dots: int) -> str | None:
+        recipe = self._recipe
+        if recipe.context_template is not None:
+            value = recipe.context_template(record)
+            if value is None or is_undefined(value):
+                return None
+            text = context_id.of_values([value])
+        else:
+            text = context_id.of_values(record.get(field) for field in recipe.context_fields)
+        return None if text is None else context_id.acceptable(text, dots)
+
+    def _message(self, record: dict[str, Any], whole: bytes | None) -> bytes:
+        template = self._recipe.message
+        message: Any = record if template is None else template(record)
+        if template is not None:
+            whole = None
+        if not isinstance(message, dict) or not message:
+            raise Unmappable("its message would be empty; Mona takes objects with a field or more")
+        if whole is None or b"MONA_" in whole or b"\\u" in whole:
+            renamed = self._without_reserved(message)
+            if renamed is not message:
+                return encode(renamed)
+        return self.json_of(message, whole)
+
+    def _without_reserved(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Rename fields as the vendor's own client does."""
+        reserved = [name for name in message if name.startswith(_RESERVED)]
+        if not reserved:
+            return message
+        if not self._renames_warned:
+            self._renames_warned = True
+            self.logger.warning(
+                "stream '%s': names that start with %s are reserved by Mona; %s becomes MY_%s",
+                self.stream_name,
+                _RESERVED,
+                reserved[0],
+                reserved[0],
+            )
+        renamed = {
+            f"MY_{name}" if name in reserved else name: value for name, value in message.items()
+        }
+        if len(renamed) != len(message):
+            raise Unmappable(f"it has both {reserved[0]}, a reserved name, and MY_{reserved[0]}")
+        return renamed
+
+
+class _Recipe(NamedTuple):
+    """A mapping, compiled."""
+
+    arc_class: Template
+    context_fields: Sequence[str]
+    context_template: Template | None
+    export_timestamp: Template | None
+    message: Template | None
+    action: Template | None
+
+    @classmethod
+    def from_mapping(
+        cls, stream: str, mapping: Mapping[str, Any], key_properties: Sequence[str]
+    ) -> _Recipe:
+        """Compile a mapping.
+
+        Raises:
+            SettingError: A value of it cannot be used.
+        """
+
+        def optional(key: str) -> Template | None:
+            value = mapping.get(key)
+            return None if value is None else compiled(value, stream, key)
+
+        fields, template = _context_source(stream, mapping.get("context_id"), key_properties)
+        timestamp = mapping.get("export_timestamp")
+        if isinstance(timestamp, str) and "{{" not in timestamp:
+            timestamp = _field(timestamp)
+        _check_constants(stream, mapping)
+        return cls(
+            compiled(mapping.get("arc_class") or _default_arc_class(stream), stream, "arc_class"),
+            fields,
+            template,
+            None if timestamp is None else compiled(timestamp, stream, "export_timestamp"),
+            optional("message"),
+            optional("action"),
+        )
+
+
+def _context_source(
+    stream: str, value: Any, key_properties: Sequence[str]
+) -> tuple[Sequence[str], Template | None]:
+    if value is None:
+        return tuple(key_properties), None
+    if isinstance(value, str):
+        if "{{" in value:
+            return (), compiled(value, stream, "context_id")
+        return (value,), None
+    if isinstance(value, list) and value and all(isinstance(field, str) for field in value):
+        return tuple(value), None
+    raise SettingError(
+        f"setting 'streams': stream '{stream}', key 'context_id': must be a list of fields "
+        "or a template"
+    )
+
+
+def _check_constants(stream: str, mapping: Mapping[str, Any]) -> None:
+    """Check what can be checked without a record."""
+    arc_class, action = mapping.get("arc_class"), mapping.get("action")
+    problem = None
+    if arc_class is not None and not isinstance(arc_class, str):
+        problem = "'arc_class': must be text or a template"
+    elif arc_class and "{{" not in arc_class and not _ARC_CLASS.fullmatch(arc_class):
+        problem = "'arc_class': may hold letters, digits, '-', '_', '@' and dots, not at its end"
+    elif action is not None and "{{" not in str(action) and action not in ACTIONS:
+        problem = f"'action': must be one of {', '.join(ACTIONS)}"
+    if problem:
+        raise SettingError(f"setting 'streams': stream '{stream}', key {problem}")
+
+
+def _field(name: str) -> str:
+    """Return the template of a field, whatever characters its name has."""
+    return f"{{{{ record[{encode(name).decode()}] }}}}"
+
+
+def _default_arc_class(stream: str) -> str:
+    return re.sub(r"[^\w@.-]", "_", stream, flags=re.ASCII).rstrip(".") or "_"
+
+
+class _Arc(NamedTuple):
+    name: str
+    prefix: bytes
+    dots: int
+
+
+@lru_cache(maxsize=1024)
+def _arc(name: str) -> _Arc:
+    if not _ARC_CLASS.fullmatch(name):
+        raise Unmappable(f"its arcClass would be '{name}', which Mona does not allow")
+    return _Arc(name, b'{"arcClass":%s,' % encode(name), name.count("."))
+
+
+def _action(value: Any) -> str | None:
+    if value is None or is_undefined(value):
+        return None
+    if value not in ACTIONS:
+        raise Unmappable(f"its action would be '{value}'; known are {', '.join(ACTIONS)}")
+    return str(value)
+
+
+def _text(value: Any) -> str:
+    return "" if is_undefined(value) else as_text(value)
+
+
+def _timestamp(value: Any) -> bytes:
+    """Write a point in time as Mona takes it: 10 digits, 13 digits, or ISO-8601."""
+    if value is None or is_undefined(value):
+        return b""
+    try:
+        if isinstance(value, str) and value.isdecimal() and len(value) in {10, 13}:
+            value = int(value)
+        point = moment(value)
+    except (ValueError, OverflowError) as error:
+        raise Unmappable("its exportTimestamp is not a point in time") from error
+    milliseconds = round(point.timestamp() * 1000)
+    seconds, rest = divmod(milliseconds, 1000)
+    if not rest and seconds in _TEN_DIGITS:
+        return b'"exportTimestamp":%d,' % seconds
+    if milliseconds in _THIRTEEN_DIGITS:
+        return b'"exportTimestamp":%d,' % milliseconds
+    return b'"exportTimestamp":"%s",' % iso(point).encode()

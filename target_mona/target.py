@@ -1,0 +1,100 @@
+"""The Singer target for Mona: its settings."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk import typing as th
+
+from singer_martech._compat import override
+from singer_martech.http import HttpSettings
+from singer_martech.settings import api_url, http_settings
+from singer_martech.target import MartechTarget, delivery_settings
+from target_mona.client import API_URL, AUTH_URL, MonaClient
+from target_mona.sinks import ExportChannel, MonaSink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class TargetMona(MartechTarget):
+    """Loads any stream into Mona, the monitoring of data and models, by its REST export."""
+
+    name = "target-mona"
+    default_sink_class = MonaSink
+    config_jsonschema = th.PropertiesList(
+        th.Property(
+            "user_id",
+            th.StringType,
+            title="User ID",
+            description=(
+                "The Mona user id, as the dashboard shows it. It may be left out when the access "
+                "token carries it."
+            ),
+        ),
+        th.Property(
+            "client_id",
+            th.StringType,
+            title="Client ID",
+            description="The id that gets access tokens, together with client_secret.",
+        ),
+        th.Property(
+            "client_secret",
+            th.StringType,
+            secret=True,
+            title="Client secret",
+            description="The secret that gets access tokens, together with client_id.",
+        ),
+        th.Property(
+            "access_token",
+            th.StringType,
+            secret=True,
+            title="Access token",
+            description=(
+                "A token that was fetched elsewhere, instead of client_id and client_secret."
+            ),
+        ),
+        api_url(
+            API_URL,
+            "The designated URL from the dashboard, with or without /export. {user_id} in it "
+            "stands for the user id.",
+        ),
+        th.Property(
+            "auth_url",
+            th.StringType,
+            default=AUTH_URL,
+            title="Auth URL",
+            description="Where access tokens are fetched.",
+        ),
+        *delivery_settings(max_request_rows=1000, max_request_bytes=4 * 1024 * 1024),
+        *http_settings(),
+    ).to_dict()
+
+    @override
+    def check_settings(self, config: Mapping[str, Any]) -> Iterator[str]:
+        if not config.get("access_token"):
+            given = [name for name in ("client_id", "client_secret") if config.get(name)]
+            if not given:
+                yield "setting 'client_id' and 'client_secret', or 'access_token', is required"
+            elif len(given) == 1:
+                other = {"client_id": "client_secret", "client_secret": "client_id"}[given[0]]
+                yield f"setting '{other}' is required together with '{given[0]}'"
+        yield from super().check_settings(config)
+
+    @cached_property
+    def export_channel(self) -> ExportChannel:
+        """The one channel to Mona."""
+        config = self.config
+        client = MonaClient(
+            user_id=config.get("user_id"),
+            client_id=config.get("client_id"),
+            client_secret=config.get("client_secret"),
+            access_token=config.get("access_token"),
+            api_url=config["api_url"],
+            auth_url=config["auth_url"],
+            settings=HttpSettings.from_config(config),
+            stop=self.stop,
+            pool_size=config["parallel_requests"],
+        )
+        return ExportChannel(client, config["max_request_rows"], config["max_request_bytes"])
