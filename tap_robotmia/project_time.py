@@ -1,0 +1,186 @@
+"""The project's clock: from the wall clock of an event to true UTC, and from days to instants.
+
+The export gives ``time`` as the project's wall clock, counted as if it were UTC epoch
+seconds (vendor page: Raw event export). The rules here:
+
+- An hour that stands twice, when clocks are set back, is settled by the event's arrival:
+  it was the latest of its two instants that is not after the arrival, or the earlier
+  instant where nothing tells.
+- An hour that does not exist, because clocks were set forward, is read with the offset
+  that held before the change.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import date, datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+UTC = timezone.utc
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a wall clock has no zone
+
+MILLISECONDS_FROM = 100_000_000_000
+"""A raw time of this size counts milliseconds: as seconds it would lie beyond the year 5000."""
+
+_SPAN = 900
+_MICROSECONDS = 1_000_000
+_MAX_CACHED = 50_000
+_SECONDS = tuple(f"{second:02d}.000000Z" for second in range(60))
+
+
+class UnknownZone(ValueError):  # noqa: N818 - what is wrong with the name
+    """A name is no IANA time zone."""
+
+
+def time_zone(name: str) -> ZoneInfo:
+    """Return the IANA time zone ``name``.
+
+    Raises:
+        UnknownZone: There is none of that name.
+    """
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise UnknownZone(name) from None
+
+
+class ProjectClock:
+    """Converts a project's times.
+
+    Args:
+        zone: The project's time zone.
+        already_utc: The project's ``time`` is true UTC; only days follow the zone.
+    """
+
+    def __init__(self, zone: tzinfo, *, already_utc: bool = False) -> None:
+        """Begin with empty caches."""
+        self.zone = zone
+        self._already_utc = already_utc
+        self._offsets: dict[int, int | None] = {}
+        self._minutes: dict[int, str] = {}
+
+    def utc(self, raw: float) -> str | None:
+        """Return the instant of a raw time as RFC 3339 text with microseconds.
+
+        Returns:
+            The text, or None where the wall clock stands twice: then ask ``utc_by_arrival``.
+
+        Raises:
+            ValueError: The time lies outside the years 1 to 9999.
+        """
+        if type(raw) is int and -MILLISECONDS_FROM < raw < MILLISECONDS_FROM:
+            seconds, micro = raw, 0
+        else:
+            seconds, micro = _seconds_and_microseconds(raw)
+        span = seconds // _SPAN
+        offset = self._offsets[span] if span in self._offsets else self._offset_of_span(span)
+        if offset is None:
+            earlier, later = self._offsets_at(seconds)
+            if earlier > later:
+                return None
+            offset = earlier
+        return self._text(seconds - offset, micro)
+
+    def utc_by_arrival(self, raw: float, arrived_at_ms: float | None) -> str:
+        """Return the instant of a raw time, of two the one that its arrival allows.
+
+        Args:
+            raw: The event's ``time``.
+            arrived_at_ms: When the vendor received the event, in true epoch milliseconds.
+
+        Raises:
+            ValueError: The time lies outside the years 1 to 9999.
+        """
+        seconds, micro = _seconds_and_microseconds(raw)
+        earlier, later = self._offsets_at(seconds)
+        if earlier > later and arrived_at_ms is not None:
+            later_instant_ms = (seconds - later) * 1000 + micro / 1000
+            if later_instant_ms <= arrived_at_ms:
+                return self._text(seconds - later, micro)
+        return self._text(seconds - earlier, micro)
+
+    def today(self, now: datetime) -> date:
+        """Return the project's day at an instant."""
+        return self.day(now)
+
+    def day(self, instant: datetime) -> date:
+        """Return the project's day at an instant."""
+        return instant.astimezone(self.zone).date()
+
+    def start_of(self, day: date) -> datetime:
+        """Return the first instant of a project's day, in UTC."""
+        return datetime(day.year, day.month, day.day, tzinfo=self.zone).astimezone(UTC)
+
+    def end_of(self, day: date) -> datetime:
+        """Return the first instant after a project's day, in UTC."""
+        return self.start_of(day + timedelta(days=1))
+
+    def _offset_of_span(self, span: int) -> int | None:
+        """Return the offset that holds for a quarter of an hour of wall clock, if one does."""
+        first = span * _SPAN
+        offsets = {*self._offsets_at(first), *self._offsets_at(first + _SPAN - 1)}
+        offset = offsets.pop() if len(offsets) == 1 else None
+        if len(self._offsets) >= _MAX_CACHED:
+            self._offsets.clear()
+        self._offsets[span] = offset
+        return offset
+
+    def _offsets_at(self, seconds: int) -> tuple[int, int]:
+        """Return the offsets before and after a change; the same one where nothing changes."""
+        if self._already_utc:
+            return 0, 0
+        try:
+            wall = EPOCH + timedelta(seconds=seconds)
+            before = wall.replace(tzinfo=self.zone, fold=0).utcoffset() or timedelta()
+            after = wall.replace(tzinfo=self.zone, fold=1).utcoffset() or timedelta()
+        except OverflowError:
+            raise ValueError("its time lies outside the years 1 to 9999") from None
+        return before // timedelta(seconds=1), after // timedelta(seconds=1)
+
+    def _text(self, seconds: int, micro: int) -> str:
+        minute, second = divmod(seconds, 60)
+        text = self._minutes.get(minute) or self._text_of_minute(minute)
+        return text + (_SECONDS[second] if micro == 0 else f"{second:02d}.{micro:06d}Z")
+
+    def _text_of_minute(self, minute: int) -> str:
+        try:
+            text = f"{EPOCH + timedelta(minutes=minute):%H:%M:}"
+            text = f"{(EPOCH + timedelta(minutes=minute)).date().isoformat()}T{text}"
+        except OverflowError:
+            raise ValueError("its time lies outside the years 1 to 9999") from None
+        if len(self._minutes) >= _MAX_CACHED:
+            self._minutes.clear()
+        self._minutes[minute] = text
+        return text
+
+
+def instant_text(instant: datetime) -> str:
+    """Return an instant in the form that records and bookmarks share."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+
+
+def parse_instant(text: str) -> datetime:
+    """Read an instant; one without an offset is UTC.
+
+    Raises:
+        ValueError: The text is no ISO 8601 date or date-time.
+    """
+    instant = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+def _seconds_and_microseconds(raw: float) -> tuple[int, int]:
+    """Split a raw time, in seconds or milliseconds, into whole seconds and microseconds."""
+    in_milliseconds = abs(raw) >= MILLISECONDS_FROM
+    if isinstance(raw, int):
+        if not in_milliseconds:
+            return raw, 0
+        seconds, milliseconds = divmod(raw, 1000)
+        return seconds, milliseconds * 1000
+    if not math.isfinite(raw):
+        raise ValueError("its time is no number")
+    return divmod(round(raw * (1000 if in_milliseconds else _MICROSECONDS)), _MICROSECONDS)
