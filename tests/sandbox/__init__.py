@@ -1,0 +1,1 @@
+"""The four vendors' APIs as one local server, for the tests and the demo."""

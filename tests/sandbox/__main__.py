@@ -1,0 +1,50 @@
+"""Run the sandbox as a command: `python -m tests.sandbox --help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from tests.sandbox.server import Sandbox
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT; print one line of JSON once requests are answered."""
+    arguments = _arguments()
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    with Sandbox(
+        seed=arguments.seed,
+        port=arguments.port,
+        database=arguments.database,
+    ) as sandbox:
+        line = json.dumps(sandbox.description())
+        if arguments.ready_file:
+            # Renamed into place, so that whoever waits for the file finds it whole.
+            unfinished = arguments.ready_file.with_suffix(".unfinished")
+            unfinished.write_text(line + "\n")
+            unfinished.replace(arguments.ready_file)
+        print(line, flush=True)
+        ended.wait()
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.sandbox",
+        description="The four vendors' APIs on one loopback port, until a signal ends it.",
+    )
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free port (default)")
+    parser.add_argument("--database", type=Path, help="SQLite file, kept between runs")
+    parser.add_argument("--seed", type=int, default=1, help="where generated data comes from")
+    parser.add_argument("--ready-file", type=Path, help="written once requests are answered")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
