@@ -1,0 +1,509 @@
+"""The mediarithmics sandbox: queries, exports, schemas and document imports of one datamart.
+
+Settings of a test (taken back by `reset()`): `polls_until_done`, `hold()`, `plan(...)`,
+`polls_until_parameters`, `pending_with_result`, `files_per_execution`, `date_forms`,
+`with_total`, `max_results`, `error_shape`, `refuse_if`, `max_upload_bytes`, `creation_latency`.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from aiohttp import web
+
+from tests.sandbox import mediarithmics_executions as executions_module
+from tests.sandbox import mediarithmics_exports as exports_module
+from tests.sandbox import mediarithmics_imports as imports_module
+from tests.sandbox.mediarithmics_executions import Execution, Executions, Kind, Outcome
+from tests.sandbox.mediarithmics_exports import Exports
+from tests.sandbox.mediarithmics_imports import Imports
+from tests.sandbox.mediarithmics_otql import DATE_FORMS
+from tests.sandbox.mediarithmics_schema import object_types_deep, schema_text
+from tests.sandbox.mediarithmics_shop import NEWSLETTER_SEGMENT, shop_objects
+from tests.sandbox.vendor import Section, Vendor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+_DAY_MS = 86_400_000
+
+#: The shop's own exports: name, query, and how many days ago each was run.
+_DEFAULT_EXPORTS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
+    (
+        "Customers for Monetate",
+        "SELECT { id creation_ts accounts { user_account_id } emails { email } profiles {"
+        " first_name city loyalty_points lifetime_value newsletter interests last_modified_ts } }"
+        " FROM UserPoint WHERE is_defined(accounts)",
+        (1,),
+    ),
+    (
+        "Visits",
+        "SELECT { id ts type channel_id duration events { id ts name url"
+        " basket { order_id amount currency } } } FROM UserActivity",
+        (2, 1),
+    ),
+    (
+        "Newsletter e-mails",
+        f'SELECT {{ emails {{ id }} }} FROM UserPoint WHERE segments {{ id = "{NEWSLETTER_SEGMENT}" }}',
+        (),
+    ),
+)
+
+#: The vendor page's own sample: id, created, started, ended, tasks, done, erroneous.
+_SAMPLE_EXECUTIONS = (
+    (4564564, 1535555844642, 1535555850435, 1535556187942, None, None, None),
+    (9879879, 1561655188369, 1561655192158, 1561655605298, 284602, 263822, 20780),
+    (7897897, 1562595783663, 1562595789171, 1562596081788, 299808, 277105, 22703),
+)
+
+
+class Mediarithmics(Vendor):
+    """The API of one organisation with one datamart."""
+
+    name = "mediarithmics"
+    prefixes = ("/mediarithmics/v1",)
+    tables = executions_module.TABLES + exports_module.TABLES + imports_module.TABLES
+
+    api_token: ClassVar[str] = "api:Vq3sandbox/token+of=mediarithmics"
+    organisation_id: ClassVar[str] = "1426"
+    datamart_id: ClassVar[str] = "1509"
+    live_schema_id: ClassVar[str] = "312"
+
+    def reset(self) -> None:
+        """Take settings back, forget executions, and bring the shop and its exports back."""
+        super().reset()
+        self.executions = Executions(self.store, self._milliseconds)
+        self._exports = Exports(self)
+        self._imports = Imports(self)
+        self.executions.finishers = {
+            "export": self._exports.finish,
+            "import": self._imports.finish,
+        }
+        self.token_valid = True
+        #: Polls of an import's execution before its `parameters` are filled.
+        self.polls_until_parameters = 2
+        #: An import's open execution says PENDING with a filled result, as on the vendor's page.
+        self.pending_with_result = False
+        self.files_per_execution = 1
+        self.date_forms = set(DATE_FORMS)
+        #: Lists say their `total`; it is not always there.
+        self.with_total = True
+        #: No page of a list is longer.
+        self.max_results = 100
+        self.error_shape = "json"
+        #: (document type, document) -> a reason, or True, to fail a line that breaks no rule.
+        self.refuse_if: Callable[[str, dict[str, Any]], str | bool | None] | None = None
+        self.max_upload_bytes: int | None = None
+        #: Seconds that creating an import takes, so that two creations overlap.
+        self.creation_latency = 0.0
+        self.forced_results: dict[str, list[bytes]] = {}
+        if not self.store.value("SELECT count(*) FROM mediarithmics_exports"):
+            self._open_shop()
+
+    def _open_shop(self) -> None:
+        objects = shop_objects(self.sandbox.seed, self.now.timestamp())
+        for object_type, items in objects.items():
+            self.set_objects(object_type, items)
+        for name, text, days in _DEFAULT_EXPORTS:
+            export_id = self.add_export(name, text)
+            for day in days:
+                self.add_execution(export_id, created=self._milliseconds() - day * _DAY_MS)
+
+    def _milliseconds(self) -> int:
+        return int(self.now.timestamp() * 1000)
+
+    def credentials(self) -> dict[str, Any]:
+        """Return the settings of tap-mediarithmics and target-mediarithmics."""
+        return {
+            "api_url": self.api_url,
+            "api_token": self.api_token,
+            "organisation_id": self.organisation_id,
+            "datamart_id": self.datamart_id,
+        }
+
+    def expire_tokens(self) -> None:
+        """Make the token invalid; `token_valid = True` brings it back."""
+        self.token_valid = False
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes. Handlers are looked up at each request, as `reset()` renews them."""
+        base = self.prefixes[0]
+        schemas = f"{base}/datamarts/{{datamart}}/graphdb_runtime_schemas"
+        return [
+            *Exports(self).routes(base),
+            *Imports(self).routes(base),
+            web.get(f"{base}/data_file/data", self._data_file, allow_head=False),
+            web.get(schemas, self._list_schemas, allow_head=False),
+            web.get(f"{schemas}/{{schema}}/object_types/deep", self._types, allow_head=False),
+            web.get(f"{schemas}/{{schema}}/text", self._schema_text, allow_head=False),
+        ]
+
+    # What tests set and look at: time and outcomes.
+
+    @property
+    def polls_until_done(self) -> int:
+        """How many times a client sees an execution before it has ended (default 2)."""
+        return self.executions.polls_until_done
+
+    @polls_until_done.setter
+    def polls_until_done(self, polls: int) -> None:
+        self.executions.polls_until_done = polls
+
+    def hold(self) -> None:
+        """Keep executions started from now on PENDING, whatever the polls."""
+        self.executions.holding = True
+
+    def release(self) -> None:
+        """Let executions that are held go on."""
+        self.executions.release()
+
+    def start(self, execution_id: int | str) -> None:
+        """Make an execution RUNNING."""
+        self.executions.start(self._existing(execution_id))
+
+    def finish(self, execution_id: int | str, status: str = "SUCCEEDED", **outcome: Any) -> None:
+        """End an execution at once; the words are those of `plan`."""
+        execution = self._existing(execution_id)
+        execution.outcome = Outcome(status=status, **outcome)
+        self.executions.end(execution)
+
+    def plan(self, kind: Kind, **outcome: Any) -> None:
+        """Say how the next execution that is started will end; plans queue up.
+
+        Args:
+            kind: `export` or `import`.
+            outcome: status, error (null, a text or {"message"}), error_file (text of a FAILED
+                export's), erroneous_ratio (of the tasks), null_result, files (bytes each),
+                possible_issue_on_identifiers, lose_error_file, land_when_failed.
+        """
+        self.executions.plans[kind].append(Outcome(**outcome))
+
+    def execution(self, execution_id: int | str) -> dict[str, Any]:
+        """Return an execution as the API would write it, without counting as a poll."""
+        return self._existing(execution_id).as_dict(self.organisation_id)
+
+    @property
+    def max_open_executions(self) -> int:
+        """The largest number of executions of one export or import open at once."""
+        return max(self.executions.max_open.values(), default=0)
+
+    def _existing(self, execution_id: int | str) -> Execution:
+        execution = self.executions.get(execution_id)
+        if execution is None:
+            raise KeyError(execution_id)
+        return execution
+
+    # What tests set and look at: exports.
+
+    def exports(self) -> list[dict[str, Any]]:
+        """Return all exports as the API writes them, newest first."""
+        return self._exports.all()
+
+    def add_query(self, text: str) -> str:
+        """Store a query and return its id."""
+        return self._exports.add_query(text)
+
+    def query_text(self, query_id: str) -> str | None:
+        """Return the text of a query."""
+        return self._exports.query_text(query_id)
+
+    def add_export(self, name: str, query: str) -> str:
+        """Store an export and return its id.
+
+        Args:
+            name: Its name.
+            query: The id of a query, or the text of a new one.
+        """
+        query_id = query if query.isdigit() else self.add_query(query)
+        return self._exports.add_export(name, query_id)
+
+    def add_execution(
+        self,
+        export_id: str,
+        *,
+        created: int | None = None,
+        status: str = "SUCCEEDED",
+        files: Sequence[bytes | Iterable[bytes]] | None = None,
+        **outcome: Any,
+    ) -> str:
+        """Add an execution of the past to an export and return its id.
+
+        Args:
+            export_id: The export.
+            created: When it was launched, in epoch ms; a second ago unless given.
+            status: How it ended; PENDING and RUNNING ones stay open until polled to their end.
+            files: Its output files, bytes or pieces of bytes; None runs the export's query.
+            outcome: As in `plan`.
+        """
+        export = self._exports.export(export_id)
+        if export is None:
+            raise KeyError(export_id)
+        moment = self._milliseconds() - 1000 if created is None else created
+        ends = status not in {"PENDING", "RUNNING"}
+        execution = Execution(
+            id=self.executions.next_id(),
+            kind="export",
+            parent=export["id"],
+            creation_date=moment,
+            status="PENDING" if ends else status,
+            outcome=Outcome(status=status if ends else "SUCCEEDED", **outcome),
+            detail={"query_text": self.query_text(export["query_id"])},
+        )
+        self.executions.add(execution)
+        if ends:
+            self.executions.end(execution)
+            if files is not None:
+                pieces = [[item] if isinstance(item, bytes) else item for item in files]
+                self._exports.write_files(execution, pieces)
+                if not execution.outcome.null_result:
+                    execution.result = {"output_files": execution.detail["files"]}
+            execution.start_date, execution.end_date = moment + 4_000, moment + 300_000
+            self.executions.save(execution)
+        return str(execution.id)
+
+    def add_sample_executions(self, export_id: str, lines: bytes = b'{"id":"1"}\n') -> list[str]:
+        """Add the executions of the vendor page's sample: 7 % of the tasks are erroneous."""
+        for number, created, started, ended, tasks, done, erroneous in _SAMPLE_EXECUTIONS:
+            execution = Execution(
+                id=number,
+                kind="export",
+                parent=export_id,
+                creation_date=created,
+                status="SUCCEEDED",
+                start_date=started,
+                end_date=ended,
+                result={"output_files": ["export"]},
+                num_tasks=tasks,
+                completed_tasks=done,
+                erroneous_tasks=erroneous,
+            )
+            self._exports.write_files(execution, [[lines]])
+            self.executions.add(execution)
+        return [str(sample[0]) for sample in _SAMPLE_EXECUTIONS]
+
+    def set_result(self, export_id: str, files: list[bytes]) -> None:
+        """Give every coming execution of an export these output files."""
+        self.forced_results[export_id] = files
+
+    def set_objects(self, object_type: str, objects: Iterable[dict[str, Any]]) -> None:
+        """Put these objects in place of all of their type, for queries to find."""
+        with self.store.transaction() as connection:
+            connection.execute("DELETE FROM mediarithmics_objects WHERE type = ?", (object_type,))
+            connection.executemany(
+                "INSERT INTO mediarithmics_objects (type, object) VALUES (?, ?)",
+                [(object_type, json.dumps(item)) for item in objects],
+            )
+
+    def objects(self, object_type: str) -> list[dict[str, Any]]:
+        """Return the objects of a type."""
+        return self._exports.objects(object_type)
+
+    # What tests set and look at: imports.
+
+    def imports(self) -> list[dict[str, Any]]:
+        """Return all document imports as the API writes them, oldest first."""
+        return self._imports.all()
+
+    def add_import(self, name: str, document_type: str, **more: str) -> str:
+        """Store a document import (ndjson unless `mime_type` says otherwise); return its id."""
+        return self._imports.add(
+            {
+                "name": name,
+                "document_type": document_type,
+                "mime_type": "APPLICATION_X_NDJSON",
+                **more,
+            },
+        )
+
+    def import_executions(self, import_id: str | None = None) -> list[Execution]:
+        """Return the executions of an import, or of all, oldest first."""
+        return self.executions.of("import", import_id)[::-1]
+
+    def export_executions(self, export_id: str | None = None) -> list[Execution]:
+        """Return the executions of an export, or of all, oldest first."""
+        return self.executions.of("export", export_id)[::-1]
+
+    def documents(self, name: str | None = None) -> list[dict[str, Any]]:
+        """Return the lines taken, in order of landing.
+
+        Args:
+            name: The id or the name of an import; None: all.
+        """
+        rows = self.store.rows(
+            "SELECT document FROM mediarithmics_documents d WHERE ?1 IS NULL OR import_id = ?1"
+            " OR import_id IN (SELECT id FROM mediarithmics_imports WHERE name = ?1)"
+            " ORDER BY number",
+            name,
+        )
+        return [json.loads(row["document"]) for row in rows]
+
+    def activities(self) -> list[dict[str, Any]]:
+        """Return the activities that are stored: one for each `$unique_key`, all without one."""
+        rows = self.store.rows("SELECT document FROM mediarithmics_activities ORDER BY number")
+        return [json.loads(row["document"]) for row in rows]
+
+    def profiles(self) -> dict[str, dict[str, Any]]:
+        """Return the user profiles by identifier, such as `email_hash=5d41…`."""
+        rows = self.store.rows("SELECT * FROM mediarithmics_profiles ORDER BY identifier")
+        return {row["identifier"]: json.loads(row["profile"]) for row in rows}
+
+    def members(self, segment: str) -> dict[str, int]:
+        """Return the members of a segment (id or technical name): identifier to expiration."""
+        rows = self.store.rows(
+            "SELECT * FROM mediarithmics_segments WHERE segment = ? ORDER BY identifier",
+            segment,
+        )
+        return {row["identifier"]: row["expiration_duration"] for row in rows}
+
+    def choices(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """Return the user choices by identifier and processing."""
+        rows = self.store.rows("SELECT * FROM mediarithmics_choices")
+        return {
+            (row["identifier"], row["processing_id"]): json.loads(row["choice"]) for row in rows
+        }
+
+    # What handlers share.
+
+    def error_body(self, status: int, reason: str) -> Any:
+        """Return the envelope of an error; each has an id of its own."""
+        if status == 404:
+            reason = "Resource Not Found"
+        return {"status": "error", "error": reason, "error_id": str(uuid.uuid4())}
+
+    def not_found(self) -> web.Response:
+        """Return a 404."""
+        return self.refuse(404, "Resource Not Found")
+
+    def ok(self, data: Any) -> web.Response:
+        """Return the envelope of one resource."""
+        return web.json_response({"status": "ok", "data": data})
+
+    def page(self, request: web.Request, items: list[Any], default: int) -> web.Response:
+        """Return the page of a list that the request asks for."""
+        first = request.query.get("first_result", "0")
+        most = request.query.get("max_results", str(default))
+        if not first.isdigit() or not most.isdigit() or int(most) < 1:
+            return self.refuse(400, "first_result and max_results are numbers")
+        most_results = min(int(most), self.max_results)
+        shown = items[int(first) : int(first) + most_results]
+        body = {
+            "status": "ok",
+            "data": shown,
+            "count": len(shown),
+            "total": len(items),
+            "first_result": int(first),
+            "max_result": most_results,
+            "max_results": most_results,
+        }
+        if not self.with_total:
+            del body["total"]
+        return web.json_response(body)
+
+    def refused(self, request: web.Request) -> web.Response | None:
+        """Return the refusal of a request without the token; it stands raw in the header."""
+        if self.token_valid and request.headers.get("Authorization") == self.api_token:
+            return None
+        return self.refuse(401, "Unauthorized")
+
+    def foreign(self, request: web.Request) -> web.Response | None:
+        """Return the refusal of a request to another organisation or datamart."""
+        datamart = request.match_info.get("datamart")
+        if datamart is not None:
+            return None if datamart == self.datamart_id else self.refuse(403, "Forbidden")
+        organisation = request.query.get("organisation_id")
+        if organisation is None:
+            return self.refuse(400, "organisation_id is mandatory")
+        return None if organisation == self.organisation_id else self.refuse(403, "Forbidden")
+
+    async def json_body(self, request: web.Request) -> Any:
+        """Return the body of a request as JSON; None when it is none, or does not say so."""
+        if request.content_type != "application/json":
+            return None
+        try:
+            return json.loads(await request.read())
+        except ValueError:
+            return None
+
+    async def _data_file(self, request: web.Request) -> web.Response:
+        return await self._exports.data_file(request)
+
+    async def _list_schemas(self, request: web.Request) -> web.Response:
+        refused = self.refused(request) or self.foreign(request)
+        if refused:
+            return refused
+        live = int(self.live_schema_id)
+        created = 1_700_000_000_000
+        schemas = [
+            {
+                "id": str(live + step),
+                "datamart_id": self.datamart_id,
+                "status": status,
+                "creation_date": created + step * _DAY_MS,
+                "modification_date": created + step * _DAY_MS,
+                "publication_date": None if status == "DRAFT" else created + step * _DAY_MS,
+            }
+            for step, status in ((1, "DRAFT"), (0, "LIVE"), (-1, "ARCHIVED"))
+        ]
+        return self.page(request, schemas, 50)
+
+    async def _types(self, request: web.Request) -> web.Response:
+        refused = self.refused(request) or self.foreign(request)
+        if refused or request.match_info["schema"] != self.live_schema_id:
+            return refused or self.not_found()
+        types = object_types_deep(self.live_schema_id)
+        return web.json_response({"status": "ok", "data": types, "count": len(types)})
+
+    async def _schema_text(self, request: web.Request) -> web.Response:
+        refused = self.refused(request) or self.foreign(request)
+        if refused or request.match_info["schema"] != self.live_schema_id:
+            return refused or self.not_found()
+        return self.ok(schema_text())
+
+    def sections(self) -> list[Section]:
+        """Return executions, imports and what landed."""
+        columns = ("id", "of", "status", "tasks", "erroneous", "result")
+
+        def shown(kind: Kind) -> list[tuple[Any, ...]]:
+            return [
+                (
+                    item.id,
+                    item.parent,
+                    item.status,
+                    item.num_tasks,
+                    item.erroneous_tasks,
+                    json.dumps(item.result),
+                )
+                for item in self.executions.of(kind)[:10]
+            ]
+
+        documents = self.store.rows(
+            "SELECT execution_id, line, document FROM mediarithmics_documents"
+            " ORDER BY number DESC LIMIT 10",
+        )
+        return [
+            Section(
+                "Exports",
+                ("id", "name", "query"),
+                [
+                    (item["id"], item["name"], self.query_text(item["query_id"]))
+                    for item in self.exports()
+                ],
+            ),
+            Section("Executions of exports", columns, shown("export")),
+            Section(
+                "Document imports",
+                ("id", "name", "type", "mime type"),
+                [
+                    (item["id"], item["name"], item["document_type"], item["mime_type"])
+                    for item in self.imports()
+                ],
+            ),
+            Section("Executions of imports", columns, shown("import")),
+            Section(
+                "Newest documents",
+                ("execution", "line", "document"),
+                [(row["execution_id"], row["line"], row["document"]) for row in documents],
+            ),
+        ]
