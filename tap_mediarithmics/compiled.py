@@ -35,6 +35,7 @@ class CompiledReader:
         self._encode = msgspec.json.Encoder().encode
 
     def rewrite(self, line: bytes, replication_key: str | None) -> tuple[bytes, Any] | None:
+        """Do what :meth:`tap_mediarithmics.lines.LineReader.rewrite` says."""
         try:
             if not line.isascii():
                 line.decode()  # values that are passed on unread must be valid UTF-8 too

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 EXTRA = "_extra"
 
 
-class NotAnObject(ValueError):  # noqa: N818 - it says what the line is
+class NotAnObject(ValueError):
     """A line of a result is no JSON object."""
 
 
@@ -62,9 +62,13 @@ class LineReader:
         Raises:
             NotAnObject: It is no JSON object.
         """
+        return self.from_object(_parse(line))
+
+    def from_object(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Turn what a line holds into a record."""
         record: dict[str, Any] = {}
         extra: dict[str, Any] = {}
-        for name, value in _parse(line).items():
+        for name, value in fields.items():
             convert = self._columns.get(name)
             if convert is None:
                 extra[name] = value

@@ -23,7 +23,7 @@ _TOKEN = re.compile(
 _CLOSING = {"(": ")", "{": "}"}
 
 
-class UnknownSchema(ValueError):  # noqa: N818 - it says what the text is
+class UnknownSchema(ValueError):
     """A schema text holds something that this reader does not understand."""
 
 

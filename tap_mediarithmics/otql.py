@@ -42,11 +42,11 @@ _DEEPEST = 100
 """Levels of braces that are read; more is no query that a person or a tool wrote."""
 
 
-class UnknownOtql(ValueError):  # noqa: N818 - it says what the text is
+class UnknownOtql(ValueError):
     """The text holds something that this reader does not understand."""
 
 
-class AggregationQuery(ValueError):  # noqa: N818 - it says what the text is
+class AggregationQuery(ValueError):
     """The query computes totals, so its result has no rows to read."""
 
 

@@ -45,7 +45,7 @@ _MOST_FIELDS = 300
 """An object with more is a dictionary with data for keys, not a type."""
 
 
-class UntypableQuery(ValueError):  # noqa: N818 - it says what the query is
+class UntypableQuery(ValueError):
     """The datamart's schema does not know the type that a query selects from."""
 
 

@@ -1,0 +1,180 @@
+"""The files of an execution's result: on disk, checked, and then read line by line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import zlib
+from contextlib import ExitStack
+from typing import IO, TYPE_CHECKING
+
+from singer_martech.errors import MartechError
+from singer_martech.http import BrokenBody
+from singer_martech.spool import open_spool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from singer_martech.http import Answer
+    from singer_martech.mediarithmics import Execution, Exports
+
+logger = logging.getLogger(__name__)
+
+_BLOCK = 1024 * 1024
+_LONGEST_LINE = 64 * 1024 * 1024
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_BITS = 31
+
+
+class ResultFiles:
+    """All files of one execution, downloaded whole before the first line is read.
+
+    Args:
+        exports: Where the files come from.
+        export_id: The export that was executed.
+        execution: A succeeded execution.
+    """
+
+    def __init__(self, exports: Exports, export_id: str, execution: Execution) -> None:
+        """Download nothing yet."""
+        self._exports = exports
+        self._export_id = export_id
+        self._execution = execution
+        self._files: list[IO[bytes]] = []
+        self._closing = ExitStack()
+
+    def download(self) -> None:
+        """Download all files and check them.
+
+        Raises:
+            HttpFailure: A file did not come whole.
+        """
+        for name in self._execution.output_files:
+            self._files.append(self._download(name))
+
+    def close(self) -> None:
+        """Give the disk's space back."""
+        self._closing.close()
+
+    def _download(self, name: str) -> IO[bytes]:
+        file = self._closing.enter_context(open_spool())
+
+        def check(answer: Answer) -> None:
+            del answer
+            check_file(file)
+
+        self._exports.download(self._export_id, self._execution, name, into=file, check=check)
+        logger.info(
+            "file %s of execution %s: %d bytes downloaded", name, self._execution.id, file.tell()
+        )
+        return file
+
+    def blocks(self) -> Iterator[list[bytes]]:
+        """Yield the lines of all files in order, without their ends, many at a time.
+
+        Raises:
+            MartechError: A line is too long to be one.
+        """
+        for file in self._files:
+            rest = b""
+            for block in _plain_blocks(file):
+                lines = (rest + block).split(b"\n")
+                rest = lines.pop()
+                if len(rest) > _LONGEST_LINE:
+                    message = (
+                        f"execution {self._execution.id} of export {self._export_id}: "
+                        f"a line is longer than {_LONGEST_LINE} bytes"
+                    )
+                    raise MartechError(message)
+                yield lines
+            if rest:
+                yield [rest]
+
+
+def check_file(file: IO[bytes]) -> None:
+    """See that a downloaded file is whole, as far as it shows.
+
+    A compressed file has an end mark and a checksum. In any file, the last line must be
+    a complete JSON value.
+
+    Raises:
+        BrokenBody: It is not whole, or is an error message instead of a result.
+    """
+    try:
+        last = _last_line(file)
+    except zlib.error as error:
+        reason = f"the compressed file is damaged ({error})"
+        raise BrokenBody(reason) from None
+    file.seek(0, 2)
+    if not last:
+        return
+    try:
+        value = json.loads(last)
+    except (ValueError, RecursionError):
+        reason = f"the file's last line is no JSON: {last[-80:]!r}"
+        raise BrokenBody(reason) from None
+    if isinstance(value, dict) and value.get("status") == "error" and "error_id" in value:
+        reason = f"the vendor sent an error: {value.get('error')}, error_id {value['error_id']}"
+        raise BrokenBody(reason)
+
+
+def _last_line(file: IO[bytes]) -> bytes:
+    if not _is_gzip(file):
+        return _last_line_of_plain(file)
+    tail = b""
+    for block in _plain_blocks(file):
+        before, newline, last = block.rstrip().rpartition(b"\n")
+        del before
+        tail = last + block[len(block.rstrip()) :] if newline else tail + block
+        if len(tail) > _LONGEST_LINE:
+            reason = f"a line is longer than {_LONGEST_LINE} bytes"
+            raise BrokenBody(reason)
+    return tail.rstrip().rpartition(b"\n")[2]
+
+
+def _last_line_of_plain(file: IO[bytes]) -> bytes:
+    """Read from the end of the file until a whole line is there."""
+    end = file.seek(0, 2)
+    size = 64 * 1024
+    while True:
+        file.seek(max(0, end - size))
+        tail = file.read().rstrip()
+        line = tail.rpartition(b"\n")[2]
+        if len(line) < len(tail) or size >= min(end, _LONGEST_LINE):
+            return line
+        size *= 4
+
+
+def _is_gzip(file: IO[bytes]) -> bool:
+    file.seek(0)
+    is_gzip = file.read(2) == _GZIP_MAGIC
+    file.seek(0)
+    return is_gzip
+
+
+def _plain_blocks(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield a file's content in blocks of bounded size, inflated where it is gzip.
+
+    Raises:
+        zlib.error: The compressed content is damaged or cut off.
+    """
+    if not _is_gzip(file):
+        while block := file.read(_BLOCK):
+            yield block
+        return
+    inflate = zlib.decompressobj(_GZIP_BITS)
+    data = file.read(_BLOCK)
+    while data:
+        block = inflate.decompress(data, _BLOCK)
+        if block:
+            yield block
+        data = inflate.unconsumed_tail
+        if inflate.eof:
+            data = inflate.unused_data or file.read(_BLOCK)
+            if data:
+                inflate = zlib.decompressobj(_GZIP_BITS)
+        elif not data:
+            data = file.read(_BLOCK)
+    if not inflate.eof:
+        message = "it ends before its end mark"
+        raise zlib.error(message)

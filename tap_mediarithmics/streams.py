@@ -1,0 +1,287 @@
+"""The tap's streams: one for each export that is read, and two about exports themselves."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from singer_martech._compat import override
+from singer_martech.errors import MartechError
+from singer_martech.streams import Unit, UnitStream
+from tap_mediarithmics import instants
+from tap_mediarithmics.bookmarks import (
+    EXECUTION_DATE,
+    Largest,
+    after_execution,
+    execution_entry,
+    now,
+)
+from tap_mediarithmics.conversion import kind_of
+from tap_mediarithmics.items import ADDED_COLUMNS
+from tap_mediarithmics.lines import EXTRA, LineReader
+from tap_mediarithmics.modes import After, new_executions
+from tap_mediarithmics.result_schema import any_json
+from tap_mediarithmics.result_unit import ResultUnit
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from singer_sdk.helpers.types import Record
+
+    from singer_martech.mediarithmics import Execution, Export
+    from singer_martech.plugin import MartechTap
+    from singer_martech.streams import Lines
+    from tap_mediarithmics.account import Account
+    from tap_mediarithmics.sources import Source
+
+logger = logging.getLogger(__name__)
+
+_TEXT = {"type": ["string", "null"]}
+_INTEGER = {"type": ["integer", "null"]}
+_BOOLEAN = {"type": ["boolean", "null"]}
+_INSTANT = {"type": ["string", "null"], "format": "date-time"}
+_OBJECT = {"type": ["object", "null"]}
+_WEEK = 7 * 24 * 3600 * 1000
+
+
+class ResultStream(UnitStream):
+    """The lines of an export's results; a unit is the result of one execution."""
+
+    def __init__(self, tap: MartechTap, source: Source, account: Account) -> None:
+        """Make a stream; its columns are found out when they are needed."""
+        self._source = source
+        self._account = account
+        item = source.item
+        super().__init__(tap, schema={}, name=item.stream)
+        self.primary_keys = item.primary_keys or ("_execution_id", "_line")
+        self.bookmark_key = item.replication_key or EXECUTION_DATE
+        self.replication_key = self.bookmark_key
+
+    @cached_property
+    def _discovered_schema(self) -> dict[str, Any]:
+        columns = {
+            name: schema
+            for name, schema in self._source.columns().items()
+            if name not in {*ADDED_COLUMNS, EXTRA}
+        }
+        for key in (*self.primary_keys, self.bookmark_key):
+            if key not in ADDED_COLUMNS:
+                columns.setdefault(key, any_json())
+        columns["_execution_id"] = {"type": "string"}
+        columns[EXECUTION_DATE] = {"type": "string", "format": "date-time"}
+        columns["_line"] = {"type": "integer"}
+        columns[EXTRA] = _OBJECT
+        return {"type": "object", "properties": columns}
+
+    @property
+    @override
+    def schema(self) -> dict[str, Any]:
+        # a catalog that was discovered before decides; then nobody has to be asked again
+        return self._input_schema or self._discovered_schema
+
+    @cached_property
+    def line_reader(self) -> LineReader:
+        """What reads this stream's lines."""
+        columns = self.effective_schema.get("properties", {})
+        return LineReader(
+            {name: schema for name, schema in columns.items() if name not in ADDED_COLUMNS}
+        )
+
+    def largest(self) -> Largest:
+        """Return the bookmark, ready to be raised by a result's values."""
+        columns = self.effective_schema.get("properties", {})
+        kind = kind_of(columns.get(self.bookmark_key, {}))
+        return Largest(self.name, self.bookmark_key, kind, self._bookmark)
+
+    @property
+    def _bookmark(self) -> dict[str, Any]:
+        return {} if self.replication_method == "FULL_TABLE" else self.stream_state
+
+    @override
+    def units(self, streams: Sequence[UnitStream]) -> Iterator[Unit]:
+        item = self._source.item
+        start = None
+        if item.is_incremental:
+            start = self.largest().start(
+                self._account.start, item.lookback_seconds, item.start_format
+            )
+        after = after_execution(self._bookmark, self._account.start)
+        for execution in self._source.executions(after, start):
+            self._show_losses(execution)
+            export = self._source.export
+            if export is not None:
+                yield ResultUnit(self, self._account.exports, export.id, execution)
+
+    def _show_losses(self, execution: Execution) -> None:
+        """Log the tasks that failed within an execution that succeeded.
+
+        Raises:
+            MartechError: They are more than the stream allows.
+        """
+        failed = execution.tasks("erroneous") or 0
+        if not failed:
+            return
+        total = execution.tasks("num") or failed + (execution.tasks("completed") or 0)
+        ratio = failed / total
+        line = (
+            f"execution {execution.id}: {failed} of {total} tasks failed "
+            f"({ratio:.2%}), so lines may be missing from its result"
+        )
+        allowed = self._source.item.error_allowance
+        if allowed is not None and ratio > allowed:
+            message = (
+                f"stream '{self.name}': {line}; that is more than max_error_ratio ({allowed:g}); "
+                "run the export again, or raise max_error_ratio"
+            )
+            raise MartechError(message)
+        logger.warning("stream %s: %s", self.name, line)
+
+    @override
+    def unit_written(self, unit: Unit) -> None:
+        if isinstance(unit, ResultUnit):
+            unit.largest.write(self.stream_state)
+            self.stream_state["execution"] = execution_entry(unit.execution)
+
+
+class _ObjectsUnit(Unit):
+    """A few objects of the API itself."""
+
+    def __init__(self, stream: UnitStream, records: Iterable[Record], entry: Any = None) -> None:
+        self.streams = (stream,)
+        self.extracted_at = now()
+        self.entry = entry
+        self._records = records
+
+    @override
+    def chunks(
+        self, as_lines: Collection[str]
+    ) -> Iterator[tuple[UnitStream, Lines | Iterable[Record]]]:
+        yield self.streams[0], self._records
+
+
+class _ObjectStream(UnitStream):
+    """A stream of the API's own objects, with columns that are known beforehand."""
+
+    columns: dict[str, Any]
+
+    def __init__(self, tap: MartechTap, account: Account) -> None:
+        """Make the stream."""
+        properties = {**self.columns, EXTRA: _OBJECT}
+        super().__init__(tap, schema={"type": "object", "properties": properties}, name=self.name)
+        self.primary_keys = ("id",)
+        self._account = account
+        self._reader = LineReader(self.columns)
+
+
+class ExportsStream(_ObjectStream):
+    """The definitions of the organisation's exports."""
+
+    name = "exports"
+    columns = {  # noqa: RUF012 - as the SDK has it
+        "id": {"type": "string"},
+        "name": _TEXT,
+        "type": _TEXT,
+        "organisation_id": _TEXT,
+        "datamart_id": _TEXT,
+        "query_id": _TEXT,
+        "output_format": _TEXT,
+    }
+
+    @override
+    def units(self, streams: Sequence[UnitStream]) -> Iterator[Unit]:
+        exports = self._account.all_exports
+        yield _ObjectsUnit(self, [self._reader.from_object(each.fields) for each in exports])
+
+    @override
+    def unit_written(self, unit: Unit) -> None:
+        """Keep no bookmark: the table is read whole each time."""
+
+
+class ExportExecutionsStream(_ObjectStream):
+    """The executions of all exports; a unit is what is new of one export.
+
+    An execution that has not ended is read again by later runs, so its bookmark, kept for
+    each export, stays before it (for a week: what has not ended by then never will).
+    """
+
+    name = "export_executions"
+    columns = {  # noqa: RUF012 - as the SDK has it
+        "id": {"type": "string"},
+        "export_id": {"type": "string"},
+        "status": _TEXT,
+        "creation_date": {"type": "string", "format": "date-time"},
+        "start_date": _INSTANT,
+        "end_date": _INSTANT,
+        "duration": _INTEGER,
+        "organisation_id": _TEXT,
+        "user_id": _TEXT,
+        "job_type": _TEXT,
+        "num_tasks": _INTEGER,
+        "completed_tasks": _INTEGER,
+        "erroneous_tasks": _INTEGER,
+        "retry_count": _INTEGER,
+        "is_retryable": _BOOLEAN,
+        "cancel_status": _TEXT,
+        "permalink_uri": _TEXT,
+        "parameters": any_json(),
+        "result": any_json(),
+        "error": any_json(),
+        "debug": any_json(),
+    }
+
+    def __init__(self, tap: MartechTap, account: Account) -> None:
+        """Make the stream."""
+        super().__init__(tap, account)
+        self.replication_key = "creation_date"
+
+    @override
+    def units(self, streams: Sequence[UnitStream]) -> Iterator[Unit]:
+        for export in self._account.all_exports:
+            pages = new_executions(self._account.exports, export.id, self._after(export))
+            executions = sorted(
+                (execution for page in pages for execution in page),
+                key=lambda execution: execution.position,
+            )
+            if executions:
+                records = [self._record(export, execution) for execution in executions]
+                yield _ObjectsUnit(self, records, (export.id, _last_settled(executions)))
+
+    def _after(self, export: Export) -> After:
+        if self.replication_method == "FULL_TABLE":
+            return After(start=self._account.start)
+        entries = self.stream_state.get("exports")
+        if isinstance(entries, dict):
+            entry = {"execution": entries.get(export.id)}
+            return after_execution(entry, self._account.start)
+        return after_execution(self.stream_state, self._account.start, "creation_date")
+
+    def _record(self, export: Export, execution: Execution) -> Record:
+        return self._reader.from_object({**execution.fields, "export_id": export.id})
+
+    @override
+    def unit_written(self, unit: Unit) -> None:
+        if not isinstance(unit, _ObjectsUnit) or unit.entry is None:
+            return
+        export_id, settled = unit.entry
+        state = self.stream_state
+        state["replication_key"] = self.replication_key
+        entries = state.get("exports")
+        if not isinstance(entries, dict):
+            entries = {}
+        if settled is not None:
+            entries[export_id] = execution_entry(settled)
+            newest = instants.date_time(settled.created)
+            state["replication_key_value"] = max(state.get("replication_key_value", ""), newest)
+        state["exports"] = entries
+
+
+def _last_settled(executions: Sequence[Execution]) -> Execution | None:
+    """Return the newest execution before the oldest that may still change."""
+    oldest_running = instants.milliseconds(now()) - _WEEK
+    settled = None
+    for execution in executions:
+        if not execution.has_ended and execution.created > oldest_running:
+            break
+        settled = execution
+    return settled

@@ -1,0 +1,156 @@
+"""The tap: its settings and its list of streams."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk import typing as th
+
+from singer_martech import settings
+from singer_martech._compat import override
+from singer_martech.errors import SettingError
+from singer_martech.mediarithmics import DEFAULT_API_URL
+from singer_martech.messages import MessageWriter
+from singer_martech.plugin import MartechTap
+from tap_mediarithmics import items, otql
+from tap_mediarithmics.account import Account
+from tap_mediarithmics.items import ExportItem
+from tap_mediarithmics.sources import Source
+from tap_mediarithmics.streams import ExportExecutionsStream, ExportsStream, ResultStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from singer_sdk.streams import Stream
+
+logger = logging.getLogger(__name__)
+
+
+class TapMediarithmics(MartechTap):
+    """Reads the results of query exports."""
+
+    name = "tap-mediarithmics"
+    message_writer_class = MessageWriter
+    dynamic_catalog = True
+
+    config_jsonschema = th.PropertiesList(
+        th.Property(
+            "api_token",
+            th.StringType,
+            required=True,
+            secret=True,
+            title="API token",
+            description="The token, sent as it is in the Authorization header.",
+        ),
+        th.Property(
+            "organisation_id",
+            th.StringType,
+            required=True,
+            title="Organisation ID",
+            description="The organisation that the exports belong to.",
+        ),
+        th.Property(
+            "datamart_id",
+            th.StringType,
+            title="Datamart ID",
+            description=(
+                "The datamart of the queries. Needed where a query is given as text, and to "
+                "type streams from the datamart's schema."
+            ),
+        ),
+        items.exports_setting(),
+        th.Property(
+            "discover_exports",
+            th.BooleanType,
+            default=False,
+            title="Discover exports",
+            description="Also make a stream, `export_<id>`, of every export of the organisation.",
+        ),
+        th.Property(
+            "start_date",
+            th.StringType,
+            title="Start date",
+            description=(
+                "Executions created before this date or date-time are ignored. An incremental "
+                "query starts here on its first run."
+            ),
+        ),
+        th.Property(
+            "poll_interval_seconds",
+            th.NumberType(exclusive_minimum=0),
+            default=10,
+            title="Poll interval",
+            description="How often, in seconds, a running execution is looked at.",
+        ),
+        th.Property(
+            "execution_timeout_seconds",
+            th.NumberType(minimum=0),
+            default=14400,
+            title="Execution timeout",
+            description=(
+                "How long, in seconds, an execution is waited for. It is left running, and the "
+                "next run waits for it again."
+            ),
+        ),
+        settings.api_url(DEFAULT_API_URL, "The API's base address."),
+        *settings.http_settings(),
+    ).to_dict()
+
+    @override
+    def check_settings(self, config: Mapping[str, Any]) -> Iterable[str]:
+        yield from items.faults(config)
+        yield from items.start_date_faults(config)
+
+    @cached_property
+    def account(self) -> Account:
+        """The organisation that is read."""
+        return Account(self.config, self.stop)
+
+    @override
+    def discover_streams(self) -> Sequence[Stream]:
+        streams = [
+            ExportsStream(self, self.account),
+            ExportExecutionsStream(self, self.account),
+            *(ResultStream(self, source, self.account) for source in self._sources()),
+        ]
+        catalog = self.input_catalog
+        if catalog is None:
+            return streams
+        # a stream that no catalog knows is not read, so its columns need no asking
+        return [stream for stream in streams if catalog.get_stream(stream.name) is not None]
+
+    def _sources(self) -> Iterator[Source]:
+        configured = [
+            Source(ExportItem.from_config(fields), self.account)
+            for fields in self.config.get("exports") or ()
+        ]
+        yield from configured
+        if self.config.get("discover_exports"):
+            yield from self._discovered(configured)
+
+    def _discovered(self, configured: Sequence[Source]) -> Iterator[Source]:
+        """Yield a source for each export that no item of the settings reads."""
+        names = {source.item.stream for source in configured}
+        known = {source.export.id for source in configured if source.export is not None}
+        for export in self.account.all_exports:
+            if export.id in known:
+                continue
+            name = f"export_{export.id}"
+            if name in names:
+                message = f"setting 'exports': stream '{name}' is the name of a discovered export"
+                raise SettingError(message)
+            source = Source(ExportItem(stream=name, export_id=export.id), self.account)
+            if self.input_catalog is None and _aggregates(source):
+                continue
+            yield source
+
+
+def _aggregates(source: Source) -> bool:
+    try:
+        _ = source.query
+    except otql.AggregationQuery as error:
+        logger.warning("export %s is left out: %s", source.item.export_id, error)
+        return True
+    return False
