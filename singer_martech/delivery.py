@@ -36,6 +36,10 @@ _MOST_HELD_BACK = 20_000
 _MOST_STATES = 10_000
 
 
+class _NotSent(MartechError):
+    """A batch was still waiting when the run failed."""
+
+
 class Delivery:
     """The records under way, from the reader to the vendor's answer.
 
@@ -78,6 +82,7 @@ class Delivery:
         self._work: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         self._workers: list[threading.Thread] = []
+        self._ending = False
         stop.on_request(lambda: self._done.put(None))
 
     def add(self, channel: Channel, item: Item) -> None:
@@ -173,6 +178,7 @@ class Delivery:
 
         Failures are logged, since another one is being reported already.
         """
+        self._ending = True
         deadline = time.monotonic() + GRACE_SECONDS if self._stop.is_set else None
         while self._in_flight:
             left = None if deadline is None else deadline - time.monotonic()
@@ -193,7 +199,7 @@ class Delivery:
                     self._settle(outcome)
                 elif deadline is None:
                     deadline = time.monotonic() + GRACE_SECONDS
-            except Stopped:
+            except (Stopped, _NotSent):
                 continue
             except MartechError as error:
                 logger.warning("%s", error)
@@ -251,7 +257,10 @@ class Delivery:
             outcome = Outcome(batch)
             try:
                 self._stop.check()
-                batch.channel.send(batch, outcome)
+                if self._ending:
+                    outcome.failure = _NotSent()
+                else:
+                    batch.channel.send(batch, outcome)
             except MartechError as error:
                 outcome.failure = error
             except BaseException as error:  # noqa: BLE001 - raised again in the main thread

@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import secrets
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -244,4 +245,4 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _write(line: bytes) -> None:
-    click.get_binary_stream("stdout").write(line + b"\n")
+    sys.stdout.buffer.write(line + b"\n")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 from singer_martech.errors import Stopped
@@ -18,13 +20,15 @@ class Stop:
     """A request to end, made once and seen by every thread.
 
     The signal handler only records the request: an exception raised from a handler
-    could cut a message in the middle of a line.
+    could cut a message in the middle of a line, and a lock taken there could be one that
+    the interrupted thread holds. So waits watch a pipe.
     """
 
     def __init__(self) -> None:
         """Begin without a request."""
         self.signum: int | None = None
-        self._event = threading.Event()
+        self._pipe, self._signal_pipe = os.pipe()
+        weakref.finalize(self, _close, self._pipe, self._signal_pipe)
         self._callbacks: list[Callable[[], None]] = []
 
     @property
@@ -34,8 +38,9 @@ class Stop:
 
     def request(self, signum: int = signal.SIGTERM) -> None:
         """Ask the run to end, as ``signum`` does."""
+        if not self.is_set:
+            os.write(self._signal_pipe, b"\0")  # stays there: every wait sees it
         self.signum = signum
-        self._event.set()
         for callback in self._callbacks:
             callback()
 
@@ -58,7 +63,9 @@ class Stop:
         Raises:
             Stopped: As soon as the run is asked to end.
         """
-        self._event.wait(seconds)
+        poll = select.poll()
+        poll.register(self._pipe, select.POLLIN)
+        poll.poll(max(seconds, 0) * 1000)
         self.check()
 
     def install(self) -> None:
@@ -72,3 +79,8 @@ class Stop:
         if self.is_set:
             os._exit(128 + signum)
         self.request(signum)
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -97,7 +97,7 @@ class MonaSink(MartechSink):
     @override
     def map_record(self, record: dict[str, Any], whole: bytes | None) -> Mapped:
         recipe = self._recipe
-        arc = _arc(_text(recipe.arc_class(record)))
+        arc = recipe.fixed_arc or _arc(_text(recipe.arc_class(record)))
         context = self._context_id(record, arc.dots)
         action = None if recipe.action is None else _action(recipe.action(record))
         parts = [arc.prefix]
@@ -164,6 +164,7 @@ class MonaSink(MartechSink):
 class _Recipe(NamedTuple):
     """A mapping, compiled."""
 
+    fixed_arc: _Arc | None
     arc_class: Template
     context_fields: Sequence[str]
     context_template: Template | None
@@ -190,8 +191,10 @@ class _Recipe(NamedTuple):
         if isinstance(timestamp, str) and "{{" not in timestamp:
             timestamp = _field(timestamp)
         _check_constants(stream, mapping)
+        arc_class = mapping.get("arc_class") or _default_arc_class(stream)
         return cls(
-            compiled(mapping.get("arc_class") or _default_arc_class(stream), stream, "arc_class"),
+            _arc(arc_class) if "{{" not in arc_class else None,
+            compiled(arc_class, stream, "arc_class"),
             fields,
             template,
             None if timestamp is None else compiled(timestamp, stream, "export_timestamp"),
