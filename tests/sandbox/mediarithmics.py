@@ -8,24 +8,27 @@ Settings of a test (taken back by `reset()`): `polls_until_done`, `hold()`, `pla
 from __future__ import annotations
 
 import json
-import uuid
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
 from aiohttp import web
 
 from tests.sandbox import mediarithmics_executions as executions_module
 from tests.sandbox import mediarithmics_exports as exports_module
 from tests.sandbox import mediarithmics_imports as imports_module
-from tests.sandbox.mediarithmics_executions import Execution, Executions, Kind, Outcome
+from tests.sandbox.mediarithmics_executions import Execution, Executions, Outcome
 from tests.sandbox.mediarithmics_exports import Exports
 from tests.sandbox.mediarithmics_imports import Imports
 from tests.sandbox.mediarithmics_otql import DATE_FORMS
-from tests.sandbox.mediarithmics_schema import object_types_deep, schema_text
-from tests.sandbox.mediarithmics_shop import NEWSLETTER_SEGMENT, shop_objects
-from tests.sandbox.vendor import Section, Vendor
+from tests.sandbox.mediarithmics_schemas import Schemas
+from tests.sandbox.mediarithmics_shop import shop_objects
+from tests.sandbox.mediarithmics_wire import Wire
+from tests.sandbox.vendor import Section
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from tests.sandbox.mediarithmics_executions import Kind
 
 _DAY_MS = 86_400_000
 
@@ -33,20 +36,25 @@ _DAY_MS = 86_400_000
 _DEFAULT_EXPORTS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     (
         "Customers for Monetate",
-        "SELECT { id creation_ts accounts { user_account_id } emails { email } profiles {"
-        " first_name city loyalty_points lifetime_value newsletter interests last_modified_ts } }"
-        " FROM UserPoint WHERE is_defined(accounts)",
+        (
+            "SELECT { id creation_ts accounts { user_account_id } emails { email } profiles {"
+            " first_name city loyalty_points lifetime_value newsletter interests"
+            " last_modified_ts } }"
+            " FROM UserPoint WHERE is_defined(accounts)"
+        ),
         (1,),
     ),
     (
         "Visits",
-        "SELECT { id ts type channel_id duration events { id ts name url"
-        " basket { order_id amount currency } } } FROM UserActivity",
+        (
+            "SELECT { id ts type channel_id duration events { id ts name url"
+            " basket { order_id amount currency } } } FROM UserActivity"
+        ),
         (2, 1),
     ),
     (
         "Newsletter e-mails",
-        f'SELECT {{ emails {{ id }} }} FROM UserPoint WHERE segments {{ id = "{NEWSLETTER_SEGMENT}" }}',
+        'SELECT { emails { id } } FROM UserPoint WHERE segments { id = "18001" }',
         (),
     ),
 )
@@ -59,16 +67,13 @@ _SAMPLE_EXECUTIONS = (
 )
 
 
-class Mediarithmics(Vendor):
+class Mediarithmics(Wire):
     """The API of one organisation with one datamart."""
 
     name = "mediarithmics"
     prefixes = ("/mediarithmics/v1",)
     tables = executions_module.TABLES + exports_module.TABLES + imports_module.TABLES
 
-    api_token: ClassVar[str] = "api:Vq3sandbox/token+of=mediarithmics"
-    organisation_id: ClassVar[str] = "1426"
-    datamart_id: ClassVar[str] = "1509"
     live_schema_id: ClassVar[str] = "312"
 
     def reset(self) -> None:
@@ -81,17 +86,12 @@ class Mediarithmics(Vendor):
             "export": self._exports.finish,
             "import": self._imports.finish,
         }
-        self.token_valid = True
         #: Polls of an import's execution before its `parameters` are filled.
         self.polls_until_parameters = 2
         #: An import's open execution says PENDING with a filled result, as on the vendor's page.
         self.pending_with_result = False
         self.files_per_execution = 1
         self.date_forms = set(DATE_FORMS)
-        #: Lists say their `total`; it is not always there.
-        self.with_total = True
-        #: No page of a list is longer.
-        self.max_results = 100
         self.error_shape = "json"
         #: (document type, document) -> a reason, or True, to fail a line that breaks no rule.
         self.refuse_if: Callable[[str, dict[str, Any]], str | bool | None] | None = None
@@ -103,7 +103,8 @@ class Mediarithmics(Vendor):
             self._open_shop()
 
     def _open_shop(self) -> None:
-        objects = shop_objects(self.sandbox.seed, self.now.timestamp())
+        # One shop an hour: a reset is to cost next to nothing.
+        objects = shop_objects(self.sandbox.seed, self.now.timestamp() // 3600 * 3600)
         for object_type, items in objects.items():
             self.set_objects(object_type, items)
         for name, text, days in _DEFAULT_EXPORTS:
@@ -114,30 +115,14 @@ class Mediarithmics(Vendor):
     def _milliseconds(self) -> int:
         return int(self.now.timestamp() * 1000)
 
-    def credentials(self) -> dict[str, Any]:
-        """Return the settings of tap-mediarithmics and target-mediarithmics."""
-        return {
-            "api_url": self.api_url,
-            "api_token": self.api_token,
-            "organisation_id": self.organisation_id,
-            "datamart_id": self.datamart_id,
-        }
-
-    def expire_tokens(self) -> None:
-        """Make the token invalid; `token_valid = True` brings it back."""
-        self.token_valid = False
-
     def routes(self) -> list[web.RouteDef]:
         """Return the routes. Handlers are looked up at each request, as `reset()` renews them."""
         base = self.prefixes[0]
-        schemas = f"{base}/datamarts/{{datamart}}/graphdb_runtime_schemas"
         return [
             *Exports(self).routes(base),
             *Imports(self).routes(base),
+            *Schemas(self).routes(base),
             web.get(f"{base}/data_file/data", self._data_file, allow_head=False),
-            web.get(schemas, self._list_schemas, allow_head=False),
-            web.get(f"{schemas}/{{schema}}/object_types/deep", self._types, allow_head=False),
-            web.get(f"{schemas}/{{schema}}/text", self._schema_text, allow_head=False),
         ]
 
     # What tests set and look at: time and outcomes.
@@ -293,7 +278,7 @@ class Mediarithmics(Vendor):
             connection.execute("DELETE FROM mediarithmics_objects WHERE type = ?", (object_type,))
             connection.executemany(
                 "INSERT INTO mediarithmics_objects (type, object) VALUES (?, ?)",
-                [(object_type, json.dumps(item)) for item in objects],
+                [(object_type, msgspec.json.encode(item).decode()) for item in objects],
             )
 
     def objects(self, object_type: str) -> list[dict[str, Any]]:
@@ -364,102 +349,8 @@ class Mediarithmics(Vendor):
             (row["identifier"], row["processing_id"]): json.loads(row["choice"]) for row in rows
         }
 
-    # What handlers share.
-
-    def error_body(self, status: int, reason: str) -> Any:
-        """Return the envelope of an error; each has an id of its own."""
-        if status == 404:
-            reason = "Resource Not Found"
-        return {"status": "error", "error": reason, "error_id": str(uuid.uuid4())}
-
-    def not_found(self) -> web.Response:
-        """Return a 404."""
-        return self.refuse(404, "Resource Not Found")
-
-    def ok(self, data: Any) -> web.Response:
-        """Return the envelope of one resource."""
-        return web.json_response({"status": "ok", "data": data})
-
-    def page(self, request: web.Request, items: list[Any], default: int) -> web.Response:
-        """Return the page of a list that the request asks for."""
-        first = request.query.get("first_result", "0")
-        most = request.query.get("max_results", str(default))
-        if not first.isdigit() or not most.isdigit() or int(most) < 1:
-            return self.refuse(400, "first_result and max_results are numbers")
-        most_results = min(int(most), self.max_results)
-        shown = items[int(first) : int(first) + most_results]
-        body = {
-            "status": "ok",
-            "data": shown,
-            "count": len(shown),
-            "total": len(items),
-            "first_result": int(first),
-            "max_result": most_results,
-            "max_results": most_results,
-        }
-        if not self.with_total:
-            del body["total"]
-        return web.json_response(body)
-
-    def refused(self, request: web.Request) -> web.Response | None:
-        """Return the refusal of a request without the token; it stands raw in the header."""
-        if self.token_valid and request.headers.get("Authorization") == self.api_token:
-            return None
-        return self.refuse(401, "Unauthorized")
-
-    def foreign(self, request: web.Request) -> web.Response | None:
-        """Return the refusal of a request to another organisation or datamart."""
-        datamart = request.match_info.get("datamart")
-        if datamart is not None:
-            return None if datamart == self.datamart_id else self.refuse(403, "Forbidden")
-        organisation = request.query.get("organisation_id")
-        if organisation is None:
-            return self.refuse(400, "organisation_id is mandatory")
-        return None if organisation == self.organisation_id else self.refuse(403, "Forbidden")
-
-    async def json_body(self, request: web.Request) -> Any:
-        """Return the body of a request as JSON; None when it is none, or does not say so."""
-        if request.content_type != "application/json":
-            return None
-        try:
-            return json.loads(await request.read())
-        except ValueError:
-            return None
-
     async def _data_file(self, request: web.Request) -> web.Response:
         return await self._exports.data_file(request)
-
-    async def _list_schemas(self, request: web.Request) -> web.Response:
-        refused = self.refused(request) or self.foreign(request)
-        if refused:
-            return refused
-        live = int(self.live_schema_id)
-        created = 1_700_000_000_000
-        schemas = [
-            {
-                "id": str(live + step),
-                "datamart_id": self.datamart_id,
-                "status": status,
-                "creation_date": created + step * _DAY_MS,
-                "modification_date": created + step * _DAY_MS,
-                "publication_date": None if status == "DRAFT" else created + step * _DAY_MS,
-            }
-            for step, status in ((1, "DRAFT"), (0, "LIVE"), (-1, "ARCHIVED"))
-        ]
-        return self.page(request, schemas, 50)
-
-    async def _types(self, request: web.Request) -> web.Response:
-        refused = self.refused(request) or self.foreign(request)
-        if refused or request.match_info["schema"] != self.live_schema_id:
-            return refused or self.not_found()
-        types = object_types_deep(self.live_schema_id)
-        return web.json_response({"status": "ok", "data": types, "count": len(types)})
-
-    async def _schema_text(self, request: web.Request) -> web.Response:
-        refused = self.refused(request) or self.foreign(request)
-        if refused or request.match_info["schema"] != self.live_schema_id:
-            return refused or self.not_found()
-        return self.ok(schema_text())
 
     def sections(self) -> list[Section]:
         """Return executions, imports and what landed."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import threading
+import weakref
 from collections import deque
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,9 +23,11 @@ OPEN = frozenset({"PENDING", "RUNNING"})
 ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELED", "SUCCESS"})
 
 TABLES = (
-    "CREATE TABLE IF NOT EXISTS mediarithmics_executions ("
-    " id INTEGER PRIMARY KEY, kind TEXT, parent TEXT, status TEXT, creation_date INTEGER,"
-    " detail TEXT)",
+    (
+        "CREATE TABLE IF NOT EXISTS mediarithmics_executions ("
+        " id INTEGER PRIMARY KEY, kind TEXT, parent TEXT, status TEXT, creation_date INTEGER,"
+        " detail TEXT)"
+    ),
 )
 
 
@@ -126,7 +130,6 @@ class Executions:
         self._milliseconds = milliseconds
         self._all: dict[int, Execution] = {}
         self._folder: Path | None = None
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         for row in store.rows("SELECT detail FROM mediarithmics_executions ORDER BY id"):
             saved = json.loads(row["detail"])
             execution = Execution(**{**saved, "outcome": Outcome(**saved["outcome"])})
@@ -140,8 +143,8 @@ class Executions:
                 self._folder = Path(f"{database}.files")
                 self._folder.mkdir(exist_ok=True)
             else:
-                self._temporary = tempfile.TemporaryDirectory(prefix="sandbox-")
-                self._folder = Path(self._temporary.name)
+                self._folder = Path(tempfile.mkdtemp(prefix="sandbox-"))
+                weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         return self._folder / name
 
     def create(self, kind: Kind, parent: str, detail: dict[str, Any]) -> Execution:

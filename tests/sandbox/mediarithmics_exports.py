@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import re
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from aiohttp import web
 
 from tests.sandbox import mediarithmics_otql as otql
-from tests.sandbox.mediarithmics_executions import Execution, Outcome
 from tests.sandbox.recording import RECORD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from tests.sandbox.mediarithmics import Mediarithmics
+    from tests.sandbox.mediarithmics_executions import Execution, Outcome
 
 TABLES = (
     "CREATE TABLE IF NOT EXISTS mediarithmics_queries (id INTEGER PRIMARY KEY, query_text TEXT)",
-    "CREATE TABLE IF NOT EXISTS mediarithmics_exports ("
-    " id INTEGER PRIMARY KEY, name TEXT, query_id TEXT)",
-    "CREATE TABLE IF NOT EXISTS mediarithmics_objects ("
-    " number INTEGER PRIMARY KEY AUTOINCREMENT, type TEXT, object TEXT)",
+    (
+        "CREATE TABLE IF NOT EXISTS mediarithmics_exports ("
+        " id INTEGER PRIMARY KEY, name TEXT, query_id TEXT)"
+    ),
+    (
+        "CREATE TABLE IF NOT EXISTS mediarithmics_objects ("
+        " number INTEGER PRIMARY KEY AUTOINCREMENT, type TEXT, object TEXT)"
+    ),
 )
 
 _DATA_FILE = re.compile(
@@ -236,7 +240,10 @@ class Exports:
             execution.result = None if outcome.null_result else {"output_files": files}
         elif outcome.status == "FAILED":
             text = outcome.error_file or "The query could not be run to its end.\n"
-            self._vendor.executions.file(f"{execution.id}.export.error").write_text(text)
+            self._vendor.executions.file(f"{execution.id}.export.error").write_text(
+                text,
+                encoding="utf-8",
+            )
         self._count(execution, outcome)
 
     def _count(self, execution: Execution, outcome: Outcome) -> None:
@@ -250,7 +257,7 @@ class Exports:
 
     def _result(self, execution: Execution) -> Iterator[bytes]:
         lines = [
-            json.dumps(tree, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+            msgspec.json.encode(tree) + b"\n"
             for tree in otql.run(
                 execution.detail["query_text"] or "",
                 self.objects,
@@ -262,11 +269,13 @@ class Exports:
         random.Random(execution.id).shuffle(lines)
         yield from lines
 
-    def write_files(self, execution: Execution, contents: list[Iterable[bytes]]) -> None:
+    def write_files(self, execution: Execution, contents: Sequence[Iterable[bytes]]) -> None:
         """Write the output files: `export`, or `export_1` and on when there are several."""
-        names = ["export"] if len(contents) == 1 else [
-            f"export_{number}" for number in range(1, len(contents) + 1)
-        ]
+        names = (
+            ["export"]
+            if len(contents) == 1
+            else [f"export_{number}" for number in range(1, len(contents) + 1)]
+        )
         lines = 0
         for name, content in zip(names, contents, strict=True):
             path = self._vendor.executions.file(f"{execution.id}.{name}.data")
@@ -279,7 +288,7 @@ class Exports:
     def objects(self, object_type: str) -> list[dict[str, Any]]:
         """Return the objects of a type."""
         sql = "SELECT object FROM mediarithmics_objects WHERE type = ? ORDER BY number"
-        return [json.loads(row["object"]) for row in self._store.rows(sql, object_type)]
+        return [msgspec.json.decode(row["object"]) for row in self._store.rows(sql, object_type)]
 
     # Files.
 
@@ -313,7 +322,9 @@ class Exports:
             name = files[0]
         if execution.is_open:
             return self._vendor.not_found()
-        return self.send(request, self._vendor.executions.file(f"{execution.id}.{name}.{extension}"))
+        return self.send(
+            request, self._vendor.executions.file(f"{execution.id}.{name}.{extension}")
+        )
 
     def send(self, request: web.Request, path: Path) -> web.Response:
         """Return a file as it is, or 404."""

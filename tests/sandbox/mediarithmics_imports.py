@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -28,18 +30,31 @@ if TYPE_CHECKING:
     Document = dict[str, Any]
 
 TABLES = (
-    "CREATE TABLE IF NOT EXISTS mediarithmics_imports (id INTEGER PRIMARY KEY, name TEXT,"
-    " document_type TEXT, mime_type TEXT, encoding TEXT, priority TEXT)",
-    "CREATE TABLE IF NOT EXISTS mediarithmics_documents (number INTEGER PRIMARY KEY AUTOINCREMENT,"
-    " import_id TEXT, execution_id INTEGER, line INTEGER, document_type TEXT, document TEXT)",
-    "CREATE TABLE IF NOT EXISTS mediarithmics_activities ("
-    " number INTEGER PRIMARY KEY AUTOINCREMENT, unique_key TEXT UNIQUE, document TEXT)",
-    "CREATE TABLE IF NOT EXISTS mediarithmics_profiles ("
-    " identifier TEXT PRIMARY KEY, profile TEXT)",
-    "CREATE TABLE IF NOT EXISTS mediarithmics_segments (segment TEXT, identifier TEXT,"
-    " expiration_duration INTEGER, PRIMARY KEY (segment, identifier))",
-    "CREATE TABLE IF NOT EXISTS mediarithmics_choices (identifier TEXT, processing_id TEXT,"
-    " choice TEXT, PRIMARY KEY (identifier, processing_id))",
+    (
+        "CREATE TABLE IF NOT EXISTS mediarithmics_imports (id INTEGER PRIMARY KEY, name TEXT,"
+        " document_type TEXT, mime_type TEXT, encoding TEXT, priority TEXT)"
+    ),
+    (
+        "CREATE TABLE IF NOT EXISTS mediarithmics_documents ("
+        " number INTEGER PRIMARY KEY AUTOINCREMENT, import_id TEXT,"
+        " execution_id INTEGER, line INTEGER, document_type TEXT, document TEXT)"
+    ),
+    (
+        "CREATE TABLE IF NOT EXISTS mediarithmics_activities ("
+        " number INTEGER PRIMARY KEY AUTOINCREMENT, unique_key TEXT UNIQUE, document TEXT)"
+    ),
+    (
+        "CREATE TABLE IF NOT EXISTS mediarithmics_profiles ("
+        " identifier TEXT PRIMARY KEY, profile TEXT)"
+    ),
+    (
+        "CREATE TABLE IF NOT EXISTS mediarithmics_segments (segment TEXT, identifier TEXT,"
+        " expiration_duration INTEGER, PRIMARY KEY (segment, identifier))"
+    ),
+    (
+        "CREATE TABLE IF NOT EXISTS mediarithmics_choices (identifier TEXT, processing_id TEXT,"
+        " choice TEXT, PRIMARY KEY (identifier, processing_id))"
+    ),
 )
 
 #: An identifier on more than this share of an upload's lines, from so many lines on, is suspect.
@@ -296,7 +311,7 @@ class Imports:
             self._land(execution, taken)
         if failures and not outcome.lose_error_file:
             error_file = self._vendor.executions.file(f"{execution.id}.import.error")
-            error_file.write_text("".join(f"{line}\n" for line in errors))
+            error_file.write_text("".join(f"{line}\n" for line in errors), encoding="utf-8")
         if outcome.status == "CANCELED":
             return
         result = self._result(execution, len(taken) if lands else 0, failures)
@@ -366,26 +381,29 @@ _DEFINITION_KEYS = ("name", "document_type", "mime_type", "encoding", "priority"
 def _definition_fault(body: Any) -> str | None:
     if not isinstance(body, dict):
         return "The body must be a JSON object"
-    unknown = sorted(set(body) - set(_DEFINITION_KEYS))
-    if unknown:
-        return f"Unknown property {unknown[0]}"
+    for key in sorted(set(body) - set(_DEFINITION_KEYS)):
+        return f"Unknown property {key}"
     for key in ("name", "document_type", "mime_type", "encoding"):
         if not isinstance(body.get(key), str) or not body[key].strip():
             return f"{key} is mandatory"
-    if body["mime_type"] not in CONTENT_TYPES:
-        return f"mime_type must be one of {', '.join(CONTENT_TYPES)}"
-    if body["encoding"].lower() != "utf-8":
-        return "encoding must be utf-8"
-    if body.get("priority", "MEDIUM") not in PRIORITIES:
-        return f"priority must be one of {', '.join(sorted(PRIORITIES))}"
-    if body["document_type"] == "USER_ACTIVITY" and body["mime_type"] == "TEXT_CSV":
-        return "USER_ACTIVITY takes APPLICATION_X_NDJSON only"
-    return None
+    wrong = {
+        f"mime_type must be one of {', '.join(CONTENT_TYPES)}": body["mime_type"]
+        not in CONTENT_TYPES,
+        "encoding must be utf-8": body["encoding"].lower() != "utf-8",
+        f"priority must be one of {', '.join(sorted(PRIORITIES))}": body.get("priority", "MEDIUM")
+        not in PRIORITIES,
+        "USER_ACTIVITY takes APPLICATION_X_NDJSON only": body["document_type"] == "USER_ACTIVITY"
+        and body["mime_type"] == "TEXT_CSV",
+    }
+    return next((reason for reason, is_wrong in wrong.items() if is_wrong), None)
 
 
 def _count_lines(body: bytes, definition: dict[str, Any]) -> int:
-    lines = sum(1 for line in body.split(b"\n") if line.strip())
-    return lines - 1 if definition["mime_type"] == "TEXT_CSV" else lines
+    if definition["mime_type"] == "TEXT_CSV":
+        # A cell may hold line breaks.
+        rows = csv.reader(io.StringIO(body.decode(errors="replace"), newline=""))
+        return sum(1 for _ in rows) - 1
+    return sum(1 for line in body.split(b"\n") if line.strip())
 
 
 def _identifier_text(document_type: str, document: Document) -> str:

@@ -154,8 +154,7 @@ def object_types_deep(schema_id: str) -> list[dict[str, Any]]:
 def schema_text() -> str:
     """Return the schema as text, in the language that the vendor's editor shows."""
     blocks = [
-        f"enum {name} {{\n  " + "\n  ".join(values) + "\n}"
-        for name, values in ENUMERATIONS.items()
+        f"enum {name} {{\n  " + "\n  ".join(values) + "\n}" for name, values in ENUMERATIONS.items()
     ]
     for name, fields in OBJECT_TYPES.items():
         directives = "".join(f" @{directive}" for directive in _type_directives(name))

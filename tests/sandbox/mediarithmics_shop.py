@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import random
 import uuid
@@ -11,7 +12,7 @@ _FIRST_NAMES = ("Ada", "Émile", "Chloé", "Jürgen", "Søren", "Inès", "Noah",
 _LAST_NAMES = ("Moreau", "O'Neill", "Schäfer", "García", "Nguyễn", "Dubois", "Rossi", "van Dijk")
 _CITIES = (("Paris", "FR"), ("Lyon", "FR"), ("Köln", "DE"), ("Porto", "PT"), ("Dublin", "IE"))
 _INTERESTS = ("shoes", "outdoor", "kids", "home, garden", "sale", "running")
-_PRODUCTS = (
+_PRODUCTS: tuple[tuple[str, str, str, float], ...] = (
     ("SKU-1001", "Alba", "shoes", 89.9),
     ("SKU-1002", "Alba", "shoes", 129.0),
     ("SKU-2001", "Nordwand", "outdoor", 249.5),
@@ -27,6 +28,7 @@ BUYERS_SEGMENT = "18002"
 Objects = dict[str, list[dict[str, Any]]]
 
 
+@functools.cache
 def shop_objects(seed: int, now: float, users: int = 120) -> Objects:
     """Return the objects of each type, generated from a seed.
 
@@ -88,9 +90,7 @@ def _user_point(chance: random.Random, now: int, number: int) -> dict[str, Any]:
         ]
         if known
         else [],
-        "profiles": [_profile(chance, created, account_id, newsletter=newsletter)]
-        if known
-        else [],
+        "profiles": [_profile(chance, created, account_id, newsletter=newsletter)] if known else [],
         "segments": [
             {"id": segment, "creation_ts": created + 120_000, "expiration_ts": None}
             for segment in segments
@@ -147,7 +147,7 @@ def _activity(chance: random.Random, moment: int, *, buys: bool) -> dict[str, An
 def _event(chance: random.Random, moment: int, name: str) -> dict[str, Any]:
     basket = None
     if name == "$transaction_confirmed":
-        products = [
+        products: list[dict[str, Any]] = [
             {
                 "id": sku,
                 "brand": brand,

@@ -7,35 +7,25 @@ Settings of a test (taken back by `reset()`): `page_size`, `error_shape`, `parti
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import json
-import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import jwt
-import msgspec
 from aiohttp import web
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.sandbox.monetate_auth import Tokens, key_pair
 from tests.sandbox.monetate_datasets import (
     MAX_FIELDS,
     Dataset,
     Field,
-    RowError,
     complete,
     dataset_faults,
-    error_shapes,
     read_fields,
-    row_errors,
 )
-from tests.sandbox.recording import RECORD
+from tests.sandbox.monetate_rows import Rows, is_json
 from tests.sandbox.vendor import Section, Vendor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     Row = dict[str, Any]
 
@@ -92,38 +82,6 @@ _DEFAULT_DATASETS: dict[str, tuple[str, str | None, dict[str, Any]]] = {
     ),
 }
 
-_ALGORITHMS = ["RS256", "RS384", "RS512"]
-_ASSERTION_SKEW_SECONDS = 60
-_SHORTEST_TTL, _LONGEST_TTL, _DEFAULT_TTL = 900, 43200, 3600
-
-
-class _Body(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of a post; each row is kept as it was sent, so numbers stay exact."""
-
-    schema_rows: list[msgspec.Raw]
-    sent_time: str | None = msgspec.field(default=None, name="_sent_time")
-
-
-@dataclass
-class _Token:
-    key: str
-    expires_at: float
-
-
-@functools.cache
-def _key_pair() -> tuple[str, str]:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM,
-        serialization.PublicFormat.SubjectPublicKeyInfo,
-    )
-    return private.decode(), public.decode()
-
 
 class Monetate(Vendor):
     """The Auth API and the Data API of one retailer."""
@@ -131,14 +89,20 @@ class Monetate(Vendor):
     name = "monetate"
     prefixes = ("/monetate",)
     tables = (
-        "CREATE TABLE IF NOT EXISTS monetate_datasets ("
-        " id INTEGER PRIMARY KEY, name TEXT UNIQUE, definition TEXT)",
-        "CREATE TABLE IF NOT EXISTS monetate_rows ("
-        " number INTEGER PRIMARY KEY AUTOINCREMENT, dataset TEXT, row_key TEXT,"
-        " identifier TEXT, row TEXT, replaced INTEGER DEFAULT 0, request INTEGER,"
-        " UNIQUE (dataset, row_key))",
-        "CREATE TABLE IF NOT EXISTS monetate_erasures ("
-        " number INTEGER PRIMARY KEY AUTOINCREMENT, customer_id TEXT)",
+        (
+            "CREATE TABLE IF NOT EXISTS monetate_datasets ("
+            " id INTEGER PRIMARY KEY, name TEXT UNIQUE, definition TEXT)"
+        ),
+        (
+            "CREATE TABLE IF NOT EXISTS monetate_rows ("
+            " number INTEGER PRIMARY KEY AUTOINCREMENT, dataset TEXT, row_key TEXT,"
+            " identifier TEXT, row TEXT, replaced INTEGER DEFAULT 0, request INTEGER,"
+            " UNIQUE (dataset, row_key))"
+        ),
+        (
+            "CREATE TABLE IF NOT EXISTS monetate_erasures ("
+            " number INTEGER PRIMARY KEY AUTOINCREMENT, customer_id TEXT)"
+        ),
     )
 
     retailer: ClassVar[str] = "shop"
@@ -147,13 +111,10 @@ class Monetate(Vendor):
     def reset(self) -> None:
         """Take settings and tokens back, make a valid key known, and bring the datasets back."""
         super().reset()
-        self.private_key_pem, self.public_key_pem = _key_pair()
-        #: Public keys by user name; a test may register more (`register_key`).
-        self.public_keys: dict[str, list[str]] = {self.username: [self.public_key_pem]}
-        self.revoked_keys: set[str] = set()
-        #: Live tokens by their text.
-        self.tokens: dict[str, _Token] = {}
-        self.tokens_issued = 0
+        self.private_key_pem, self.public_key_pem = key_pair()
+        self.tokens = Tokens(self)
+        self._rows = Rows(self)
+        self.register_key(self.public_key_pem)
         #: Seconds that a token really lives; None: the ttl that was asked for.
         self.token_lifetime: float | None = None
         self.page_size = 50
@@ -175,8 +136,6 @@ class Monetate(Vendor):
         self.spot_checks_per_second = 1
         #: Keys that were in two posts under way at once; must stay empty.
         self.overlapping_keys: list[tuple[str, str]] = []
-        self._keys_in_flight: dict[int, set[tuple[str, str]]] = {}
-        self._spot_checks: list[float] = []
         if not self.store.value("SELECT count(*) FROM monetate_datasets"):
             for name, (kind, identifier, fields) in _DEFAULT_DATASETS.items():
                 self.add_dataset(name, fields, type=kind, named_identifier=identifier)
@@ -205,22 +164,24 @@ class Monetate(Vendor):
 
     def error_body(self, status: int, reason: str) -> Any:
         """Return the envelope with one error."""
-        return {"meta": {"code": status, "errors": [{"message": reason}], "warnings": []},
-                "data": {}}
+        return {
+            "meta": {"code": status, "errors": [{"message": reason}], "warnings": []},
+            "data": {},
+        }
 
     def expire_tokens(self) -> None:
         """Make every token handed out so far invalid."""
-        self.tokens.clear()
+        self.tokens.live.clear()
 
     # What tests set and look at.
 
     def register_key(self, public_key_pem: str, username: str | None = None) -> None:
         """Make a further public key known, as a customer does in Monetate's own pages."""
-        self.public_keys.setdefault(username or self.username, []).append(public_key_pem)
+        self.tokens.public_keys.setdefault(username or self.username, []).append(public_key_pem)
 
     def revoke_key(self, public_key_pem: str | None = None) -> None:
         """Deactivate a public key: its tokens and assertions are answered 403 from now on."""
-        self.revoked_keys.add(public_key_pem or self.public_key_pem)
+        self.tokens.revoked_keys.add(public_key_pem or self.public_key_pem)
 
     def add_dataset(
         self,
@@ -239,8 +200,10 @@ class Monetate(Vendor):
             named_identifier: Its Identifier Name; None: not set yet.
         """
         read = {
-            key: item if isinstance(item, Field)
-            else Field(item) if isinstance(item, str)
+            key: item
+            if isinstance(item, Field)
+            else Field(item)
+            if isinstance(item, str)
             else Field(**item)
             for key, item in fields.items()
         }
@@ -330,90 +293,27 @@ class Monetate(Vendor):
         ]
         return [datasets, *newest]
 
-    # The Auth API.
+    # `reset()` renews what answers these, so they are looked up at each request.
 
     async def _refresh(self, request: web.Request) -> web.Response:
-        scheme, _, assertion = request.headers.get("Authorization", "").partition(" ")
-        if scheme != "JWT" or not assertion:
-            return self.refuse(401, "Authorization must be: JWT <assertion>")
-        username, key, fault = self._verify(assertion)
-        if fault or key is None:
-            return self.refuse(401, fault or "invalid assertion")
-        if key in self.revoked_keys:
-            return self.refuse(403, "This key has been deactivated")
-        text = request.query.get("ttl", str(_DEFAULT_TTL))
-        if not text.isdigit() or not _SHORTEST_TTL <= int(text) <= _LONGEST_TTL:
-            return self.refuse(400, f"ttl must lie between {_SHORTEST_TTL} and {_LONGEST_TTL}")
-        ttl = int(text)
-        issued = self.now.timestamp()
-        expires = issued + (ttl if self.token_lifetime is None else self.token_lifetime)
-        token = secrets.token_urlsafe(36)
-        self.tokens[token] = _Token(key, expires)
-        self.tokens_issued += 1
-        request[RECORD].notes["username"] = username
-        return self._answer(
-            200,
-            {
-                "token": token,
-                "issued_at": issued,
-                "expires_in": int(expires - issued) if self.token_lifetime is None
-                else expires - issued,
-                "expires_at": expires,
-            },
-        )
+        return await self.tokens.refresh(request)
 
-    def _verify(self, assertion: str) -> tuple[str, str | None, str | None]:
-        try:
-            algorithm = jwt.get_unverified_header(assertion).get("alg")
-            claims = jwt.decode(assertion, options={"verify_signature": False})
-        except jwt.PyJWTError:
-            return "", None, "the assertion is no JSON Web Token"
-        if algorithm not in _ALGORITHMS:
-            return "", None, f"the assertion must be signed by one of {_ALGORITHMS}"
-        username, issued = claims.get("username"), claims.get("iat")
-        if not isinstance(username, str) or not username.startswith("api-"):
-            return "", None, "the claim username must be that of an API user"
-        if not isinstance(issued, (int, float)) or isinstance(issued, bool):
-            return "", None, "the claim iat is missing"
-        for key in self.public_keys.get(username, []):
-            try:
-                jwt.decode(
-                    assertion,
-                    key,
-                    algorithms=[algorithm],
-                    options={"verify_iat": False, "verify_exp": False, "verify_nbf": False},
-                )
-            except jwt.PyJWTError:
-                continue
-            if abs(self.now.timestamp() - issued) > _ASSERTION_SKEW_SECONDS:
-                return "", None, "the assertion is too old, or from the future"
-            return username, key, None
-        return "", None, "the signature does not match any public key of this user"
+    async def _spot_check(self, request: web.Request) -> web.Response:
+        return await self._rows.spot_check(request)
 
-    def _unauthorized(self, request: web.Request) -> web.Response | None:
-        scheme, _, text = request.headers.get("Authorization", "").partition(" ")
-        if scheme != "Token" or not text:
-            return self.refuse(401, "Authorization must be: Token <token>")
-        token = self.tokens.get(text)
-        if token is None or token.expires_at <= self.now.timestamp():
-            return self.refuse(401, "Invalid token.")
-        if token.key in self.revoked_keys:
-            return self.refuse(403, "This token has been revoked")
-        if request.match_info["retailer"] != self.retailer:
-            return self.refuse(403, "You have no access to this retailer")
-        return None
+    async def _post_rows(self, request: web.Request) -> web.Response:
+        return await self._rows.post(request)
 
     # The Data API: datasets.
 
     async def _list_datasets(self, request: web.Request) -> web.Response:
-        refused = self._unauthorized(request)
+        refused = self.tokens.unauthorized(request)
         if refused:
             return refused
         text = request.query.get("page", "1")
         page = int(text) if text.isdigit() else 0
         names = [
-            row["name"]
-            for row in self.store.rows("SELECT name FROM monetate_datasets ORDER BY id")
+            row["name"] for row in self.store.rows("SELECT name FROM monetate_datasets ORDER BY id")
         ]
         first = (page - 1) * self.page_size
         if page < 1 or (first and first >= len(names)):
@@ -426,18 +326,18 @@ class Monetate(Vendor):
         if page > 1:
             meta["previous"] = f"{address}{page - 1}"
         datasets = [self.dataset(name) for name in shown]
-        return self._answer(
+        return self.answer(
             200,
             [self._described(item, request) for item in datasets if item],
             **meta,
         )
 
     async def _get_dataset(self, request: web.Request) -> web.Response:
-        refused = self._unauthorized(request)
+        refused = self.tokens.unauthorized(request)
         dataset = self.dataset(request.match_info["name"])
         if refused or dataset is None:
             return refused or self.refuse(404, "Not found.")
-        return self._answer(200, self._described(dataset, request))
+        return self.answer(200, self._described(dataset, request))
 
     def _described(self, dataset: Dataset, request: web.Request) -> dict[str, Any]:
         described = dataset.as_dict()
@@ -451,7 +351,7 @@ class Monetate(Vendor):
         return described
 
     async def _create_dataset(self, request: web.Request) -> web.Response:
-        refused = self._unauthorized(request)
+        refused = self.tokens.unauthorized(request)
         if refused:
             return refused
         body = _json(request, await request.read())
@@ -459,8 +359,9 @@ class Monetate(Vendor):
             return self.refuse(400, "The body must be a JSON object.")
         read = read_fields(body.get("fields"))
         name = str(body.get("name", ""))
-        dataset = Dataset(name, read.fields, body.get("type", "attribute"),
-                          body.get("named_identifier"))
+        dataset = Dataset(
+            name, read.fields, body.get("type", "attribute"), body.get("named_identifier")
+        )
         faults = read.messages or list(dataset_faults(dataset))
         if self.dataset(name):
             faults.append(f"a schema {name} exists already")
@@ -472,10 +373,10 @@ class Monetate(Vendor):
             type=dataset.type,
             named_identifier=dataset.named_identifier,
         )
-        return self._answer(201, self._described(added, request))
+        return self.answer(201, self._described(added, request))
 
     async def _patch_dataset(self, request: web.Request) -> web.Response:
-        refused = self._unauthorized(request)
+        refused = self.tokens.unauthorized(request)
         dataset = self.dataset(request.match_info["name"])
         if refused or dataset is None:
             return refused or self.refuse(404, "Not found.")
@@ -487,7 +388,7 @@ class Monetate(Vendor):
                 return self.refuse(400, "named_identifier must be a name")
             dataset.named_identifier = body["named_identifier"]
             self._save(dataset)
-            return self._answer(200, {"named_identifier": dataset.named_identifier})
+            return self.answer(200, {"named_identifier": dataset.named_identifier})
         read = read_fields(body["fields"])
         known = {name.lower() for name in dataset.fields}
         faults = read.messages
@@ -500,7 +401,7 @@ class Monetate(Vendor):
         if faults:
             return self._refuse_all(faults)
         self._save(dataset)
-        return self._answer(200, {"fields": dataset.as_dict()["fields"]})
+        return self.answer(200, {"fields": dataset.as_dict()["fields"]})
 
     def _save(self, dataset: Dataset) -> None:
         with self.store.transaction() as connection:
@@ -509,132 +410,10 @@ class Monetate(Vendor):
                 (dataset.id, dataset.name, json.dumps(dataset.as_dict())),
             )
 
-    # The Data API: rows.
-
-    async def _spot_check(self, request: web.Request) -> web.Response:
-        refused = self._unauthorized(request)
-        dataset = self.dataset(request.match_info["name"])
-        if refused or dataset is None:
-            return refused or self.refuse(404, "Not found.")
-        now = self.now.timestamp()
-        self._spot_checks = [at for at in self._spot_checks if 0 <= now - at < 1]
-        if len(self._spot_checks) >= self.spot_checks_per_second:
-            return self.refuse(429, "Request was throttled.", {"Retry-After": "1"})
-        self._spot_checks.append(now)
-        wanted = request.query.get("id")
-        if not wanted:
-            return self.refuse(400, "The query parameter id is required.")
-        column = "row_key" if dataset.unique_key else "identifier"
-        text = self.store.value(
-            f"SELECT row FROM monetate_rows WHERE dataset = ? AND {column} = ?"  # noqa: S608
-            " ORDER BY number DESC",
-            dataset.name,
-            wanted,
-        )
-        if text is None:
-            return self.refuse(404, "Not found.")
-        return self._answer(200, {"schema_rows": [complete(dataset, json.loads(text))]})
-
-    async def _post_rows(self, request: web.Request) -> web.Response:
-        refused = self._unauthorized(request)
-        dataset = self.dataset(request.match_info["name"])
-        if refused or dataset is None:
-            return refused or self.refuse(404, "Not found.")
-        text = await request.read()
-        if self.max_bytes is not None and len(text) > self.max_bytes:
-            return self.refuse(413, "Request entity too large.")
-        if not _is_json(request):
-            return self.refuse(415, "Unsupported media type in request.")
-        try:
-            raw_rows = msgspec.json.decode(text, type=_Body).schema_rows
-            rows = [msgspec.json.decode(raw) for raw in raw_rows]
-        except msgspec.MsgspecError as error:
-            return self.refuse(400, f"JSON parse error - {error}")
-        if self.max_rows is not None and len(rows) > self.max_rows:
-            return self.refuse(413, "Too many rows.")
-        request[RECORD].notes.update(dataset=dataset.name, rows=len(rows))
-        await self._be_under_way(request[RECORD].number, dataset, rows)
-        errors = self._errors(dataset, rows)
-        if not errors or self.partial_on_400:
-            bad = {error.row for error in errors}
-            good = [(row, bytes(raw).decode())
-                    for number, (row, raw) in enumerate(zip(rows, raw_rows, strict=True))
-                    if number not in bad]
-            self._take(dataset, good, request[RECORD].number)
-            request[RECORD].notes["taken"] = len(good)
-        if errors:
-            shaped = error_shapes(errors, len(rows), self.error_shape)
-            return web.json_response(
-                {"meta": {"code": 400, "errors": shaped, "warnings": []}, "data": {}},
-                status=400,
-            )
-        body = (
-            b'{"meta":' + msgspec.json.encode(
-                {"code": 201, "errors": [], "warnings": self.warnings},
-            )
-            + b',"data":{"schema_rows":[' + b",".join(bytes(raw) for raw in raw_rows) + b"]}}"
-        )
-        return web.Response(status=201, body=body, content_type="application/json")
-
-    def _errors(self, dataset: Dataset, rows: list[Any]) -> list[RowError]:
-        found: list[RowError] = []
-        for number, row in enumerate(rows):
-            errors = row_errors(dataset, number, row, accept_null=self.accept_null)
-            if not errors and self.refuse_if is not None:
-                reason = self.refuse_if(dataset.name, row)
-                if reason:
-                    text = reason if isinstance(reason, str) else "refused"
-                    errors = [RowError(number, None, text)]
-            found += errors
-        return found
-
-    async def _be_under_way(self, number: int, dataset: Dataset, rows: list[Any]) -> None:
-        key = dataset.unique_key
-        keys = {(dataset.name, str(row[key])) for row in rows
-                if key and isinstance(row, dict) and key in row}
-        for others in self._keys_in_flight.values():
-            self.overlapping_keys += sorted(keys & others)
-        self._keys_in_flight[number] = keys
-        try:
-            await asyncio.sleep(self.latency)
-        finally:
-            del self._keys_in_flight[number]
-
-    def _take(self, dataset: Dataset, rows: Iterable[tuple[Row, str]], request: int) -> None:
-        key, identifier = dataset.unique_key, dataset.identifier
-        with self.store.transaction() as connection:
-            connection.executemany(
-                "INSERT INTO monetate_rows (dataset, row_key, identifier, row, request)"
-                " VALUES (?, ?, ?, ?, ?) ON CONFLICT (dataset, row_key) DO UPDATE SET"
-                " row = excluded.row, identifier = excluded.identifier,"
-                " request = excluded.request, replaced = replaced + 1",
-                [
-                    (
-                        dataset.name,
-                        row[key] if key else None,
-                        row.get(identifier or ""),
-                        text,
-                        request,
-                    )
-                    for row, text in rows
-                ],
-            )
-            if dataset.type != "customer_data_privacy":
-                return
-            for row, _ in rows:
-                customer = row[identifier or ""]
-                connection.execute(
-                    "DELETE FROM monetate_rows WHERE identifier = ? AND dataset != ?",
-                    (customer, dataset.name),
-                )
-                connection.execute(
-                    "INSERT INTO monetate_erasures (customer_id) VALUES (?)",
-                    (customer,),
-                )
-
     # Envelopes.
 
-    def _answer(self, status: int, data: Any, **meta: Any) -> web.Response:
+    def answer(self, status: int, data: Any, **meta: Any) -> web.Response:
+        """Return the envelope of a success."""
         return web.json_response(
             {"meta": {"code": status, "errors": [], "warnings": [], **meta}, "data": data},
             status=status,
@@ -648,12 +427,8 @@ class Monetate(Vendor):
         )
 
 
-def _is_json(request: web.Request) -> bool:
-    return request.content_type == "application/json"
-
-
 def _json(request: web.Request, text: bytes) -> Any:
-    if not _is_json(request):
+    if not is_json(request):
         return None
     try:
         return json.loads(text)

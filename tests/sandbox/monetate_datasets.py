@@ -143,8 +143,9 @@ def dataset_faults(dataset: Dataset) -> Iterator[str]:
         yield f"type must be one of {sorted(DATASET_TYPES)}"
     if len(dataset.fields) > MAX_FIELDS:
         yield f"a schema has at most {MAX_FIELDS} fields"
-    marked = {flag: [item for item in dataset.fields.values() if getattr(item, flag)]
-              for flag in FLAGS}
+    marked = {
+        flag: [item for item in dataset.fields.values() if getattr(item, flag)] for flag in FLAGS
+    }
     if len(marked["identifier"]) != 1:
         yield "exactly one field must be the identifier"
     if len(marked["unique_key"]) > 1:
@@ -175,9 +176,7 @@ def row_errors(
     """
     if not isinstance(row, dict):
         return [RowError(number, None, "a row is an object")]
-    found = [
-        RowError(number, name, "unknown field") for name in row if name not in dataset.fields
-    ]
+    found = [RowError(number, name, "unknown field") for name in row if name not in dataset.fields]
     for name, item in dataset.fields.items():
         needed = item.identifier or item.unique_key or item.required
         if name not in row:
@@ -202,6 +201,10 @@ def value_fault(data_type: str, value: object) -> str | None:
         return None if isinstance(value, bool) else "must be true or false"
     if not isinstance(value, str):
         return "not a valid string"
+    return _text_fault(data_type, value)
+
+
+def _text_fault(data_type: str, value: str) -> str | None:
     if not value:
         return "may not be blank"
     if value != value.strip():
