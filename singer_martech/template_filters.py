@@ -9,8 +9,6 @@ import uuid
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -95,22 +93,11 @@ def exact_float(value: Any, default: Any = Decimal(0)) -> Decimal:
         return Decimal(str(default))
 
 
-def _passing_missing(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Let a filter leave null and undefined values as they are."""
-
-    def apply(value: Any) -> Any:
-        if value is None or isinstance(value, jinja2.Undefined):
-            return value
-        return function(value)
-
-    return apply
-
-
-FILTERS: dict[str, Callable[..., Any]] = {
-    "epoch_s": _passing_missing(epoch_s),
-    "epoch_ms": _passing_missing(epoch_ms),
-    "iso": _passing_missing(iso),
-    "sha256": _passing_missing(sha256),
-    "uuid": _passing_missing(name_uuid),
-    "float": exact_float,
+FILTERS: dict[str, Callable[[Any], Any]] = {
+    "epoch_s": epoch_s,
+    "epoch_ms": epoch_ms,
+    "iso": iso,
+    "sha256": sha256,
+    "uuid": name_uuid,
 }
+"""By the names that they have in templates."""

@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import jwt
 import msgspec
 
 from singer_martech.auth import HeaderAuth, NoAuth, Token, TokenAuth
@@ -202,6 +201,8 @@ def _token_url(url: str) -> str:
 
 def _claims(token: str) -> dict[str, Any]:
     """Read a token's claims; whether it is genuine is for Mona to judge."""
+    import jwt  # noqa: PLC0415 - with cryptography, it would double the time of --version
+
     try:
         return jwt.decode(token, options={"verify_signature": False})
     except jwt.InvalidTokenError:
