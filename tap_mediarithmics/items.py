@@ -185,20 +185,26 @@ def _source_faults(
     except otql.UnknownOtql:
         parsed = None
     if START in query:
-        yield from _incremental_faults(fields, place, parsed)
+        yield from _incremental_faults(fields, place)
+    if parsed is not None:
+        yield from _key_faults(fields, place, parsed)
 
 
-def _incremental_faults(
-    fields: Mapping[str, Any], place: str, parsed: otql.Query | None
-) -> Iterator[str]:
+def _incremental_faults(fields: Mapping[str, Any], place: str) -> Iterator[str]:
     reason = f"because '{place}.query' holds {START}"
     if fields.get("mode", "run") != "run":
         yield f"setting '{place}.mode' must be run, {reason}"
-    key = fields.get("replication_key")
-    if not key:
+    if not fields.get("replication_key"):
         yield f"setting '{place}.replication_key' is required, {reason}"
-    elif parsed is not None and key not in parsed.selection.fields:
-        yield f"setting '{place}.replication_key': the query does not select '{key}'"
+
+
+def _key_faults(fields: Mapping[str, Any], place: str, parsed: otql.Query) -> Iterator[str]:
+    columns = {*parsed.selection.fields, *ADDED_COLUMNS}
+    for name in ("replication_key", "primary_keys"):
+        keys = fields.get(name) or ()
+        for key in (keys,) if isinstance(keys, str) else keys:
+            if key not in columns:
+                yield f"setting '{place}.{name}': the query does not select '{key}'"
 
 
 def _schema_faults(fields: Mapping[str, Any], place: str) -> Iterator[str]:

@@ -74,8 +74,11 @@ def all_ended(exports: Exports, export_id: str, after: After) -> list[Execution]
     chosen = []
     for execution in executions:
         if not execution.has_ended:
-            logger.info(
-                "export %s: execution %s is %s; it and newer ones are left for a later run",
+            level = logging.INFO if execution.is_under_way else logging.WARNING
+            logger.log(
+                level,
+                "export %s: execution %s is %s; it and newer ones are left for a later run "
+                "(should it never end, a start_date after it leaves it out)",
                 export_id,
                 execution.id,
                 execution.status,

@@ -13,6 +13,7 @@ from singer_martech.messages import RecordLine, encode
 from singer_martech.streams import Lines, Unit
 from tap_mediarithmics import instants
 from tap_mediarithmics.bookmarks import EXECUTION_DATE, now
+from tap_mediarithmics.failures import naming
 from tap_mediarithmics.lines import NotAnObject
 from tap_mediarithmics.result_files import ResultFiles
 
@@ -56,13 +57,14 @@ class ResultUnit(Unit):
         self, as_lines: Collection[str]
     ) -> Iterator[tuple[UnitStream, Lines | Iterable[Record]]]:
         try:
-            self._files.download()
-            self.extracted_at = now()
-            for lines in self._files.blocks():
-                if self._stream.name in as_lines:
-                    yield self._stream, self._encoded(lines)
-                else:
-                    yield self._stream, self._records(lines)
+            with naming(self._stream.name):
+                self._files.download()
+                self.extracted_at = now()
+                for lines in self._files.blocks():
+                    if self._stream.name in as_lines:
+                        yield self._stream, self._encoded(lines)
+                    else:
+                        yield self._stream, self._records(lines)
             if self._key is None:
                 self.largest.add(self._added[self._stream.bookmark_key])
         finally:

@@ -200,7 +200,7 @@ class Source:
         The text is replaced only when nothing runs that could be reading it.
         """
         query_id = str(export.query_id)
-        is_same = datamart.query_text(query_id) == text
+        is_same = datamart.query_text(query_id).strip() == text.strip()
         while (execution := launcher.under_way(after)) is not None:
             if is_same:
                 logger.info("execution %s is under way already: waiting for it", execution.id)

@@ -18,6 +18,7 @@ from tap_mediarithmics.bookmarks import (
     now,
 )
 from tap_mediarithmics.conversion import kind_of
+from tap_mediarithmics.failures import naming
 from tap_mediarithmics.items import ADDED_COLUMNS
 from tap_mediarithmics.lines import EXTRA, LineReader
 from tap_mediarithmics.modes import After, new_executions
@@ -60,10 +61,10 @@ class ResultStream(UnitStream):
 
     @cached_property
     def _discovered_schema(self) -> dict[str, Any]:
+        with naming(self.name):
+            found = self._source.columns()
         columns = {
-            name: schema
-            for name, schema in self._source.columns().items()
-            if name not in {*ADDED_COLUMNS, EXTRA}
+            name: schema for name, schema in found.items() if name not in {*ADDED_COLUMNS, EXTRA}
         }
         for key in (*self.primary_keys, self.bookmark_key):
             if key not in ADDED_COLUMNS:
@@ -107,11 +108,12 @@ class ResultStream(UnitStream):
                 self._account.start, item.lookback_seconds, item.start_format
             )
         after = after_execution(self._bookmark, self._account.start)
-        for execution in self._source.executions(after, start):
-            self._show_losses(execution)
-            export = self._source.export
-            if export is not None:
-                yield ResultUnit(self, self._account.exports, export.id, execution)
+        with naming(self.name):
+            for execution in self._source.executions(after, start):
+                self._show_losses(execution)
+                export = self._source.export
+                if export is not None:
+                    yield ResultUnit(self, self._account.exports, export.id, execution)
 
     def _show_losses(self, execution: Execution) -> None:
         """Log the tasks that failed within an execution that succeeded.
