@@ -117,8 +117,9 @@ class UnitStream(Stream, ABC):
 
     @override
     def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
-        # sync() announces every failure as unhandled; the reason itself is the last line
-        super().log(message, *args, level=min(level, logging.INFO), **kwargs)
+        # sync() announces every failure as unhandled; the reason comes as the last line
+        level = logging.DEBUG if level == logging.ERROR else level
+        super().log(message, *args, level=level, **kwargs)
 
     @override
     def _write_schema_message(self) -> None:

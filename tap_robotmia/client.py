@@ -1,0 +1,233 @@
+"""The raw event export of robotmia, usable alone.
+
+    from datetime import date
+    from tap_robotmia.client import RobotmiaClient
+
+    with RobotmiaClient("YOUR_API_SECRET").export(date(2018, 2, 11), date(2018, 2, 11)) as export:
+        for block in export.blocks():
+            print(block.decode())
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import datetime, timezone
+from typing import IO, TYPE_CHECKING, cast
+
+from requests.auth import AuthBase
+
+from singer_martech._compat import override
+from singer_martech.errors import MartechError
+from singer_martech.http import Exhausted, HttpClient, HttpFailure, HttpSettings, RateLimited, Refused
+from singer_martech.secrets import register_basic_auth
+from tap_robotmia.body import Body, BodyLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import date
+
+    from requests import PreparedRequest
+    from typing_extensions import Self
+
+    from singer_martech.stop import Stop
+
+DEFAULT_API_URL = "https://data.robotmia.com/api/2.0"
+REQUEST_TIMEOUT_SECONDS = 600.0
+"""Some exports take minutes to begin (vendor page), all of it silence."""
+
+_BAD_REQUEST, _UNAUTHORIZED, _PAYMENT_REQUIRED, _FORBIDDEN, _NOT_FOUND = 400, 401, 402, 403, 404
+
+
+class ExportFailed(MartechError):  # noqa: N818 - what happened to the export
+    """An export could not be received whole."""
+
+
+class CredentialRefused(ExportFailed):
+    """The API does not know the secret."""
+
+
+class NoPlanAccess(ExportFailed):
+    """The project's plan does not include the export API."""
+
+
+class DayNotBegun(ExportFailed):
+    """The last day has not begun in the project's time zone."""
+
+
+class SecretAuth(AuthBase):
+    """Basic authentication: the API secret as the user, no password."""
+
+    def __init__(self, api_secret: str) -> None:
+        """Prepare the header."""
+        api_secret = api_secret.strip()
+        register_basic_auth(api_secret)
+        self._header = "Basic " + base64.b64encode(f"{api_secret}:".encode()).decode()
+
+    @override
+    def __call__(self, r: PreparedRequest) -> PreparedRequest:
+        r.headers["Authorization"] = self._header
+        return r
+
+
+class Export:
+    """An export that was received whole. It holds a temporary file until it is closed.
+
+    Attributes:
+        from_date: Its first day, in the project's time zone.
+        to_date: Its last day, inclusive.
+        requested_at: When it was asked for: later events are not surely in it.
+        received_at: When it had come whole.
+    """
+
+    def __init__(self, from_date: date, to_date: date, requested_at: datetime, body: Body) -> None:
+        """Take over a body."""
+        self.from_date = from_date
+        self.to_date = to_date
+        self.requested_at = requested_at
+        self.received_at = datetime.now(timezone.utc)
+        self._body = body
+
+    def __enter__(self) -> Self:
+        """Return the export."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close it."""
+        self.close()
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield its text, one JSON event a line, in blocks of whole lines."""
+        return self._body.blocks()
+
+    def close(self) -> None:
+        """Delete the temporary file."""
+        self._body.close()
+
+
+class RobotmiaClient:
+    """Exports raw events.
+
+    Args:
+        api_secret: The project's API secret.
+        api_url: Where the API is.
+        http: Timeouts and patience.
+        stop: Ends waits when the run is asked to end.
+        pool_size: How many exports may run at once.
+    """
+
+    def __init__(
+        self,
+        api_secret: str,
+        api_url: str = DEFAULT_API_URL,
+        *,
+        http: HttpSettings | None = None,
+        stop: Stop | None = None,
+        pool_size: int = 10,
+    ) -> None:
+        """Open no connection yet."""
+        self._url = f"{api_url.rstrip('/')}/export/"
+        self._http = HttpClient(
+            http or HttpSettings(request_timeout_seconds=REQUEST_TIMEOUT_SECONDS),
+            auth=SecretAuth(api_secret),
+            stop=stop,
+            pool_size=pool_size,
+        )
+
+    def export(
+        self,
+        from_date: date,
+        to_date: date,
+        *,
+        events: Sequence[str] | None = None,
+        where: str | None = None,
+    ) -> Export:
+        """Receive the events of some days, whole.
+
+        Args:
+            from_date: The first day, in the project's time zone.
+            to_date: The last day, inclusive.
+            events: Only events of these names; all when not given.
+            where: A filter in the API's expression language.
+
+        Raises:
+            CredentialRefused: The API does not know the secret.
+            NoPlanAccess: The plan does not include the export API.
+            DayNotBegun: ``to_date`` lies after the project's today.
+            ExportFailed: The API refused the request, or all tries failed.
+            BodyLimit: The answer goes beyond what any export is.
+            DiskFull: There is no room for the temporary file.
+            Stopped: The run was asked to end.
+        """
+        what = f"the export of {days(from_date, to_date)}"
+        form = {"from_date": from_date.isoformat(), "to_date": to_date.isoformat()}
+        if events:
+            form["event"] = json.dumps(list(events))
+        if where:
+            form["where"] = where
+        requested_at = datetime.now(timezone.utc)
+        body = Body(what)
+        try:
+            self._http.download(
+                "POST",
+                self._url,
+                what=what,
+                data=form,
+                headers={"Accept-Encoding": "gzip"},
+                # a file in all that a download does with one
+                into=cast("IO[bytes]", body),
+                check=body.check,
+                raw=True,
+            )
+        except BaseException as error:
+            body.close()
+            raise _in_the_users_words(error, what) from error
+        return Export(from_date, to_date, requested_at, body)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+
+def days(from_date: date, to_date: date) -> str:
+    """Name some days: ``2018-02-11``, or ``2018-02-11 to 2018-02-17``."""
+    if from_date == to_date:
+        return from_date.isoformat()
+    return f"{from_date.isoformat()} to {to_date.isoformat()}"
+
+
+def _in_the_users_words(error: BaseException, what: str) -> BaseException:
+    if isinstance(error, BodyLimit):
+        return BodyLimit(f"{what}: {error}")
+    if isinstance(error, Refused):
+        return _refusal(error, what)
+    if isinstance(error, RateLimited | Exhausted):
+        return ExportFailed(f"{error}; nothing of it was written")
+    if isinstance(error, HttpFailure):
+        return ExportFailed(str(error))
+    return error
+
+
+def _refusal(error: Refused, what: str) -> ExportFailed:
+    reason = "" if error.answer is None else error.answer.head
+    status = error.status
+    if status in {_UNAUTHORIZED, _FORBIDDEN} or "unable to authenticate" in reason.lower():
+        return CredentialRefused(
+            f"{what}: the API refused setting 'api_secret' (status {status}): take the API "
+            "secret of the project, not a token, from its settings"
+        )
+    if status == _PAYMENT_REQUIRED:
+        return NoPlanAccess(
+            f"{what}: the project's plan does not include the raw export API (status {status}); "
+            "ask the vendor to enable it"
+        )
+    if status == _BAD_REQUEST and "later than today" in reason.lower():
+        return DayNotBegun(f"{what} was refused because that day has not begun in the project")
+    if status == _NOT_FOUND:
+        return ExportFailed(f"{what}: no export API at setting 'api_url' (status {status})")
+    if status == _BAD_REQUEST:
+        return ExportFailed(
+            f"{what} was refused with status {status}: {reason}; check the settings "
+            "'where' and 'events' if the reason names them"
+        )
+    return ExportFailed(str(error))

@@ -1,0 +1,262 @@
+"""The exports of one run: which days, asked for when, and which stream gets what.
+
+The stream ``events`` and the typed streams of one run share each download.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from singer_martech._compat import override
+from singer_martech.errors import SettingError
+from singer_martech.http import HttpSettings
+from singer_martech.stop import Stop
+from singer_martech.streams import Unit
+from tap_robotmia.client import DayNotBegun, Export, RobotmiaClient, days
+from tap_robotmia.columns import ColumnTypes, sample
+from tap_robotmia.events import EventReader
+from tap_robotmia.malformed import MalformedLines
+from tap_robotmia.progress import Progress
+from tap_robotmia.project_time import ProjectClock, time_zone
+from tap_robotmia.read_ahead import read_ahead
+from tap_robotmia.windows import Window, windows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from singer_sdk.helpers.types import Record
+
+    from singer_martech.streams import Lines
+    from tap_robotmia.streams import RobotmiaStream
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """What a run asks for; the settings of the same names."""
+
+    api_secret: str
+    api_url: str
+    http: HttpSettings
+    project_timezone: str
+    timestamps: str
+    start_date: date
+    end_date: date | None
+    lookback_days: int
+    window_days: int
+    events: tuple[str, ...] | None
+    where: str | None
+    sample_days: int
+    parallel_downloads: int
+    max_malformed_lines: int
+    reject_path: Path
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> ExportSettings:
+        """Take them from a checked configuration."""
+        end_date = config.get("end_date")
+        return cls(
+            api_secret=config["api_secret"],
+            api_url=config["api_url"],
+            http=HttpSettings.from_config(config),
+            project_timezone=config["project_timezone"],
+            timestamps=config["timestamps"],
+            start_date=parse_day(config["start_date"]),
+            end_date=parse_day(end_date) if end_date else None,
+            lookback_days=config["lookback_days"],
+            window_days=config["window_days"],
+            events=tuple(config["events"]) if config.get("events") else None,
+            where=config.get("where"),
+            sample_days=config["sample_days"],
+            parallel_downloads=config["parallel_downloads"],
+            max_malformed_lines=config["max_malformed_lines"],
+            reject_path=Path(config["reject_path"]),
+        )
+
+
+def parse_day(text: str) -> date:
+    """Read a day; of a date-time, its date.
+
+    Raises:
+        ValueError: The text begins with no date.
+    """
+    text = text.strip()
+    if len(text) > len("yyyy-mm-dd"):
+        return datetime.fromisoformat(text.replace("Z", "+00:00")).date()
+    return date.fromisoformat(text)
+
+
+class WindowUnit(Unit):
+    """A window that was received whole, to be written whole."""
+
+    def __init__(
+        self,
+        window: Window,
+        export: Export,
+        streams: Sequence[RobotmiaStream],
+        clock: ProjectClock,
+        malformed: MalformedLines,
+    ) -> None:
+        """Read nothing yet."""
+        self.streams = streams
+        self.extracted_at = export.received_at
+        self.bookmark = min(clock.end_of(window.to_date), export.requested_at)
+        self.events = 0
+        self._export = export
+        where = f"the export of {days(window.from_date, window.to_date)}"
+        self._reader = EventReader(clock, partial(malformed.add, where=where))
+
+    @override
+    def chunks(
+        self, as_lines: Collection[str]
+    ) -> Iterator[tuple[RobotmiaStream, Lines | Iterable[Record]]]:
+        for block in self._export.blocks():
+            events = self._reader.read(block)
+            self.events += len(events)
+            for stream in self.streams:
+                mine = stream.picked(events)
+                if not mine:
+                    continue
+                if stream.name in as_lines:
+                    yield stream, stream.lines(mine, self.extracted_at)
+                else:
+                    yield stream, map(stream.record, mine)
+
+
+class Exports:
+    """Receives what the streams of a run need.
+
+    Args:
+        settings: What to ask for.
+        stop: The request to end the run.
+    """
+
+    def __init__(self, settings: ExportSettings, stop: Stop) -> None:
+        """Ask for nothing yet."""
+        self.settings = settings
+        self.clock = ProjectClock(
+            time_zone(settings.project_timezone), already_utc=settings.timestamps == "utc"
+        )
+        self._stop = stop
+
+    def last_day(self) -> date:
+        """Return the last day to export: ``end_date``, but never a day that has not begun."""
+        today = self.clock.today(datetime.now(timezone.utc))
+        if self.settings.end_date is None:
+            return today
+        return min(self.settings.end_date, today)
+
+    def units(self, streams: Sequence[RobotmiaStream]) -> Iterator[WindowUnit]:
+        """Yield the windows that some streams need, received whole, oldest first.
+
+        Raises:
+            SettingError: ``start_date`` lies after today, or ``project_timezone`` is wrong.
+        """
+        settings, last_day = self.settings, self.last_day()
+        if settings.start_date > last_day:
+            message = (
+                f"setting 'start_date' ({settings.start_date}) lies after today in the project "
+                f"({last_day} in {settings.project_timezone})"
+            )
+            raise SettingError(message)
+        first_days = {stream.name: stream.first_day() for stream in streams}
+        plan = list(windows(first_days, last_day, settings.window_days))
+        total_days = sum(window.days for window in plan)
+        if plan:
+            logger.info(
+                "exporting %s for %s: %d days in %d requests",
+                days(plan[0].from_date, plan[-1].to_date),
+                ", ".join(first_days),
+                total_days,
+                len(plan),
+            )
+        else:
+            logger.info("nothing to export: all days up to %s are done", last_day)
+        progress = Progress(total_days, logger)
+        by_name = {stream.name: stream for stream in streams}
+        malformed = MalformedLines(settings.reject_path, settings.max_malformed_lines)
+        requests = [(window, self._names(window, by_name)) for window in plan]
+        with closing(malformed), closing(self._received(requests)) as received:
+            for window, export in received:
+                mine = [by_name[name] for name in window.streams]
+                unit = WindowUnit(window, export, mine, self.clock, malformed)
+                yield unit
+                progress.window_written(window, unit.events)
+
+    def column_types(self, names: Collection[str]) -> dict[str, ColumnTypes]:
+        """Look at the most recent days of some events and return what types they have."""
+        types = {name: ColumnTypes() for name in names}
+        last_day = self.last_day()
+        first_day = last_day - timedelta(days=self.settings.sample_days - 1)
+        plan = windows({"sample": first_day}, last_day, self.settings.window_days)
+        reader = EventReader(self.clock, malformed=lambda line, reason: None)  # noqa: ARG005
+        with closing(self._received([(window, tuple(names)) for window in plan])) as received:
+            for _, export in received:
+                for block in export.blocks():
+                    self._stop.check()
+                    sample(reader.read(block), types)
+        return types
+
+    def _names(
+        self, window: Window, streams: Mapping[str, RobotmiaStream]
+    ) -> tuple[str, ...] | None:
+        """Return the event names to ask for; None for all."""
+        names: set[str] = set()
+        for stream in (streams[name] for name in window.streams):
+            if stream.event_name is None:
+                return self.settings.events
+            names.add(stream.event_name)
+        return tuple(sorted(names))
+
+    def _received(
+        self, requests: Sequence[tuple[Window, tuple[str, ...] | None]]
+    ) -> Iterator[tuple[Window, Export]]:
+        """Yield windows with their exports, in order; each is closed when the next is due."""
+        settings = self.settings
+        halt = Stop()
+        self._stop.on_request(lambda: halt.request(self._stop.signum or signal.SIGTERM))
+        client = RobotmiaClient(
+            settings.api_secret,
+            settings.api_url,
+            http=settings.http,
+            stop=halt,
+            pool_size=settings.parallel_downloads,
+        )
+
+        def download(window: Window, names: tuple[str, ...] | None) -> Callable[[], Export]:
+            return partial(
+                client.export,
+                window.from_date,
+                window.to_date,
+                events=names,
+                where=settings.where,
+            )
+
+        exports = read_ahead(
+            (download(*request) for request in requests),
+            settings.parallel_downloads,
+            self._stop,
+            Export.close,
+        )
+        try:
+            for (window, _), export in zip(requests, exports, strict=True):
+                with export:
+                    yield window, export
+        except DayNotBegun as error:
+            message = (
+                f"{error}: setting 'project_timezone' ({settings.project_timezone}) must be the "
+                "time zone in the project's settings"
+            )
+            raise SettingError(message) from error
+        finally:
+            halt.request()
+            exports.close()
+            client.close()

@@ -1,0 +1,233 @@
+"""The tap: its settings and its streams."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk import typing as th
+
+from singer_martech._compat import override
+from singer_martech.messages import MessageWriter
+from singer_martech.plugin import MartechTap
+from singer_martech.settings import api_url, http_settings
+from tap_robotmia.client import DEFAULT_API_URL, REQUEST_TIMEOUT_SECONDS
+from tap_robotmia.columns import ColumnTypes, stream_name
+from tap_robotmia.exports import Exports, ExportSettings, parse_day
+from tap_robotmia.project_time import UnknownZone, time_zone
+from tap_robotmia.streams import EventsStream, RobotmiaStream, TypedEventStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class TapRobotmia(MartechTap):
+    """Raw events from robotmia: whole windows, true UTC, nothing lost, nothing twice."""
+
+    name = "tap-robotmia"
+    message_writer_class = MessageWriter
+
+    config_jsonschema = th.PropertiesList(
+        th.Property(
+            "api_secret",
+            th.StringType,
+            required=True,
+            secret=True,
+            title="API secret",
+            description="The project's API secret, from the project's settings.",
+        ),
+        th.Property(
+            "project_timezone",
+            th.StringType,
+            required=True,
+            title="Project time zone",
+            description=(
+                "The IANA name of the project's time zone, such as America/Los_Angeles. It must "
+                "be the one in the project's settings: the export counts days and times in it."
+            ),
+        ),
+        th.Property(
+            "start_date",
+            th.StringType,
+            required=True,
+            title="Start date",
+            description=(
+                "The first day to export, in the project's time zone, as yyyy-mm-dd. Of a "
+                "date-time, its date counts."
+            ),
+        ),
+        th.Property(
+            "end_date",
+            th.StringType,
+            title="End date",
+            description=(
+                "The last day to export, inclusive. The default is today in the project's time zone."
+            ),
+        ),
+        th.Property(
+            "lookback_days",
+            th.IntegerType(minimum=0),
+            default=5,
+            title="Look-back days",
+            description=(
+                "How many days before the bookmark every run exports again, for events that "
+                "arrive late. Their event_id makes the repetition harmless."
+            ),
+        ),
+        th.Property(
+            "window_days",
+            th.IntegerType(minimum=1),
+            default=1,
+            title="Window days",
+            description="How many days one request asks for.",
+        ),
+        th.Property(
+            "events",
+            th.ArrayType(th.StringType),
+            title="Events",
+            description="Export only events of these names. The default is all.",
+        ),
+        th.Property(
+            "where",
+            th.StringType,
+            title="Where",
+            description="A filter in the API's expression language, passed on as it is.",
+        ),
+        th.Property(
+            "event_streams",
+            th.ArrayType(th.StringType),
+            default=[],
+            title="Event streams",
+            description=(
+                "Event names that each also get a stream of their own, event_<name>, with a "
+                "typed column per property."
+            ),
+        ),
+        th.Property(
+            "sample_days",
+            th.IntegerType(minimum=1),
+            default=7,
+            title="Sample days",
+            description="How many of the most recent days discovery looks at to type those streams.",
+        ),
+        th.Property(
+            "parallel_downloads",
+            th.IntegerType(minimum=1),
+            default=2,
+            title="Parallel downloads",
+            description=(
+                "How many windows are downloaded at once, counting the one being read. Each "
+                "needs room for its compressed body in the folder for temporary files."
+            ),
+        ),
+        th.Property(
+            "timestamps",
+            th.StringType(allowed_values=["project", "utc"]),
+            default="project",
+            title="Timestamps",
+            description=(
+                "What the property time counts: 'project' for the project's wall clock, which is "
+                "the rule, or 'utc' for a project whose time is true UTC already."
+            ),
+        ),
+        th.Property(
+            "max_malformed_lines",
+            th.IntegerType(minimum=0),
+            default=0,
+            title="Max malformed lines",
+            description=(
+                "How many lines of a run may be no JSON event. Up to it each is kept as received "
+                "in reject_path; one more fails the run."
+            ),
+        ),
+        th.Property(
+            "reject_path",
+            th.StringType,
+            default="rejects",
+            title="Reject path",
+            description="The folder of the file that keeps malformed lines.",
+        ),
+        api_url(DEFAULT_API_URL, "The base URL of the data API; the export lies below it."),
+        *http_settings(request_timeout_seconds=REQUEST_TIMEOUT_SECONDS),
+    ).to_dict()
+
+    @cached_property
+    def exports(self) -> Exports:
+        """What this run exports."""
+        return Exports(ExportSettings.from_config(self.config), self.stop)
+
+    @override
+    def check_settings(self, config: Mapping[str, Any]) -> Iterator[str]:
+        yield from _zone_faults(config)
+        yield from _date_faults(config)
+        yield from _stream_faults(config)
+
+    @override
+    def discover_streams(self) -> list[RobotmiaStream]:
+        return [EventsStream(self), *self._typed_streams()]
+
+    def _typed_streams(self) -> Iterator[RobotmiaStream]:
+        names: list[str] = self.config.get("event_streams") or []
+        if not names:
+            return
+        if self.input_catalog is None:
+            self._validate_config()  # discovery alone does not insist on it
+            types = self.exports.column_types(names)
+            for name in names:
+                yield TypedEventStream(self, name, types[name].schema())
+            return
+        for name in names:
+            entry = self.input_catalog.get_stream(stream_name(name))
+            if entry is None:
+                self.logger.warning(
+                    "'%s' of setting 'event_streams' is not in the catalog and left out; discover "
+                    "again",
+                    name,
+                )
+            schema = ColumnTypes().schema() if entry is None else entry.schema.to_dict()
+            yield TypedEventStream(self, name, schema)
+
+
+def _zone_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    name = config["project_timezone"]
+    try:
+        time_zone(name)
+    except UnknownZone:
+        yield (
+            f"setting 'project_timezone' ('{name}') is no IANA time zone; use a name such as "
+            "America/Los_Angeles or Europe/Paris"
+        )
+
+
+def _date_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    days = {}
+    for name in ("start_date", "end_date"):
+        text = config.get(name)
+        if text is None:
+            continue
+        try:
+            days[name] = parse_day(text)
+        except ValueError:
+            yield f"setting '{name}' ('{text}') must be a day such as 2018-02-11"
+    if "end_date" in days and "start_date" in days and days["end_date"] < days["start_date"]:
+        yield (
+            f"setting 'end_date' ({days['end_date']}) lies before 'start_date' "
+            f"({days['start_date']}): swap them, or leave 'end_date' out"
+        )
+
+
+def _stream_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    seen: dict[str, str] = {}
+    only = config.get("events")
+    for name in config.get("event_streams") or []:
+        stream = stream_name(name)
+        if stream in seen:
+            yield (
+                f"setting 'event_streams': '{seen[stream]}' and '{name}' would both be stream "
+                f"'{stream}'; keep one of them"
+            )
+        seen[stream] = name
+        if only and name not in only:
+            yield f"setting 'event_streams' has '{name}', which setting 'events' leaves out"
+
+
