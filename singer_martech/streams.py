@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.streams import Stream
 
 from singer_martech._compat import override
+from singer_martech.errors import MartechError, Stopped
 from singer_martech.messages import MessageWriter
 
 if TYPE_CHECKING:
@@ -23,13 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 
     from singer_sdk.helpers.types import Context, Record
-    from singer_sdk.metrics import Counter
     from singer_sdk.singerlib import RecordMessage
 
     from singer_martech.plugin import MartechTap
 
 
-class Lines(NamedTuple):
+@dataclass(frozen=True)
+class Lines:
     """RECORD messages that are encoded already, each ended by a line feed."""
 
     text: bytes
@@ -57,6 +59,26 @@ class Unit(ABC):
             as_lines: The names of the streams that may get encoded lines; the others need
                 records, because something makes theirs differ.
         """
+
+    def records(self) -> Iterator[Record]:
+        """Yield the records of a unit that is read for one stream, one by one."""
+        for _, chunk in self.chunks(as_lines=()):
+            if not isinstance(chunk, Lines):
+                yield from chunk
+
+
+@contextmanager
+def failures_named(stream: str) -> Iterator[None]:
+    """See that a failure within the block names a stream, if it names no setting."""
+    try:
+        yield
+    except Stopped:
+        raise
+    except MartechError as error:
+        if "stream '" in str(error) or "setting '" in str(error):
+            raise
+        message = f"stream '{stream}': {error}"
+        raise MartechError(message) from error
 
 
 class UnitStream(Stream, ABC):
@@ -108,8 +130,7 @@ class UnitStream(Stream, ABC):
     def get_records(self, context: Context | None) -> Iterator[Record]:
         del context
         for unit in self.units((self,)):
-            for _, records in unit.chunks(as_lines=()):
-                yield from records
+            yield from unit.records()
 
     @override
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
@@ -135,10 +156,11 @@ class UnitStream(Stream, ABC):
         if self._carried:
             self._carried = self._schema_written = False
             return
-        if write_messages and self.ABORT_AT_RECORD_COUNT is None:
-            self._carry(self.companions())
-        else:
-            yield from self._one_by_one(write_messages=write_messages)
+        with failures_named(self.name):
+            if write_messages and self.ABORT_AT_RECORD_COUNT is None:
+                self._carry(self.companions())
+            else:
+                yield from self._one_by_one(write_messages=write_messages)
         self._schema_written = False
 
     def _carry(self, streams: Sequence[UnitStream]) -> None:
@@ -155,7 +177,8 @@ class UnitStream(Stream, ABC):
             for unit in self.units(streams):
                 for stream, chunk in unit.chunks(as_lines):
                     self._tap.stop.check()
-                    stream._write_chunk(chunk, unit, counters[stream.name])  # noqa: SLF001
+                    count = stream._write_chunk(chunk, unit)  # noqa: SLF001
+                    counters[stream.name].increment(count)
                 self._finish(unit)
                 self._write_state_message()
                 self._flush()
@@ -168,33 +191,34 @@ class UnitStream(Stream, ABC):
         """
         count = 0
         for unit in self.units((self,)):
-            for _, chunk in unit.chunks(as_lines=()):
-                for record in chunk:
-                    self._tap.stop.check()
-                    self._check_max_record_limit(count)
-                    count += 1
-                    if write_messages:
-                        self._write_chunk([record], unit, None)
-                        yield record
-                    else:
-                        yield from self._mapped(record)
+            for record in unit.records():
+                self._tap.stop.check()
+                self._check_max_record_limit(count)
+                count += 1
+                if write_messages:
+                    self._write_records([record], unit)
+                    yield record
+                else:
+                    yield from self._mapped(record)
             self._finish(unit)
         self._flush()
 
-    def _write_chunk(
-        self, chunk: Lines | Iterable[Record], unit: Unit, counter: Counter | None
-    ) -> None:
-        if isinstance(chunk, Lines):
-            self._tap.message_writer.write_lines(chunk.text)
-            count = chunk.count
-        else:
-            count = 0
-            for count, record in enumerate(chunk, start=1):  # noqa: B007 - used after the loop
-                for message in self._generate_record_messages(record):
-                    message.time_extracted = unit.extracted_at
-                    self._tap.write_message(message)
-        if counter is not None:
-            counter.increment(count)
+    def _write_chunk(self, chunk: Lines | Iterable[Record], unit: Unit) -> int:
+        """Write a piece of a unit and return how many records it had."""
+        writer = self._tap.message_writer
+        if isinstance(chunk, Lines) and isinstance(writer, MessageWriter):
+            writer.write_lines(chunk.text)
+            return chunk.count
+        return 0 if isinstance(chunk, Lines) else self._write_records(chunk, unit)
+
+    def _write_records(self, records: Iterable[Record], unit: Unit) -> int:
+        count = 0
+        for record in records:
+            count += 1
+            for message in self._generate_record_messages(record):
+                message.time_extracted = unit.extracted_at
+                self._tap.write_message(message)
+        return count
 
     def _mapped(self, record: Record) -> Iterator[Record]:
         """Apply to a record of a BATCH file what its SCHEMA message announced."""

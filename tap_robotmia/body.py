@@ -36,7 +36,7 @@ _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _TERMINATED = (b"terminated early", b"export terminated early")
 
 
-class BodyLimit(MartechError):  # noqa: N818 - what was reached
+class BodyLimit(MartechError):
     """A body goes beyond what any export is."""
 
 
@@ -124,7 +124,9 @@ class LastLine:
         else:
             tail = self._tail + piece
         if len(tail) > MAX_LINE_BYTES:
-            message = f"the answer has a line of more than {MAX_LINE_BYTES} bytes, which no event has"
+            message = (
+                f"the answer has a line of more than {MAX_LINE_BYTES} bytes, which no event has"
+            )
             raise BodyLimit(message)
         self._tail = tail
 
@@ -209,7 +211,9 @@ class Body:
         """
         encoding = answer.headers.get("Content-Encoding", "").strip().lower()
         if encoding not in {"", "identity", "gzip", "x-gzip"}:
-            message = f"{self._what}: the answer is encoded as {encoding!r}, which was not asked for"
+            message = (
+                f"{self._what}: the answer is encoded as {encoding!r}, which was not asked for"
+            )
             raise MartechError(message)
         rest = self._inflater.finish()
         if rest:

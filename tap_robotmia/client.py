@@ -1,11 +1,11 @@
 """The raw event export of robotmia, usable alone.
 
-    from datetime import date
-    from tap_robotmia.client import RobotmiaClient
+from datetime import date
+from tap_robotmia.client import RobotmiaClient
 
-    with RobotmiaClient("YOUR_API_SECRET").export(date(2018, 2, 11), date(2018, 2, 11)) as export:
-        for block in export.blocks():
-            print(block.decode())
+with RobotmiaClient("YOUR_API_SECRET").export(date(2018, 2, 11), date(2018, 2, 11)) as export:
+    for block in export.blocks():
+        print(block.decode())
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from requests.auth import AuthBase
 
 from singer_martech._compat import override
 from singer_martech.errors import MartechError
-from singer_martech.http import Exhausted, HttpClient, HttpFailure, HttpSettings, RateLimited, Refused
+from singer_martech.http import (
+    Exhausted,
+    HttpClient,
+    HttpFailure,
+    HttpSettings,
+    RateLimited,
+    Refused,
+)
 from singer_martech.secrets import register_basic_auth
 from tap_robotmia.body import Body, BodyLimit
 
@@ -39,7 +46,7 @@ REQUEST_TIMEOUT_SECONDS = 600.0
 _BAD_REQUEST, _UNAUTHORIZED, _PAYMENT_REQUIRED, _FORBIDDEN, _NOT_FOUND = 400, 401, 402, 403, 404
 
 
-class ExportFailed(MartechError):  # noqa: N818 - what happened to the export
+class ExportFailed(MartechError):
     """An export could not be received whole."""
 
 

@@ -101,9 +101,9 @@ class Columns:
         accepted = self._accepted
         for name, value in properties_of(event).items():
             types = accepted.get(name)
-            if types is not None and _type_of(value) in types:
-                columns[name] = value
-            elif types is not None and _is_whole(value) and "integer" in types:
+            if types is not None and (
+                _type_of(value) in types or ("integer" in types and _is_whole(value))
+            ):
                 columns[name] = value
             elif name != "distinct_id" or value != event.distinct_id:
                 extra[name] = value

@@ -51,7 +51,7 @@ class Event(msgspec.Struct, gc=False):
     properties: msgspec.Raw
 
 
-class MalformedLine(ValueError):  # noqa: N818 - what the line is
+class MalformedLine(ValueError):
     """A line is no JSON event; the text says why."""
 
 
@@ -85,7 +85,7 @@ class EventReader:
 
     def read(self, block: bytes) -> list[Event]:
         """Return the events of a block of whole lines."""
-        events = []
+        events: list[Event] = []
         take, clock = events.append, self._clock
         careful = not _is_plain_text(block)
         for line in block.split(b"\n"):

@@ -26,15 +26,24 @@ from tap_robotmia.malformed import MalformedLines
 from tap_robotmia.progress import Progress
 from tap_robotmia.project_time import ProjectClock, time_zone
 from tap_robotmia.read_ahead import read_ahead
-from tap_robotmia.windows import Window, windows
+from tap_robotmia.windows import windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Collection,
+        Generator,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from singer_sdk.helpers.types import Record
 
-    from singer_martech.streams import Lines
+    from singer_martech.streams import Lines, UnitStream
     from tap_robotmia.streams import RobotmiaStream
+    from tap_robotmia.windows import Window
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +115,7 @@ class WindowUnit(Unit):
         malformed: MalformedLines,
     ) -> None:
         """Read nothing yet."""
-        self.streams = streams
+        self.streams = self._streams = streams
         self.extracted_at = export.received_at
         self.bookmark = min(clock.end_of(window.to_date), export.requested_at)
         self.events = 0
@@ -117,11 +126,11 @@ class WindowUnit(Unit):
     @override
     def chunks(
         self, as_lines: Collection[str]
-    ) -> Iterator[tuple[RobotmiaStream, Lines | Iterable[Record]]]:
+    ) -> Iterator[tuple[UnitStream, Lines | Iterable[Record]]]:
         for block in self._export.blocks():
             events = self._reader.read(block)
             self.events += len(events)
-            for stream in self.streams:
+            for stream in self._streams:
                 mine = stream.picked(events)
                 if not mine:
                     continue
@@ -218,7 +227,7 @@ class Exports:
 
     def _received(
         self, requests: Sequence[tuple[Window, tuple[str, ...] | None]]
-    ) -> Iterator[tuple[Window, Export]]:
+    ) -> Generator[tuple[Window, Export], None, None]:
         """Yield windows with their exports, in order; each is closed when the next is due."""
         settings = self.settings
         halt = Stop()

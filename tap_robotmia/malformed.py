@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from datetime import datetime, timezone
-from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from singer_martech.errors import MartechError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 logger = logging.getLogger(__name__)
 

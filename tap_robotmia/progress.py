@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import time
+from typing import TYPE_CHECKING
 
 from tap_robotmia.client import days
-from tap_robotmia.windows import Window
+
+if TYPE_CHECKING:
+    import logging
+
+    from tap_robotmia.windows import Window
 
 _MINUTE, _HOUR = 60, 3600
 

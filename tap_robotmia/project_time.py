@@ -13,12 +13,12 @@ seconds (vendor page: Raw event export). The rules here:
 from __future__ import annotations
 
 import math
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:
-    from datetime import tzinfo
+    from datetime import date, tzinfo
 
 UTC = timezone.utc
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a wall clock has no zone
@@ -32,7 +32,7 @@ _MAX_CACHED = 50_000
 _SECONDS = tuple(f"{second:02d}.000000Z" for second in range(60))
 
 
-class UnknownZone(ValueError):  # noqa: N818 - what is wrong with the name
+class UnknownZone(ValueError):
     """A name is no IANA time zone."""
 
 

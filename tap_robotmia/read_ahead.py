@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
     from singer_martech.stop import Stop
 
@@ -59,7 +59,7 @@ class _Job(Generic[T]):
 
 def read_ahead(
     work: Iterable[Callable[[], T]], width: int, stop: Stop, discard: Callable[[T], None]
-) -> Iterator[T]:
+) -> Generator[T, None, None]:
     """Yield the results of some work in its order, done by threads ahead of its turn.
 
     Args:

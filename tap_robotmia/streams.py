@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_sdk import typing as th
 
 from singer_martech._compat import override
 from singer_martech.errors import MartechError
 from singer_martech.messages import RecordLine, encode_record_lines
-from singer_martech.streams import Lines, Unit, UnitStream
+from singer_martech.streams import Lines, UnitStream
 from tap_robotmia.columns import Columns, stream_name
-from tap_robotmia.events import Event, properties_of
-from tap_robotmia.exports import WindowUnit
+from tap_robotmia.events import properties_of
 from tap_robotmia.project_time import instant_text, parse_instant
 from tap_robotmia.windows import first_day
 
@@ -24,7 +23,9 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Record
 
-    from tap_robotmia.exports import Exports
+    from singer_martech.streams import Unit
+    from tap_robotmia.events import Event
+    from tap_robotmia.exports import Exports, WindowUnit
     from tap_robotmia.tap import TapRobotmia
 
 REPLICATION_KEY = "time"
@@ -97,13 +98,13 @@ class RobotmiaStream(UnitStream):
 
     @override
     def unit_written(self, unit: Unit) -> None:
-        assert isinstance(unit, WindowUnit)
+        end = cast("WindowUnit", unit).bookmark
         old, state = self._bookmark(), self.stream_state
         if old is None:
             state[_START_DATE] = self._exports.settings.start_date.isoformat()
-        if old is None or unit.bookmark > old:
+        if old is None or end > old:
             state["replication_key"] = REPLICATION_KEY
-            state[_BOOKMARK] = instant_text(unit.bookmark)
+            state[_BOOKMARK] = instant_text(end)
 
     @property
     def _exports(self) -> Exports:

@@ -11,14 +11,17 @@ from singer_martech._compat import override
 from singer_martech.messages import MessageWriter
 from singer_martech.plugin import MartechTap
 from singer_martech.settings import api_url, http_settings
+from singer_martech.streams import failures_named
 from tap_robotmia.client import DEFAULT_API_URL, REQUEST_TIMEOUT_SECONDS
 from tap_robotmia.columns import ColumnTypes, stream_name
 from tap_robotmia.exports import Exports, ExportSettings, parse_day
 from tap_robotmia.project_time import UnknownZone, time_zone
-from tap_robotmia.streams import EventsStream, RobotmiaStream, TypedEventStream
+from tap_robotmia.streams import EventsStream, TypedEventStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from tap_robotmia.streams import RobotmiaStream
 
 
 class TapRobotmia(MartechTap):
@@ -61,7 +64,8 @@ class TapRobotmia(MartechTap):
             th.StringType,
             title="End date",
             description=(
-                "The last day to export, inclusive. The default is today in the project's time zone."
+                "The last day to export, inclusive. The default is today in the project's time "
+                "zone."
             ),
         ),
         th.Property(
@@ -108,7 +112,9 @@ class TapRobotmia(MartechTap):
             th.IntegerType(minimum=1),
             default=7,
             title="Sample days",
-            description="How many of the most recent days discovery looks at to type those streams.",
+            description=(
+                "How many of the most recent days discovery looks at to type those streams."
+            ),
         ),
         th.Property(
             "parallel_downloads",
@@ -172,7 +178,8 @@ class TapRobotmia(MartechTap):
             return
         if self.input_catalog is None:
             self._validate_config()  # discovery alone does not insist on it
-            types = self.exports.column_types(names)
+            with failures_named(stream_name(names[0])):
+                types = self.exports.column_types(names)
             for name in names:
                 yield TypedEventStream(self, name, types[name].schema())
             return
@@ -229,5 +236,3 @@ def _stream_faults(config: Mapping[str, Any]) -> Iterator[str]:
         seen[stream] = name
         if only and name not in only:
             yield f"setting 'event_streams' has '{name}', which setting 'events' leaves out"
-
-
