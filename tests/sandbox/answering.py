@@ -74,6 +74,7 @@ async def _act_or_stand_in(
         await _act(vendor, request, handler)
     else:
         await _read(request)
+        vendor.observe(request[RECORD], await request.read())
     return fault.answer(lambda status: vendor.error_body(status, "planned fault"))
 
 

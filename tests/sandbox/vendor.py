@@ -109,6 +109,9 @@ class Vendor:
             return web.Response(status=status, text=body, headers=headers)
         return web.json_response(body, status=status, headers=headers)
 
+    def observe(self, record: RecordedRequest, body: bytes) -> None:
+        """Note what matters of a request that a fault answers in the vendor's place."""
+
     def expire_tokens(self) -> None:
         """Make every token handed out so far invalid."""
 

@@ -1,0 +1,28 @@
+"""What every test may use: the sandbox of the four vendors' APIs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.sandbox.server import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def sandbox_server() -> Iterator[Sandbox]:
+    """One server for the whole run; use `sandbox` instead."""
+    with Sandbox(seed=1) as server:
+        yield server
+
+
+@pytest.fixture
+def sandbox(sandbox_server: Sandbox) -> Iterator[Sandbox]:
+    """The sandbox as new; the test fails when a handler of the sandbox itself failed."""
+    sandbox_server.reset()
+    yield sandbox_server
+    sandbox_server.faults.clear()
+    assert not sandbox_server.errors, "\n".join(sandbox_server.errors)

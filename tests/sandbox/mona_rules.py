@@ -1,0 +1,126 @@
+"""What Mona says of a request: the reasons for which it refuses one, or one of its messages."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+_MESSAGE_FIELDS = {"arcClass", "message", "contextId", "exportTimestamp", "action"}
+_ACTIONS = {"OVERWRITE", "ADD", "NEW"}
+_ARC_CLASS = re.compile(r"[A-Za-z0-9_@-]+(\.[A-Za-z0-9_@-]+)*")
+_TIMESTAMP_DIGITS = {10, 13}
+
+_reader = msgspec.json.Decoder()
+_writer = msgspec.json.Encoder()
+
+
+def read_body(body: bytes) -> Any:
+    """Return the request's JSON.
+
+    Raises:
+        ValueError: It is none, or holds NaN or an infinity.
+    """
+    try:
+        return _reader.decode(body)
+    except msgspec.DecodeError:
+        # Lone surrogates are fine in JSON, though not in UTF-8.
+        return json.loads(body, parse_constant=_no_number)
+
+
+def as_text(value: Any) -> str:
+    """Return the JSON text of a part of a request."""
+    try:
+        return _writer.encode(value).decode()
+    except (UnicodeEncodeError, OverflowError, ValueError):
+        return json.dumps(value)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def request_fault(payload: Any, user_id: str) -> str | None:
+    """Return why the whole request is refused, or None."""
+    if not isinstance(payload, dict):
+        return "The payload is no JSON object"
+    unknown = sorted(set(payload) - {"userId", "messages"})
+    if unknown:
+        return f"Unknown field: {unknown[0]}"
+    user = payload.get("userId")
+    if isinstance(user, bool) or not isinstance(user, str | int) or user == "":
+        return "userId is missing"
+    if str(user) != user_id:
+        return "userId is not the one of the access token"
+    messages = payload.get("messages")
+    if not isinstance(messages, list) or not messages:
+        return "messages is no array, or empty"
+    return None
+
+
+def message_fault(item: Any) -> str | None:
+    """Return why one message is refused, or None."""
+    if not isinstance(item, dict):
+        return "not an object"
+    unknown = sorted(item.keys() - _MESSAGE_FIELDS)
+    if unknown:
+        return f"unknown field {unknown[0]}"
+    return (
+        _arc_class_fault(item.get("arcClass"))
+        or _content_fault(item.get("message"))
+        or _context_fault(item)
+        or _timestamp_fault(item)
+        or _action_fault(item)
+    )
+
+
+def _arc_class_fault(arc_class: Any) -> str | None:
+    if not isinstance(arc_class, str) or not arc_class:
+        return "arcClass is missing"
+    if not _ARC_CLASS.fullmatch(arc_class):
+        return "arcClass may hold letters, digits, -, _, @ and, between them, dots"
+    return None
+
+
+def _content_fault(message: Any) -> str | None:
+    if not isinstance(message, dict) or not message:
+        return "message is no object, or empty"
+    if any(name.startswith("MONA_") for name in message):
+        return "a field name starts with MONA_, which is reserved"
+    return None
+
+
+def _context_fault(item: dict[str, Any]) -> str | None:
+    if "contextId" not in item:
+        return None
+    context_id = item["contextId"]
+    if not isinstance(context_id, str) or not context_id:
+        return "contextId is no string, or empty"
+    if context_id.count(".") > item["arcClass"].count("."):
+        return "contextId holds more dots than arcClass"
+    return None
+
+
+def _timestamp_fault(item: dict[str, Any]) -> str | None:
+    if "exportTimestamp" not in item:
+        return None
+    value = item["exportTimestamp"]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        right = value > 0 and len(str(int(value))) in _TIMESTAMP_DIGITS
+        return None if right else "exportTimestamp has neither 10 nor 13 digits"
+    if isinstance(value, str):
+        try:
+            datetime.fromisoformat(value.replace("Z", "+00:00"))
+        except ValueError:
+            return "exportTimestamp is no ISO date and time"
+        return None
+    return "exportTimestamp is neither a number nor a string"
+
+
+def _action_fault(item: dict[str, Any]) -> str | None:
+    if "action" in item and item["action"] not in _ACTIONS:
+        return "action is none of OVERWRITE, ADD, NEW"
+    return None

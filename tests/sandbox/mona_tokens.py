@@ -1,0 +1,107 @@
+"""The token service in front of Mona: logging in, refreshing, and what a token is worth."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING
+
+import jwt
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from tests.sandbox.mona import Mona
+
+TOKEN_PATH = "/identity/resources/auth/v1/api-token"
+
+_SIGNING_KEY = "the sandbox alone signs and reads these tokens"
+
+
+class TokenService:
+    """Hands out access and refresh tokens for the credentials that its Mona names."""
+
+    def __init__(self, mona: Mona) -> None:
+        self._mona = mona
+        self.access_tokens: set[str] = set()
+        self.refresh_tokens: set[str] = set()
+
+    def issue(self, expires_in: float | None = None) -> str:
+        """Return a new access token."""
+        issued = self._mona.now.timestamp()
+        identity = str(uuid.uuid4())
+        self.access_tokens.add(identity)
+        claims = {
+            "sub": self._mona.client_id,
+            "tenantId": self._mona.user_id,
+            "type": "tenantApiToken",
+            "jti": identity,
+            "iat": int(issued),
+            "exp": issued + (self._mona.expires_in if expires_in is None else expires_in),
+        }
+        return jwt.encode(claims, _SIGNING_KEY, algorithm="HS256")
+
+    def authorizes(self, request: web.Request) -> bool:
+        """Tell whether the request carries a token that is good now."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme != "Bearer":
+            return False
+        try:
+            claims = jwt.decode(
+                token,
+                _SIGNING_KEY,
+                algorithms=["HS256"],
+                # The vendor's clock decides, which a test may have set.
+                options={"verify_exp": False, "verify_iat": False},
+            )
+        except jwt.InvalidTokenError:
+            return False
+        good: bool = claims["exp"] > self._mona.now.timestamp()
+        return good and claims["jti"] in self.access_tokens
+
+    async def log_in(self, request: web.Request) -> web.Response:
+        """Answer `{"clientId", "secret"}` with tokens."""
+        fields = _fields(request, await request.read(), {"clientId", "secret"})
+        if fields is None:
+            return _refusal(400, "clientId and secret are expected, as JSON")
+        if fields != {"clientId": self._mona.client_id, "secret": self._mona.client_secret}:
+            return _refusal(401, "Invalid authentication")
+        return self._tokens()
+
+    async def refresh(self, request: web.Request) -> web.Response:
+        """Answer `{"refreshToken"}` with tokens."""
+        fields = _fields(request, await request.read(), {"refreshToken"})
+        if fields is None:
+            return _refusal(400, "refreshToken is expected, as JSON")
+        if fields["refreshToken"] not in self.refresh_tokens:
+            return _refusal(401, "Refresh token is not valid")
+        if self._mona.single_use_refresh:
+            self.refresh_tokens.discard(fields["refreshToken"])
+        return self._tokens()
+
+    def _tokens(self) -> web.Response:
+        refresh = str(uuid.uuid4())
+        self.refresh_tokens.add(refresh)
+        return web.json_response(
+            {
+                "accessToken": self.issue(),
+                "refreshToken": refresh,
+                "expiresIn": self._mona.expires_in,
+                "expires": self._mona.now.timestamp() + self._mona.expires_in,
+            },
+        )
+
+
+def _fields(request: web.Request, body: bytes, names: set[str]) -> dict[str, str] | None:
+    if request.content_type != "application/json":
+        return None
+    try:
+        fields = json.loads(body)
+    except ValueError:
+        return None
+    if not isinstance(fields, dict) or set(fields) != names:
+        return None
+    return fields
+
+
+def _refusal(status: int, reason: str) -> web.Response:
+    return web.json_response({"errors": [reason]}, status=status)

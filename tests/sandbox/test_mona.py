@@ -1,0 +1,209 @@
+"""The sandbox's Mona is as strict as its page, so that what passes here deserves to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jwt
+import pytest
+import requests
+
+if TYPE_CHECKING:
+    from tests.sandbox.server import Sandbox
+
+GOOD = {"arcClass": "order", "contextId": "o-1", "message": {"total": 3}}
+
+
+def log_in(sandbox: Sandbox, secret: str | None = None) -> requests.Response:
+    fields = {"clientId": sandbox.mona.client_id, "secret": secret or sandbox.mona.client_secret}
+    return requests.post(sandbox.mona.auth_url, json=fields, timeout=5)
+
+
+def export(sandbox: Sandbox, *messages: Any, token: str | None = None, **fields: Any) -> Any:
+    payload = {"userId": sandbox.mona.user_id, "messages": list(messages), **fields}
+    bearer = sandbox.mona.access_token() if token is None else token
+    return requests.post(
+        f"{sandbox.mona.api_url}/export",
+        json=payload,
+        headers={"Authorization": f"Bearer {bearer}"},
+        timeout=5,
+    )
+
+
+def test_a_login_gives_a_token_that_names_the_user_and_opens_the_export(sandbox: Sandbox) -> None:
+    answer = log_in(sandbox).json()
+    claims = jwt.decode(answer["accessToken"], options={"verify_signature": False})
+    assert claims["tenantId"] == sandbox.mona.user_id
+    assert answer["expiresIn"] == 14400
+    assert export(sandbox, GOOD, token=answer["accessToken"]).status_code == 200
+
+
+def test_a_wrong_secret_is_refused(sandbox: Sandbox) -> None:
+    answer = log_in(sandbox, secret="wrong")
+    assert answer.status_code == 401
+    assert answer.json()["errors"]
+
+
+def test_a_refresh_token_gives_new_tokens_and_may_be_good_for_one_use(sandbox: Sandbox) -> None:
+    sandbox.mona.single_use_refresh = True
+    url = f"{sandbox.mona.auth_url}/token/refresh"
+    fields = {"refreshToken": log_in(sandbox).json()["refreshToken"]}
+    first = requests.post(url, json=fields, timeout=5)
+    assert export(sandbox, GOOD, token=first.json()["accessToken"]).status_code == 200
+    assert requests.post(url, json=fields, timeout=5).status_code == 401
+
+
+@pytest.mark.parametrize("token", ["", "nonsense", "expired", "revoked"])
+def test_without_a_good_token_nothing_is_taken(sandbox: Sandbox, token: str) -> None:
+    if token == "expired":
+        token = sandbox.mona.access_token(expires_in=-1)
+    if token == "revoked":
+        token = sandbox.mona.access_token()
+        sandbox.mona.expire_tokens()
+    assert export(sandbox, GOOD, token=token).status_code == 401
+    assert sandbox.mona.messages() == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"userId": "2"}, {"userId": None}, {"messages": []}, {"messages": {}}, {"extra": 1}],
+)
+def test_a_bad_request_is_refused_whole(sandbox: Sandbox, fields: dict[str, Any]) -> None:
+    answer = export(sandbox, GOOD, **fields)
+    assert answer.status_code == 400
+    assert "topLevelError" in answer.json()
+    assert sandbox.mona.messages() == []
+
+
+def test_the_user_id_may_be_a_number(sandbox: Sandbox) -> None:
+    assert export(sandbox, GOOD, userId=int(sandbox.mona.user_id)).status_code == 200
+
+
+@pytest.mark.parametrize("body", [b"no json", b'{"userId": NaN}', b"[]"])
+def test_a_body_that_is_no_json_object_is_refused(sandbox: Sandbox, body: bytes) -> None:
+    headers = {
+        "Authorization": f"Bearer {sandbox.mona.access_token()}",
+        "Content-Type": "application/json",
+    }
+    url = f"{sandbox.mona.api_url}/export"
+    assert requests.post(url, data=body, headers=headers, timeout=5).status_code == 400
+
+
+def test_another_content_type_or_method_is_refused(sandbox: Sandbox) -> None:
+    url = f"{sandbox.mona.api_url}/export"
+    headers = {"Authorization": f"Bearer {sandbox.mona.access_token()}"}
+    assert requests.post(url, data=b"{}", headers=headers, timeout=5).status_code == 400
+    assert requests.get(url, headers=headers, timeout=5).status_code == 405
+    assert requests.post(f"{url}/", headers=headers, timeout=5).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"arcClass": ""},
+        {"arcClass": "order."},
+        {"arcClass": "an order"},
+        {"arcClass": None},
+        {"contextId": 1},
+        {"contextId": ""},
+        {"contextId": "a.b"},
+        {"message": {}},
+        {"message": [1]},
+        {"message": {"MONA_x": 1}},
+        {"exportTimestamp": 170000000},
+        {"exportTimestamp": True},
+        {"exportTimestamp": "yesterday"},
+        {"action": "DELETE"},
+        {"other": 1},
+    ],
+)
+def test_a_bad_message_is_refused_and_the_rest_is_taken(
+    sandbox: Sandbox,
+    change: dict[str, Any],
+) -> None:
+    answer = export(sandbox, GOOD, {**GOOD, **change}, {**GOOD, "contextId": "o-2"})
+    assert answer.status_code == 400
+    assert answer.json()["failed"] == 1
+    assert list(answer.json()["failure_reasons"]) == ["1"]
+    assert [item["context_id"] for item in sandbox.mona.messages()] == ["o-1", "o-2"]
+    assert len(sandbox.mona.refusals()) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"exportTimestamp": 1700000000},
+        {"exportTimestamp": 1700000000.123456},
+        {"exportTimestamp": 1700000000123},
+        {"exportTimestamp": "2023-11-14T22:13:20Z"},
+        {"arcClass": "shop.order", "contextId": "s.o"},
+        {"arcClass": "a@b-c_9"},
+        {"message": {"none": None, "deep": {"MONA_x": 1}}},
+        {"action": "NEW"},
+    ],
+)
+def test_what_the_page_allows_is_taken(sandbox: Sandbox, change: dict[str, Any]) -> None:
+    answer = export(sandbox, {**GOOD, **change})
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(
+    ("shape", "reasons"),
+    [
+        ("index", {"0": "odd", "2": "odd"}),
+        ("context_id", {"o-1": "odd"}),
+        ("both", {"0": "odd", "o-1": "odd", "2": "odd"}),
+        ("index_list", {"odd": [0, 2]}),
+        ("none", {}),
+    ],
+)
+def test_refusals_name_messages_in_the_shape_that_is_set(
+    sandbox: Sandbox,
+    shape: Any,
+    reasons: dict[str, Any],
+) -> None:
+    sandbox.mona.failure_keys = shape
+    sandbox.mona.refuse_if = lambda item: "odd" if item["message"]["total"] % 2 else None
+    anonymous = {"arcClass": "order", "message": {"total": 5}}
+    answer = export(sandbox, GOOD, {**GOOD, "message": {"total": 2}}, anonymous)
+    assert answer.json() == {"failed": 2, "failure_reasons": reasons}
+
+
+def test_records_merge_by_arc_class_and_context(sandbox: Sandbox) -> None:
+    export(
+        sandbox,
+        {**GOOD, "message": {"a": 1, "b": 2}},
+        {**GOOD, "message": {"b": None, "c": 3}},
+        {**GOOD, "arcClass": "visit"},
+        {**GOOD, "contextId": "o-2", "message": {"a": 1}, "action": "ADD"},
+        {**GOOD, "contextId": "o-2", "message": {"a": 1}, "action": "ADD"},
+        {**GOOD, "contextId": "o-3", "message": {"a": 1, "b": 1}},
+        {**GOOD, "contextId": "o-3", "message": {"b": 2}, "action": "NEW"},
+    )
+    assert sandbox.mona.records() == {
+        ("order", "o-1"): {"a": 1, "c": 3},
+        ("visit", "o-1"): {"total": 3},
+        ("order", "o-2"): {"a": [1, 1]},
+        ("order", "o-3"): {"b": 2},
+    }
+
+
+def test_a_message_without_context_is_a_record_of_its_own(sandbox: Sandbox) -> None:
+    anonymous = {"arcClass": "order", "message": {"total": 5}}
+    export(sandbox, anonymous, anonymous)
+    assert len(sandbox.mona.records()) == 2
+    assert [item["given"] for item in sandbox.mona.messages()] == [0, 0]
+
+
+def test_a_request_above_the_limits_is_refused(sandbox: Sandbox) -> None:
+    sandbox.mona.max_messages = 1
+    assert export(sandbox, GOOD, GOOD).status_code == 413
+    sandbox.mona.max_request_bytes = 50
+    assert export(sandbox, GOOD).status_code == 413
+    assert sandbox.mona.messages() == []
+
+
+def test_numbers_and_odd_text_land_exactly(sandbox: Sandbox) -> None:
+    odd = {"big": 2**70, "text": "\u2028\u00e9\U0001f600", "half": "\ud800", "none": None}
+    assert export(sandbox, {**GOOD, "message": odd}).status_code == 200
+    assert sandbox.mona.messages()[0]["message"] == odd
