@@ -94,6 +94,8 @@ def _parse_csv(file: IO[bytes]) -> Iterator[tuple[int, str, Any]]:
     number = 0
     try:
         for number, row in enumerate(rows, start=1):
+            if not row:
+                continue
             line = _csv_line(row)
             if len(row) != len(header):
                 yield number, line, LineError(f"{len(row)} cells under {len(header)} columns")

@@ -402,7 +402,7 @@ def _count_lines(body: bytes, definition: dict[str, Any]) -> int:
     if definition["mime_type"] == "TEXT_CSV":
         # A cell may hold line breaks.
         rows = csv.reader(io.StringIO(body.decode(errors="replace"), newline=""))
-        return sum(1 for _ in rows) - 1
+        return sum(1 for row in rows if row) - 1
     return sum(1 for line in body.split(b"\n") if line.strip())
 
 

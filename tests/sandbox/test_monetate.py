@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +138,6 @@ def test_a_ttl_has_bounds(client: Client, ttl: str) -> None:
 def test_tokens_expire_each_on_its_own(client: Client, monetate: Monetate) -> None:
     start = monetate.now
     monetate.now = start + timedelta(seconds=1800)
-    client.session.headers["Authorization"] += ""
     later = client.refresh(iat=monetate.now.timestamp()).json()["data"]["token"]
     monetate.now = start + timedelta(seconds=3700)
     assert client.get("/schema/").status_code == 401
@@ -403,3 +403,13 @@ def test_a_comma_inside_a_value_stands_in_quotes() -> None:
 )
 def test_a_timestamp_is_iso_8601(text: str, right: bool) -> None:
     assert is_timestamp(text) is right
+
+
+def test_a_key_in_two_posts_at_once_is_noted(client: Client, monetate: Monetate) -> None:
+    monetate.latency = 0.3
+    rows = [{"customer_id": "C1"}, {"customer_id": "C2"}, {"customer_id": "C2"}]
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda row: client.post("customer_attributes", row), rows))
+    assert all(answer.status_code == 201 for answer in answers)
+    assert monetate.overlapping_keys == [("customer_attributes", "C2")]
+    assert monetate.max_concurrent == 3
