@@ -104,6 +104,7 @@ class MartechSink(Sink):
         super().__init__(target, stream_name, schema, key_properties)
         self.tally: Tally = target.tally(stream_name)
         self._deletes: str = target.config["deletes"]
+        self._adds_metadata = self.include_sdc_metadata_properties
         self._check = RecordValidator(stream_name, self.schema) if self.validate_schema else None
 
     @override
@@ -153,7 +154,7 @@ class MartechSink(Sink):
     def _mapped(
         self, message: Mapping[str, Any], record: dict[str, Any], whole: bytes | None
     ) -> Mapped:
-        if self.include_sdc_metadata_properties:
+        if self._adds_metadata:
             self._add_sdc_metadata_to_record(record, dict(message), {})
             whole = None
         elif whole is None or b'"_sdc_' in whole:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _NULL = "%00"
 
 
-def of_values(values: Iterable[Any]) -> str | None:
-    """Return the id for the values of the key fields.
+def of_values(values: Iterable[Any]) -> str:
+    """Return the id for the values of one key field or several.
 
     One value is taken as its text. Several are joined by ``|``; a ``|`` or ``%`` inside a
     value is percent-encoded, and null becomes ``%00``, which no value gives.
@@ -28,11 +28,20 @@ def of_values(values: Iterable[Any]) -> str | None:
     """
     texts = list(values)
     if len(texts) == 1:
-        text = as_text(texts[0])
-        if not text:
-            raise Unmappable("its contextId would be empty")
-        return text
-    return "|".join(map(_part, texts)) if texts else None
+        return of_value(texts[0])
+    return "|".join(map(_part, texts))
+
+
+def of_value(value: Any) -> str:
+    """Return the id for the value of a single field or of a template.
+
+    Raises:
+        Unmappable: It is null or empty.
+    """
+    text = value if isinstance(value, str) else as_text(value)
+    if not text:
+        raise Unmappable("its contextId would be empty")
+    return text
 
 
 def acceptable(text: str, dots: int) -> str:

@@ -121,10 +121,14 @@ class MonaSink(MartechSink):
             value = recipe.context_template(record)
             if value is None or is_undefined(value):
                 return None
-            text = context_id.of_values([value])
+            text = context_id.of_value(value)
+        elif len(recipe.context_fields) == 1:
+            text = context_id.of_value(record.get(recipe.context_fields[0]))
+        elif recipe.context_fields:
+            text = context_id.of_values(map(record.get, recipe.context_fields))
         else:
-            text = context_id.of_values(record.get(field) for field in recipe.context_fields)
-        return None if text is None else context_id.acceptable(text, dots)
+            return None
+        return context_id.acceptable(text, dots)
 
     def _message(self, record: dict[str, Any], whole: bytes | None) -> bytes:
         template = self._recipe.message
