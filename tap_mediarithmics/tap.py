@@ -108,6 +108,14 @@ class TapMediarithmics(MartechTap):
         """The organisation that is read."""
         return Account(self.config, self.stop)
 
+    @property
+    @override
+    def streams(self) -> dict[str, Stream]:
+        # the streams about exports come last, so that they show what this run launched
+        return dict(
+            sorted(super().streams.items(), key=lambda item: item[0] in items.METADATA_STREAMS)
+        )
+
     @override
     def discover_streams(self) -> Sequence[Stream]:
         streams = [

@@ -1,0 +1,189 @@
+"""Reading a datamart's schema, and what becomes of it for a query's lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tap_mediarithmics.object_types import FieldType, ObjectTypes, UnknownSchema, field_type
+from tap_mediarithmics.otql import parse
+from tap_mediarithmics.result_schema import (
+    UntypableQuery,
+    any_json,
+    sampled_properties,
+    typed_properties,
+    unknown_names,
+)
+
+SCHEMA_TEXT = '''
+######
+"""What a person is."""
+type UserPoint @TreeIndexRoot(index: "USER_INDEX", options: {a: [1, 2]}) {
+  id: ID!
+  "when it was first seen"
+  creation_ts(unit: String = "ms"): Timestamp! @TreeIndex(index: "USER_INDEX")
+  profiles: [UserProfile!]! @Mirror
+  matrix: [[Int]]
+}
+interface Node { id: ID! }
+type UserProfile implements Node & Other @Deprecated {
+  id: ID!
+  gender: Gender
+  birth_date: Date @Property(path: "$birth_date")
+  scores: [Double!]
+  price: BigDecimal
+  points: Int
+  vip: Boolean
+  seen: Bool
+  rank: Number
+  share: Float
+  blob: Bean
+  device: FormFactor
+}
+enum Gender { F @Label(text: "f") M }
+scalar Money @specified
+'''
+
+QUERY = (
+    "SELECT { id creation_ts matrix profiles { gender birth_date scores price points vip seen "
+    "rank share blob device unheard_of } } FROM UserPoint"
+)
+
+
+def nullable(name: str, **more: Any) -> dict[str, Any]:
+    return {"type": [name, "null"], **more}
+
+
+def test_the_text_of_a_schema_types_every_scalar_list_object_and_enumeration() -> None:
+    properties = typed_properties(parse(QUERY), ObjectTypes.from_text(SCHEMA_TEXT))
+    assert properties == {
+        "id": nullable("string"),
+        "creation_ts": nullable("string", format="date-time"),
+        "matrix": nullable("array", items=nullable("array", items=nullable("integer"))),
+        "profiles": nullable(
+            "array",
+            items=nullable(
+                "object",
+                properties={
+                    "gender": nullable("string"),
+                    "birth_date": nullable("string", format="date"),
+                    "scores": nullable("array", items=nullable("number")),
+                    "price": nullable("number"),
+                    "points": nullable("integer"),
+                    "vip": nullable("boolean"),
+                    "seen": nullable("boolean"),
+                    "rank": nullable("number"),
+                    "share": nullable("number"),
+                    "blob": any_json(),
+                    "device": nullable("string"),
+                    "unheard_of": any_json(),
+                },
+            ),
+        ),
+    }
+
+
+def test_the_list_of_types_says_the_same_but_for_enumerations() -> None:
+    listed = ObjectTypes.from_list(
+        [
+            {"name": "T", "type": "OBJECT_TYPE", "fields": [
+                {"name": "id", "field_type": "ID!"},
+                {"name": "gender", "field_type": "Gender"},
+                {"name": "odd", "field_type": "Map<String>"},
+            ]},
+            {"name": "broken"},
+        ]
+    )
+    query = parse("SELECT { id gender odd } FROM T")
+    assert unknown_names(query, listed) == {"Gender"}
+    assert typed_properties(query, listed) == {
+        "id": nullable("string"), "gender": any_json(), "odd": any_json(),
+    }
+
+
+def test_what_selects_wrongly_is_any_json_and_never_a_guess() -> None:
+    types = ObjectTypes.from_text("type T { a: Int b: U } type U { x: Int }")
+    assert typed_properties(parse("SELECT { a { b } b } FROM T"), types) == {
+        "a": any_json(), "b": any_json(),
+    }
+
+
+def test_a_type_that_the_schema_lacks_cannot_be_typed() -> None:
+    with pytest.raises(UntypableQuery, match="no object type Ghost"):
+        typed_properties(parse("SELECT { id } FROM Ghost"), ObjectTypes({}))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("String", FieldType("String")),
+        ("[UserProfile!]!", FieldType("UserProfile", 1)),
+        (" [ [ Int ]! ] ", FieldType("Int", 2)),
+        ("[Int", None),
+        ("Map<String, Int>", None),
+        ("", None),
+    ],
+)
+def test_field_types_are_read_strictly(text: str, expected: FieldType | None) -> None:
+    assert field_type(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "extend type T { a: Int }",
+        "type T { a Int }",
+        "type T { a: Int",
+        "type T",
+        "union U = A | B",
+        "type T { a: Int } §",
+        "<html></html>",
+    ],
+)
+def test_a_schema_that_is_not_understood_is_refused(text: str) -> None:
+    with pytest.raises(UnknownSchema):
+        ObjectTypes.from_text(text)
+
+
+@given(st.text(alphabet='type enum T{}:[]!@()"# \na', max_size=60))
+def test_no_text_breaks_the_reader(text: str) -> None:
+    try:
+        assert isinstance(ObjectTypes.from_text(text).fields, dict)
+    except UnknownSchema:
+        pass
+
+
+def test_a_sample_types_what_its_lines_agree_on() -> None:
+    head = (
+        b'{"id":"1","n":1,"x":null,"mixed":1,"tags":["a"],"o":{"a":true,"b":1}}\n'
+        b'{"id":"2","n":2.5,"mixed":"b","tags":[],"o":{"a":null,"c":[{"d":1}]}}\n'
+        b"not json\n"
+        b'{"id":"3","n":'
+    )
+    assert sampled_properties(head) == {
+        "id": nullable("string"),
+        "n": nullable("number"),
+        "x": any_json(),
+        "mixed": any_json(),
+        "tags": nullable("array", items=nullable("string")),
+        "o": nullable(
+            "object",
+            properties={
+                "a": nullable("boolean"),
+                "b": nullable("integer"),
+                "c": nullable("array", items=nullable("object", properties={"d": nullable("integer")})),
+            },
+        ),
+    }
+
+
+def test_an_object_with_data_for_keys_gets_no_columns_of_its_own() -> None:
+    fields = ",".join(f'"user{number}":1' for number in range(400))
+    assert sampled_properties(b'{"o":{%s}}' % fields.encode()) == {"o": nullable("object")}
+
+
+def test_an_empty_sample_knows_nothing() -> None:
+    assert sampled_properties(b"") == {}
