@@ -89,7 +89,7 @@ class Batch:
         self.rows_of: Counter[Tally] = Counter()
         self.first_sequence: int | None = None
         self.repeatable = True
-        self.keys: dict[Hashable, int] = {}
+        self._places: dict[Hashable, int] = {}
         self._items: list[Item] = []
 
     def __len__(self) -> int:
@@ -99,6 +99,11 @@ class Batch:
     def __iter__(self) -> Iterator[Item]:
         """The records, in the order in which they are sent."""
         return iter(self._items)
+
+    @property
+    def keys(self) -> Iterable[Hashable]:
+        """The keys of its records, each at least once."""
+        return self._places
 
     @property
     def is_full(self) -> bool:
@@ -113,7 +118,7 @@ class Batch:
     def append(self, item: Item) -> None:
         """Take a record in."""
         self._note(item)
-        place = self.keys.get(item.key) if item.key is not None else None
+        place = self._places.get(item.key) if item.key is not None else None
         if place is not None and self.channel.replaces:
             earlier = self._items[place]
             item.superseded = earlier
@@ -121,7 +126,7 @@ class Batch:
             self.bytes -= len(earlier.body) + 1
             return
         if item.key is not None:
-            self.keys[item.key] = len(self._items)
+            self._places[item.key] = len(self._items)
         self._items.append(item)
 
     def _note(self, item: Item) -> None:

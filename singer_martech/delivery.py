@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from singer_martech.batch import Batch, Channel, Item
     from singer_martech.checkpoint import Checkpoints
+    from singer_martech.outcome import Settlement
     from singer_martech.rejects import Rejects
     from singer_martech.stop import Stop
     from singer_martech.tally import Tally
@@ -306,11 +307,32 @@ class Delivery:
             except MartechError as error:
                 failure = failure or error
         if outcome.is_whole:
+            try:
+                self._reject_unmatched(outcome, settlement)
+            except MartechError as error:
+                failure = failure or error
             self._release(batch)
         if outcome.crash is not None:
             raise outcome.crash
         if failure is not None:
             raise failure
+
+    def _reject_unmatched(self, outcome: Outcome, settlement: Settlement) -> None:
+        """Report the records that were not taken, but that nobody can name.
+
+        Raises:
+            TooManyRejects: As for ``reject``; no STATE passes any record of the batch.
+        """
+        for tally, count in settlement.rejected.items():
+            tally.rejected += count
+        try:
+            for unmatched in outcome.unmatched:
+                stream = settlement.rejected.most_common(1)[0][0].source
+                self._rejects.add_unmatched(stream, unmatched)
+        except MartechError:
+            if outcome.batch.first_sequence is not None:
+                self._stand_before(outcome.batch.first_sequence)
+            raise
 
     def _count_traffic(self, outcome: Outcome) -> None:
         rows = sum(outcome.batch.rows_of.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from singer_martech.http import Traffic
 
@@ -34,11 +34,29 @@ class Rejection:
     status: int | None = None
 
 
+@dataclass(frozen=True)
+class Unmatched:
+    """Records that were not taken, though nobody can tell which of the batch they are.
+
+    Attributes:
+        count: How many.
+        reason: Why, in words for a person.
+        name: What the vendor calls the request.
+        file: What the vendor says of them, to be kept beside the reject report.
+    """
+
+    count: int
+    reason: str
+    name: str
+    file: IO[bytes] | None = None
+
+
 @dataclass
 class Outcome:
     """The fate of one batch; filled by a worker, read by the main thread afterwards.
 
     Attributes:
+        unmatched: What was rejected beside ``rejections``, as far as it is known.
         failure: Why the run cannot go on, or None.
         crash: An error that nobody foresaw, or None.
     """
@@ -46,6 +64,7 @@ class Outcome:
     batch: Batch
     traffic: Traffic = field(default_factory=Traffic)
     rejections: list[Rejection] = field(default_factory=list)
+    unmatched: list[Unmatched] = field(default_factory=list)
     failure: MartechError | None = None
     crash: BaseException | None = None
     _delivered: list[Item] = field(default_factory=list)
@@ -68,16 +87,18 @@ class Outcome:
         result = Settlement()
         if self.is_whole and not self.batch.channel.replaces:
             result.delivered.update(self.batch.rows_of)
-            result.delivered.subtract(each.item.tally for each in self.rejections)
+            result.delivered.subtract(rejection.item.tally for rejection in self.rejections)
+            for each in self.unmatched:
+                result.reject_some(each.count)
             return result
         if not self.is_whole and not self._delivered:
             result.first_unsettled = self.batch.first_sequence
             return result
-        rejected = {id(each.item) for each in self.rejections}
-        delivered = {id(item) for item in self._delivered}
+        rejected = {_identity(each.item) for each in self.rejections}
+        delivered = {_identity(item) for item in self._delivered}
         for newest in self.batch:
-            chain = [item for item in with_superseded(newest) if id(item) not in rejected]
-            if chain and (self.is_whole or id(chain[0]) in delivered):
+            chain = [item for item in with_superseded(newest) if _identity(item) not in rejected]
+            if chain and (self.is_whole or _identity(chain[0]) in delivered):
                 result.delivered[chain[0].tally] += 1
                 result.superseded.update(item.tally for item in chain[1:])
             else:
@@ -87,17 +108,35 @@ class Outcome:
 
 @dataclass
 class Settlement:
-    """Counts per stream, and where the first record stands whose fate is unknown."""
+    """Counts per stream, and where the first record stands whose fate is unknown.
+
+    Attributes:
+        rejected: Only those that nobody can name.
+    """
 
     delivered: Counter[Tally] = field(default_factory=Counter)
     superseded: Counter[Tally] = field(default_factory=Counter)
+    rejected: Counter[Tally] = field(default_factory=Counter)
     first_unsettled: int | None = None
+
+    def reject_some(self, count: int) -> None:
+        """Count records as rejected that nobody can name, the largest stream's first."""
+        for tally, rows in self.delivered.most_common():
+            share = min(count, rows)
+            self.rejected[tally] += share
+            self.delivered[tally] -= share
+            count -= share
 
     def leave_open(self, items: Iterable[Item]) -> None:
         """Note that nobody knows whether these records were taken."""
         for item in items:
             if self.first_unsettled is None or item.sequence < self.first_unsettled:
                 self.first_unsettled = item.sequence
+
+
+def _identity(item: Item) -> tuple[int, int]:
+    """Tell a record from all others, also where it was read anew from a file."""
+    return item.sequence, id(item.tally)
 
 
 def with_superseded(item: Item) -> Iterator[Item]:

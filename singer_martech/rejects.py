@@ -6,10 +6,11 @@ import datetime
 import json
 import os
 import secrets
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
@@ -22,6 +23,8 @@ from singer_martech.spool import raise_if_disk_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from singer_martech.outcome import Unmatched
 
 _OWNER_ONLY = 0o600
 _SCHEMA_SUFFIX = ".schema.json"
@@ -81,12 +84,42 @@ class Rejects:
         keys = json.loads(self._schemas.get(stream, b"{}")).get("key_properties") or []
         reason = redact(" ".join(reason.split()))
         report.write(_line(stream, keys, raw, reason, status))
-        self.count += 1
+        self._count(1, f"stream '{stream}': a record was rejected: {reason}", report)
+
+    def add_unmatched(self, stream: str, unmatched: Unmatched) -> None:
+        """Report records of which only their number is known, in one line.
+
+        What the vendor says of them is kept as received, in a file beside the report.
+
+        Raises:
+            TooManyRejects: There are more of them than are allowed.
+            MartechError: The report cannot be written.
+        """
+        report = self._report(stream)
+        reason = redact(" ".join(unmatched.reason.split()))
+        line: dict[str, Any] = {
+            "stream": stream,
+            "key": {},
+            "reason": reason,
+            "status": None,
+            "record": None,
+            "records": unmatched.count,
+            "file": None,
+            "rejected_at": _now(),
+        }
+        if unmatched.file is not None:
+            line["file"] = report.keep(f"{unmatched.name}.errors", unmatched.file)
+        report.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+        what = f"stream '{stream}': {unmatched.count} record(s) were rejected: {reason}"
+        self._count(unmatched.count, what, report)
+
+    def _count(self, count: int, what: str, report: _Report) -> None:
+        self.count += count
         if self.count > self._allowed:
             self.sync()
             message = (
-                f"stream '{stream}': a record was rejected: {reason} -- rejected so far: "
-                f"{self.count}, max_rejected_records: {self._allowed}; see {report.path}"
+                f"{what} -- rejected so far: {self.count}, "
+                f"max_rejected_records: {self._allowed}; see {report.path}"
             )
             raise TooManyRejects(message)
 
@@ -130,6 +163,19 @@ class _Report:
             self._explain(error)
         self._dirty = True
 
+    def keep(self, suffix: str, file: IO[bytes]) -> str:
+        """Write what a file holds to one beside the report, and return its name."""
+        path = self.path.with_name(f"{self.path.name.removesuffix('.jsonl')}.{suffix}")
+        try:
+            with _create(path) as copy:
+                file.seek(0)
+                shutil.copyfileobj(file, copy)
+                copy.flush()
+                os.fsync(copy.fileno())
+        except OSError as error:
+            self._explain(error)
+        return path.name
+
     def sync(self) -> None:
         if not self._dirty:
             return
@@ -168,13 +214,16 @@ def _line(stream: str, keys: Sequence[str], raw: bytes, reason: str, status: int
         "reason": reason,
         "status": status,
     }
-    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
     # the record goes in as it came, to the digit
     return b'%s,"record":%s,"rejected_at":"%s"}\n' % (
         json.dumps(head, separators=(",", ":")).encode()[:-1],
         raw,
-        now.encode(),
+        _now().encode(),
     )
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
 
 
 @click.group()
@@ -194,7 +243,7 @@ def summary(files: tuple[Path, ...]) -> None:
         for line in _lines(path):
             entry = json.loads(line)
             group = (entry["stream"], entry["reason"], entry["status"])
-            counts[group] += 1
+            counts[group] += entry.get("records", 1)
             examples.setdefault(group, entry["key"] or entry["record"])
     for (stream, reason, status), count in counts.most_common():
         answered = "" if status is None else f" (status {status})"
@@ -206,6 +255,8 @@ def summary(files: tuple[Path, ...]) -> None:
 class _Entry(msgspec.Struct):
     stream: str
     record: msgspec.Raw
+    records: int | None = None
+    file: str | None = None
 
 
 @main.command()
@@ -215,6 +266,7 @@ class _Entry(msgspec.Struct):
 def replay(files: tuple[Path, ...]) -> None:
     """Write the records of FILES as Singer messages, to be piped into a target."""
     decode = msgspec.json.Decoder(_Entry).decode
+    nameless = 0
     for path in files:
         schema_path = path.with_name(path.name.removesuffix(".jsonl") + _SCHEMA_SUFFIX)
         try:
@@ -227,10 +279,20 @@ def replay(files: tuple[Path, ...]) -> None:
         _write(schema)
         for line in _lines(path):
             entry = decode(line)
+            if entry.records is not None:
+                nameless += entry.records
+                click.echo(
+                    f"{path}: {entry.records} record(s) of stream '{entry.stream}' cannot be "
+                    f"replayed, because the vendor did not say which; see {entry.file}",
+                    err=True,
+                )
+                continue
             _write(
                 b'{"type":"RECORD","stream":%s,"record":%s}'
                 % (msgspec.json.encode(entry.stream), bytes(entry.record))
             )
+    if nameless:
+        sys.exit(1)
 
 
 def _lines(path: Path) -> Iterator[bytes]:
