@@ -14,7 +14,6 @@ from aiohttp import web
 
 from tests.sandbox.monetate_auth import Tokens, key_pair
 from tests.sandbox.monetate_datasets import (
-    MAX_FIELDS,
     Dataset,
     Field,
     complete,
@@ -393,8 +392,6 @@ class Monetate(Vendor):
         known = {name.lower() for name in dataset.fields}
         faults = read.messages
         faults += [f"{name}: exists already" for name in read.fields if name.lower() in known]
-        if len(dataset.fields) + len(read.fields) > MAX_FIELDS:
-            faults.append(f"a schema has at most {MAX_FIELDS} fields")
         if not faults:
             dataset.fields.update(read.fields)
             faults += dataset_faults(dataset)
