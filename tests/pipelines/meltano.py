@@ -1,0 +1,210 @@
+"""The project's `meltano.yml` in a folder of its own, run by the real Meltano."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tests.sandbox.server import Sandbox
+
+ROOT = Path(__file__).parents[2]
+
+#: What a project folder needs of this one.
+_FILES = ("meltano.yml", "requirements", "warehouse")
+
+#: Whose settings in the sandbox each plugin takes.
+_VENDORS = {
+    "TAP_ROBOTMIA": "robotmia",
+    "TAP_MEDIARITHMICS": "mediarithmics",
+    "TARGET_MONA": "mona",
+    "TARGET_MONETATE": "monetate",
+    "TARGET_MEDIARITHMICS": "mediarithmics",
+}
+
+_BLOCK_BEGINS = re.compile(r"Running job with name '[^:']*:(?P<tap>.+)-to-(?P<target>.+?)' and ")
+_SUMMARY = re.compile(r"summary: (?P<json>\{.*\})")
+_SECONDS_TO_END = 20
+
+
+@dataclass
+class Block:
+    """One tap into one target, as it went.
+
+    Attributes:
+        tap: The tap's name.
+        target: The target's name.
+        extracted: Records of each stream, as the tap counted them.
+        summaries: What the target said of each stream at its end.
+        seconds: How long it took, or None when it did not end.
+        succeeded: Whether it ended well.
+    """
+
+    tap: str
+    target: str
+    extracted: dict[str, int] = field(default_factory=dict)
+    summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    seconds: float | None = None
+    succeeded: bool = False
+
+
+@dataclass
+class Run:
+    """A `meltano run`, ended."""
+
+    status: int
+    blocks: list[Block]
+    log: str
+
+    @property
+    def block(self) -> Block:
+        """The only block."""
+        (block,) = self.blocks
+        return block
+
+
+class MeltanoProject:
+    """A folder with a copy of the project's `meltano.yml`, and what its runs leave.
+
+    Nothing outside of the folder takes part: neither the `.env` of this project nor settings in
+    the environment.
+
+    Args:
+        folder: The folder; kept as it is when it is there already.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in _FILES:
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)
+            else:
+                shutil.copy2(ROOT / name, folder / name)
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB database that `target-duckdb` writes."""
+        return self.folder / "warehouse.duckdb"
+
+    def run(
+        self,
+        *tasks: str,
+        settings: Mapping[str, str],
+        on_progress: Callable[[Block], object] = lambda _: None,
+    ) -> Run:
+        """Run tasks or jobs, and return once Meltano and all that it started have ended.
+
+        Args:
+            tasks: What to run, as on the command line.
+            settings: Environment variables, such as from `sandbox_settings`.
+            on_progress: Called when a block begins and when it ends.
+        """
+        command = [sys.executable, "-m", "meltano", "--log-format", "json", "run", *tasks]
+        process = subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self._environment(settings),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        )
+        lines: list[str] = []
+        blocks: list[Block] = []
+        try:
+            for line in process.stdout or ():
+                lines.append(line)
+                _note(line, blocks, on_progress)
+            status = process.wait()
+        finally:
+            _end(process)
+        return Run(status, blocks, "".join(lines))
+
+    def state(self, block: Block) -> dict[str, Any]:
+        """Return the state that Meltano keeps for a block."""
+        state_id = f"sandbox:{block.tap}-to-{block.target}"
+        answer = subprocess.run(
+            [sys.executable, "-m", "meltano", "state", "get", state_id],
+            cwd=self.folder,
+            env=self._environment({}),
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        state: dict[str, Any] = json.loads(answer.stdout)["singer_state"]
+        return state
+
+    @staticmethod
+    def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+        ours = Path(sys.executable).parent
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("TAP_", "TARGET_", "MELTANO_"))
+        }
+        return {**inherited, "PATH": f"{ours}{os.pathsep}{os.environ['PATH']}", **settings}
+
+
+def sandbox_settings(sandbox: Sandbox) -> dict[str, str]:
+    """Return the environment variables that lead the plugins to a sandbox."""
+    described = sandbox.description()
+    return {
+        f"{plugin}_{name.upper()}": str(value)
+        for plugin, vendor in _VENDORS.items()
+        for name, value in described[vendor].items()
+    }
+
+
+def _note(line: str, blocks: list[Block], on_progress: Callable[[Block], object]) -> None:
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return
+    event = str(said.get("event"))
+    begins = _BLOCK_BEGINS.match(event)
+    if begins:
+        blocks.append(Block(begins["tap"], begins["target"]))
+        on_progress(blocks[-1])
+    elif event == "Block run completed":
+        blocks[-1].succeeded = bool(said["success"])
+        blocks[-1].seconds = said["duration_seconds"]
+        on_progress(blocks[-1])
+    elif "metric_info" in said:
+        _count(said["metric_info"], blocks[-1])
+    elif summary := _SUMMARY.search(event):
+        told = json.loads(summary["json"])
+        blocks[-1].summaries[told["stream"]] = told
+
+
+def _count(metric: dict[str, Any], block: Block) -> None:
+    if metric.get("metric") == "record_count":
+        stream = metric["tags"]["stream"]
+        block.extracted[stream] = block.extracted.get(stream, 0) + int(metric["value"])
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End Meltano, when it has not ended by itself, and every process that it started."""
+    if process.poll() is None:
+        for signum in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signum)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_SECONDS_TO_END)
+    if process.stdout:
+        process.stdout.close()

@@ -1,0 +1,97 @@
+"""What the project's files say of the plugins is what the plugins say of themselves."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.project import settings
+from tests.project.settings import MELTANO, PLUGINS, README, ROOT
+
+
+@pytest.fixture(scope="module")
+def plugins() -> dict[str, dict[str, Any]]:
+    return {name: settings.about(name) for name in PLUGINS}
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(MELTANO.read_text(encoding="utf-8"))
+    return loaded
+
+
+def definition(project: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(
+        item for item in project["plugins"][PLUGINS[name]] if item["name"] == name
+    )
+    return found
+
+
+def test_meltano_yml_agrees_with_about(plugins: dict[str, dict[str, Any]]) -> None:
+    text = MELTANO.read_text(encoding="utf-8")
+    assert text == settings.renewed_meltano(text, plugins), "run: make docs"
+
+
+def test_the_readme_agrees_with_about(plugins: dict[str, dict[str, Any]]) -> None:
+    text = README.read_text(encoding="utf-8")
+    assert text == settings.renewed_readme(text, plugins), "run: make docs"
+
+
+def test_meltano_yml_follows_meltanos_schema() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.meltano"]
+    subprocess.run([*command, str(MELTANO)], check=True)
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_every_setting_of_a_plugin_is_described(
+    name: str,
+    plugins: dict[str, dict[str, Any]],
+) -> None:
+    described = settings.meltano_settings(plugins[name]["settings"])
+    assert [item["name"] for item in described if not item["description"].strip()] == []
+    own = plugins[name]["settings"]["properties"]
+    assert [key for key in own if re.search("secret|token$|private_key$|passphrase", key)] == [
+        item["name"] for item in described if item.get("sensitive")
+    ]
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_each_group_of_settings_is_enough_to_start_with(
+    name: str,
+    project: dict[str, Any],
+    plugins: dict[str, dict[str, Any]],
+) -> None:
+    groups = definition(project, name)["settings_group_validation"]
+    known = plugins[name]["settings"]["properties"]
+    required = set(plugins[name]["settings"].get("required", []))
+    for group in groups:
+        assert set(group) <= set(known)
+        assert required <= set(group)
+
+
+def test_production_takes_its_settings_from_the_example_alone(
+    project: dict[str, Any],
+    plugins: dict[str, dict[str, Any]],
+) -> None:
+    production = next(item for item in project["environments"] if item["name"] == "production")
+    assert "config" not in production
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE))
+    for name, said in plugins.items():
+        prefix = name.replace("-", "_").upper()
+        groups = definition(project, name)["settings_group_validation"]
+        needed = {f"{prefix}_{setting.upper()}" for group in groups for setting in group}
+        assert needed <= listed
+        known = {f"{prefix}_{setting.upper()}" for setting in said["settings"]["properties"]}
+        assert {item for item in listed if item.startswith(f"{prefix}_")} <= known
+
+
+def test_the_demo_runs_every_other_job(project: dict[str, Any]) -> None:
+    jobs = {job["name"]: job["tasks"] for job in project["jobs"]}
+    demo = jobs.pop("demo")
+    assert demo == [task for tasks in jobs.values() for task in tasks]

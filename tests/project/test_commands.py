@@ -1,0 +1,48 @@
+"""The commands that the project installs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points, version
+from pathlib import Path
+
+import pytest
+
+from tests.project.settings import PLUGINS
+
+BIN = Path(sys.executable).parent
+
+
+def output(*command: str) -> str:
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    return done.stdout
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_a_plugin_tells_its_version(plugin: str) -> None:
+    expected = f"{plugin} v{version('singer-martech')}"
+    assert output(str(BIN / plugin), "--version").startswith(expected)
+    module = plugin.replace("-", "_")
+    assert output(sys.executable, "-m", module, "--version").startswith(expected)
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_a_plugin_describes_itself_in_every_format(plugin: str) -> None:
+    said = json.loads(output(str(BIN / plugin), "--about", "--format", "json"))
+    assert said["name"] == plugin
+    for form in ("text", "markdown"):
+        described = output(str(BIN / plugin), "--about", "--format", form)
+        assert all(name in described for name in said["settings"]["properties"])
+
+
+def test_every_command_of_the_distribution_starts() -> None:
+    ours = [item for item in entry_points(group="console_scripts") if _is_ours(item.value)]
+    assert len(ours) >= len(PLUGINS) + 2
+    for item in ours:
+        assert "Usage" in output(str(BIN / item.name), "--help").capitalize()
+
+
+def _is_ours(value: str) -> bool:
+    return value.startswith(("tap_", "target_", "singer_martech"))

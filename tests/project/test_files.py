@@ -1,0 +1,43 @@
+"""The files of the project name no machine, no index and no host of its code."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.project.settings import ROOT
+
+#: Written in pieces, so that this file does not hold what it looks for.
+TRACES = {
+    "a path of one machine": re.compile(r"(?<![\w.:/}])/(?:home|root|work|Users|opt)/\w"),
+    "a package index": re.compile(
+        "pypi" + r"\.org|pythonhosted|--(extra-)?index-url|/simp" + "le/"
+    ),
+    "a host of code": re.compile("git(hub|lab)" + r"\.com|bitbucket\.org"),
+}
+
+
+def _files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    return [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="what belongs to it, git knows")
+@pytest.mark.parametrize("trace", TRACES)
+def test_no_file_holds(trace: str) -> None:
+    found = []
+    for path in _files():
+        if path == Path(__file__) or not path.is_file():
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if TRACES[trace].search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}")
+    assert found == []
