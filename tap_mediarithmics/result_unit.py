@@ -10,10 +10,9 @@ import msgspec
 from singer_martech._compat import override
 from singer_martech.errors import MartechError
 from singer_martech.messages import RecordLine, encode
-from singer_martech.streams import Lines, Unit
+from singer_martech.streams import Lines, Unit, failures_named
 from tap_mediarithmics import instants
 from tap_mediarithmics.bookmarks import EXECUTION_DATE, now
-from tap_mediarithmics.failures import naming
 from tap_mediarithmics.lines import NotAnObject
 from tap_mediarithmics.result_files import ResultFiles
 
@@ -57,7 +56,7 @@ class ResultUnit(Unit):
         self, as_lines: Collection[str]
     ) -> Iterator[tuple[UnitStream, Lines | Iterable[Record]]]:
         try:
-            with naming(self._stream.name):
+            with failures_named(self._stream.name):
                 self._files.download()
                 self.extracted_at = now()
                 for lines in self._files.blocks():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_martech._compat import override
 from singer_martech.errors import MartechError
-from singer_martech.streams import Unit, UnitStream
+from singer_martech.streams import Unit, UnitStream, failures_named
 from tap_mediarithmics import instants
 from tap_mediarithmics.bookmarks import (
     EXECUTION_DATE,
@@ -18,7 +18,6 @@ from tap_mediarithmics.bookmarks import (
     now,
 )
 from tap_mediarithmics.conversion import kind_of
-from tap_mediarithmics.failures import naming
 from tap_mediarithmics.items import ADDED_COLUMNS
 from tap_mediarithmics.lines import EXTRA, LineReader
 from tap_mediarithmics.modes import After, new_executions
@@ -61,7 +60,7 @@ class ResultStream(UnitStream):
 
     @cached_property
     def _discovered_schema(self) -> dict[str, Any]:
-        with naming(self.name):
+        with failures_named(self.name):
             found = self._source.columns()
         columns = {
             name: schema for name, schema in found.items() if name not in {*ADDED_COLUMNS, EXTRA}
@@ -108,7 +107,7 @@ class ResultStream(UnitStream):
                 self._account.start, item.lookback_seconds, item.start_format
             )
         after = after_execution(self._bookmark, self._account.start)
-        with naming(self.name):
+        with failures_named(self.name):
             for execution in self._source.executions(after, start):
                 self._show_losses(execution)
                 export = self._source.export

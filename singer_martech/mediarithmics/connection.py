@@ -166,7 +166,7 @@ def head_of(download: Callable[[IO[bytes]], object], size: int) -> bytes:
     return head.content()
 
 
-class _Enough(Exception):  # noqa: N818 - ends a download on purpose
+class _Enough(Exception):
     """The head of a file has been read."""
 
 

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 _FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED = 403, 404, 405
 
 
-class QueryFault(ValueError):  # noqa: N818 - what the vendor found in the query
+class QueryFault(ValueError):
     """The vendor's query check refuses an OTQL text; the message names the place."""
 
 
