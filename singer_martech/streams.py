@@ -156,12 +156,15 @@ class UnitStream(Stream, ABC):
         if self._carried:
             self._carried = self._schema_written = False
             return
-        with failures_named(self.name):
-            if write_messages and self.ABORT_AT_RECORD_COUNT is None:
-                self._carry(self.companions())
-            else:
-                yield from self._one_by_one(write_messages=write_messages)
-        self._schema_written = False
+        try:
+            with failures_named(self.name):
+                if write_messages and self.ABORT_AT_RECORD_COUNT is None:
+                    self._carry(self.companions())
+                else:
+                    yield from self._one_by_one(write_messages=write_messages)
+        finally:
+            self._schema_written = False
+            self._flush()
 
     def _carry(self, streams: Sequence[UnitStream]) -> None:
         """Write all units of ``streams``."""
@@ -201,7 +204,6 @@ class UnitStream(Stream, ABC):
                 else:
                     yield from self._mapped(record)
             self._finish(unit)
-        self._flush()
 
     def _write_chunk(self, chunk: Lines | Iterable[Record], unit: Unit) -> int:
         """Write a piece of a unit and return how many records it had."""

@@ -51,6 +51,11 @@ class ColumnTypes:
         """Know no property yet."""
         self._types: dict[str, set[str]] = {}
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no property was seen."""
+        return not self._types
+
     def add(self, event: Event) -> None:
         """Look at one event."""
         for name, value in properties_of(event).items():

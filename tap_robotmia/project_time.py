@@ -28,6 +28,7 @@ MILLISECONDS_FROM = 100_000_000_000
 
 _SPAN = 900
 _MICROSECONDS = 1_000_000
+_OUTSIDE = "its time lies outside the years 1 to 9999"
 _MAX_CACHED = 50_000
 _SECONDS = tuple(f"{second:02d}.000000Z" for second in range(60))
 
@@ -138,7 +139,7 @@ class ProjectClock:
             before = wall.replace(tzinfo=self.zone, fold=0).utcoffset() or timedelta()
             after = wall.replace(tzinfo=self.zone, fold=1).utcoffset() or timedelta()
         except OverflowError:
-            raise ValueError("its time lies outside the years 1 to 9999") from None
+            raise ValueError(_OUTSIDE) from None
         return before // timedelta(seconds=1), after // timedelta(seconds=1)
 
     def _text(self, seconds: int, micro: int) -> str:
@@ -151,7 +152,7 @@ class ProjectClock:
             text = f"{EPOCH + timedelta(minutes=minute):%H:%M:}"
             text = f"{(EPOCH + timedelta(minutes=minute)).date().isoformat()}T{text}"
         except OverflowError:
-            raise ValueError("its time lies outside the years 1 to 9999") from None
+            raise ValueError(_OUTSIDE) from None
         if len(self._minutes) >= _MAX_CACHED:
             self._minutes.clear()
         self._minutes[minute] = text
@@ -181,6 +182,7 @@ def _seconds_and_microseconds(raw: float) -> tuple[int, int]:
             return raw, 0
         seconds, milliseconds = divmod(raw, 1000)
         return seconds, milliseconds * 1000
-    if not math.isfinite(raw):
-        raise ValueError("its time is no number")
-    return divmod(round(raw * (1000 if in_milliseconds else _MICROSECONDS)), _MICROSECONDS)
+    microseconds = raw * (1000 if in_milliseconds else _MICROSECONDS)
+    if not math.isfinite(microseconds):
+        raise ValueError(_OUTSIDE)
+    return divmod(round(microseconds), _MICROSECONDS)

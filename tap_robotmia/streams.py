@@ -136,7 +136,7 @@ class EventsStream(RobotmiaStream):
             required=True,
             description="Identifies the event; the same in every export.",
         ),
-        th.Property("event", th.StringType, required=True, description="The event's name."),
+        th.Property("event", th.CustomType({"type": "string"}), description="The event's name."),
         th.Property(
             "time",
             th.DateTimeType,
@@ -147,8 +147,8 @@ class EventsStream(RobotmiaStream):
         th.Property("insert_id", th.StringType, description="The property $insert_id."),
         th.Property(
             "properties",
-            th.ObjectType(additional_properties=True),
-            required=True,
+            # without "properties" of its own, so that flattening keeps it as JSON text
+            th.CustomType({"type": "object", "additionalProperties": True}),
             description="Every property exactly as received, the raw time included.",
         ),
     )
