@@ -28,6 +28,10 @@ help: ## Show the targets
 demo: $(installed) ## Run every pipeline against a local sandbox and show what landed
 	@$(bin)/python -m tests.demo
 
+.PHONY: sandbox
+sandbox: $(installed) ## Serve the sandbox, for runs by hand
+	@$(bin)/python -m tests.demo.serve
+
 .PHONY: test
 test: check ## Check the code and run every test
 	$(bin)/python -m pytest $(PYTEST)
@@ -69,7 +73,8 @@ distclean: clean ## Remove the environment too
 $(installed): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 	  echo "Python 3.10 or newer is needed; name one with: make PYTHON=python3.12" >&2; exit 1; }
-	test -x $(bin)/python || $(PYTHON) -m venv $(venv)
-	$(bin)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
-	$(bin)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@echo "Installing into $(venv)"
+	@test -x $(bin)/python || $(PYTHON) -m venv $(venv)
+	@$(bin)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
+	@$(bin)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,13 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tests.demo.signals import Interrupted, raise_at_signals
 from tests.pipelines.landed import PIPELINES
 from tests.pipelines.meltano import ROOT, MeltanoProject, sandbox_settings
 from tests.sandbox.server import Sandbox
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from tests.pipelines.landed import Pipeline
     from tests.pipelines.meltano import Block, Run
 
@@ -28,14 +26,6 @@ FOLDER = ROOT / ".demo"
 
 _LEAST_WIDTH = 110
 _LOG_LINES_OF_A_FAILURE = 20
-
-
-class Interrupted(BaseException):
-    """A signal ends the demo."""
-
-    def __init__(self, signum: int) -> None:
-        self.signum = signum
-        super().__init__(signal.Signals(signum).name)
 
 
 @dataclass
@@ -52,7 +42,7 @@ def main() -> int:
     """Run the demo; 0 when all pipelines succeeded."""
     console = Console(width=max(_LEAST_WIDTH, shutil.get_terminal_size().columns), highlight=False)
     again = FOLDER.exists()
-    _raise_at_signals()
+    raise_at_signals()
     try:
         return _demo(console, again=again)
     except Interrupted as interrupted:
@@ -162,19 +152,6 @@ def _explain(console: Console, run: Run) -> None:
 
 def _short(path: Any) -> str:
     return str(path.relative_to(ROOT))
-
-
-def _raise_at_signals() -> None:
-    """Raise `Interrupted` at the first signal; later ones do not disturb the clearing up."""
-
-    def interrupt(signum: int, _: FrameType | None) -> None:
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
-        raise Interrupted(signum)
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in numbers:
-        signal.signal(number, interrupt)
 
 
 if __name__ == "__main__":
