@@ -23,6 +23,8 @@ def main() -> int:
         port=arguments.port,
         database=arguments.database,
     ) as sandbox:
+        for day, events in arguments.big_day:
+            sandbox.robotmia.set_big_day(day, int(events))
         line = json.dumps(sandbox.description())
         if arguments.ready_file:
             # Renamed into place, so that whoever waits for the file finds it whole.
@@ -42,6 +44,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free port (default)")
     parser.add_argument("--database", type=Path, help="SQLite file, kept between runs")
     parser.add_argument("--seed", type=int, default=1, help="where generated data comes from")
+    parser.add_argument(
+        "--big-day",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("DAY", "EVENTS"),
+        help="a robotmia day (yyyy-mm-dd) with so many events, for benchmarks; may be repeated",
+    )
     parser.add_argument("--ready-file", type=Path, help="written once requests are answered")
     return parser.parse_args()
 

@@ -75,7 +75,7 @@ async def _act_or_stand_in(
     else:
         await _read(request)
         vendor.observe(request[RECORD], await request.read())
-    return fault.answer(lambda status: vendor.error_body(status, "planned fault"))
+    return fault.answer(lambda status: vendor.error_body(status, vendor.planned_reason(status)))
 
 
 async def _read(request: web.Request) -> None:

@@ -97,6 +97,10 @@ class Vendor:
         """Return the JSON body (or text) with which this vendor refuses a request."""
         return {"error": reason, "status": status}
 
+    def planned_reason(self, status: int) -> str:  # noqa: ARG002 - vendors may tell them apart
+        """Return what the vendor says when the fault plan has it answer with a status."""
+        return "planned fault"
+
     def refuse(
         self,
         status: int,
