@@ -52,9 +52,7 @@ class Output:
     def schema(self, stream: str) -> dict[str, Any]:
         """The SCHEMA message of a stream."""
         (message,) = (
-            each
-            for each in self.messages
-            if each["type"] == "SCHEMA" and each["stream"] == stream
+            each for each in self.messages if each["type"] == "SCHEMA" and each["stream"] == stream
         )
         return message
 

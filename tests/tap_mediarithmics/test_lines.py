@@ -21,13 +21,16 @@ COLUMNS: dict[str, Any] = {
     "day": {"type": ["string", "null"], "format": "date"},
     "any": {"type": ["string", "number", "integer", "boolean", "object", "array", "null"]},
     "free": {"type": ["object", "null"]},
-    "list": {"type": ["array", "null"], "items": {
-        "type": ["object", "null"],
-        "properties": {
-            "ts": {"type": ["string", "null"], "format": "date-time"},
-            "x": {"type": ["number", "null"]},
+    "list": {
+        "type": ["array", "null"],
+        "items": {
+            "type": ["object", "null"],
+            "properties": {
+                "ts": {"type": ["string", "null"], "format": "date-time"},
+                "x": {"type": ["number", "null"]},
+            },
         },
-    }},
+    },
     "xs": {"type": ["array", "null"], "items": {"type": ["number", "null"]}},
     "$class": {"type": ["string", "null"]},
 }
@@ -41,15 +44,32 @@ def rewritten(line: bytes) -> Any:
 
 
 def test_a_line_that_fits_is_taken_by_the_compiled_way() -> None:
-    line = json.dumps({
-        "id": "a", "n": 1, "x": 1.5, "b": True, "ts": 1612789702668, "day": "2021-02-08",
-        "any": [1, {"a": None}], "free": {"k": 1}, "xs": [1, 2.5, None], "$class": "é",
-        "list": [{"ts": 0, "x": 2}, None, {"ts": None}],
-    }).encode()
+    line = json.dumps(
+        {
+            "id": "a",
+            "n": 1,
+            "x": 1.5,
+            "b": True,
+            "ts": 1612789702668,
+            "day": "2021-02-08",
+            "any": [1, {"a": None}],
+            "free": {"k": 1},
+            "xs": [1, 2.5, None],
+            "$class": "é",
+            "list": [{"ts": 0, "x": 2}, None, {"ts": None}],
+        }
+    ).encode()
     expected = {
-        "id": "a", "n": 1, "x": Decimal("1.5"), "b": True, "ts": "2021-02-08T13:08:22.668Z",
-        "day": "2021-02-08", "any": [1, {"a": None}], "free": {"k": 1},
-        "xs": [1, Decimal("2.5"), None], "$class": "é",
+        "id": "a",
+        "n": 1,
+        "x": Decimal("1.5"),
+        "b": True,
+        "ts": "2021-02-08T13:08:22.668Z",
+        "day": "2021-02-08",
+        "any": [1, {"a": None}],
+        "free": {"k": 1},
+        "xs": [1, Decimal("2.5"), None],
+        "$class": "é",
         "list": [{"ts": "1970-01-01T00:00:00.000Z", "x": 2}, None, {"ts": None}],
     }
     assert rewritten(line) == expected
@@ -69,7 +89,9 @@ def test_numbers_keep_every_digit_in_both_ways() -> None:
     assert READER.record(line)["x"] == Decimal("0.12345678901234567890123")
 
 
-@pytest.mark.parametrize("milliseconds", [0, 1, -1, 999, 1612789702668, -62135596800000, 253402300799999])
+@pytest.mark.parametrize(
+    "milliseconds", [0, 1, -1, 999, 1612789702668, -62135596800000, 253402300799999]
+)
 def test_timestamps_are_exact_to_the_millisecond(milliseconds: int) -> None:
     line = b'{"ts":%d}' % milliseconds
     text = READER.record(line)["ts"]
@@ -93,7 +115,12 @@ def test_unknown_fields_go_to_extra() -> None:
 def test_a_value_of_another_type_leaves_its_column_null_and_stays_in_extra() -> None:
     record = READER.record(b'{"b":"yes","n":1.5,"xs":7,"x":"NaN","ts":"soon","day":12}')
     assert record == {
-        "b": None, "n": None, "xs": None, "x": None, "ts": None, "day": None,
+        "b": None,
+        "n": None,
+        "xs": None,
+        "x": None,
+        "ts": None,
+        "day": None,
         "_extra": {"b": "yes", "n": Decimal("1.5"), "xs": 7, "x": "NaN", "ts": "soon", "day": 12},
     }
 
@@ -116,7 +143,10 @@ def test_what_keeps_its_meaning_is_converted() -> None:
         b'{"id":17,"n":"42","x":"1.50","ts":"2021-02-08T12:55:02+01:00","day":1612742400000}'
     )
     assert record == {
-        "id": "17", "n": 42, "x": Decimal("1.50"), "ts": "2021-02-08T12:55:02+01:00",
+        "id": "17",
+        "n": 42,
+        "x": Decimal("1.50"),
+        "ts": "2021-02-08T12:55:02+01:00",
         "day": "2021-02-08",
     }
 
@@ -148,14 +178,20 @@ def test_the_replication_value_is_handed_out() -> None:
 
 
 scalars = (
-    st.none() | st.booleans() | st.integers() | st.text("aé1\"\\ ", max_size=5)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text('aé1"\\ ', max_size=5)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.integers(-(10**14), 10**14) | st.sampled_from(["1", "-0", "2021-02-08", "1e5", "NaN"])
+    | st.integers(-(10**14), 10**14)
+    | st.sampled_from(["1", "-0", "2021-02-08", "1e5", "NaN"])
 )
 values = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["ts", "x", "other"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["ts", "x", "other"]), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 

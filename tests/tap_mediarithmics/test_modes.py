@@ -52,10 +52,18 @@ def test_latest_reads_the_newest_execution_that_succeeded(
     vendor.add_execution(export, created=NOON + 3, status="PENDING")
     output = sync(things())
     assert output.records("things") == [
-        {"id": "a", "_execution_id": new, "_execution_creation_date": "2023-11-14T22:13:20.001Z",
-         "_line": 1},
-        {"id": "b", "_execution_id": new, "_execution_creation_date": "2023-11-14T22:13:20.001Z",
-         "_line": 2},
+        {
+            "id": "a",
+            "_execution_id": new,
+            "_execution_creation_date": "2023-11-14T22:13:20.001Z",
+            "_line": 1,
+        },
+        {
+            "id": "b",
+            "_execution_id": new,
+            "_execution_creation_date": "2023-11-14T22:13:20.001Z",
+            "_line": 2,
+        },
     ]
     assert output.schema("things")["key_properties"] == ["_execution_id", "_line"]
     assert output.schema("things")["bookmark_properties"] == ["_execution_creation_date"]
@@ -232,8 +240,12 @@ def test_an_export_whose_creation_was_not_answered_is_found_by_its_name(
 def test_a_failed_execution_brings_its_error_and_the_head_of_its_error_file(
     vendor: Mediarithmics, things: Any, command: Any
 ) -> None:
-    vendor.plan("export", status="FAILED", error={"message": "Index is gone"},
-                error_file="java.lang.Oops\n" * 5000)
+    vendor.plan(
+        "export",
+        status="FAILED",
+        error={"message": "Index is gone"},
+        error_file="java.lang.Oops\n" * 5000,
+    )
     ended = command(things(mode="run"))
     assert ended.status == 1
     assert "stream 'things'" in ended.last_line

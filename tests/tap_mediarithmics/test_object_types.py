@@ -89,25 +89,32 @@ def test_the_text_of_a_schema_types_every_scalar_list_object_and_enumeration() -
 def test_the_list_of_types_says_the_same_but_for_enumerations() -> None:
     listed = ObjectTypes.from_list(
         [
-            {"name": "T", "type": "OBJECT_TYPE", "fields": [
-                {"name": "id", "field_type": "ID!"},
-                {"name": "gender", "field_type": "Gender"},
-                {"name": "odd", "field_type": "Map<String>"},
-            ]},
+            {
+                "name": "T",
+                "type": "OBJECT_TYPE",
+                "fields": [
+                    {"name": "id", "field_type": "ID!"},
+                    {"name": "gender", "field_type": "Gender"},
+                    {"name": "odd", "field_type": "Map<String>"},
+                ],
+            },
             {"name": "broken"},
         ]
     )
     query = parse("SELECT { id gender odd } FROM T")
     assert unknown_names(query, listed) == {"Gender"}
     assert typed_properties(query, listed) == {
-        "id": nullable("string"), "gender": any_json(), "odd": any_json(),
+        "id": nullable("string"),
+        "gender": any_json(),
+        "odd": any_json(),
     }
 
 
 def test_what_selects_wrongly_is_any_json_and_never_a_guess() -> None:
     types = ObjectTypes.from_text("type T { a: Int b: U } type U { x: Int }")
     assert typed_properties(parse("SELECT { a { b } b } FROM T"), types) == {
-        "a": any_json(), "b": any_json(),
+        "a": any_json(),
+        "b": any_json(),
     }
 
 
@@ -174,7 +181,9 @@ def test_a_sample_types_what_its_lines_agree_on() -> None:
             properties={
                 "a": nullable("boolean"),
                 "b": nullable("integer"),
-                "c": nullable("array", items=nullable("object", properties={"d": nullable("integer")})),
+                "c": nullable(
+                    "array", items=nullable("object", properties={"d": nullable("integer")})
+                ),
             },
         ),
     }
