@@ -1,0 +1,107 @@
+"""The streams about exports themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.sandbox.mediarithmics import Mediarithmics
+    from tests.sandbox.server import Sandbox
+
+DAY = 86_400_000
+
+
+def test_exports_are_listed_whole_every_time(
+    vendor: Mediarithmics, config: dict[str, Any], sync: Any
+) -> None:
+    for number in range(120):
+        vendor.add_export(f"Export {number}", "1")
+    first = sync(config)
+    second = sync(config, state=first.state)
+    expected = {each["id"]: each for each in vendor.exports()}
+    assert {each["id"]: each for each in first.records("exports")} == expected
+    assert second.counts["exports"] == len(expected) == 123
+    assert first.schema("exports")["key_properties"] == ["id"]
+    assert "bookmark_properties" not in first.schema("exports")
+
+
+def test_executions_of_all_exports_are_listed_once_they_have_ended(
+    vendor: Mediarithmics, config: dict[str, Any], sync: Any
+) -> None:
+    first = sync(config)
+    known = {str(each.id) for each in vendor.export_executions()}
+    assert {each["id"] for each in first.records("export_executions")} == known
+    assert first.schema("export_executions")["bookmark_properties"] == ["creation_date"]
+    record = first.records("export_executions")[0]
+    assert record["export_id"] in {each["id"] for each in vendor.exports()}
+    assert record["creation_date"].endswith("Z")
+    assert "_extra" not in record
+    assert sync(config, state=first.state).counts["export_executions"] == 0
+
+
+def test_an_execution_that_has_not_ended_is_read_again_when_it_has(
+    vendor: Mediarithmics, config: dict[str, Any], sync: Any
+) -> None:
+    vendor.polls_until_done = 1000
+    export = vendor.exports()[0]["id"]
+    running = vendor.add_execution(export, status="RUNNING")
+    newer = vendor.add_execution(export)
+    first = sync(config)
+    vendor.finish(running)
+    second = sync(config, state=first.state)
+    third = sync(config, state=second.state)
+    statuses = {each["id"]: each["status"] for each in second.records("export_executions")}
+    assert statuses == {running: "SUCCEEDED", newer: "SUCCEEDED"}
+    assert third.counts["export_executions"] == 0
+
+
+def test_what_has_not_ended_after_a_week_holds_nothing_up(
+    vendor: Mediarithmics, config: dict[str, Any], sync: Any
+) -> None:
+    vendor.polls_until_done = 1000
+    export = vendor.exports()[0]["id"]
+    vendor.add_execution(export, status="PENDING", created=vendor._milliseconds() - 8 * DAY)
+    vendor.add_execution(export)
+    first = sync(config)
+    assert sync(config, state=first.state).counts["export_executions"] == 0
+
+
+def test_executions_before_the_start_date_are_not_listed(
+    vendor: Mediarithmics, config: dict[str, Any], sync: Any
+) -> None:
+    output = sync({**config, "start_date": "2999-01-01"})
+    assert output.counts["export_executions"] == 0
+
+
+def test_a_state_with_a_date_alone_is_understood(
+    vendor: Mediarithmics, config: dict[str, Any], sync: Any
+) -> None:
+    state = {
+        "bookmarks": {
+            "export_executions": {
+                "replication_key": "creation_date",
+                "replication_key_value": "2999-01-01T00:00:00Z",
+            }
+        }
+    }
+    assert sync(config, state=state).counts["export_executions"] == 0
+
+
+def test_unknown_fields_and_numbers_for_ids_are_taken(
+    vendor: Mediarithmics, config: dict[str, Any], sync: Any, sandbox: Sandbox
+) -> None:
+    body = {
+        "status": "ok",
+        "data": [{"id": 7, "name": "N", "query_id": 8, "new": {"a": 1}}],
+        "count": 1,
+        "total": 1,
+        "first_result": 0,
+        "max_results": 50,
+    }
+    sandbox.faults.add("mediarithmics", "*/exports", status=200, body=body, times=None)
+    sandbox.faults.add(
+        "mediarithmics", "*/executions", status=200, times=None, body={"status": "ok", "data": []}
+    )
+    assert sync(config).records("exports") == [
+        {"id": "7", "name": "N", "query_id": "8", "_extra": {"new": {"a": 1}}},
+    ]
