@@ -1,0 +1,104 @@
+"""The command ``target-monetate-record``: one record, for a person to look at."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from singer_martech.errors import MartechError
+from singer_martech.plugin import PluginCommand
+from target_monetate.client import NoSuchDataset
+from target_monetate.dataset import quoted
+from target_monetate.pace import paced
+from target_monetate.target import TargetMonetate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from singer_sdk.plugin_base import _ConfigInput
+
+    from target_monetate.dataset import Dataset
+
+_HEADINGS = ("FIELD", "TYPE", "VALUE")
+
+
+def show(config: _ConfigInput, schema: str, record_id: str) -> None:
+    """Print one record of a Monetate dataset, its fields with their types.
+
+    Monetate allows this for spot checks by a person only, and at most once a second: a
+    call that comes sooner waits its turn. It is no way to read data, nor for tests.
+    """
+    target = TargetMonetate(config=config.config, parse_env_config=config.parse_env)
+    client = target.client
+    try:
+        dataset = client.dataset(schema)
+    except NoSuchDataset as error:
+        names = quoted(client.dataset_names()) or "none"
+        raise MartechError(f"Monetate has no dataset '{schema}'; there are: {names}") from error
+    with paced(target.stop):
+        record = client.record(schema, record_id)
+    if record is None:
+        raise MartechError(f"the dataset '{schema}' has no record with the id '{record_id}'")
+    for line in lines(dataset, record):
+        click.echo(line)
+
+
+def lines(dataset: Dataset, record: Mapping[str, Any]) -> Iterator[str]:
+    """Word a record: a line for each field, in the order of the dataset."""
+    rows = [
+        (name, ", ".join([field.data_type, *field.roles]), _shown(record.get(name)))
+        for name, field in dataset.fields.items()
+    ]
+    rows += [
+        (name, "?", _shown(value)) for name, value in record.items() if name not in dataset.fields
+    ]
+    table = [_HEADINGS, *rows]
+    widths = [max(len(row[column]) for row in table) for column in (0, 1)]
+    for name, kind, value in table:
+        yield f"{name:<{widths[0]}}  {kind:<{widths[1]}}  {value}".rstrip()
+
+
+def _shown(value: Any) -> str:
+    """Write a value so that its type can be seen, and no control character is printed."""
+    if isinstance(value, Decimal):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False, default=str).replace("\x7f", "\\u007f")
+
+
+def main() -> None:
+    """Run the command."""
+    level = logging.DEBUG if os.environ.get("LOGLEVEL", "").upper() == "DEBUG" else logging.WARNING
+    logging.basicConfig(stream=sys.stderr, level=level, format="%(message)s")
+    _command()
+
+
+_command = PluginCommand(
+    name="target-monetate-record",
+    callback=show,
+    help=show.__doc__,
+    params=[
+        click.Option(
+            ["--config"],
+            multiple=True,
+            required=True,
+            callback=TargetMonetate.cb_config,
+            help="The configuration file of target-monetate, or ENV.",
+        ),
+        click.Option(["--schema"], required=True, help="The dataset."),
+        click.Option(
+            ["--id", "record_id"],
+            required=True,
+            help="The record's unique key, or its identifier where the dataset has none.",
+        ),
+    ],
+    logger=TargetMonetate.logger,
+)
+
+if __name__ == "__main__":
+    main()

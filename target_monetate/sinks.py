@@ -1,0 +1,201 @@
+"""What a Singer record becomes as a row of a Monetate dataset."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from singer_martech._compat import override
+from singer_martech.encoding import Unmappable, encode
+from singer_martech.errors import MartechError, SettingError
+from singer_martech.http import Refused
+from singer_martech.mapping import compiled
+from singer_martech.sink import Mapped, MartechSink
+from singer_martech.templates import is_undefined
+from target_monetate import field_types
+from target_monetate.client import NoSuchDataset
+from target_monetate.dataset import PRIVACY_TYPE, quoted
+from target_monetate.fitting import RowFitter
+from target_monetate.missing_fields import add_missing_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from singer_martech.templates import Template
+    from target_monetate.dataset import Dataset
+    from target_monetate.field_types import Source
+    from target_monetate.target import TargetMonetate
+
+_MOST_NAMES = 30
+
+
+class MonetateSink(MartechSink):
+    """One stream on its way to a dataset."""
+
+    target: TargetMonetate
+    mapping_keys = ("schema", "row", "allow_append")
+
+    @override
+    @classmethod
+    def check_mapping(cls, name: str, mapping: Mapping[str, Any]) -> None:
+        def fault(key: str, text: str) -> SettingError:
+            return SettingError(f"setting 'streams': stream '{name}', key '{key}': {text}")
+
+        schema, row = mapping.get("schema"), mapping.get("row")
+        if schema is not None:
+            if not isinstance(schema, str) or not schema.strip():
+                raise fault("schema", "must be the name of a dataset")
+            compiled(schema, name, "schema")
+            if field_types.uses_record(schema):
+                raise fault("schema", "is the same for all records: it may hold {{ stream }} only")
+        if row is not None:
+            if not isinstance(row, (dict, str)) or not row:
+                raise fault("row", "must be an object, or a template that gives one")
+            compiled(row, name, "row")
+        if not isinstance(mapping.get("allow_append", False), bool):
+            raise fault("allow_append", "must be true or false")
+
+    @override
+    def prepare(self) -> None:
+        mapping = self.mapping or {}
+        row = mapping.get("row")
+        self._row: Template | None = None if row is None else compiled(row, self.stream_name, "row")
+        sources = self._sources(row)
+        dataset = self._usable(self._read(self._dataset_name(mapping)), mapping)
+        dataset = self._completed(dataset, sources)
+        self._dataset = dataset
+        self._unique_key = dataset.unique_key
+        self._fitter = RowFitter(dataset)
+        self._channel = self.target.channel(self.target.dataset_channel(dataset.name))
+        self._left_out = self._warn(dataset, sources)
+        self._least_fields = len(dataset.fields) - len(self._left_out)
+
+    @override
+    def map_record(self, record: dict[str, Any], whole: bytes | None) -> Mapped:
+        row: Any = record
+        if self._row is not None:
+            row, whole = self._row(record), None
+            if not isinstance(row, dict):
+                missing = row is None or is_undefined(row)
+                raise Unmappable(f"its row would be {'empty' if missing else 'no object'}")
+        fitted, same = self._fitter.fit(row)
+        if len(row) < self._least_fields:
+            self._warn_of_left_out(row)
+        body = whole if same and whole is not None else encode(fitted)
+        if self._unique_key is None:
+            return Mapped(self._channel, None, body, repeatable=False)
+        return Mapped(self._channel, (self._dataset.name, fitted[self._unique_key]), body)
+
+    def _dataset_name(self, mapping: Mapping[str, Any]) -> str:
+        schema = mapping.get("schema")
+        if schema is None:
+            return self.stream_name
+        return str(compiled(schema, self.stream_name, "schema")({})).strip()
+
+    def _read(self, name: str) -> Dataset:
+        client = self.target.client
+        try:
+            return client.dataset(name)
+        except NoSuchDataset as error:
+            names = client.dataset_names()
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            shown = quoted(names[:_MOST_NAMES]) or "none"
+            more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+            raise MartechError(
+                f"stream '{self.stream_name}': Monetate has no dataset '{name}'; {hint}there "
+                f"are: {shown}{more}; name one with the mapping's key 'schema'"
+            ) from error
+
+    def _usable(self, dataset: Dataset, mapping: Mapping[str, Any]) -> Dataset:
+        if dataset.type == PRIVACY_TYPE:
+            raise MartechError(
+                f"stream '{self.stream_name}': the dataset '{dataset.name}' is of type "
+                f"{PRIVACY_TYPE}: a row would erase its customer from all datasets, which this "
+                "target never does; map the stream to another dataset"
+            )
+        if dataset.unique_key is None and not mapping.get("allow_append"):
+            raise MartechError(
+                f"stream '{self.stream_name}': the dataset '{dataset.name}' has no unique key, so "
+                "every row is added, also one that is sent a second time after a broken run; if "
+                "that may be, set 'allow_append' to true in the stream's mapping"
+            )
+        return dataset
+
+    def _sources(self, row: Any) -> dict[str, Source] | None:
+        """Return the fields that the rows will have, or None where nobody can tell."""
+        if row is not None:
+            return field_types.of_mapping(row, self.schema)
+        return {
+            name: source
+            for name, source in field_types.of_record(self.schema).items()
+            if self.include_sdc_metadata_properties or not name.startswith("_sdc_")
+        } or None
+
+    def _completed(self, dataset: Dataset, sources: Mapping[str, Source] | None) -> Dataset:
+        if not self.target.config["add_missing_fields"] or sources is None:
+            return dataset
+        types = {}
+        for name, source in sources.items():
+            if name in dataset.fields:
+                continue
+            if source.data_type is None:
+                raise MartechError(
+                    f"stream '{self.stream_name}': the type of the new field '{name}' cannot be "
+                    f"told from the stream's schema; add it to the dataset '{dataset.name}' by hand"
+                )
+            types[name] = source.data_type
+        try:
+            return add_missing_fields(
+                self.target.client, dataset, types, dry_run=self.target.config["dry_run"]
+            )
+        except Refused:
+            raise
+        except MartechError as error:
+            raise MartechError(f"stream '{self.stream_name}': {error}") from error
+
+    def _warn(self, dataset: Dataset, sources: Mapping[str, Source] | None) -> set[str]:
+        """Warn of what may surprise; return the fields that the rows will not have."""
+        if dataset.named_identifier is None:
+            self._say(
+                "identifier",
+                f"the dataset '{dataset.name}' has no Identifier Name yet; Monetate cannot use "
+                "it before you set one there",
+            )
+        if sources is None:
+            return set()
+        self._warn_of_other_key(dataset, sources)
+        left_out = set(dataset.fields) - set(sources) - set(dataset.required)
+        if left_out:
+            self._say_left_out(left_out, "its rows leave out")
+        return left_out
+
+    def _warn_of_other_key(self, dataset: Dataset, sources: Mapping[str, Source]) -> None:
+        key, unique = list(self.key_properties), dataset.unique_key
+        if unique is None or not key:
+            return
+        source = sources.get(unique)
+        if source is not None and source.reads == set(key):
+            return
+        self._say(
+            "key",
+            f"its key is {quoted(key)}, but the dataset '{dataset.name}' has the unique key "
+            f"'{unique}': rows with the same '{unique}' replace each other, whatever their key",
+        )
+
+    def _warn_of_left_out(self, row: Mapping[str, Any]) -> None:
+        left_out = set(self._dataset.fields) - set(row) - self._left_out
+        if left_out:
+            self._say_left_out(left_out, "a row leaves out")
+            self._least_fields = 0
+
+    def _say_left_out(self, names: set[str], fact: str) -> None:
+        ordered = [name for name in self._dataset.fields if name in names]
+        replaced = ", also where an earlier row had a value" if self._unique_key else ""
+        self._say(
+            "left out " + " ".join(ordered),
+            f"{fact} {quoted(ordered)} of the dataset, which become null{replaced}",
+        )
+
+    def _say(self, topic: str, message: str) -> None:
+        self.target.warn_once(self.stream_name, topic, message)

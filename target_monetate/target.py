@@ -1,0 +1,145 @@
+"""The Singer target for Monetate: its settings."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk import typing as th
+
+from singer_martech._compat import override
+from singer_martech.errors import SettingError
+from singer_martech.http import HttpSettings
+from singer_martech.settings import api_url, http_settings
+from singer_martech.target import MartechTarget, delivery_settings
+from target_monetate import private_key
+from target_monetate.channel import DatasetChannel
+from target_monetate.client import API_URL, MonetateClient
+from target_monetate.login import ALGORITHMS, LONGEST_TTL_SECONDS, SHORTEST_TTL_SECONDS
+from target_monetate.sinks import MonetateSink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class TargetMonetate(MartechTarget):
+    """Loads rows into the datasets of Monetate by its Data API."""
+
+    name = "target-monetate"
+    default_sink_class = MonetateSink
+    config_jsonschema = th.PropertiesList(
+        th.Property(
+            "retailer",
+            th.StringType,
+            required=True,
+            title="Retailer",
+            description=(
+                "The short name of the retailer: what stands before /production in the base URL "
+                "of Monetate's own API documentation."
+            ),
+        ),
+        th.Property(
+            "username",
+            th.StringType,
+            required=True,
+            title="Username",
+            description="The API user, such as api-123-retailer.",
+        ),
+        th.Property(
+            "private_key",
+            th.StringType,
+            secret=True,
+            title="Private key",
+            description=(
+                "The private key of the API user, in PEM form; its line ends may be written as \\n."
+            ),
+        ),
+        th.Property(
+            "private_key_path",
+            th.StringType,
+            title="Private key path",
+            description="The file of the private key, instead of private_key.",
+        ),
+        th.Property(
+            "private_key_passphrase",
+            th.StringType,
+            secret=True,
+            title="Private key passphrase",
+            description="The passphrase of an encrypted private key.",
+        ),
+        th.Property(
+            "jwt_algorithm",
+            th.StringType,
+            allowed_values=list(ALGORITHMS),
+            default=ALGORITHMS[0],
+            title="JWT algorithm",
+            description="How the assertion that gets an access token is signed.",
+        ),
+        th.Property(
+            "token_ttl_seconds",
+            th.NumberType(minimum=SHORTEST_TTL_SECONDS, maximum=LONGEST_TTL_SECONDS),
+            default=3600,
+            title="Token lifetime",
+            description="How long an access token is to live, in seconds; it is renewed in time.",
+        ),
+        th.Property(
+            "add_missing_fields",
+            th.BooleanType,
+            default=False,
+            title="Add missing fields",
+            description=(
+                "Add the fields of a stream that its dataset does not have to the dataset, typed "
+                "from the stream's schema. Monetate cannot remove them again."
+            ),
+        ),
+        api_url(API_URL, "Where Monetate's API is."),
+        *delivery_settings(max_request_rows=500, max_request_bytes=4 * 1024 * 1024),
+        *http_settings(),
+    ).to_dict()
+
+    def __init__(self, **options: Any) -> None:
+        """Check the configuration, the key included; nothing is sent yet."""
+        super().__init__(**options)
+        self._channels: dict[str, DatasetChannel] = {}
+        self._said: set[tuple[str, str]] = set()
+
+    @override
+    def check_settings(self, config: Mapping[str, Any]) -> Iterator[str]:
+        try:
+            private_key.from_settings(config)
+        except SettingError as error:
+            yield str(error)
+        yield from super().check_settings(config)
+
+    @cached_property
+    def client(self) -> MonetateClient:
+        """The one client, whose token all requests share."""
+        config = self.config
+        return MonetateClient(
+            retailer=config["retailer"],
+            username=config["username"],
+            private_key=private_key.from_settings(config),
+            algorithm=config["jwt_algorithm"],
+            token_ttl_seconds=config["token_ttl_seconds"],
+            api_url=config["api_url"],
+            settings=HttpSettings.from_config(config),
+            stop=self.stop,
+            pool_size=config["parallel_requests"],
+        )
+
+    def dataset_channel(self, name: str) -> DatasetChannel:
+        """Return the channel to a dataset, the same for all streams that feed it."""
+        if name not in self._channels:
+            self._channels[name] = DatasetChannel(
+                self.client,
+                name,
+                self.config["max_request_rows"],
+                self.config["max_request_bytes"],
+            )
+        return self._channels[name]
+
+    def warn_once(self, stream: str, topic: str, message: str) -> None:
+        """Log a warning, but only one of a stream and topic in a run."""
+        if (stream, topic) not in self._said:
+            self._said.add((stream, topic))
+            self.logger.warning("stream '%s': %s", stream, message)
