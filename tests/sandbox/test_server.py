@@ -1,0 +1,286 @@
+"""The sandbox's frame: faults happen as planned, requests are recorded, the command ends well."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import urllib3
+
+from tests.sandbox.server import Sandbox
+
+ROOT = Path(__file__).parents[2]
+
+
+def send(sandbox: Sandbox, context_id: str = "o-1", **options: Any) -> requests.Response:
+    message = {"arcClass": "order", "contextId": context_id, "message": {"n": 1}}
+    return requests.post(
+        f"{sandbox.mona.api_url}/export",
+        json={"userId": sandbox.mona.user_id, "messages": [message]},
+        headers={"Authorization": f"Bearer {sandbox.mona.access_token()}"},
+        timeout=options.pop("timeout", 10),
+        **options,
+    )
+
+
+def landed(sandbox: Sandbox) -> int:
+    return len(sandbox.mona.messages())
+
+
+def test_a_status_stands_in_for_the_answer_and_nothing_lands(sandbox: Sandbox) -> None:
+    fault = sandbox.faults.add("mona", "/export", status=503, retry_after=7, times=2)
+    answers = [send(sandbox) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [503, 503, 200]
+    assert answers[0].headers["Retry-After"] == "7"
+    assert "topLevelError" in answers[0].json()
+    assert fault.served == 2
+    assert landed(sandbox) == 1
+    assert [item.status for item in sandbox.mona.exports] == [503, 503, 200]
+    assert [item.fault for item in sandbox.mona.exports] == ["503", "503", None]
+
+
+def test_a_fault_gives_the_body_and_headers_it_names(sandbox: Sandbox) -> None:
+    sandbox.faults.add("mona", status=500, body="plain", headers={"X-Id": "7"})
+    sandbox.faults.add("mona", status=500, body={"any": [1]})
+    sandbox.faults.add("mona", headers={"X-Id": "8"})
+    first, second, third = (send(sandbox) for _ in range(3))
+    assert (first.text, first.headers["X-Id"]) == ("plain", "7")
+    assert second.json() == {"any": [1]}
+    assert (third.status_code, third.headers["X-Id"]) == (200, "8")
+
+
+def test_what_was_sent_may_land_although_the_answer_says_otherwise(sandbox: Sandbox) -> None:
+    sandbox.faults.add("mona", "/export", status=502, after_acting=True)
+    assert send(sandbox).status_code == 502
+    assert landed(sandbox) == 1
+
+
+@pytest.mark.parametrize(("moment", "count"), [("before", 0), ("after", 1)])
+def test_a_connection_is_reset_before_or_after_the_vendor_acts(
+    sandbox: Sandbox,
+    moment: str,
+    count: int,
+) -> None:
+    sandbox.faults.add("mona", "/export", reset=moment)
+    with pytest.raises(requests.ConnectionError, match="aborted"):
+        send(sandbox)
+    assert landed(sandbox) == count
+    assert sandbox.mona.exports[0].status is None
+
+
+@pytest.mark.parametrize("how", [{"reset": "mid-body"}, {"truncate": True}])
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_body_breaks_off_half_way(
+    sandbox: Sandbox, how: dict[str, Any], *, chunked: bool
+) -> None:
+    sandbox.robotmia.chunked = chunked
+    sandbox.faults.add("robotmia", "/export/", **how)
+    with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+        export(sandbox)
+    assert export(sandbox).status_code == 200
+
+
+def test_a_stalled_body_is_whole_in_the_end(sandbox: Sandbox) -> None:
+    sandbox.faults.add("robotmia", "/export/", stall=0.01)
+    assert export(sandbox).content == export(sandbox).content
+
+
+def export(sandbox: Sandbox) -> requests.Response:
+    day = sandbox.robotmia.today.isoformat()
+    sandbox.robotmia.set_body(day, b'{"event":"e"}\n' * 1000)
+    return requests.post(
+        f"{sandbox.robotmia.api_url}/export/",
+        data={"from_date": day, "to_date": day},
+        auth=(sandbox.robotmia.api_secret, ""),
+        timeout=10,
+    )
+
+
+def test_a_held_request_goes_on_when_it_is_released(sandbox: Sandbox) -> None:
+    fault = sandbox.faults.add("mona", "/export", hold=True)
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(send, sandbox)
+        sandbox.wait_for_requests("mona", "/export")
+        assert landed(sandbox) == 0
+        assert not answer.done()
+        fault.release()
+        assert answer.result().status_code == 200
+
+
+def test_a_delay_is_silence(sandbox: Sandbox) -> None:
+    sandbox.faults.add("mona", delay=30)
+    with pytest.raises(requests.ReadTimeout):
+        send(sandbox, timeout=0.05)
+
+
+def test_an_expired_token_is_refused_by_the_vendor_itself(sandbox: Sandbox) -> None:
+    sandbox.faults.add("mona", "/export", expire_token=True, after=1)
+    assert [send(sandbox).status_code for _ in range(3)] == [200, 401, 200]
+
+
+def test_faults_choose_by_vendor_path_method_and_count(sandbox: Sandbox) -> None:
+    sandbox.faults.add("monetate", status=500)
+    sandbox.faults.add("mona", "/nowhere", status=501)
+    sandbox.faults.add("mona", "*/auth/*", status=502)
+    sandbox.faults.add("mona", method="PUT", status=503)
+    sandbox.faults.add("mona", "/mona/ex*", status=504, after=1)
+    assert [send(sandbox).status_code for _ in range(3)] == [200, 504, 200]
+
+
+def test_chances_come_from_the_seed_and_start_afresh_with_a_reset(sandbox: Sandbox) -> None:
+    def statuses() -> list[int]:
+        sandbox.reset()
+        sandbox.faults.add("*", status=503, probability=0.3, times=None)
+        return [send(sandbox).status_code for _ in range(40)]
+
+    first = statuses()
+    assert 3 < first.count(503) < 25
+    assert statuses() == first
+
+
+def test_a_fault_with_an_unknown_word_is_refused(sandbox: Sandbox) -> None:
+    with pytest.raises(ValueError, match="statuss"):
+        sandbox.faults.add("mona", statuss=500)
+    url = f"{sandbox.url}/_sandbox/faults"
+    for wrong in [{"vendor": "mona", "statuss": 1}, {"status": 500}, 3]:
+        assert requests.post(url, json=wrong, timeout=5).status_code == 400
+
+
+def test_faults_clocks_and_records_are_at_hand_over_http(sandbox: Sandbox) -> None:
+    url = f"{sandbox.url}/_sandbox"
+    planned = [{"vendor": "mona", "status": 500}, {"vendor": "mona", "status": 501}]
+    assert len(requests.post(f"{url}/faults", json=planned, timeout=5).json()) == 2
+    assert send(sandbox).status_code == 500
+    assert requests.get(f"{url}/faults", timeout=5).json()[0]["served"] == 1
+    assert requests.delete(f"{url}/faults", timeout=5).status_code == 204
+    assert send(sandbox).status_code == 200
+    clock = {"vendor": "robotmia", "now": "2026-01-02T03:04:05+00:00"}
+    assert requests.post(f"{url}/clock", json=clock, timeout=5).status_code == 200
+    assert sandbox.robotmia.now == datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+    records = requests.get(f"{url}/requests?vendor=mona", timeout=5).json()
+    assert [item["status"] for item in records] == [500, 200]
+    ready = requests.get(f"{url}/ready", timeout=5).json()
+    assert ready["mona"] == sandbox.mona.credentials()
+    assert requests.post(f"{url}/reset", timeout=5).status_code == 204
+    assert sandbox.requests == []
+
+
+def test_requests_are_recorded_without_their_credentials(sandbox: Sandbox) -> None:
+    send(sandbox)
+    record = sandbox.mona.exports[0]
+    assert record.method == "POST"
+    assert record.headers["authorization"] == "Bearer ***"
+    assert record.json["messages"][0]["contextId"] == "o-1"
+    assert record.size == len(record.body or b"")
+    shown = requests.get(f"{sandbox.url}/_sandbox/requests", timeout=5).text
+    assert "eyJ" not in shown
+
+
+def test_a_large_body_is_not_held(sandbox: Sandbox) -> None:
+    sandbox.faults.add("mona", status=500)
+    answer = requests.post(f"{sandbox.mona.api_url}/export", data=b"x" * 200_000, timeout=10)
+    assert answer.status_code == 500
+    assert (sandbox.mona.exports[0].size, sandbox.mona.exports[0].body) == (200_000, None)
+
+
+def test_requests_with_the_same_key_at_once_are_noticed(sandbox: Sandbox) -> None:
+    with ThreadPoolExecutor() as pool:
+        fault = sandbox.faults.add("mona", "/export", hold=True, times=3)
+        answers = [pool.submit(send, sandbox, key) for key in ("a", "b", "a")]
+        sandbox.wait_for_requests("mona", "/export", count=3)
+        fault.release()
+        assert [answer.result().status_code for answer in answers] == [200, 200, 200]
+    assert [key for key, _, _ in sandbox.mona.overlaps()] == [("order", "a")]
+    assert sandbox.mona.max_concurrent == 3
+    sandbox.reset()
+    send(sandbox, "a")
+    send(sandbox, "a")
+    assert sandbox.mona.overlaps() == []
+    assert sandbox.mona.max_concurrent == 1
+
+
+def test_a_failure_of_the_sandbox_itself_is_kept(sandbox: Sandbox) -> None:
+    sandbox.mona.refuse_if = lambda item: item["no such field"]
+    assert send(sandbox).status_code == 500
+    assert "no such field" in sandbox.errors.pop()
+
+
+def test_the_page_shows_what_came_and_hides_what_is_secret(sandbox: Sandbox) -> None:
+    send(sandbox)
+    sandbox.mona.refuse_if = lambda _: "<b>odd</b>"
+    send(sandbox)
+    page = requests.get(sandbox.url, timeout=5)
+    assert page.headers["Content-Type"].startswith("text/html")
+    for name in sandbox.vendors:
+        assert f'<h2 id="{name}">' in page.text
+    assert "2 requests, 1 refused" in page.text
+    assert "&lt;b&gt;odd&lt;/b&gt;" in page.text
+    assert sandbox.mona.client_secret not in page.text
+
+
+def test_several_sandboxes_run_side_by_side() -> None:
+    with Sandbox(vendors=["mona"]) as one, Sandbox(vendors=["mona"]) as two:
+        assert send(one).status_code == 200
+        assert (landed(one), landed(two)) == (1, 0)
+        assert not hasattr(one, "robotmia")
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    return [
+        *(sys.executable, "-m", "tests.sandbox", "--database", str(tmp_path / "sandbox.db")),
+        *("--ready-file", str(tmp_path / "ready.json"), "--big-day", "2026-01-02", "50"),
+    ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_says_where_it_is_and_ends_on_a_signal(
+    command: list[str],
+    tmp_path: Path,
+    number: signal.Signals,
+) -> None:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        assert json.loads((tmp_path / "ready.json").read_text()) == ready
+        robotmia, mona = ready["robotmia"], ready["mona"]
+        with urllib3.PoolManager() as pool:
+            answer = pool.request(
+                "POST",
+                f"{robotmia['api_url']}/export/",
+                fields={"from_date": "2026-01-02", "to_date": "2026-01-02"},
+                encode_multipart=False,
+                headers={
+                    **urllib3.make_headers(basic_auth=f"{robotmia['api_secret']}:"),
+                    "Content-Type": "application/x-www-form-urlencoded",
+                    "Accept-Encoding": "gzip",
+                },
+                decode_content=False,
+            )
+            assert gzip.decompress(answer.data).count(b"\n") == 50
+            login = {"clientId": mona["client_id"], "secret": mona["client_secret"]}
+            assert pool.request("POST", mona["auth_url"], json=login).status == 200
+            # A connection that is still open does not keep it.
+            process.send_signal(number)
+            assert process.wait(timeout=10) == 0
+    with sqlite3.connect(tmp_path / "sandbox.db") as database:
+        found = database.execute("SELECT vendor, status FROM requests ORDER BY number").fetchall()
+    database.close()
+    assert found == [("robotmia", 200), ("mona", 200)]
+
+
+def test_a_database_is_kept_from_run_to_run(tmp_path: Path) -> None:
+    for count in (1, 2):
+        with Sandbox(vendors=["mona"], database=tmp_path / "sandbox.db") as sandbox:
+            assert send(sandbox, f"o-{count}").status_code == 200
+            assert landed(sandbox) == count
