@@ -54,7 +54,17 @@ class Checkpoints:
             newest = self._pending.popleft()[1]
         if newest is None or newest == self._written or self._silent:
             return
-        sys.stdout.write(newest.decode() + "\n")
-        sys.stdout.flush()
+        _write(newest + b"\n")
         self._written = newest
         self._written_at = time.monotonic()
+
+
+def _write(line: bytes) -> None:
+    """Write to standard output, whatever its encoding: the bytes of a STATE are its own."""
+    binary = getattr(sys.stdout, "buffer", None)
+    if binary is None:
+        sys.stdout.write(line.decode())
+    else:
+        sys.stdout.flush()
+        binary.write(line)
+    sys.stdout.flush()

@@ -37,6 +37,7 @@ _BLOCK = 256 * 1024
 _HEAD_CHARACTERS = 300
 _REFUSAL_BYTES = 4 * MEBIBYTE
 _CONNECT_SECONDS = 30.0
+_SUCCESS = range(200, 300)
 _UNAUTHORIZED, _REQUEST_TIMEOUT, _TOO_MANY_REQUESTS = 401, 408, 429
 
 
@@ -212,6 +213,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         auth: AuthBase | None = None,
         repeatable: bool = True,
+        is_verdict: Callable[[Answer], bool] | None = None,
         traffic: Traffic | None = None,
         max_bytes: int = 64 * MEBIBYTE,
     ) -> Answer:
@@ -228,11 +230,13 @@ class HttpClient:
             auth: Other credentials than the client's.
             repeatable: False where sending twice could do harm: then the request is
                 repeated only when the vendor surely did not take it.
+            is_verdict: Tells an answer that is the vendor's last word though its status,
+                such as 500, would ask for another try.
             traffic: Counts what is sent.
             max_bytes: The largest answer that is read.
 
         Raises:
-            Refused: A 4xx that no repetition changes.
+            Refused: A 4xx that no repetition changes, or a verdict.
             Exhausted: All tries failed.
             RateLimited: 429 for too long.
             OutcomeUnknown: See ``repeatable``.
@@ -241,6 +245,7 @@ class HttpClient:
         """
         arguments = {"params": params, "json": json, "data": data, "headers": headers}
         exchange = _Exchange(self, method, url, what, arguments, auth or self._auth, traffic)
+        exchange.is_verdict = is_verdict
 
         def read(response: requests.Response) -> Answer:
             return exchange.read(response, max_bytes)
@@ -345,6 +350,7 @@ class _Exchange:
         self.auth = auth
         self.traffic = traffic or Traffic()
         self.renewed = False
+        self.is_verdict: Callable[[Answer], bool] | None = None
 
     def run(self, read: Callable[[requests.Response], Answer], *, repeatable: bool) -> Answer:
         """Try until ``read`` has made an answer of a 2xx response."""
@@ -373,11 +379,13 @@ class _Exchange:
         session = self.client._session if repeatable else self.client._new_session()  # noqa: SLF001
         try:
             with self._send(session) as response:
-                if response.ok:
+                if response.status_code in _SUCCESS:
                     return read(response)
                 answer = self.read(response, _REFUSAL_BYTES)
         except (requests.RequestException, urllib3.exceptions.HTTPError, BrokenBody) as error:
             return self._broken(error, repeatable=repeatable)
+        except UnicodeError:
+            raise self._bad_header from None
         finally:
             if not repeatable:
                 session.close()
@@ -411,8 +419,7 @@ class _Exchange:
             )
             raise HttpFailure(message) from error
         if isinstance(error, requests.exceptions.InvalidHeader):
-            message = f"{self.what}: a credential holds a character that no header may hold"
-            raise SettingError(message) from None
+            raise self._bad_header from None
         if not repeatable and not _was_not_sent(error):
             message = (
                 f"{self.what}: the connection to {self._host} broke after the request was "
@@ -428,6 +435,9 @@ class _Exchange:
         if status == _UNAUTHORIZED and isinstance(self.auth, TokenAuth) and not self.renewed:
             self.renewed = True
             return _FailedTry(reason, answer, at_once=True)
+        if self.is_verdict is not None and self.is_verdict(answer):
+            message = f"{self.what}: refused with {reason}"
+            raise Refused(message, answer)
         if status == _TOO_MANY_REQUESTS:
             return _FailedTry(reason, answer)
         if status == _REQUEST_TIMEOUT or status >= 500:  # noqa: PLR2004
@@ -458,6 +468,13 @@ class _Exchange:
         if expected.isdigit() and response.raw.tell() < int(expected):
             reason = f"{response.raw.tell()} of {expected} bytes came"
             raise BrokenBody(reason)
+
+    @property
+    def _bad_header(self) -> SettingError:
+        return SettingError(
+            f"{self.what}: a credential, or the setting 'user_agent', holds a character that "
+            "no header may hold"
+        )
 
     @property
     def _host(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import math
 import os
 import select
 import sys
@@ -57,11 +56,13 @@ class MessageReader(GenericSingerReader[str]):
 
     Attributes:
         stop: Ends reading when the run is asked to end.
-        tick: Called between blocks of input and at least once a second.
+        pause_seconds: The longest time between two calls of ``tick``.
+        tick: Called between blocks of input, and while none comes.
         guard: A context around all processing, to conclude a run that fails.
     """
 
     stop: Stop
+    pause_seconds = 1.0
     tick: Callable[[], None]
     guard: Callable[[], AbstractContextManager[None]]
 
@@ -149,7 +150,8 @@ class MessageReader(GenericSingerReader[str]):
     def _blocks(self, descriptor: int) -> Iterator[bytes]:
         while True:
             self.stop.check()
-            readable, _, _ = select.select([descriptor, self._wake_read], [], [], 1.0)
+            sources = [descriptor, self._wake_read]
+            readable, _, _ = select.select(sources, [], [], self.pause_seconds)
             if self._wake_read in readable:
                 os.read(self._wake_read, _BLOCK)
             self.tick()
@@ -165,8 +167,17 @@ class MessageReader(GenericSingerReader[str]):
             self.tick()
             yield line.encode("utf-8", "surrogatepass")
 
+    def record_message(self, stream: str, record: bytes, number: int) -> dict[str, Any]:
+        """Return the RECORD message of a record alone, such as a line of a BATCH file.
+
+        Raises:
+            MartechError: It is not a JSON object.
+        """
+        start = b'{"type":"RECORD","stream":%s,"record":' % msgspec.json.encode(stream)
+        return self._decode(b"%s%s}" % (start, record.strip()), number)
+
     def _decode(self, line: bytes, number: int) -> dict[str, Any]:
-        """Decode a message.
+        """Decode a message, with its record or STATE as received under ``raw``.
 
         Raises:
             MartechError: The line is not a Singer message.
@@ -174,14 +185,19 @@ class MessageReader(GenericSingerReader[str]):
         try:
             envelope = _decode_envelope(line)
             if envelope.type == "RECORD":
-                return _record_message(envelope)
-            message = decode_record(line)
-            if envelope.type == "STATE":
-                message["raw"] = bytes(envelope.value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return _decode_leniently(line, number)
-        else:
-            return message  # type: ignore[no-any-return]
+                message = _record_message(envelope)
+            else:
+                message = decode_record(line)
+                if envelope.type == "STATE":
+                    message["raw"] = bytes(envelope.value)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
+            message = _decode_leniently(line, number)
+        if message["type"] == "RECORD":
+            if not isinstance(message.get("stream"), str) or not message["stream"]:
+                raise MartechError(f"line {number} of the input: a RECORD without a stream")
+            if not isinstance(message.get("record"), dict):
+                raise MartechError(f"line {number} of the input: a RECORD without a record object")
+        return message
 
 
 def _record_message(envelope: _Envelope) -> dict[str, Any]:
@@ -198,20 +214,15 @@ def _record_message(envelope: _Envelope) -> dict[str, Any]:
 def _decode_leniently(line: bytes, number: int) -> dict[str, Any]:
     """Decode what strict JSON does not allow but Python's writers produce.
 
-    NaN and Infinity make the record one to be rejected. Halves of surrogate pairs, which
-    no UTF-8 text can hold, stay escapes in ``raw``.
+    NaN, Infinity and numbers beyond all bounds make the record one to be rejected. Halves
+    of surrogate pairs, which no UTF-8 text can hold, are kept.
 
     Raises:
         MartechError: The line is not JSON, not UTF-8, not a message, or nested too deep.
     """
     odd: set[str] = set()
-
-    def constant(name: str) -> str:
-        odd.add(name)
-        return name
-
     try:
-        message = json.loads(line.decode("utf-8"), parse_float=Decimal, parse_constant=constant)
+        members = _members(line.decode("utf-8"), odd)
     except UnicodeDecodeError:
         raise MartechError(f"line {number} of the input is not UTF-8") from None
     except RecursionError:
@@ -219,26 +230,60 @@ def _decode_leniently(line: bytes, number: int) -> dict[str, Any]:
     except ValueError as error:
         message_text = f"line {number} of the input is not JSON: {str(error).partition(':')[0]}"
         raise MartechError(message_text) from None
-    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+    message = {name: value for name, (value, _) in members.items()}
+    if not isinstance(message.get("type"), str):
         raise MartechError(f"line {number} of the input is not a Singer message: it has no type")
-    if message["type"] == "RECORD" and isinstance(message.get("record"), dict):
-        message["raw"] = simplejson.dumps(message["record"], use_decimal=True).encode()
-        message["record"] = _encodable(message["record"])
+    if message["type"] == "RECORD" and "record" in message:
+        message["raw"] = members["record"][1].encode()
         if odd:
-            message[NOT_JSON] = f"holds {', '.join(sorted(odd))}, which JSON does not have"
-    if message["type"] == "STATE":
-        message["raw"] = json.dumps(message.get("value"), default=float).encode()
+            message["raw"] = simplejson.dumps(message["record"], use_decimal=True).encode()
+            message[NOT_JSON] = f"holds {', '.join(sorted(odd))}, which JSON cannot carry"
+    if message["type"] == "STATE" and "value" in message:
+        message["raw"] = members["value"][1].encode()
     return message
 
 
-def _encodable(value: Any) -> Any:
-    """Replace halves of surrogate pairs, for whatever reads the record's values."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, dict):
-        return {_encodable(key): _encodable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_encodable(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
+def _members(text: str, odd: set[str]) -> dict[str, tuple[Any, str]]:
+    """Return what an object holds, each value with its JSON as received.
+
+    Args:
+        text: The object.
+        odd: Takes up the names of what is no number of JSON; its text stands in its place.
+    """
+
+    def number(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+        def parsed(digits: str) -> Any:
+            try:
+                return parse(digits)
+            except (ArithmeticError, ValueError):
+                odd.add("a number out of all bounds")
+                return digits
+
+        return parsed
+
+    def constant(name: str) -> str:
+        odd.add(name)
+        return name
+
+    decoder = json.JSONDecoder(
+        parse_float=number(Decimal), parse_int=number(int), parse_constant=constant
+    )
+    if not isinstance(decoder.decode(text), dict):
+        return {}
+    members: dict[str, tuple[Any, str]] = {}
+    place = _after_space(text, _after_space(text, 0) + 1)
+    while text[place] != "}":
+        name, place = decoder.raw_decode(text, place)
+        start = _after_space(text, _after_space(text, place) + 1)
+        value, end = decoder.raw_decode(text, start)
+        members[name] = value, text[start:end]
+        place = _after_space(text, end)
+        if text[place] == ",":
+            place = _after_space(text, place + 1)
+    return members
+
+
+def _after_space(text: str, place: int) -> int:
+    while text[place] in " \t\n\r":
+        place += 1
+    return place

@@ -189,8 +189,8 @@ class MartechSink(Sink):
 
     @override
     def process_batch(self, context: dict[str, Any]) -> None:
-        """Take in the records of a BATCH file; the SDK calls this for each file."""
-        self.target.load_batch(self.stream_name, context["records"])
+        """Likewise."""
+        raise NotImplementedError
 
 
 class _MissingKey(ValueError):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_sdk import Target
 from singer_sdk import typing as th
 from singer_sdk.exceptions import MapExpressionError
-from singer_sdk.helpers._batch import BaseBatchFileEncoding
 from singer_sdk.helpers.capabilities import (
     PluginCapabilities,
     TargetCapabilities,
@@ -18,6 +18,7 @@ from singer_sdk.helpers.capabilities import (
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 
 from singer_martech._compat import override
+from singer_martech.batch_files import batch_lines
 from singer_martech.checkpoint import Checkpoints
 from singer_martech.delivery import Delivery
 from singer_martech.dry_run import DryChannel
@@ -30,7 +31,7 @@ from singer_martech.rejects import Rejects, TooManyRejects
 from singer_martech.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from singer_sdk.helpers.capabilities import (
         CapabilitiesEnum,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PROGRESS_SECONDS = 10.0
+_RECORDS_BETWEEN_TICKS = 1000
 
 
 def delivery_settings(
@@ -188,6 +190,7 @@ class MartechTarget(MartechPlugin, Target):
         )
         self.stop.on_request(self.message_reader.wake)
         self.message_reader.stop = self.stop
+        self.message_reader.pause_seconds = min(1.0, interval / 4)
         self.message_reader.tick = self._tick
         self.message_reader.guard = self._safe_to_resume
 
@@ -231,13 +234,6 @@ class MartechTarget(MartechPlugin, Target):
         """
         self.delivery.reject(tally, self.sequence, message["raw"], reason)
 
-    def load_batch(self, stream: str, records: Iterable[dict[str, Any]]) -> None:
-        """Take in records that came in a file, as if each had come in a message."""
-        for record in records:
-            self._process_record_message(
-                {"type": "RECORD", "stream": stream, "record": record, "raw": encode(record)}
-            )
-
     @override
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
         stream = message_dict["stream"]
@@ -246,12 +242,11 @@ class MartechTarget(MartechPlugin, Target):
             routes = self._find_routes(message_dict)
         self.sequence += 1
         record = message_dict["record"]
-        if NOT_JSON in message_dict:
-            tally = self.tally(stream)
-            tally.read += 1
-            self.reject(tally, message_dict, message_dict[NOT_JSON])
-            return
         for transform, sink in routes:
+            if NOT_JSON in message_dict:
+                sink.tally.read += 1
+                self.reject(sink.tally, message_dict, message_dict[NOT_JSON])
+                continue
             if transform is None:
                 sink.load(message_dict, record, message_dict["raw"])
                 continue
@@ -262,7 +257,7 @@ class MartechTarget(MartechPlugin, Target):
                 self.reject(sink.tally, message_dict, f"a stream map fails: {error}")
                 continue
             if transformed is not None:
-                sink.load(message_dict, transformed, None)
+                sink.load(message_dict, _exact(transformed), None)
 
     def _find_routes(self, message: dict[str, Any]) -> list[_Route]:
         """Find the sinks of a stream, and the stream maps that lead to them."""
@@ -318,14 +313,16 @@ class MartechTarget(MartechPlugin, Target):
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "encoding", "manifest"})
         stream = message_dict["stream"]
-        encoding = BaseBatchFileEncoding.from_dict(message_dict["encoding"])
-        self._find_routes({"stream": stream, "record": {}})
-        for _, sink in self._routes[stream][:1]:
-            try:
-                sink.process_batch_files(encoding, message_dict["manifest"])
-            except OSError as error:
-                message = f"stream '{stream}': a BATCH file cannot be read: {error.strerror}"
-                raise MartechError(message) from error
+        routes = self._find_routes({"stream": stream, "record": {}})
+        storage = next((sink.batch_config.storage for _, sink in routes if sink.batch_config), None)
+        for number, line in enumerate(batch_lines(message_dict, storage), 1):
+            if not line.isspace():
+                # as if each record had come in a message
+                record = self.message_reader.record_message(stream, line, number)
+                self._process_record_message(record)
+            if number % _RECORDS_BETWEEN_TICKS == 0:
+                self.stop.check()
+                self._tick()
 
     @override
     def process_endofpipe(self) -> None:
@@ -377,6 +374,14 @@ class MartechTarget(MartechPlugin, Target):
                     f"{tally.rejected:,}",
                     f"{rate:,.0f}",
                 )
+
+
+def _exact(record: dict[str, Any]) -> dict[str, Any]:
+    """Give the numbers that a stream map computed the type of those that were received."""
+    return {
+        name: Decimal(repr(value)) if isinstance(value, float) else value
+        for name, value in record.items()
+    }
 
 
 if TYPE_CHECKING:
