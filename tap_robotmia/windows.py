@@ -70,9 +70,9 @@ def windows(first_days: Mapping[str, date], last_day: date, window_days: int) ->
         window_days: How many days a window has at most.
     """
     starts = sorted({day for day in first_days.values() if day <= last_day})
-    for start, next_start in zip(starts, [*starts[1:], None], strict=True):
+    ends = [*(day - _DAY for day in starts[1:]), last_day]
+    for start, end in zip(starts, ends, strict=False):
         names = tuple(name for name, day in first_days.items() if day <= start)
-        end = last_day if next_start is None else next_start - _DAY
         while start <= end:
             try:
                 to_date = min(start + (window_days - 1) * _DAY, end)

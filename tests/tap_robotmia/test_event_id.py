@@ -30,9 +30,18 @@ def test_the_id_of_an_event_with_insert_id_is_frozen(
     ("properties", "expected"),
     [
         (b'{"time":1518314400,"$os":"Linux"}', "a3da56299aaef2b4d521a909fdd062ec"),
-        (b'{"n":9007199254740993,"f":[0.1,1e16,1e22,5e-324,1.0,-0.0,1e-7,123456789.123]}', "2fe7497aa32aa000630ae28d336b165b"),
-        (b'{"big":123456789012345678901234567890,"huge":1e400,"long":0.10000000000000000001}', "ab9c5510d3e65150263c6b28d0d2dd56"),
-        ('{"text":"Zürich ☃ 😀\\u0000\\u001f\\u2028/","t":true,"z":null}'.encode(), "ea3c9e3e014766c9886bcd121d6b9e13"),
+        (
+            b'{"n":9007199254740993,"f":[0.1,1e16,1e22,5e-324,1.0,-0.0,1e-7,123456789.123]}',
+            "2fe7497aa32aa000630ae28d336b165b",
+        ),
+        (
+            b'{"big":123456789012345678901234567890,"huge":1e400,"long":0.10000000000000000001}',
+            "ab9c5510d3e65150263c6b28d0d2dd56",
+        ),
+        (
+            '{"text":"Zürich ☃ 😀\\u0000\\u001f\\u2028/","t":true,"z":null}'.encode(),
+            "ea3c9e3e014766c9886bcd121d6b9e13",
+        ),
         (b'{"half":"\\ud800","n":1.5}', "222677f2bd0e78527b2c5589a21783c7"),
     ],
 )
@@ -47,7 +56,11 @@ def test_each_part_of_the_vendors_key_tells_events_apart() -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=10,
 )

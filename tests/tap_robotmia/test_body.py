@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import gzip
+import zlib
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from singer_martech.errors import MartechError
+from singer_martech.http import Answer, BrokenBody
+from tap_robotmia import body as body_module
+from tap_robotmia.body import Body, BodyLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+EVENT = b'{"event":"e","properties":{"time":1,"pad":"%s"}}' % (b"x" * 100)
+TEXT = (EVENT + b"\n") * 5000
+
+
+def received(pieces: Iterable[bytes], encoding: str = "gzip") -> Body:
+    body = Body("the export of 2024-01-01")
+    try:
+        body.seek(0)
+        body.truncate()
+        for piece in pieces:
+            body.write(piece)
+        body.flush()
+        body.check(Answer("export", 200, {"Content-Encoding": encoding}))
+    except BaseException:
+        body.close()
+        raise
+    return body
+
+
+def text_of(body: Body) -> bytes:
+    blocks = list(body.blocks())
+    assert all(block.endswith(b"\n") for block in blocks[:-1])
+    body.close()
+    return b"".join(blocks)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        gzip.compress(TEXT),
+        TEXT,
+        TEXT.rstrip(b"\n"),
+        gzip.compress(TEXT[:100_000]) + gzip.compress(TEXT[100_000:]),
+        gzip.compress(TEXT) + b"\0" * 512,
+        gzip.compress(TEXT, 0),
+        gzip.compress(TEXT + b"\n \n\n"),
+    ],
+    ids=["gzip", "plain", "no last line feed", "two members", "padded", "stored", "blank end"],
+)
+def test_a_whole_body_is_read_as_it_was_sent(sent: bytes) -> None:
+    body = received([sent])
+    assert text_of(body).rstrip() == TEXT.rstrip()
+
+
+@pytest.mark.parametrize("sent", [b"", b"\n", gzip.compress(b""), gzip.compress(b"\n\n")])
+def test_an_empty_body_is_whole(sent: bytes) -> None:
+    assert text_of(received([sent])).strip() == b""
+
+
+@pytest.mark.parametrize("missing", [1, 4, 8, 9, 500])
+def test_a_gzip_stream_without_its_trailer_is_broken(missing: int) -> None:
+    with pytest.raises(BrokenBody, match="without its trailer"):
+        received([gzip.compress(TEXT)[:-missing]])
+
+
+def test_a_second_member_without_its_trailer_is_broken() -> None:
+    with pytest.raises(BrokenBody, match="without its trailer"):
+        received([gzip.compress(TEXT) + gzip.compress(TEXT)[:-8]])
+
+
+def test_a_wrong_checksum_is_broken() -> None:
+    sent = bytearray(gzip.compress(TEXT))
+    sent[-5] ^= 1
+    with pytest.raises(BrokenBody, match="damaged"):
+        received([bytes(sent)])
+
+
+def test_a_wrong_length_in_the_trailer_is_broken() -> None:
+    sent = bytearray(gzip.compress(TEXT))
+    sent[-1] ^= 1
+    with pytest.raises(BrokenBody, match="damaged"):
+        received([bytes(sent)])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"terminated early",
+        b"export terminated early",
+        b"terminated early\n",
+        b"Export Terminated Early.\n",
+        b'"terminated early"\n',
+        b'{"event":"e","properties":{"terminated early',
+    ],
+)
+@pytest.mark.parametrize("before", [b"", TEXT])
+def test_an_export_that_says_it_ended_early_is_broken(before: bytes, line: bytes) -> None:
+    for sent in (before + line, gzip.compress(before + line)):
+        with pytest.raises(BrokenBody, match="terminated early"):
+            received([sent])
+
+
+def test_an_event_that_speaks_of_termination_is_whole() -> None:
+    sent = TEXT + b'{"event":"terminated early","properties":{"time":1,"x":"terminated early"}}\n'
+    assert text_of(received([gzip.compress(sent)])) == sent
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        TEXT[:-10],
+        TEXT + b'{"event":"e"',
+        TEXT + b'{"error":"timeout"}\n',
+        TEXT + b"<html>\n",
+        b"null",
+    ],
+)
+def test_a_last_line_that_is_no_whole_event_is_broken(sent: bytes) -> None:
+    with pytest.raises(BrokenBody, match="last line"):
+        received([gzip.compress(sent)])
+
+
+@given(cuts=st.lists(st.integers(0, 700), max_size=30), compress=st.booleans())
+def test_how_the_network_cuts_a_body_makes_no_difference(cuts: list[int], compress: bool) -> None:
+    text = TEXT[:300] + b"\n \n" + EVENT + b"\n\n  " + EVENT + b"\n \n"
+    text = text[text.index(b"\n") + 1 :]
+    sent = gzip.compress(text) if compress else text
+    edges = [0, *sorted(cuts), len(sent)]
+    pieces = [sent[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    assert text_of(received(pieces)) == text
+
+
+@given(cut=st.integers(0, 1000))
+def test_no_cut_of_a_gzip_body_passes(cut: int) -> None:
+    sent = gzip.compress(
+        b"".join(b'{"event":"e","properties":{"time":%d}}\n' % n for n in range(200))
+    )
+    cut = 1 + cut % (len(sent) - 1)
+    with pytest.raises(BrokenBody):
+        received([sent[:cut]])
+
+
+def test_a_new_try_forgets_the_one_before() -> None:
+    body = Body("export")
+    body.write(gzip.compress(TEXT)[:1000])
+    body.seek(0)
+    body.truncate()
+    body.write(gzip.compress(EVENT))
+    body.check(Answer("export", 200, {}))
+    assert text_of(body) == EVENT
+
+
+def test_a_body_can_be_read_twice() -> None:
+    body = received([gzip.compress(TEXT)])
+    assert b"".join(body.blocks()) == TEXT
+    assert text_of(body) == TEXT
+
+
+def test_an_encoding_that_was_not_asked_for_ends_the_run() -> None:
+    with pytest.raises(MartechError, match="encoded as 'br'"):
+        received([b"whatever"], encoding="br")
+
+
+def test_a_line_of_a_gigabyte_ends_at_the_limit() -> None:
+    squeezer = zlib.compressobj(wbits=31)
+    pieces = (squeezer.compress(b"x" * 1024 * 1024) for _ in range(1024))
+    with pytest.raises(BodyLimit, match="a line of more than"):
+        received(pieces)
+
+
+def test_blank_lines_without_end_end_at_the_limit() -> None:
+    squeezer = zlib.compressobj(wbits=31)
+    pieces = (squeezer.compress(b"\n" * 1024 * 1024) for _ in range(1024))
+    with pytest.raises(BodyLimit, match="a line of more than"):
+        received(pieces)
+
+
+def test_a_body_that_inflates_without_measure_ends_at_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(body_module, "MAX_UNCHECKED_BYTES", 10_000_000)
+    with pytest.raises(BodyLimit, match="inflates from"):
+        received([gzip.compress(b'{"event":"e","properties":{"time":1}}\n' * 2_000_000)])
+
+
+def test_half_a_gigabyte_of_equal_events_is_an_export_like_any_other() -> None:
+    squeezer = zlib.compressobj(wbits=31)
+    pieces = [squeezer.compress(TEXT) for _ in range(700)]
+    received([*pieces, squeezer.flush()]).close()

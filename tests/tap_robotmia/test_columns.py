@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft7Validator
+
+from tap_robotmia.columns import Columns, ColumnTypes, stream_name
+from tap_robotmia.events import Event, EventReader
+from tap_robotmia.project_time import ProjectClock, time_zone
+
+CLOCK = ProjectClock(time_zone("UTC"))
+
+
+def event(properties: dict[str, Any] | str) -> Event:
+    text = properties if isinstance(properties, str) else json.dumps({"time": 1, **properties})
+
+    def malformed(line: bytes, reason: str) -> None:
+        raise AssertionError(line, reason)
+
+    line = '{"event":"e","properties":' + text + "}"
+    (found,) = EventReader(CLOCK, malformed).read(line.encode("utf-8", "surrogatepass"))
+    return found
+
+
+def schema_of(*samples: dict[str, Any]) -> dict[str, Any]:
+    types = ColumnTypes()
+    for properties in samples:
+        types.add(event(properties))
+    return types.schema()
+
+
+def types_of(*values: Any) -> list[str]:
+    found: list[str] = schema_of(*({"x": value} for value in values))["properties"]["x"]["type"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Viewed report", "event_viewed_report"),
+        ("$mp_web", "event__mp_web"),
+        ("Login -- OK!", "event_login_ok_"),
+        ("Größe", "event_gr_e"),
+        ("登录", "event__"),
+    ],
+)
+def test_a_stream_is_named_by_the_slug_of_its_event(name: str, expected: str) -> None:
+    assert stream_name(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1], ["integer", "null"]),
+        ([1, 1.5], ["number", "null"]),
+        ([1, None], ["integer", "null"]),
+        ([None], ["string", "null"]),
+        ([True, 1], ["boolean", "integer", "null"]),
+        ([1, 1.5, "a"], ["number", "string", "null"]),
+        (["2024-01-01T00:00:00Z"], ["string", "null"]),
+        ([[1], {"a": 1}], ["array", "object", "null"]),
+        ([2**70], ["integer", "null"]),
+    ],
+)
+def test_types_that_meet_are_merged(values: list[Any], expected: list[str]) -> None:
+    assert types_of(*values) == expected
+
+
+def test_columns_keep_their_own_names_in_order() -> None:
+    schema = schema_of({"b": 1, "City": "x", "city": "y", "$city": "z", "$insert_id": "i"})
+    assert list(schema["properties"]) == [
+        "event_id",
+        "time",
+        "distinct_id",
+        "insert_id",
+        "$city",
+        "$insert_id",
+        "City",
+        "b",
+        "city",
+        "_extra",
+    ]
+
+
+def test_what_the_schema_does_not_know_goes_to_extra() -> None:
+    columns = Columns(schema_of({"n": 1, "text": "a"}))
+    record = columns.record(event({"n": "one", "text": "b", "new": [1], "distinct_id": "u"}))
+    assert record["n"] is None
+    assert record["text"] == "b"
+    assert record["distinct_id"] == "u"
+    assert record["_extra"] == {"time": 1, "n": "one", "new": [1]}
+
+
+@pytest.mark.parametrize("name", ["event_id", "time", "insert_id", "_extra"])
+def test_a_property_named_like_a_column_goes_to_extra(name: str) -> None:
+    sample = {"time": 5, name: 7}
+    record = Columns(schema_of(sample)).record(event(sample))
+    assert record["_extra"] == {"time": sample["time"], name: 7}
+    assert record["event_id"] != 7
+
+
+def test_a_user_that_is_no_text_is_kept_both_ways() -> None:
+    record = Columns(schema_of({})).record(event({"distinct_id": 17}))
+    assert record["distinct_id"] == "17"
+    assert record["_extra"] == {"time": 1, "distinct_id": 17}
+
+
+@pytest.mark.parametrize(
+    ("sample", "text", "fits"),
+    [
+        (1, "2", True),
+        (1, "2.0", True),
+        (1, "2.5", False),
+        (1.5, "2", True),
+        (True, "1", False),
+        (1, "true", False),
+        ("a", "1", False),
+        (1, "null", True),
+        (1.5, "1e400", True),
+        ([1], '["a",null]', True),
+        ({"a": 1}, "{}", True),
+        ({"a": 1}, "[]", False),
+    ],
+)
+def test_a_value_that_does_not_fit_leaves_its_column_null(
+    sample: Any, text: str, fits: bool
+) -> None:
+    record = Columns(schema_of({"x": sample})).record(event('{"time":1,"x":%s}' % text))
+    assert ("x" in record["_extra"]) is not fits
+    assert fits or record["x"] is None
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+names = st.sampled_from(["a", "A", "$a", "time", "event_id", "_extra", "distinct_id", "insert_id"])
+property_sets = st.dictionaries(names | st.text(), json_values, max_size=6)
+
+
+@given(samples=st.lists(property_sets, max_size=4), properties=property_sets)
+def test_every_record_fits_its_schema_and_nothing_is_lost(
+    samples: list[dict[str, Any]], properties: dict[str, Any]
+) -> None:
+    properties = {**properties, "time": 1}
+    schema = schema_of(*({**sample, "time": 1} for sample in samples))
+    record = Columns(schema).record(event(properties))
+    plain = json.loads(json.dumps(record, default=float))
+    Draft7Validator(schema).validate(plain)
+    for name, value in properties.items():
+        kept = plain["_extra"].get(name, plain.get(name))
+        assert kept == value or (value is None and kept is None)
+
+
+def test_a_catalogs_own_types_decide_what_fits() -> None:
+    schema = schema_of({"n": 1})
+    schema["properties"]["n"] = {"type": "string"}
+    schema["properties"]["any"] = {}
+    record = Columns(schema).record(event({"n": 1, "any": [1]}))
+    assert record["n"] is None
+    assert record["any"] == [1]
+    assert record["_extra"] == {"time": 1, "n": 1}

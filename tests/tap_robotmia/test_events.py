@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tap_robotmia.events import Event, EventReader, properties_of
+from tap_robotmia.project_time import ProjectClock, time_zone
+
+CLOCK = ProjectClock(time_zone("US/Pacific"))
+
+
+def read(text: bytes) -> tuple[list[Event], list[tuple[bytes, str]]]:
+    malformed: list[tuple[bytes, str]] = []
+    reader = EventReader(CLOCK, lambda line, reason: malformed.append((line, reason)))
+    return reader.read(text), malformed
+
+
+def read_one(text: bytes) -> Event:
+    events, malformed = read(text)
+    assert not malformed
+    (event,) = events
+    return event
+
+
+def test_the_vendors_example_becomes_an_event() -> None:
+    line = (
+        b'{"event":"Viewed report","properties":{"distinct_id":"foo","time":1518314400,'
+        b'"$os":"Linux","$insert_id":"abc"}}\n'
+    )
+    event = read_one(line)
+    assert (event.event, event.time) == ("Viewed report", "2018-02-11T10:00:00.000000Z")
+    assert (event.distinct_id, event.insert_id) == ("foo", "abc")
+    assert bytes(event.properties) == line[len(b'{"event":"Viewed report","properties":') : -2]
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        b'{"time":1,"big":123456789012345678901234567890}',
+        b'{"time":1,"f":1.10,"e":1E+2,"z":-0.0,"huge":1e400}',
+        b'{"time":1,"null":null,"nested":{"a":[1,{"b":[]}]},"":{}}',
+        '{"time":1,"City":"Zürich","city":"zürich","$city":"\\u00fc","\u2028":"\u2029\x85"}'.encode(),
+        b'{"time":1,"event":"x","event_id":"y","properties":{},"time_":2}',
+        b'{"time":1,"d":1,"d":2}',
+        b'{ "time" : 1 , "a" : [ ] }',
+        b'{"time":1,"digits":' + b"9" * 5000 + b"}",
+    ],
+)
+def test_properties_are_what_was_received(properties: bytes) -> None:
+    event = read_one(b'{"event":"e","properties":' + properties + b"}")
+    assert bytes(event.properties) == properties
+
+
+@pytest.mark.parametrize(
+    ("properties", "kept"),
+    [
+        (b'{"time":1,"a":"\\ud800"}', {"time": 1, "a": "\ud800"}),
+        (b'{"time":1,"a":NaN,"b":-Infinity}', {"time": 1, "a": "NaN", "b": "-Infinity"}),
+        (b'{"time":1,\r"a":"b"}', {"time": 1, "a": "b"}),
+        (b'{"time":"1518314400"}', {"time": "1518314400"}),
+        (b'{"time":"1518314400.5"}', {"time": "1518314400.5"}),
+        (b'{"time":1,"distinct_id":17}', {"time": 1, "distinct_id": 17}),
+        (b'{"time":1,"distinct_id":1.50}', {"time": 1, "distinct_id": 1.5}),
+        (b'{"time":1,"$insert_id":17}', {"time": 1, "$insert_id": 17}),
+        (b'{"time":1,"a":"\xed\xa0\x80"}', {"time": 1, "a": "\ud800"}),
+    ],
+)
+def test_what_the_fast_decoder_refuses_is_no_malformed_line(
+    properties: bytes, kept: dict[str, object]
+) -> None:
+    event = read_one(b'{"event":"e","properties":' + properties + b"}")
+    assert properties_of(event) == kept
+    assert b"\r" not in bytes(event.properties)
+    bytes(event.properties).decode()
+
+
+def test_identifiers_that_are_numbers_become_text() -> None:
+    event = read_one(b'{"event":"e","properties":{"time":1,"distinct_id":1.50,"$insert_id":7}}')
+    assert (event.distinct_id, event.insert_id) == ("1.50", "7")
+
+
+def test_a_number_and_its_text_are_the_same_user() -> None:
+    number, text = (
+        read_one(b'{"event":"e","properties":{"time":1,"$insert_id":"i","distinct_id":%b}}' % each)
+        for each in (b"17", b'"17"')
+    )
+    assert number.event_id == text.event_id
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"nope", "it is not JSON"),
+        (b'{"event":"e","properties":{"time":1}}{"event":"e","properties":{"time":1}}', "not JSON"),
+        (b'{"event":"e","properties":{"time":1', "it is not JSON"),
+        (b"[]", "it is no JSON object"),
+        (b'{"properties":{"time":1}}', "it has no event name"),
+        (b'{"event":7,"properties":{"time":1}}', "it has no event name"),
+        (b'{"event":"e"}', "it has no properties"),
+        (b'{"event":"e","properties":{}}', "it has no time"),
+        (b'{"event":"e","properties":{"time":null}}', "it has no time"),
+        (b'{"event":"e","properties":{"time":true}}', "it has no time"),
+        (b'{"event":"e","properties":{"time":"soon"}}', "it has no time"),
+        (b'{"event":"e","properties":{"time":1e30}}', "outside the years 1 to 9999"),
+        (b'{"event":"e","properties":{"time":1e400}}', "outside the years 1 to 9999"),
+        (b'{"event":"\xff","properties":{"time":1}}', "it is not UTF-8"),
+        (b'{"event":"e","properties":{"time":1,"a":"\xff"}}', "it is not UTF-8"),
+        (b'{"event":"e","properties":{"time":1,"a":' + b"[" * 9999 + b"]" * 9999 + b"}}", "nested"),
+        (b'{"error":"internal"}', "it has no event name"),
+    ],
+)
+def test_a_line_that_is_no_event_is_kept_as_received_and_the_others_are_read(
+    line: bytes, reason: str
+) -> None:
+    good = b'{"event":"good","properties":{"time":1}}'
+    events, malformed = read(good + b"\n" + line + b"\n" + good + b"\n")
+    assert [event.event for event in events] == ["good", "good"]
+    ((kept, why),) = malformed
+    assert kept == line
+    assert reason in why
+
+
+def test_two_halves_that_would_make_one_value_over_a_line_end_are_two_malformed_lines() -> None:
+    events, malformed = read(b'{"event":"e","properties":{"time":1,\n"a":2}}\n')
+    assert not events
+    assert len(malformed) == 2
+
+
+def test_only_line_feeds_end_a_line() -> None:
+    line = '{"event":"a\u2028b\u0085c","properties":{"time":1,"x":"\u2029"}}'
+    event = read_one(f"\n\r\n  {line}\r\n\n".encode())
+    assert event.event == "a\u2028b\u0085c"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
+    assert read_one(b'\xef\xbb\xbf{"event":"e","properties":{"time":1}}').event == "e"
+
+
+def test_an_empty_insert_id_identifies_nothing() -> None:
+    line = b'{"event":"e","properties":{"time":1,"$insert_id":"","n":%d}}'
+    assert read_one(line % 1).event_id != read_one(line % 2).event_id
+
+
+def test_duplicates_in_one_export_share_their_id() -> None:
+    events, _ = read(b'{"event":"e","properties":{"time":1,"n":1}}\n' * 2)
+    assert events[0].event_id == events[1].event_id
+
+
+def test_an_ambiguous_hour_is_settled_by_the_earliest_sign_of_arrival() -> None:
+    line = '{"event":"e","properties":{"time":1541295000,"mp_processing_time_ms":%d,"$mp_api_timestamp_ms":%d}}'
+    first, second = 1541320200000, 1541323800000
+    early = read_one((line % (second + 1, first + 1)).encode())
+    late = read_one((line % (second + 1, second)).encode())
+    assert early.time == "2018-11-04T08:30:00.000000Z"
+    assert late.time == "2018-11-04T09:30:00.000000Z"
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters()),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=15,
+)
+
+
+@given(
+    name=st.text(),
+    properties=st.dictionaries(st.text(), json_values),
+    time=st.integers(-(10**10), 10**10),
+    ascii_only=st.booleans(),
+)
+def test_whatever_is_valid_json_survives(
+    name: str, properties: dict[str, object], time: int, ascii_only: bool
+) -> None:
+    event = {"event": name, "properties": {**properties, "time": time}}
+    line = json.dumps(event, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    found = read_one(line)
+    assert found.event == name
+    assert json.loads(bytes(found.properties)) == event["properties"]
+    assert b"\n" not in bytes(found.properties)
+
+
+@given(lines=st.lists(st.binary(max_size=60), max_size=5))
+def test_whatever_is_not_is_counted_and_never_an_exception(lines: list[bytes]) -> None:
+    text = b"\n".join(lines)
+    events, malformed = read(text)
+    blank = [line for line in text.split(b"\n") if not line.strip()]
+    assert len(events) + len(malformed) == len(text.split(b"\n")) - len(blank)
+
+
+def test_an_event_is_a_struct_that_writes_its_columns_in_order() -> None:
+    event = read_one(b'{"event":"e","properties":{"time":1}}')
+    assert list(json.loads(msgspec.json.encode(event))) == [
+        "event_id",
+        "event",
+        "time",
+        "distinct_id",
+        "insert_id",
+        "properties",
+    ]

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import signal
+import threading
+from functools import partial
+
+import pytest
+
+from singer_martech.errors import Stopped
+from singer_martech.stop import Stop
+from tap_robotmia.read_ahead import read_ahead
+
+
+class Work:
+    """Counts what is under way and in the caller's hands."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.begun = 0
+        self.given_back: list[int] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def do(self, number: int) -> int:
+        with self.lock:
+            self.begun += 1
+        self.gate.wait(20)
+        return number
+
+    def pieces(self, count: int) -> list[partial[int]]:
+        return [partial(self.do, number) for number in range(count)]
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 50])
+def test_results_come_in_order_and_no_more_are_begun_than_allowed(width: int) -> None:
+    work, seen = Work(), []
+    for number in read_ahead(work.pieces(20), width, Stop(), work.given_back.append):
+        seen.append(number)
+        assert work.begun <= number + width
+    assert seen == list(range(20))
+    assert work.given_back == []
+
+
+def test_the_first_ones_are_begun_at_once() -> None:
+    started = threading.Barrier(4, timeout=20)
+    pieces = [lambda: started.wait() * 0] * 3
+    results = read_ahead(pieces, 3, Stop(), lambda result: None)
+    reader = threading.Thread(target=lambda: list(results))
+    reader.start()
+    started.wait()
+    reader.join(20)
+
+
+def test_a_failure_comes_in_its_turn_and_the_rest_is_given_back() -> None:
+    work = Work()
+
+    def fail() -> int:
+        raise OSError("broken")
+
+    pieces = [*work.pieces(2), fail, *work.pieces(2)]
+    seen = []
+    with pytest.raises(OSError, match="broken"):
+        for number in read_ahead(pieces, 5, Stop(), work.given_back.append):
+            seen.append(number)  # noqa: PERF402 - what came before the failure counts
+    assert seen == [0, 1]
+    assert all(not thread.is_alive() or thread.name != "read-ahead" for thread in _joined())
+    assert work.given_back == [0, 1]
+
+
+def test_a_reader_that_leaves_gives_everything_back() -> None:
+    work = Work()
+    results = read_ahead(work.pieces(5), 3, Stop(), work.given_back.append)
+    assert next(results) == 0
+    results.close()
+    _joined()
+    assert sorted(work.given_back) == [0, 1, 2]
+
+
+def test_a_signal_ends_the_wait() -> None:
+    work, stop = Work(), Stop()
+    work.gate.clear()
+    threading.Timer(0.05, partial(stop.request, signal.SIGINT)).start()
+    with pytest.raises(Stopped):
+        next(read_ahead(work.pieces(5), 3, stop, work.given_back.append))
+    work.gate.set()
+    _joined()
+    assert sorted(work.given_back) == [0, 1, 2]
+
+
+def _joined() -> list[threading.Thread]:
+    threads = [thread for thread in threading.enumerate() if thread.name == "read-ahead"]
+    for thread in threads:
+        thread.join(20)
+    return threads
