@@ -243,8 +243,8 @@ class Sandbox:
         try:
             fault = self.faults.match(vendor.name, request.method, request.path)
             response = await answer(vendor, request, handler, fault)
-        except asyncio.CancelledError:
-            raise
+        except (asyncio.CancelledError, ConnectionError):
+            raise  # the client is gone
         except Exception:  # noqa: BLE001 - a fault of the sandbox must not look like the vendor's
             self.errors.append(traceback.format_exc())
             response = vendor.refuse(500, "The sandbox itself failed")
