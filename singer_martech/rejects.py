@@ -18,6 +18,7 @@ import msgspec
 
 from singer_martech.encoding import encode
 from singer_martech.errors import MartechError
+from singer_martech.reasons import Reasons
 from singer_martech.secrets import redact
 from singer_martech.spool import raise_if_disk_full
 
@@ -49,7 +50,8 @@ class Rejects:
         self._target = target
         self._allowed = allowed
         now = datetime.datetime.now(datetime.timezone.utc)
-        self._run = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        self.run = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        self.reasons = Reasons()
         self._versions: Counter[str] = Counter()
         self._schemas: dict[str, bytes] = {}
         self._reports: dict[str, _Report] = {}
@@ -83,7 +85,9 @@ class Rejects:
         report = self._report(stream)
         keys = json.loads(self._schemas.get(stream, b"{}")).get("key_properties") or []
         reason = redact(" ".join(reason.split()))
-        report.write(_line(stream, keys, raw, reason, status))
+        key = _key(keys, raw)
+        report.write(_line(stream, key, raw, reason, status))
+        self.reasons.note(stream, reason, status, key)
         self._count(1, f"stream '{stream}': a record was rejected: {reason}", report)
 
     def add_unmatched(self, stream: str, unmatched: Unmatched) -> None:
@@ -96,11 +100,11 @@ class Rejects:
             MartechError: The report cannot be written.
         """
         report = self._report(stream)
-        reason = redact(" ".join(unmatched.reason.split()))
+        reason, detail = (" ".join(text.split()) for text in (unmatched.reason, unmatched.detail))
         line: dict[str, Any] = {
             "stream": stream,
             "key": {},
-            "reason": reason,
+            "reason": redact(f"{reason}: {detail}" if detail else reason),
             "status": None,
             "record": None,
             "records": unmatched.count,
@@ -110,7 +114,8 @@ class Rejects:
         if unmatched.file is not None:
             line["file"] = report.keep(f"{unmatched.name}.errors", unmatched.file)
         report.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
-        what = f"stream '{stream}': {unmatched.count} record(s) were rejected: {reason}"
+        self.reasons.note(stream, reason, None, {}, unmatched.count)
+        what = f"stream '{stream}': {unmatched.count} record(s) were rejected: {redact(reason)}"
         self._count(unmatched.count, what, report)
 
     def _count(self, count: int, what: str, report: _Report) -> None:
@@ -132,7 +137,7 @@ class Rejects:
         report = self._reports.get(stream)
         if report is None:
             version = self._versions[stream]
-            run = self._run if version <= 1 else f"{self._run}-{version}"
+            run = self.run if version <= 1 else f"{self.run}-{version}"
             name = f"{self._target}.{quote(stream, safe=' $@+')}.{run}"
             report = _Report(self._folder, name, self._schemas.get(stream, b"{}"))
             self._reports[stream] = report
@@ -203,17 +208,18 @@ def _create(path: Path) -> Any:
     return os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _OWNER_ONLY), "wb")
 
 
-def _line(stream: str, keys: Sequence[str], raw: bytes, reason: str, status: int | None) -> bytes:
+def _key(names: Sequence[str], raw: bytes) -> dict[str, Any]:
     try:
         record = json.loads(raw)
     except ValueError:
         record = {}
-    head = {
-        "stream": stream,
-        "key": {key: record.get(key) for key in keys},
-        "reason": reason,
-        "status": status,
-    }
+    return {name: record.get(name) for name in names}
+
+
+def _line(
+    stream: str, key: Mapping[str, Any], raw: bytes, reason: str, status: int | None
+) -> bytes:
+    head = {"stream": stream, "key": key, "reason": reason, "status": status}
     # the record goes in as it came, to the digit
     return b'%s,"record":%s,"rejected_at":"%s"}\n' % (
         json.dumps(head, separators=(",", ":")).encode()[:-1],

@@ -28,6 +28,7 @@ from singer_martech.mapping import StreamMappings
 from singer_martech.plugin import MartechPlugin
 from singer_martech.reader import NOT_JSON, MessageReader
 from singer_martech.rejects import Rejects, TooManyRejects
+from singer_martech.run_summary import RunSummary
 from singer_martech.tally import Tally
 
 if TYPE_CHECKING:
@@ -112,6 +113,15 @@ def delivery_settings(
             description="The folder of the reject reports.",
         ),
         th.Property(
+            "summary_path",
+            th.StringType,
+            title="Summary path",
+            description=(
+                "Where each run writes its summary as JSON, for singer-martech-report: a folder, "
+                "or a file whose name ends in .json. The default is nowhere."
+            ),
+        ),
+        th.Property(
             "deletes",
             th.StringType,
             allowed_values=list(deletes),
@@ -174,6 +184,13 @@ class MartechTarget(MartechPlugin, Target):
         self._progress_at = time.monotonic() + _PROGRESS_SECONDS
         self.rejects = Rejects(
             self.config["reject_path"], self.name, self.config["max_rejected_records"]
+        )
+        self._summary = RunSummary(
+            self.config.get("summary_path"),
+            target=self.name,
+            version=self.plugin_version,
+            run=self.rejects.run,
+            dry_run=self.config["dry_run"],
         )
         interval = float(self.config["checkpoint_interval_seconds"])
         self._checkpoints = Checkpoints(interval, silent=self.config["dry_run"])
@@ -346,11 +363,12 @@ class MartechTarget(MartechPlugin, Target):
             finally:
                 self.delivery.finish_in_flight()
                 self.delivery.write_state(now=True)
-                self._conclude()
+                self._conclude(error)
             raise
 
-    def _conclude(self) -> None:
+    def _conclude(self, error: BaseException | None = None) -> None:
         self.delivery.close()
+        self._summary.write(self._tallies.values(), self.rejects.reasons, error)
         for tally in self._tallies.values():
             logger.info("%s", tally.line())
 
@@ -359,6 +377,7 @@ class MartechTarget(MartechPlugin, Target):
         self._show_progress()
 
     def _show_progress(self) -> None:
+        self._summary.sample(self._tallies.values())
         now = time.monotonic()
         if now < self._progress_at:
             return
