@@ -41,12 +41,14 @@ class Unmatched:
     Attributes:
         count: How many.
         reason: Why, in words for a person.
+        detail: More for the report, such as the head of ``file``.
         name: What the vendor calls the request.
         file: What the vendor says of them, to be kept beside the reject report.
     """
 
     count: int
     reason: str
+    detail: str
     name: str
     file: IO[bytes] | None = None
 

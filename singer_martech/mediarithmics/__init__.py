@@ -15,15 +15,22 @@ from singer_martech.mediarithmics.connection import (
 from singer_martech.mediarithmics.datamart import Datamart, QueryFault
 from singer_martech.mediarithmics.executions import Execution, id_order
 from singer_martech.mediarithmics.exports import Export, Exports
+from singer_martech.mediarithmics.imports import Definition, DocumentImport, DocumentImports
+from singer_martech.mediarithmics.uploads import ImportResult, Uploads
 
 __all__ = [
     "DEFAULT_API_URL",
     "Connection",
     "Datamart",
+    "Definition",
+    "DocumentImport",
+    "DocumentImports",
     "Execution",
     "Export",
     "Exports",
+    "ImportResult",
     "QueryFault",
     "UnexpectedAnswer",
+    "Uploads",
     "id_order",
 ]

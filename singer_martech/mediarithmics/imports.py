@@ -1,0 +1,204 @@
+"""Document imports: their definitions (vendor page: Sending documents)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from singer_martech.errors import MartechError
+from singer_martech.http import HttpFailure, OutcomeUnknown
+from singer_martech.mediarithmics.connection import read
+from singer_martech.mediarithmics.executions import id_order
+from singer_martech.patience import Patience
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from singer_martech.mediarithmics.connection import Connection
+
+logger = logging.getLogger(__name__)
+
+NDJSON = "APPLICATION_X_NDJSON"
+CSV = "TEXT_CSV"
+CONTENT_TYPES = {NDJSON: "application/x-ndjson", CSV: "text/csv"}
+"""The Content-Type of an upload, by the import's mime type."""
+
+PRIORITIES = ("HIGH", "MEDIUM", "LOW")
+
+
+class ImportMismatch(MartechError):
+    """An import exists, but takes other documents than wanted."""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What an import is to be.
+
+    Attributes:
+        document_type: Such as ``USER_ACTIVITY``.
+        mime_type: ``APPLICATION_X_NDJSON`` or ``TEXT_CSV``.
+        priority: ``HIGH``, ``MEDIUM`` or ``LOW``; None leaves it to the vendor.
+    """
+
+    name: str
+    document_type: str
+    mime_type: str = NDJSON
+    priority: str | None = None
+
+
+@dataclass(frozen=True)
+class DocumentImport:
+    """An import that exists.
+
+    Attributes:
+        fields: All fields, as the vendor sent them.
+    """
+
+    id: str
+    name: str
+    document_type: str
+    mime_type: str
+    fields: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> DocumentImport:
+        """Read one as the vendor sends it."""
+        return cls(
+            id=str(fields["id"]),
+            name=str(fields.get("name") or ""),
+            document_type=str(fields.get("document_type") or ""),
+            mime_type=str(fields.get("mime_type") or ""),
+            fields=fields,
+        )
+
+    def __str__(self) -> str:
+        """Name it as a person finds it."""
+        return f"document import '{self.name}' ({self.id})"
+
+    def check(self, document_type: str, mime_type: str, priority: str | None = None) -> None:
+        """See that it takes such documents.
+
+        Raises:
+            ImportMismatch: It takes others.
+        """
+        if (self.document_type, self.mime_type) != (document_type, mime_type):
+            message = (
+                f"{self} takes {self.document_type} as {self.mime_type}, "
+                f"not {document_type} as {mime_type}"
+            )
+            raise ImportMismatch(message)
+        encoding = str(self.fields.get("encoding") or "utf-8")
+        if encoding.lower().replace("_", "-") not in {"utf-8", "utf8"}:
+            message = f"{self} takes {encoding}, not utf-8"
+            raise ImportMismatch(message)
+        actual = self.fields.get("priority")
+        if priority is not None and actual is not None and actual != priority:
+            logger.warning("%s keeps its priority %s; %s is wanted", self, actual, priority)
+
+
+class DocumentImports:
+    """The document imports of one datamart."""
+
+    def __init__(self, connection: Connection, datamart_id: str) -> None:
+        """Send no request yet."""
+        self.connection = connection
+        self._path = f"datamarts/{quote(datamart_id, safe='')}/document_imports"
+        self._creating = threading.Lock()
+
+    def path(self, import_id: str) -> str:
+        """Return the path of an import."""
+        return f"{self._path}/{quote(import_id, safe='')}"
+
+    def get(self, import_id: str) -> DocumentImport:
+        """Read one import."""
+        what = f"document import {import_id}"
+        data = self.connection.call("GET", self.path(import_id), what=what)
+        return read(DocumentImport.read, data, what)
+
+    def find(self, wanted: Definition) -> DocumentImport | None:
+        """Return the import of exactly this name; of several, the oldest that fits.
+
+        Raises:
+            ImportMismatch: The name is taken, but by imports of other documents.
+        """
+        # how the vendor searches by keywords is not documented: before a name counts as
+        # free, the whole list is read
+        found = list(self._named(wanted.name, {"keywords": wanted.name}))
+        found = found or list(self._named(wanted.name, {}))
+        found.sort(key=lambda each: id_order(each.id))
+        mismatch = None
+        for each in found:
+            try:
+                each.check(wanted.document_type, wanted.mime_type, wanted.priority)
+            except ImportMismatch as error:
+                mismatch = mismatch or error
+            else:
+                return each
+        if mismatch is not None:
+            raise mismatch
+        return None
+
+    def find_or_create(self, wanted: Definition) -> DocumentImport:
+        """Return the import of this name, which exists once when this returns.
+
+        Several threads and several runs may ask at once: names need not be unique at the
+        vendor, so after creating, all agree on the lowest id and the others are removed.
+        """
+        with self._creating:
+            found = self.find(wanted)
+            if found is not None:
+                return found
+            created = self._create(wanted)
+            agreed = self.find(wanted) or created
+            if agreed.id != created.id:
+                self._remove(created)
+            else:
+                logger.info("%s was created", created)
+            return agreed
+
+    def _named(self, name: str, params: Mapping[str, str]) -> Iterator[DocumentImport]:
+        what = f"search for document import '{name}'"
+        for page in self.connection.pages(self._path, what=what, params=params):
+            for row in page:
+                found = read(DocumentImport.read, row, what)
+                if found.name == name:
+                    yield found
+
+    def _create(self, wanted: Definition) -> DocumentImport:
+        what = f"creation of document import '{wanted.name}'"
+        body = {
+            "document_type": wanted.document_type,
+            "mime_type": wanted.mime_type,
+            "encoding": "utf-8",
+            "name": wanted.name,
+        }
+        if wanted.priority is not None:
+            body["priority"] = wanted.priority
+        http = self.connection.http
+        patience = Patience(
+            what, http.settings.max_attempts, http.settings.max_rate_limit_wait_seconds
+        )
+        while True:
+            try:
+                data = self.connection.call(
+                    "POST", self._path, what=what, json=body, repeatable=False
+                )
+                return read(DocumentImport.read, data, what)
+            except OutcomeUnknown as error:
+                found = self.find(wanted)
+                if found is not None:
+                    return found
+                seconds = patience.seconds_until_next_try(str(error), error.answer)
+                if seconds is None:
+                    raise OutcomeUnknown(patience.verdict, error.answer) from error
+                http.stop.wait(seconds)
+
+    def _remove(self, created: DocumentImport) -> None:
+        """Remove an import that another run created at the same moment."""
+        try:
+            self.connection.send("DELETE", self.path(created.id), what=f"removal of {created}")
+        except HttpFailure as error:
+            logger.warning("%s; it was created twice and stays unused", error)

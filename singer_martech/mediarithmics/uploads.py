@@ -1,0 +1,334 @@
+"""Executions of document imports: uploaded once, waited for, their results read.
+
+Vendor page: Sending documents.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import logging
+import shutil
+import threading
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from singer_martech.errors import MartechError, Stopped
+from singer_martech.http import BadAnswer, Exhausted, OutcomeUnknown, Traffic
+from singer_martech.mediarithmics.connection import read
+from singer_martech.mediarithmics.executions import Execution
+from singer_martech.mediarithmics.imports import CONTENT_TYPES
+from singer_martech.patience import Patience
+from singer_martech.secrets import redact
+from singer_martech.spool import open_spool, raise_if_disk_full
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from singer_martech.mediarithmics.imports import DocumentImport, DocumentImports
+
+logger = logging.getLogger(__name__)
+
+_LOOKS = 3
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+class ExecutionFailed(MartechError):
+    """An execution ended without success, or did not end in time."""
+
+
+class UploadUndecided(MartechError):
+    """Nobody can tell whether an upload became an execution."""
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """What an execution says of its lines.
+
+    Attributes:
+        success: How many lines were taken, or None where it does not say.
+        failure: How many were not, or None where it does not say.
+        error_file_uri: Where the vendor says why, or None.
+        suspicious: Whether it finds an identifier on too many lines.
+        top_identifiers: The most frequent identifiers, as the vendor sends them.
+    """
+
+    success: int | None
+    failure: int | None
+    error_file_uri: str | None
+    suspicious: bool
+    top_identifiers: Any
+
+    @classmethod
+    def of(cls, execution: Execution) -> ImportResult:
+        """Read the result of an execution."""
+        result = execution.fields.get("result")
+        fields: Mapping[str, Any] = result if isinstance(result, dict) else {}
+        uri = fields.get("error_file_uri")
+        return cls(
+            success=_count(fields.get("total_success")),
+            failure=_count(fields.get("total_failure")),
+            error_file_uri=uri if isinstance(uri, str) and uri else None,
+            suspicious=bool(fields.get("possible_issue_on_identifiers")),
+            top_identifiers=fields.get("top_identifiers"),
+        )
+
+
+class Uploads:
+    """Uploads documents and follows what becomes of them.
+
+    Args:
+        imports: The datamart's imports.
+        poll_interval_seconds: The pause between two looks at an execution.
+        execution_timeout_seconds: How long an execution may take.
+    """
+
+    def __init__(
+        self,
+        imports: DocumentImports,
+        poll_interval_seconds: float = 5.0,
+        execution_timeout_seconds: float = 3600.0,
+    ) -> None:
+        """Send no request yet."""
+        self._imports = imports
+        self._connection = imports.connection
+        self._stop = imports.connection.http.stop
+        self._poll_interval = poll_interval_seconds
+        self._timeout = execution_timeout_seconds
+        self._uploading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._own: set[str] = set()
+
+    def upload(
+        self,
+        into: DocumentImport,
+        body: IO[bytes],
+        line_counts: Collection[int],
+        traffic: Traffic | None = None,
+    ) -> Execution:
+        """Start an execution with a file of documents, once.
+
+        When the answer is lost, the execution is looked for before anything is sent again.
+
+        Args:
+            into: The import.
+            body: The documents, in a file that can seek.
+            line_counts: What the vendor may give as the number of its lines.
+            traffic: Counts what is sent.
+
+        Raises:
+            UploadUndecided: The answer was lost, and several executions may be it.
+            HttpFailure: The upload was refused, or all tries failed.
+        """
+        what = f"upload to {into}"
+        traffic = traffic or Traffic()
+        settings = self._connection.http.settings
+        patience = Patience(what, settings.max_attempts, settings.max_rate_limit_wait_seconds)
+        # one upload at a time, so that an execution found afterwards is nobody else's here
+        with self._uploading[into.id]:
+            before = self._present(into)
+            while True:
+                try:
+                    execution = self._post(into, body, what, traffic)
+                except (OutcomeUnknown, BadAnswer) as error:
+                    found = self._look_up(into, before, line_counts, error)
+                    if found is None:
+                        seconds = patience.seconds_until_next_try(
+                            f"{error}; no execution of it is there", error.answer
+                        )
+                        if seconds is None:
+                            raise Exhausted(patience.verdict, error.answer) from error
+                        self._stop.wait(seconds)
+                        traffic.retries += 1
+                        continue
+                    logger.warning("%s; execution %s is it", error, found.id)
+                    execution = found
+                self._own.add(execution.id)
+                return execution
+
+    def wait(self, into: DocumentImport, execution: Execution) -> Execution:
+        """Wait until an execution has succeeded.
+
+        Raises:
+            ExecutionFailed: It ended otherwise, or has not ended in time; then it goes on.
+        """
+        deadline = time.monotonic() + self._timeout
+        while not execution.has_ended:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                message = (
+                    f"execution {execution.id} of {into} has not ended within "
+                    f"execution_timeout_seconds ({self._timeout:g}); it goes on at the vendor, "
+                    f"status {execution.status}{_reason(execution, '; ')}"
+                )
+                raise ExecutionFailed(message)
+            with self._going_on(into, execution):
+                self._stop.wait(min(self._poll_interval, left))
+                execution = self._execution(into, execution.id)
+        if not execution.succeeded:
+            reason = _reason(execution, ": ") or ": the vendor gives no reason"
+            message = f"execution {execution.id} of {into} ended {execution.status}{reason}"
+            raise ExecutionFailed(message)
+        return execution
+
+    def error_file(self, execution: Execution, uri: str) -> IO[bytes]:
+        """Return what the vendor says of failed lines, in a file at its beginning."""
+        file = open_spool()
+        what = f"error file of execution {execution.id}"
+        try:
+            self._connection.download("data_file/data", what=what, into=file, params={"uri": uri})
+            file.seek(0)
+            if file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC:
+                file = _inflated(file, what)
+            file.seek(0)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def _post(
+        self, into: DocumentImport, body: IO[bytes], what: str, traffic: Traffic
+    ) -> Execution:
+        data = self._connection.call(
+            "POST",
+            f"{self._imports.path(into.id)}/executions",
+            what=what,
+            data=body,
+            headers={"Content-Type": CONTENT_TYPES[into.mime_type]},
+            repeatable=False,
+            traffic=traffic,
+        )
+        return read(Execution.read, data, what)
+
+    def _execution(self, into: DocumentImport, execution_id: str) -> Execution:
+        what = f"execution {execution_id} of {into}"
+        path = f"{self._imports.path(into.id)}/executions/{quote(execution_id, safe='')}"
+        return read(Execution.read, self._connection.call("GET", path, what=what), what)
+
+    def _present(self, into: DocumentImport) -> _Present:
+        """Note what executions there are, as far as the newest page tells."""
+        present = _Present(frozenset(), (0, 0, ""))
+        for page, is_sorted in self._pages(into):
+            ids = present.ids | {each.id for each in page}
+            present = _Present(ids, max([present.newest, *(each.position for each in page)]))
+            if is_sorted:
+                break
+        return present
+
+    def _since(self, into: DocumentImport, before: _Present) -> list[Execution]:
+        """Return the executions that were created since and are not known."""
+        found = []
+        for page, is_sorted in self._pages(into):
+            fresh = [each for each in page if each.position > before.newest]
+            found += [each for each in fresh if each.id not in before.ids | self._own]
+            if is_sorted and len(fresh) < len(page):
+                break
+        return found
+
+    def _pages(self, into: DocumentImport) -> Iterator[tuple[list[Execution], bool]]:
+        """Yield the executions, and whether they come newest first, as exports' do."""
+        what = f"executions of {into}"
+        is_sorted = True
+        for rows in self._connection.pages(f"{self._imports.path(into.id)}/executions", what=what):
+            page = [read(Execution.read, row, what) for row in rows]
+            order = [each.created for each in page]
+            is_sorted = is_sorted and order == sorted(order, reverse=True)
+            yield page, is_sorted
+
+    def _look_up(
+        self,
+        into: DocumentImport,
+        before: _Present,
+        line_counts: Collection[int],
+        lost: MartechError,
+    ) -> Execution | None:
+        """Find the execution of an upload whose answer was lost, if there is one."""
+        fresh: list[Execution] = []
+        for look in range(_LOOKS):
+            if look:
+                self._stop.wait(self._poll_interval)
+            fresh = self._since(into, before)
+            if fresh:
+                break
+        counts = {each.id: self._number_of_lines(into, each) for each in fresh}
+        same = [each for each in fresh if counts[each.id] in line_counts]
+        unknown = [each for each in fresh if counts[each.id] is None]
+        if unknown or len(same) > 1:
+            names = ", ".join(sorted(each.id for each in (*same, *unknown)))
+            message = (
+                f"{lost}; execution(s) {names} may be it or not: look at them, and start the run "
+                "again when you know"
+            )
+            raise UploadUndecided(message) from lost
+        return same[0] if same else None
+
+    def _number_of_lines(self, into: DocumentImport, execution: Execution) -> int | None:
+        """Return how many lines an execution has; the vendor says so after a while."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            parameters = execution.fields.get("parameters")
+            if isinstance(parameters, dict):
+                return _count(parameters.get("number_of_lines"))
+            if execution.has_ended or time.monotonic() >= deadline:
+                result = ImportResult.of(execution)
+                if result.success is None or result.failure is None:
+                    return None
+                return result.success + result.failure
+            self._stop.wait(self._poll_interval)
+            execution = self._execution(into, execution.id)
+
+    @contextlib.contextmanager
+    def _going_on(self, into: DocumentImport, execution: Execution) -> Iterator[None]:
+        try:
+            yield
+        except Stopped:
+            logger.warning(
+                "execution %s of %s goes on at the vendor; its documents are not in STATE and "
+                "will be sent again",
+                execution.id,
+                into,
+            )
+            raise
+
+
+@dataclass(frozen=True)
+class _Present:
+    """The executions before an upload."""
+
+    ids: frozenset[str]
+    newest: tuple[int, int, str]
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _reason(execution: Execution, separator: str) -> str:
+    error = execution.fields.get("error")
+    inner = error.get("error_id") if isinstance(error, dict) else None
+    error_id = execution.fields.get("error_id") or inner
+    parts = [" ".join(execution.error.split())]
+    if error_id:
+        parts.append(redact(f"error_id {error_id}"))
+    text = ", ".join(filter(None, parts))
+    return f"{separator}{text}" if text else ""
+
+
+def _inflated(file: IO[bytes], what: str) -> IO[bytes]:
+    plain = open_spool()
+    file.seek(0)
+    try:
+        with gzip.GzipFile(fileobj=file) as source:
+            shutil.copyfileobj(source, plain)
+    except (EOFError, gzip.BadGzipFile):
+        logger.warning("%s: it is not whole", what)
+    except OSError as error:
+        raise_if_disk_full(error, what)
+        raise
+    finally:
+        file.close()
+    return plain
