@@ -46,7 +46,8 @@ class Channel(abc.ABC):
         name: The channel in a person's words.
         max_rows: How many records a request may hold.
         max_bytes: How many bytes a request's body may have.
-        envelope_bytes: The bytes of a request without records.
+        envelope_bytes: The bytes of a request without records, each of which counts with
+            its own and one more.
         replaces: Whether, of several records of a key in one request, only the last is
             sent, because the vendor would keep nothing of the others.
     """
@@ -91,6 +92,7 @@ class Batch:
         self.repeatable = True
         self._places: dict[Hashable, int] = {}
         self._items: list[Item] = []
+        self._replaced = 0
 
     def __len__(self) -> int:
         """The number of records that would be sent."""
@@ -107,8 +109,8 @@ class Batch:
 
     @property
     def is_full(self) -> bool:
-        """Whether no further record fits."""
-        return len(self) >= self.channel.max_rows
+        """Whether no further record fits, or those that others replaced fill the memory."""
+        return len(self) >= self.channel.max_rows or self._replaced > self.channel.max_bytes
 
     def has_room_for(self, item: Item) -> bool:
         """Whether a record fits beside those that are in."""
@@ -124,6 +126,7 @@ class Batch:
             item.superseded = earlier
             self._items[place] = item
             self.bytes -= len(earlier.body) + 1
+            self._replaced += len(earlier.body) + 1
             return
         if item.key is not None:
             self._places[item.key] = len(self._items)

@@ -34,6 +34,7 @@ GRACE_SECONDS = 20.0
 """How long requests that were sent may take to be answered after a signal."""
 
 _MOST_HELD_BACK = 20_000
+_MOST_HELD_BACK_BYTES = 64 * 1024 * 1024
 _MOST_STATES = 10_000
 
 
@@ -78,6 +79,7 @@ class Delivery:
         self._busy_keys: set[Hashable] = set()
         self._held_back: dict[Hashable, deque[tuple[Channel, Item]]] = {}
         self._held_back_count = 0
+        self._held_back_bytes = 0
         self._released: deque[tuple[Channel, Item]] = deque()
         self._barrier: int | None = None
         self._work: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
@@ -229,7 +231,10 @@ class Delivery:
     def _hold_back(self, key: Hashable, channel: Channel, item: Item) -> None:
         self._held_back.setdefault(key, deque()).append((channel, item))
         self._held_back_count += 1
-        while self._held_back_count > _MOST_HELD_BACK:
+        self._held_back_bytes += _size(item)
+        while (
+            self._held_back_count > _MOST_HELD_BACK or self._held_back_bytes > _MOST_HELD_BACK_BYTES
+        ) and self._in_flight:
             self._take_in_outcomes(block=True)
 
     def _add_released(self) -> None:
@@ -350,6 +355,7 @@ class Delivery:
         for key in batch.keys:
             waiting = self._held_back.pop(key, ())
             self._held_back_count -= len(waiting)
+            self._held_back_bytes -= sum(_size(item) for _, item in waiting)
             self._released.extend(waiting)
 
     def _stand_before(self, sequence: int) -> None:
@@ -364,3 +370,7 @@ class Delivery:
         places.extend(waiting[0][1].sequence for waiting in self._held_back.values())
         places.extend(item.sequence for _, item in self._released)
         return min((place for place in places if place is not None), default=None)
+
+
+def _size(item: Item) -> int:
+    return len(item.body) + len(item.raw)

@@ -11,8 +11,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jinja2
+from jinja2 import nodes
 from jinja2.compiler import CodeGenerator
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
 
 from singer_martech import template_filters
 from singer_martech._compat import override
@@ -21,7 +23,6 @@ from singer_martech.templates import UNDEFINED, TemplateError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jinja2 import nodes
     from jinja2.compiler import Frame
     from jinja2.environment import TemplateExpression
 
@@ -95,16 +96,16 @@ def parts(source: str, place: str) -> list[str | Expression]:
                 inside.append(text)
             elif kind == "data":
                 result.append(text)
-            elif kind.startswith("block"):
+            elif kind.startswith(("block", "raw")):
                 hint = "only expressions in {{ }} are possible, such as {{ 'a' if x else 'b' }}"
                 raise TemplateError(at(place, hint))
     except jinja2.TemplateSyntaxError as error:
         raise TemplateError(at(place, str(error.message))) from error
     if inside is not None:
         raise TemplateError(at(place, "an opening {{ has no closing }}"))
-    if sum(isinstance(part, Expression) for part in result) == 1:
-        return [part for part in result if isinstance(part, Expression) or part.strip()]
-    return result
+    expressions = [part for part in result if isinstance(part, Expression)]
+    texts = [part for part in result if isinstance(part, str)]
+    return [*expressions] if len(expressions) == 1 and not any(map(str.strip, texts)) else result
 
 
 def at(place: str, message: str) -> str:
@@ -112,8 +113,24 @@ def at(place: str, message: str) -> str:
     return f"{place}: {message}" if place else message
 
 
+class _FieldNames(NodeTransformer):
+    """Takes the meaning from names that Jinja reserves, since they may be fields."""
+
+    def visit_Name(self, node: nodes.Name) -> nodes.Node:  # noqa: N802 - Jinja's name
+        if node.name != "self":
+            return node
+        record = nodes.Name("record", "load", lineno=node.lineno)
+        field = nodes.Const(node.name, lineno=node.lineno)
+        lookup = nodes.Getitem(record, field, "load", lineno=node.lineno)
+        return lookup.set_environment(_ENVIRONMENT)
+
+
 class _ExactCode(CodeGenerator):
     """Compiles numbers with a point, and divisions, to decimals."""
+
+    @override
+    def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:
+        super().visit_Template(_FieldNames().visit(node), frame)
 
     @override
     def visit_Const(self, node: nodes.Const, frame: Frame) -> None:
@@ -179,7 +196,9 @@ def _environment() -> _Environment:
     )
     environment.globals.clear()
     filters = {name: _passing_missing(each) for name, each in template_filters.FILTERS.items()}
-    environment.filters.update(filters, float=template_filters.exact_float)
+    environment.filters.update(
+        filters, float=template_filters.exact_float, tojson=template_filters.as_json
+    )
     return environment
 
 
@@ -203,6 +222,12 @@ def _value(expression: TemplateExpression, names: Mapping[str, Any], place: str)
 
 
 def _final(value: Any) -> Any:
+    """Leave out what is undefined, at any depth, and take in what an iterator yields."""
     if isinstance(value, jinja2.Undefined):
         return UNDEFINED
-    return list(value) if isinstance(value, Iterator) else value
+    if isinstance(value, dict):
+        pairs = [(name, _final(item)) for name, item in value.items()]
+        return {name: item for name, item in pairs if item is not UNDEFINED}
+    if isinstance(value, (list, tuple, set, Iterator)):
+        return [item for item in map(_final, value) if item is not UNDEFINED]
+    return value

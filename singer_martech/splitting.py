@@ -53,55 +53,57 @@ def send_in_parts(batch: Batch, outcome: Outcome, post: Post) -> None:
 
     The parts are sent one after the other, so records of one key stay in order.
     """
-    _send(list(batch), outcome, post)
+    parts: list[Sequence[Item]] = [list(batch)]
+    while parts:
+        parts.extend(reversed(_send(parts.pop(), outcome, post)))
 
 
-def _send(items: Sequence[Item], outcome: Outcome, post: Post) -> None:
+def _send(items: Sequence[Item], outcome: Outcome, post: Post) -> list[Sequence[Item]]:
+    """Send records; return the parts that are to be sent instead, in their order."""
     repeatable = all(item.repeatable for item in items)
     try:
         post(items, repeatable=repeatable)
     except PartlyRefused as refusal:
         if refusal.culprits is not None:
-            _reject_culprits(items, outcome, post, refusal)
-        elif repeatable:
-            _halve(items, outcome, post, refusal)
-        else:
-            _leave_unknown(items, outcome, refusal)
+            return _reject_culprits(items, outcome, refusal)
+        if repeatable:
+            return _halves(items, outcome, refusal)
+        _leave_unknown(items, outcome, refusal)
     except OutcomeUnknown as error:
         _leave_unknown(items, outcome, error)
     except Refused as refusal:
         if refusal.status not in _ABOUT_THE_RECORDS:
             raise
-        _halve(items, outcome, post, refusal)
+        return _halves(items, outcome, refusal)
     else:
         outcome.deliver(items)
+    return []
 
 
-def _halve(
-    items: Sequence[Item], outcome: Outcome, post: Post, refusal: Refused | PartlyRefused
-) -> None:
+def _halves(
+    items: Sequence[Item], outcome: Outcome, refusal: Refused | PartlyRefused
+) -> list[Sequence[Item]]:
     if len(items) == 1:
-        _reject(items[0], outcome, post, str(refusal), refusal.status)
-        return
+        return _reject(items[0], outcome, str(refusal), refusal.status)
     middle = len(items) // 2
-    _send(items[:middle], outcome, post)
-    _send(items[middle:], outcome, post)
+    return [items[:middle], items[middle:]]
 
 
 def _reject_culprits(
-    items: Sequence[Item], outcome: Outcome, post: Post, refusal: PartlyRefused
-) -> None:
+    items: Sequence[Item], outcome: Outcome, refusal: PartlyRefused
+) -> list[Sequence[Item]]:
     culprits = refusal.culprits or {}
     outcome.deliver(item for place, item in enumerate(items) if place not in culprits)
+    parts: list[Sequence[Item]] = []
     for place, reason in culprits.items():
-        _reject(items[place], outcome, post, reason, refusal.status)
+        parts += _reject(items[place], outcome, reason, refusal.status)
+    return parts
 
 
-def _reject(item: Item, outcome: Outcome, post: Post, reason: str, status: int | None) -> None:
+def _reject(item: Item, outcome: Outcome, reason: str, status: int | None) -> list[Sequence[Item]]:
     outcome.reject(item, reason, status)
-    if item.superseded is not None:
-        # its key keeps what the last acceptable record says
-        _send([item.superseded], outcome, post)
+    # its key keeps what the last acceptable record says
+    return [] if item.superseded is None else [[item.superseded]]
 
 
 def _leave_unknown(

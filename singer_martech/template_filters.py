@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import re
 import uuid
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
+
+from singer_martech.encoding import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +19,11 @@ _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _MICROSECOND = datetime.timedelta(microseconds=1)
 _FIRST_MILLISECONDS = 100_000_000_000
 """Numbers from here on are milliseconds: as seconds they would lie after the year 5000."""
+_ISO = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"(?:[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]+))?)?"
+    r" ?(Z|z|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
+)
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "singer-martech")
 
 
@@ -43,7 +51,7 @@ def moment(value: Any) -> datetime.datetime:
         ValueError: It is none of these.
     """
     if isinstance(value, str):
-        value = datetime.datetime.fromisoformat(value.strip().replace("Z", "+00:00"))
+        value = _moment_of_text(value.strip())
     if isinstance(value, datetime.datetime):
         if value.tzinfo is None:
             return value.replace(tzinfo=datetime.timezone.utc)
@@ -56,6 +64,21 @@ def moment(value: Any) -> datetime.datetime:
         return _EPOCH + datetime.timedelta(microseconds=int(number * scale))
     message = f"{type(value).__name__} is not a date-time"
     raise ValueError(message)
+
+
+def _moment_of_text(text: str) -> datetime.datetime:
+    """Read ISO-8601 text, in more of its forms than Python 3.10 does by itself."""
+    match = _ISO.fullmatch(text)
+    if match is not None:
+        date, hour, minute, second, fraction, offset = match.groups(default="")
+        offset = "+00:00" if offset in {"", "Z", "z"} else offset
+        if len(offset) == len("+00"):
+            offset += ":00"
+        elif ":" not in offset:
+            offset = f"{offset[:3]}:{offset[3:]}"
+        fraction = fraction[:6].ljust(6, "0")
+        text = f"{date}T{hour or '00'}:{minute or '00'}:{second or '00'}.{fraction}{offset}"
+    return datetime.datetime.fromisoformat(text)
 
 
 def epoch_s(value: Any) -> int:
@@ -83,6 +106,11 @@ def sha256(value: Any) -> str:
 def name_uuid(value: Any) -> str:
     """A UUID (version 5) that is always the same for the same text."""
     return str(uuid.uuid5(_NAMESPACE, as_text(value)))
+
+
+def as_json(value: Any) -> str:
+    """Jinja's ``tojson``, but as plain text and with exact numbers."""
+    return encode(value).decode()
 
 
 def exact_float(value: Any, default: Any = Decimal(0)) -> Decimal:

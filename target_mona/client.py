@@ -15,8 +15,8 @@ import msgspec
 
 from singer_martech.auth import HeaderAuth, NoAuth, Token, TokenAuth
 from singer_martech.errors import SettingError
-from singer_martech.http import HttpClient, Refused
-from target_mona.refusals import culprits
+from singer_martech.http import BadAnswer, Exhausted, HttpClient, Refused
+from target_mona.refusals import culprits, is_partial
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,30 +137,36 @@ class MonaClient:
             OutcomeUnknown: Nobody knows, and they must not be sent twice.
         """
         try:
-            self._http.request(
+            answer = self._http.request(
                 "POST",
                 self.url,
                 what="Mona export",
                 data=self.body(messages),
                 headers={"Content-Type": "application/json"},
                 repeatable=repeatable,
+                # the vendor documents no status for a refusal of some messages
+                is_verdict=lambda answer: is_partial(_content(answer)),
                 traffic=traffic,
             )
         except Refused as refusal:
             raise self._explained(refusal, messages) from refusal
+        content = _content(answer)
+        if is_partial(content):
+            message = f"Mona export: refused in part with status {answer.status}: {answer.head}"
+            raise PartialRefusal(message, answer, culprits(content, messages))
+        if isinstance(content, dict) and content.get("topLevelError"):
+            message = f"Mona export: refused with status {answer.status}: {answer.head}"
+            raise Refused(message, answer)
 
     def _explained(self, refusal: Refused, messages: Sequence[bytes]) -> Refused:
         answer = refusal.answer
-        if answer is None or answer.status is None:
+        if answer is None:
             return refusal
         if answer.status in _CREDENTIAL_REFUSED:
             names = "'access_token'" if self._access_token else "'client_id' and 'client_secret'"
             return Refused(f"{refusal}; check {names}, and that 'user_id' is yours", answer)
-        try:
-            content = msgspec.json.decode(answer.body)
-        except msgspec.DecodeError:
-            return refusal
-        if isinstance(content, dict) and ("failed" in content or "failure_reasons" in content):
+        content = _content(answer)
+        if is_partial(content):
             return PartialRefusal(str(refusal), answer, culprits(content, messages))
         return refusal
 
@@ -170,8 +176,8 @@ class MonaClient:
                 return self._token(
                     f"{self._auth_url}/token/refresh", {"refreshToken": old.refresh_value}
                 )
-            except Refused:
-                pass  # the refresh token has ended too: log in afresh
+            except (Refused, Exhausted, BadAnswer):
+                pass  # such as when the refresh token has ended too: log in afresh
         try:
             return self._token(self._auth_url, self._credentials)
         except Refused as refusal:
@@ -187,16 +193,23 @@ class MonaClient:
             raise Refused(f"Mona login: the answer holds no accessToken: {answer.head}", answer)
         now = time.time()
         lifetime = content.get("expiresIn")
-        expires_at = (
-            now + lifetime if isinstance(lifetime, (int, float)) else _claims(value).get("exp")
-        )
-        return Token(value, expires_at, now, content.get("refreshToken"))
+        expiry = now + lifetime if isinstance(lifetime, (int, float)) else _claims(value).get("exp")
+        expires_at = expiry if isinstance(expiry, (int, float)) else None
+        refresh = content.get("refreshToken")
+        return Token(value, expires_at, now, refresh if isinstance(refresh, str) else None)
 
 
 def _token_url(url: str) -> str:
     """Accept the vendor's host alone as well as the whole address."""
     url = url.rstrip("/")
     return url if urlsplit(url).path else url + _AUTH_PATH
+
+
+def _content(answer: Answer) -> Any:
+    try:
+        return msgspec.json.decode(answer.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def _claims(token: str) -> dict[str, Any]:

@@ -24,11 +24,14 @@ def of_values(values: Iterable[Any]) -> str:
     value is percent-encoded, and null becomes ``%00``, which no value gives.
 
     Raises:
-        Unmappable: The only value is null or empty: such records would all be merged.
+        Unmappable: There is nothing but nulls, or the only value is empty: such records
+            would all be merged.
     """
     texts = list(values)
     if len(texts) == 1:
         return of_value(texts[0])
+    if all(value is None for value in texts):
+        raise Unmappable("its contextId would be empty")
     return "|".join(map(_part, texts))
 
 

@@ -1,14 +1,14 @@
 """Which messages of a request Mona refused.
 
 The vendor's page shows ``{"failed": n, "failure_reasons": {...}}`` and leaves open what
-the keys are. Places, context ids and both are understood; what remains ambiguous is not
-guessed at.
+the keys are. Places, context ids, both, and lists of either are understood; what remains
+ambiguous is not guessed at.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,29 @@ if TYPE_CHECKING:
 
 class _Message(msgspec.Struct):
     contextId: str | None = None  # noqa: N815 - the vendor's name
+
+
+class _Entry(NamedTuple):
+    """A refused message, or several of one context id.
+
+    Attributes:
+        name: What may be a place, a context id, or ``place:context id``.
+        place: Its place, where it is beyond doubt.
+        context: Its context id, where it is beyond doubt.
+        reason: Why it was refused.
+    """
+
+    name: str | None
+    place: int | None
+    context: str | None
+    reason: str
+
+
+def is_partial(content: Any) -> bool:
+    """Whether an answer says that some messages were refused and others taken."""
+    return isinstance(content, dict) and bool(
+        content.get("failed") or content.get("failure_reasons")
+    )
 
 
 def culprits(content: dict[str, Any], messages: Sequence[bytes]) -> dict[int, str] | None:
@@ -30,89 +53,125 @@ def culprits(content: dict[str, Any], messages: Sequence[bytes]) -> dict[int, st
     Returns:
         The reasons by place in the request, or None when the answer does not tell.
     """
-    entries = list(_entries(content.get("failure_reasons")))
+    contexts = [msgspec.json.decode(message, type=_Message).contextId for message in messages]
+    entries = list(_entries(content.get("failure_reasons"), contexts))
     failed = content.get("failed")
-    count = failed if isinstance(failed, int) else len(entries)
-    if count == len(messages):
-        general = "; ".join(dict.fromkeys(reason for _, _, reason in entries)) or "refused"
-        known = _one_reading(entries, messages, count)
-        return known or dict.fromkeys(range(count), general)
-    return _one_reading(entries, messages, count)
+    count = failed if isinstance(failed, int) and not isinstance(failed, bool) else None
+    known = _one_reading(entries, contexts, count)
+    if known is None and count == len(messages):
+        general = "; ".join(dict.fromkeys(entry.reason for entry in entries)) or "refused"
+        return dict.fromkeys(range(count), general)
+    return known
 
 
 def _one_reading(
-    entries: list[tuple[str, str | None, str]], messages: Sequence[bytes], count: int
+    entries: list[_Entry], contexts: list[str | None], count: int | None
 ) -> dict[int, str] | None:
     """Return what the entries say, if only one way of reading them makes sense."""
-    places = _context_places(messages)
     readings = [
         reading
-        for reading in (_by_place(entries, messages), _by_context(entries, places))
-        if reading is not None and len(reading) == count
+        for reading in (
+            _by_place(entries, contexts),
+            _by_context(entries, contexts),
+            _by_both(entries, contexts),
+        )
+        if reading and count in {None, len(reading)}
     ]
-    if not readings or any(reading != readings[0] for reading in readings[1:]):
+    if not readings or any(reading.keys() != readings[0].keys() for reading in readings[1:]):
         return None
     return readings[0]
 
 
-def _entries(reasons: Any) -> Iterator[tuple[str, str | None, str]]:
-    """Yield key, context id where it is given beside, and reason."""
-    if isinstance(reasons, dict):
-        for key, value in reasons.items():
-            yield _place_of(value, key), _context_of(value), _text(value)
-    elif isinstance(reasons, list):
-        for value in reasons:
-            yield _place_of(value, ""), _context_of(value), _text(value)
-
-
-def _by_place(
-    entries: list[tuple[str, str | None, str]], messages: Sequence[bytes]
-) -> dict[int, str] | None:
+def _by_place(entries: list[_Entry], contexts: list[str | None]) -> dict[int, str] | None:
     result = {}
-    for key, _, reason in entries:
-        digits, separator, _rest = key.partition(":")
-        if not digits.isdecimal() or int(digits) >= len(messages):
+    for entry in entries:
+        place = entry.place
+        if place is None:
+            digits, separator, context = (entry.name or "").partition(":")
+            place = int(digits) if _is_place(digits) else None
+            if place is None or place >= len(contexts):
+                return None
+            if separator and contexts[place] != context:
+                return None
+        elif not 0 <= place < len(contexts) or entry.context not in {None, contexts[place]}:
             return None
-        if separator and _context(messages[int(digits)]) != _rest:
-            return None
-        result[int(digits)] = reason
+        result[place] = entry.reason
     return result
 
 
-def _by_context(
-    entries: list[tuple[str, str | None, str]], places: dict[str, list[int]]
-) -> dict[int, str] | None:
+def _by_context(entries: list[_Entry], contexts: list[str | None]) -> dict[int, str] | None:
+    places = _places(contexts)
     result = {}
-    for key, context, reason in entries:
-        found = places.get(context if context is not None else key)
+    for entry in entries:
+        found = places.get(entry.name if entry.context is None else entry.context)
         if found is None:
             return None
-        result.update(dict.fromkeys(found, reason))
+        result.update(dict.fromkeys(found, entry.reason))
     return result
 
 
-def _context_places(messages: Sequence[bytes]) -> dict[str, list[int]]:
-    places: dict[str, list[int]] = defaultdict(list)
-    for place, message in enumerate(messages):
-        context = _context(message)
+def _by_both(entries: list[_Entry], contexts: list[str | None]) -> dict[int, str] | None:
+    """Read entries of which each message has two, or one where it has no context id."""
+    reasons = {entry.name: entry.reason for entry in entries if entry.name is not None}
+    if len(reasons) != len(entries):
+        return None
+    result = {}
+    told: set[str] = set()
+    for place, context in enumerate(contexts):
+        names = {str(place)} if context is None else {str(place), context}
+        if names <= reasons.keys():
+            result[place] = reasons[str(place)]
+            told |= names
+    return result if told == reasons.keys() else None
+
+
+def _places(contexts: list[str | None]) -> dict[str | None, list[int]]:
+    places: dict[str | None, list[int]] = defaultdict(list)
+    for place, context in enumerate(contexts):
         if context is not None:
             places[context].append(place)
     return dict(places)
 
 
-def _context(message: bytes) -> str | None:
-    return msgspec.json.decode(message, type=_Message).contextId
+def _entries(reasons: Any, contexts: list[str | None]) -> Iterator[_Entry]:
+    if isinstance(reasons, dict):
+        known = set(contexts)
+        for name, value in reasons.items():
+            yield from _entries_of(name, value, known)
+    elif isinstance(reasons, list):
+        for value in reasons:
+            yield _Entry(None, _place_in(value), _context_in(value), _text(value))
 
 
-def _place_of(value: Any, key: str) -> str:
+def _entries_of(name: str, value: Any, contexts: set[str | None]) -> Iterator[_Entry]:
+    if isinstance(value, list) and value and all(isinstance(each, int) for each in value):
+        for place in value:
+            yield _Entry(None, place, None, name)
+    elif isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        if name not in contexts and contexts.issuperset(value):
+            for context in value:
+                yield _Entry(None, None, context, name)
+        else:  # several reasons of one message
+            yield _Entry(name, None, None, "; ".join(value))
+    else:
+        place, context = _place_in(value), _context_in(value)
+        known = place is not None or context is not None
+        yield _Entry(None if known else name, place, context, _text(value))
+
+
+def _is_place(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and (text == "0" or text[0] != "0")
+
+
+def _place_in(value: Any) -> int | None:
     if isinstance(value, dict):
         for name in ("index", "message_index", "position"):
             if isinstance(value.get(name), int):
-                return str(value[name])
-    return key
+                return int(value[name])
+    return None
 
 
-def _context_of(value: Any) -> str | None:
+def _context_in(value: Any) -> str | None:
     if isinstance(value, dict):
         for name in ("contextId", "context_id"):
             if isinstance(value.get(name), str):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-import msgspec
 
 from singer_martech._compat import override
 from singer_martech.batch import Channel
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
     from target_mona.target import TargetMona
 
 ACTIONS = ("OVERWRITE", "ADD", "NEW")
-_ARC_CLASS = re.compile(r"[\w@.-]*[\w@-]", re.ASCII)
+_ARC_CLASS = re.compile(r"[\w@-]+(\.[\w@-]+)*", re.ASCII)
+_EPOCH = re.compile(r"([0-9]{10}|[0-9]{13})(\.[0-9]+)?")
 _RESERVED = "MONA_"
 _TEN_DIGITS = range(10**9, 10**10)
 _THIRTEEN_DIGITS = range(10**12, 10**13)
@@ -53,7 +53,8 @@ class ExportChannel(Channel):
         self._client = client
         self.max_rows = max_rows
         self.max_bytes = max_bytes
-        self.envelope_bytes = sum(map(len, client.envelope))
+        # each message counts with a comma, of which there is one fewer
+        self.envelope_bytes = sum(map(len, client.envelope)) - 1
 
     @override
     def send(self, batch: Batch, outcome: Outcome) -> None:
@@ -102,7 +103,7 @@ class MonaSink(MartechSink):
         action = None if recipe.action is None else _action(recipe.action(record))
         parts = [arc.prefix]
         if context is not None:
-            parts += (b'"contextId":', msgspec.json.encode(context), b",")
+            parts += (b'"contextId":', encode(context), b",")
         if recipe.export_timestamp is not None:
             parts.append(_timestamp(recipe.export_timestamp(record)))
         if action is not None:
@@ -216,24 +217,33 @@ def _context_source(
         if "{{" in value:
             return (), compiled(value, stream, "context_id")
         return (value,), None
-    if isinstance(value, list) and value and all(isinstance(field, str) for field in value):
+    if (
+        isinstance(value, list)
+        and value
+        and all(isinstance(field, str) and "{{" not in field for field in value)
+    ):
         return tuple(value), None
     raise SettingError(
         f"setting 'streams': stream '{stream}', key 'context_id': must be a list of fields "
-        "or a template"
+        "or one template"
     )
 
 
 def _check_constants(stream: str, mapping: Mapping[str, Any]) -> None:
     """Check what can be checked without a record."""
     arc_class, action = mapping.get("arc_class"), mapping.get("action")
+    message = mapping.get("message")
     problem = None
     if arc_class is not None and not isinstance(arc_class, str):
         problem = "'arc_class': must be text or a template"
     elif arc_class and "{{" not in arc_class and not _ARC_CLASS.fullmatch(arc_class):
-        problem = "'arc_class': may hold letters, digits, '-', '_', '@' and dots, not at its end"
+        problem = "'arc_class': may hold letters, digits, '-', '_', '@' and, between them, dots"
     elif action is not None and "{{" not in str(action) and action not in ACTIONS:
         problem = f"'action': must be one of {', '.join(ACTIONS)}"
+    elif message is not None and (
+        not isinstance(message, (dict, str)) or (isinstance(message, str) and "{{" not in message)
+    ):
+        problem = "'message': must be an object, or a template that makes one"
     if problem:
         raise SettingError(f"setting 'streams': stream '{stream}', key {problem}")
 
@@ -244,7 +254,8 @@ def _field(name: str) -> str:
 
 
 def _default_arc_class(stream: str) -> str:
-    return re.sub(r"[^\w@.-]", "_", stream, flags=re.ASCII).rstrip(".") or "_"
+    allowed = re.sub(r"[^\w@.-]", "_", stream, flags=re.ASCII)
+    return ".".join(filter(None, allowed.split("."))) or "_"
 
 
 class _Arc(NamedTuple):
@@ -277,10 +288,10 @@ def _timestamp(value: Any) -> bytes:
     if value is None or is_undefined(value):
         return b""
     try:
-        if isinstance(value, str) and value.isdecimal() and len(value) in {10, 13}:
-            value = int(value)
+        if isinstance(value, str) and _EPOCH.fullmatch(value.strip()):
+            value = Decimal(value.strip())
         point = moment(value)
-    except (ValueError, OverflowError) as error:
+    except (ValueError, ArithmeticError) as error:
         raise Unmappable("its exportTimestamp is not a point in time") from error
     milliseconds = round(point.timestamp() * 1000)
     seconds, rest = divmod(milliseconds, 1000)
