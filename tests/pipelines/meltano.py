@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 
+MELTANO = Path(sys.executable).with_name("meltano")
+
 #: What a project folder needs of this one.
 _FILES = ("meltano.yml", "requirements", "warehouse")
 
@@ -111,7 +113,7 @@ class MeltanoProject:
             settings: Environment variables, such as from `sandbox_settings`.
             on_progress: Called when a block begins and when it ends.
         """
-        command = [sys.executable, "-m", "meltano", "--log-format", "json", "run", *tasks]
+        command = [str(MELTANO), "--log-format", "json", "run", *tasks]
         process = subprocess.Popen(
             command,
             cwd=self.folder,
@@ -139,7 +141,7 @@ class MeltanoProject:
         """Return the state that Meltano keeps for a block."""
         state_id = f"sandbox:{block.tap}-to-{block.target}"
         answer = subprocess.run(
-            [sys.executable, "-m", "meltano", "state", "get", state_id],
+            [str(MELTANO), "state", "get", state_id],
             cwd=self.folder,
             env=self._environment({}),
             check=True,
@@ -152,13 +154,16 @@ class MeltanoProject:
 
     @staticmethod
     def _environment(settings: Mapping[str, str]) -> dict[str, str]:
-        ours = Path(sys.executable).parent
         inherited = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("TAP_", "TARGET_", "MELTANO_"))
         }
-        return {**inherited, "PATH": f"{ours}{os.pathsep}{os.environ['PATH']}", **settings}
+        return {
+            **inherited,
+            "PATH": f"{MELTANO.parent}{os.pathsep}{os.environ['PATH']}",
+            **settings,
+        }
 
 
 def sandbox_settings(sandbox: Sandbox) -> dict[str, str]:
@@ -185,7 +190,7 @@ def _note(line: str, blocks: list[Block], on_progress: Callable[[Block], object]
         blocks[-1].succeeded = bool(said["success"])
         blocks[-1].seconds = said["duration_seconds"]
         on_progress(blocks[-1])
-    elif "metric_info" in said:
+    elif "metric_info" in said and said.get("producer"):
         _count(said["metric_info"], blocks[-1])
     elif summary := _SUMMARY.search(event):
         told = json.loads(summary["json"])
