@@ -133,6 +133,12 @@ class Rejects:
         for report in self._reports.values():
             report.sync()
 
+    def close(self) -> None:
+        """Close the reports; nothing is rejected any more."""
+        for report in self._reports.values():
+            report.close()
+        self._reports.clear()
+
     def _report(self, stream: str) -> _Report:
         report = self._reports.get(stream)
         if report is None:

@@ -368,6 +368,7 @@ class MartechTarget(MartechPlugin, Target):
 
     def _conclude(self, error: BaseException | None = None) -> None:
         self.delivery.close()
+        self.rejects.close()
         self._summary.write(self._tallies.values(), self.rejects.reasons, error)
         for tally in self._tallies.values():
             logger.info("%s", tally.line())

@@ -1,0 +1,220 @@
+"""The JSON file that a target writes at the end of a run: the setting `summary_path`."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from singer_martech.errors import MartechError, SettingError
+from singer_martech.reasons import Reasons
+from singer_martech.run_summary import Timeline
+from singer_martech.tally import Tally
+from target_mona.target import TargetMona
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from tests.sandbox.server import Sandbox
+
+SCHEMA = {
+    "type": "SCHEMA",
+    "stream": "scores",
+    "key_properties": ["id"],
+    "schema": {"properties": {"id": {"type": "string"}, "score": {"type": "number"}}},
+}
+
+
+@pytest.fixture
+def config(sandbox: Sandbox, tmp_path: Path) -> dict[str, Any]:
+    return {
+        **sandbox.mona.credentials(),
+        "reject_path": str(tmp_path / "rejects"),
+        "summary_path": str(tmp_path / "summaries"),
+    }
+
+
+def lines(records: Iterable[dict[str, Any]]) -> str:
+    messages = [SCHEMA, *({"type": "RECORD", "stream": "scores", "record": r} for r in records)]
+    return "".join(json.dumps(message) + "\n" for message in messages)
+
+
+def load(config: dict[str, Any], records: Iterable[dict[str, Any]]) -> None:
+    TargetMona(config=config).listen(io.StringIO(lines(records)))
+
+
+def only_file(folder: Path) -> Path:
+    (file,) = folder.iterdir()
+    return file
+
+
+def only_summary(folder: Path) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads(only_file(folder).read_text(encoding="utf-8"))
+    return summary
+
+
+def test_a_run_that_succeeds_says_what_it_delivered(config: dict[str, Any], tmp_path: Path) -> None:
+    load(config, [{"id": str(number), "score": 0.5} for number in range(2_500)])
+    summary = only_summary(tmp_path / "summaries")
+    (stream,) = summary.pop("streams")
+    timeline = stream.pop("timeline")
+    assert summary["target"] == "target-mona"
+    assert summary["outcome"] == "succeeded"
+    assert summary["reason"] is None
+    assert summary["dry_run"] is False
+    assert summary["started_at"] < summary["ended_at"]
+    assert (summary["rejects"], summary["rejects_for_other_reasons"]) == ([], 0)
+    assert (stream["stream"], stream["read"], stream["delivered"]) == ("scores", 2_500, 2_500)
+    assert stream["requests"] == 3
+    assert timeline["delivered"][0] == 0
+    assert timeline["delivered"][-1] == 2_500
+    assert timeline["seconds"] == sorted(timeline["seconds"])
+    assert len({len(column) for column in timeline.values()}) == 1
+
+
+def test_the_file_bears_the_name_of_the_run_that_the_reject_reports_have(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    load({**config, "max_rejected_records": 1}, [{"id": "a", "score": "high"}])
+    run = only_summary(tmp_path / "summaries")["run"]
+    assert only_file(tmp_path / "summaries").name == f"target-mona.{run}.json"
+    assert (tmp_path / "rejects" / f"target-mona.scores.{run}.jsonl").exists()
+
+
+def test_the_file_is_for_its_owner_alone_and_replaces_the_one_before(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "deep" / "last.json"
+    for count in (1, 2):
+        load({**config, "summary_path": str(file)}, [{"id": str(n)} for n in range(count)])
+        assert json.loads(file.read_text())["streams"][0]["delivered"] == count
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_run_that_fails_says_why_and_counts_what_became_of_its_records(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    records = [{"id": "good", "score": 1}, {"id": "bad", "score": "high"}]
+    with pytest.raises(MartechError) as failure:
+        load(config, records)
+    summary = only_summary(tmp_path / "summaries")
+    assert summary["outcome"] == "failed"
+    assert summary["reason"] == str(failure.value)
+    assert "max_rejected_records" in summary["reason"]
+    (reject,) = summary["rejects"]
+    assert (reject["stream"], reject["count"], reject["example"]) == ("scores", 1, {"id": "bad"})
+    stream = summary["streams"][0]
+    assert (stream["delivered"], stream["rejected"]) == (1, 1)
+    assert stream["timeline"]["rejected"][-1] == 1
+
+
+def test_equal_reasons_are_counted_together(config: dict[str, Any], tmp_path: Path) -> None:
+    records = [{"id": str(number), "score": "high"} for number in range(7)]
+    load({**config, "max_rejected_records": 7}, records)
+    (reject,) = only_summary(tmp_path / "summaries")["rejects"]
+    assert (reject["count"], reject["example"], reject["status"]) == (7, {"id": "0"}, None)
+
+
+def test_retries_are_on_the_time_line(
+    config: dict[str, Any], tmp_path: Path, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add("mona", path="/export", status=503, retry_after=0, times=2)
+    load(config, [{"id": "a"}])
+    (stream,) = only_summary(tmp_path / "summaries")["streams"]
+    assert stream["retries"] == 2
+    assert stream["timeline"]["retries"][-1] == 2
+
+
+def test_a_dry_run_is_marked_as_one(config: dict[str, Any], tmp_path: Path) -> None:
+    load({**config, "dry_run": True}, [{"id": "a"}])
+    assert only_summary(tmp_path / "summaries")["dry_run"] is True
+
+
+def test_no_secret_is_in_the_file(config: dict[str, Any], tmp_path: Path, sandbox: Sandbox) -> None:
+    secret = sandbox.mona.credentials()["client_secret"]
+    records = [{"id": f"id of {secret}", "score": f"as {secret}"}]
+    load({**config, "max_rejected_records": 1}, records)
+    text = only_file(tmp_path / "summaries").read_text(encoding="utf-8")
+    assert secret not in text
+    assert json.loads(text)["rejects"][0]["example"] == {"id": "id of [secret]"}
+
+
+def test_without_the_setting_nothing_is_written(config: dict[str, Any], tmp_path: Path) -> None:
+    del config["summary_path"]
+    load(config, [{"id": "a"}])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_sent(
+    config: dict[str, Any], tmp_path: Path, sandbox: Sandbox
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingError, match="setting 'summary_path'"):
+        load({**config, "summary_path": str(tmp_path / "file" / "summaries")}, [{"id": "a"}])
+    assert sandbox.requests == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_a_signal_ends_says_so(
+    config: dict[str, Any], tmp_path: Path, sandbox: Sandbox, number: signal.Signals
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({**config, "max_request_rows": 1}))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "target_mona", "--config", str(tmp_path / "config.json")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdin
+    process.stdin.write(lines([{"id": "a"}]).encode())
+    process.stdin.flush()
+    sandbox.wait_until(lambda: len(sandbox.mona.messages()) == 1)
+    os.kill(process.pid, number)
+    assert process.wait() == 128 + number
+    process.stdin.close()
+    summary = only_summary(tmp_path / "summaries")
+    assert (summary["outcome"], summary["reason"]) == ("stopped", f"stopped by {number.name}")
+    assert summary["streams"][0]["read"] == 1
+
+
+def test_the_time_line_of_a_month_has_a_few_hundred_points() -> None:
+    timeline = Timeline(started_at=0.0)
+    tally = Tally("events")
+    late = Tally("late")
+    now = 0.0
+    while now < 30 * 24 * 3600:
+        now = max(now + 0.01, timeline.due_at)
+        tally.delivered = int(now * 10)
+        timeline.add(now, [tally, late] if now > 3600 else [tally])
+    columns = timeline.columns(tally)
+    assert 150 <= len(columns["seconds"]) <= 301
+    assert columns["seconds"][0] == 0
+    assert columns["delivered"][-1] == int(now * 10)
+    rates = [
+        count / seconds
+        for seconds, count in zip(*list(columns.values())[:2], strict=True)
+        if seconds
+    ]
+    assert all(9.9 < rate <= 10 for rate in rates)
+    assert len(timeline.columns(late)["delivered"]) == len(columns["seconds"])
+
+
+def test_a_flood_of_different_reasons_is_bounded() -> None:
+    reasons = Reasons()
+    for number in range(1_000):
+        reasons.note("s", f"reason {number}", 400, {"id": "x" * 10_000})
+        reasons.note("s", "reason 7", 400, {"id": number})
+    known = reasons.most_common()
+    assert len(known) == 100
+    assert (known[0].reason, known[0].count) == ("reason 7", 1_001)
+    assert sum(reason.count for reason in known) + reasons.others == 2_000
+    assert max(len(str(reason.example["id"])) for reason in known) <= 201
