@@ -1,0 +1,247 @@
+"""Which documents an execution's error file speaks of.
+
+The vendor documents that there is an error file, not what is in it. Line numbers, echoes
+of the lines, and JSON with either or with identifiers are understood; what remains
+ambiguous is not guessed at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from target_mediarithmics.documents import loose_identifier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_LONGEST_LINE = 1024 * 1024
+_REASON_CHARACTERS = 300
+_HEAD_BYTES = 500
+_NUMBERED = re.compile(
+    r"\W*(?:error\s+)?(?:(?:at|in|on)\s+)?(?:input\s+)?line\s*(?:number|no\.?|#)?\s*[:=]?\s*(\d+)"
+    r"\b[\s:;,.\-\])]*(.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_LINE_NAMES = ("line", "line_number", "lineNumber", "line_no", "row", "row_number")
+_INDEX_NAMES = ("index", "line_index", "position")
+_REASON_NAMES = ("error", "reason", "message", "error_message", "cause", "description")
+
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
+
+
+class Lines(Protocol):
+    """The lines of an upload, counted from 0."""
+
+    def __len__(self) -> int:
+        """The number of lines."""
+
+    def line(self, place: int) -> bytes:
+        """Return a line without its line break."""
+
+
+@dataclass
+class _Entry:
+    """What one line of an error file says.
+
+    Attributes:
+        place: Where the failed line stands, counted from 0, if it says so.
+        contents: Digests of what may be an echo of the failed line.
+        values: Likewise, of its JSON value whatever its spelling.
+        identifiers: Identifiers that it names.
+    """
+
+    reason: str
+    place: int | None = None
+    contents: list[bytes] = field(default_factory=list)
+    values: list[bytes] = field(default_factory=list)
+    identifiers: list[str] = field(default_factory=list)
+
+
+def failed_lines(
+    file: IO[bytes], lines: Lines, failures: int, *, has_header: bool = False
+) -> dict[int, str]:
+    """Tell the failed lines.
+
+    Args:
+        file: The error file.
+        lines: The upload.
+        failures: How many failed, as the execution says.
+        has_header: Whether the upload began with a header, so that nobody knows what a bare
+            line number counts from.
+
+    Returns:
+        Reasons by place in the upload. Fewer than ``failures`` when the file does not tell
+        all; none when what it seems to tell cannot be right.
+    """
+    entries = list(_entries(file, 4 * failures + 100))
+    found: dict[int, list[str]] = defaultdict(list)
+    left = _by_content(entries, lines, found)
+    left = _by_place(left, lines, found, has_header=has_header)
+    _by_identifier(left, lines, found)
+    if len(found) > failures:
+        return {}
+    return {place: "; ".join(dict.fromkeys(reasons)) for place, reasons in found.items()}
+
+
+def head_of_file(file: IO[bytes]) -> str:
+    """Return the beginning of an error file, on one line."""
+    file.seek(0)
+    return " ".join(file.read(_HEAD_BYTES).decode("utf-8", "replace").split())
+
+
+def _entries(file: IO[bytes], most: int) -> Iterable[_Entry]:
+    file.seek(0)
+    count = 0
+    while count < most and (line := file.readline(_LONGEST_LINE)):
+        line = line.rstrip(b"\r\n")
+        if line.strip():
+            count += 1
+            yield _entry(line)
+
+
+def _entry(line: bytes) -> _Entry:
+    try:
+        value = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        value = None
+    if isinstance(value, dict):
+        return _entry_of_object(line, value)
+    text = line.decode("utf-8", "replace").strip()
+    numbered = _NUMBERED.fullmatch(text)
+    entry = _Entry(reason=text, contents=[_digest(line)])
+    if numbered is not None:
+        entry.place = int(numbered.group(1)) - 1
+        entry.reason = numbered.group(2) or "no reason given"
+    start, end = line.find(b"{"), line.rfind(b"}")
+    if 0 <= start < end:  # an echo with words around it
+        echo = line[start : end + 1]
+        entry.contents.append(_digest(echo))
+        entry.values += _digests_of_value(echo)
+    entry.reason = entry.reason[:_REASON_CHARACTERS]
+    return entry
+
+
+def _entry_of_object(line: bytes, value: dict[str, Any]) -> _Entry:
+    told = [value.get(name) for name in _REASON_NAMES]
+    told = [each.get("message") if isinstance(each, dict) else each for each in told]
+    reasons = [each for each in told if isinstance(each, str)]
+    entry = _Entry(
+        reason=" ".join("; ".join(reasons).split())[:_REASON_CHARACTERS] or "no reason given",
+        contents=[_digest(line)],
+        values=[_digest(_encode_sorted(value))],
+    )
+    for names, first in ((_LINE_NAMES, 1), (_INDEX_NAMES, 0)):
+        for name in names:
+            number = value.get(name)
+            if isinstance(number, int) and not isinstance(number, bool) and entry.place is None:
+                entry.place = number - first
+    for part in value.values():
+        if isinstance(part, str):
+            entry.contents.append(_digest(part.rstrip("\r\n").encode("utf-8", "replace")))
+            entry.values += _digests_of_value(part.encode("utf-8", "replace"))
+        elif isinstance(part, dict):
+            entry.values.append(_digest(_encode_sorted(part)))
+            entry.identifiers += _identifiers(part)
+    entry.identifiers += _identifiers(value)
+    return entry
+
+
+def _by_content(entries: list[_Entry], lines: Lines, found: dict[int, list[str]]) -> list[_Entry]:
+    """Match echoes; return the entries that hold none."""
+    left = _matched(entries, lines, found, lambda entry: entry.contents, _digest)
+    if any(entry.values for entry in left):
+        left = _matched(left, lines, found, lambda entry: entry.values, _digest_of_value)
+    return left
+
+
+def _matched(
+    entries: list[_Entry],
+    lines: Lines,
+    found: dict[int, list[str]],
+    candidates: Callable[[_Entry], list[bytes]],
+    digest: Callable[[bytes], bytes | None],
+) -> list[_Entry]:
+    wanted = {each for entry in entries for each in candidates(entry)}
+    if not wanted:
+        return entries
+    places: dict[bytes, list[int]] = defaultdict(list)
+    for place in range(len(lines)):
+        content = digest(lines.line(place).rstrip(b"\r"))
+        if content in wanted and content is not None:
+            places[content].append(place)
+    left = []
+    for entry in entries:
+        options = next((places[each] for each in candidates(entry) if each in places), None)
+        if options is None:
+            left.append(entry)
+            continue
+        # of lines that are the same, it is the one of this number, or each in turn
+        unused = [place for place in options if place not in found] or options
+        place = entry.place if entry.place in options else unused[0]
+        found[place].append(entry.reason if not _is_echo(entry) else "no reason given")
+    return left
+
+
+def _is_echo(entry: _Entry) -> bool:
+    return entry.place is None and entry.reason.lstrip().startswith(("{", '"'))
+
+
+def _by_place(
+    entries: list[_Entry], lines: Lines, found: dict[int, list[str]], *, has_header: bool
+) -> list[_Entry]:
+    """Match line numbers; return the entries without."""
+    numbered = [entry for entry in entries if entry.place is not None]
+    left = [entry for entry in entries if entry.place is None]
+    places = [entry.place for entry in numbered if entry.place is not None]
+    if has_header or any(place not in range(len(lines)) for place in places):
+        return left
+    for place, entry in zip(places, numbered, strict=True):
+        found[place].append(entry.reason)
+    return left
+
+
+def _by_identifier(entries: list[_Entry], lines: Lines, found: dict[int, list[str]]) -> None:
+    """Match identifiers that stand on one line only."""
+    wanted = {each for entry in entries for each in entry.identifiers}
+    if not wanted:
+        return
+    places: dict[str, list[int]] = defaultdict(list)
+    for place in range(len(lines)):
+        try:
+            value = msgspec.json.decode(lines.line(place))
+        except msgspec.DecodeError:
+            return
+        for each in _identifiers(value):
+            if each in wanted:
+                places[each].append(place)
+    for entry in entries:
+        options = {tuple(places[each]) for each in entry.identifiers if each in places}
+        if len(options) == 1 and len(next(iter(options))) == 1:
+            found[next(iter(options))[0]].append(entry.reason)
+
+
+def _identifiers(value: Any) -> list[str]:
+    identifier = loose_identifier(value) if isinstance(value, dict) else None
+    return [] if identifier is None else [identifier]
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def _digest_of_value(content: bytes) -> bytes | None:
+    try:
+        return _digest(_encode_sorted(msgspec.json.decode(content)))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _digests_of_value(content: bytes) -> list[bytes]:
+    digest = _digest_of_value(content) if content.lstrip().startswith(b"{") else None
+    return [] if digest is None else [digest]

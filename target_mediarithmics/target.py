@@ -1,0 +1,167 @@
+"""The Singer target for mediarithmics: its settings, and the imports it loads into."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from singer_sdk import typing as th
+
+from singer_martech.errors import SettingError
+from singer_martech.http import HttpSettings, Refused
+from singer_martech.mediarithmics import DEFAULT_API_URL, Connection, DocumentImports, Uploads
+from singer_martech.mediarithmics.imports import ImportMismatch
+from singer_martech.settings import api_url, http_settings
+from singer_martech.target import MartechTarget, delivery_settings
+from target_mediarithmics.channel import ImportChannel
+from target_mediarithmics.sinks import MediarithmicsSink
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from singer_martech.mediarithmics import DocumentImport
+    from target_mediarithmics.recipe import Recipe
+
+_NOT_FOUND = 404
+
+
+class TargetMediarithmics(MartechTarget):
+    """Loads streams into mediarithmics as documents, by its document imports."""
+
+    name = "target-mediarithmics"
+    default_sink_class = MediarithmicsSink
+    config_jsonschema = th.PropertiesList(
+        th.Property(
+            "api_token",
+            th.StringType,
+            required=True,
+            secret=True,
+            title="API token",
+            description="The API token, such as api:…, sent as it is.",
+        ),
+        th.Property(
+            "datamart_id",
+            th.StringType,
+            required=True,
+            title="Datamart ID",
+            description="The datamart that takes the documents.",
+        ),
+        api_url(DEFAULT_API_URL, "The address of the API."),
+        th.Property(
+            "poll_interval_seconds",
+            th.NumberType(exclusive_minimum=0),
+            default=5,
+            title="Poll interval",
+            description="The pause between two looks at an execution, in seconds.",
+        ),
+        th.Property(
+            "execution_timeout_seconds",
+            th.NumberType(exclusive_minimum=0),
+            default=3600,
+            title="Execution timeout",
+            description="How long an execution may take, in seconds, before the run fails.",
+        ),
+        th.Property(
+            "wait_for_completion",
+            th.BooleanType,
+            default=True,
+            title="Wait for completion",
+            description=(
+                "Count documents as delivered when their execution has succeeded. If false, "
+                "when it was accepted: failed lines and failed executions then go unnoticed."
+            ),
+        ),
+        *delivery_settings(
+            max_request_rows=100_000,
+            max_request_bytes=50 * 1024 * 1024,
+            parallel_requests=1,
+            deletes=("skip", "reject", "apply"),
+        ),
+        *http_settings(),
+    ).to_dict()
+
+    def import_channel(
+        self, stream: str, recipe: Recipe, columns: Sequence[str] | None
+    ) -> ImportChannel:
+        """Return the channel of a stream's document import, which is looked for now.
+
+        Raises:
+            MartechError: There is no such import, it takes other documents, or another
+                stream loads it with other columns.
+        """
+        found = self._existing(stream, recipe)
+        wanted = recipe.wanted
+        if recipe.import_id is not None and found is not None:
+            wanted = replace(wanted, name=found.name)
+        for place, (first, channel) in enumerate(self._channels):
+            if not channel.leads_to(found, wanted):
+                continue
+            if channel.takes(wanted, columns):
+                return channel
+            if first != stream:
+                raise SettingError(
+                    f"setting 'streams': streams '{first}' and '{stream}' share "
+                    f"{channel.name}, but differ in document_type, mime_type or columns; give "
+                    "one of them another document_import_name"
+                )
+            del self._channels[place]  # the stream's schema has changed
+            break
+        config = self.config
+        channel = ImportChannel(
+            self._imports,
+            self._uploads,
+            wanted=wanted,
+            found=found,
+            columns=columns,
+            max_rows=config["max_request_rows"],
+            max_bytes=config["max_request_bytes"],
+            wait=config["wait_for_completion"],
+        )
+        self._channels.append((stream, channel))
+        return channel
+
+    def _existing(self, stream: str, recipe: Recipe) -> DocumentImport | None:
+        wanted = recipe.wanted
+        try:
+            if recipe.import_id is None:
+                return self._imports.find(wanted)
+            found = self._imports.get(recipe.import_id)
+            found.check(wanted.document_type, wanted.mime_type, wanted.priority)
+        except Refused as error:
+            if error.status != _NOT_FOUND or recipe.import_id is None:
+                raise
+            raise SettingError(
+                f"setting 'streams': stream '{stream}', key 'document_import_id': datamart "
+                f"{self.config['datamart_id']} has no document import {recipe.import_id} ({error})"
+            ) from error
+        except ImportMismatch as error:
+            key = "document_import_name" if recipe.import_id is None else "document_import_id"
+            raise SettingError(
+                f"setting 'streams': stream '{stream}', key '{key}': {error}; name another"
+            ) from error
+        return found
+
+    @cached_property
+    def _channels(self) -> list[tuple[str, ImportChannel]]:
+        return []
+
+    @cached_property
+    def _imports(self) -> DocumentImports:
+        config = self.config
+        connection = Connection(
+            config["api_token"],
+            config["api_url"],
+            settings=HttpSettings.from_config(config),
+            stop=self.stop,
+        )
+        return DocumentImports(connection, config["datamart_id"])
+
+    @cached_property
+    def _uploads(self) -> Uploads:
+        config = self.config
+        return Uploads(
+            self._imports,
+            float(config["poll_interval_seconds"]),
+            float(config["execution_timeout_seconds"]),
+        )
