@@ -75,7 +75,9 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
             output.write(lines.decode())
         else:
             output.flush()
-            binary.write(lines)
+            rest = memoryview(lines)
+            while rest:  # a signal ends a write early, and the lines must come whole
+                rest = rest[binary.write(rest) :]
             binary.flush()
 
 

@@ -225,10 +225,10 @@ class ExportExecutionsStream(_ObjectStream):
         "is_retryable": _BOOLEAN,
         "cancel_status": _TEXT,
         "permalink_uri": _TEXT,
-        "parameters": any_json(),
-        "result": any_json(),
-        "error": any_json(),
-        "debug": any_json(),
+        "parameters": _OBJECT,
+        "result": _OBJECT,
+        "error": _TEXT,
+        "debug": _TEXT,
     }
 
     def __init__(self, tap: MartechTap, account: Account) -> None:

@@ -130,7 +130,7 @@ def command(tmp_path: Path) -> Callable[..., Command]:
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def lines() -> Callable[..., bytes]:
     """Write objects as the lines of a result."""
 
