@@ -384,7 +384,7 @@ class _Exchange:
                 answer = self.read(response, _REFUSAL_BYTES)
         except (requests.RequestException, urllib3.exceptions.HTTPError, BrokenBody) as error:
             return self._broken(error, repeatable=repeatable)
-        except UnicodeError:
+        except ValueError:  # of http.client, whose message would show the header
             raise self._bad_header from None
         finally:
             if not repeatable:

@@ -1,0 +1,130 @@
+"""A server on the loopback address that answers as its script says."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+RESET = -1
+"""A status that means: the connection is reset instead."""
+SILENCE = -2
+"""A status that means: nothing is answered until the server is closed."""
+
+
+@dataclass
+class Reply:
+    """One answer.
+
+    Attributes:
+        status: Its HTTP status, or ``RESET`` or ``SILENCE``.
+        body: Its body.
+        headers: Further headers.
+        cut: The connection is closed when half of the body has been sent.
+    """
+
+    status: int = 200
+    body: bytes = b"{}"
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: bool = False
+
+
+@dataclass
+class Received:
+    """One request.
+
+    Attributes:
+        connection: Tells requests on one connection from those on another.
+    """
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    connection: int
+
+
+class ScriptedServer:
+    """Answers with the replies of its script, the last one for ever; a context manager."""
+
+    def __init__(self) -> None:
+        self.received: list[Received] = []
+        self._script: deque[Reply] = deque([Reply()])
+        self._lock = threading.Lock()
+        self.closing = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    def script(self, *replies: Reply) -> None:
+        """Answer with these replies, one after the other."""
+        self._script = deque(replies)
+
+    def take(self, received: Received) -> Reply:
+        """Note a request and return its reply."""
+        with self._lock:
+            self.received.append(received)
+            return self._script.popleft() if len(self._script) > 1 else self._script[0]
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.closing.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def _handler(server: ScriptedServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            reply = server.take(
+                Received(
+                    self.command,
+                    self.path,
+                    {name.lower(): value for name, value in self.headers.items()},
+                    body,
+                    self.client_address[1],
+                )
+            )
+            if reply.status == SILENCE:
+                server.closing.wait()
+            if reply.status < 0:
+                linger = struct.pack("ii", 1, 0)  # closing then resets the connection
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                self.close_connection = True
+                self.connection.close()
+                return
+            self.send_response(reply.status)
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(reply.body)))
+            self.end_headers()
+            self.wfile.write(reply.body[: len(reply.body) // 2] if reply.cut else reply.body)
+            self.close_connection = reply.cut
+
+        do_GET = do_POST = _answer  # noqa: N815 - names that http.server looks for
+
+        def log_message(self, *arguments: object) -> None:
+            """Stay silent."""
+
+        def finish(self) -> None:
+            """End a connection, which may have been closed on purpose."""
+            if self.connection.fileno() >= 0:
+                super().finish()
+
+    return Handler

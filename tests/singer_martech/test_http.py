@@ -1,0 +1,380 @@
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import threading
+import time
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from singer_martech.auth import HeaderAuth, Token, TokenAuth
+from singer_martech.errors import SettingError, Stopped
+from singer_martech.http import (
+    BadAnswer,
+    BrokenBody,
+    Exhausted,
+    HttpClient,
+    HttpSettings,
+    OutcomeUnknown,
+    RateLimited,
+    Refused,
+    Traffic,
+)
+from singer_martech.stop import Stop
+from tests.singer_martech.scripted_server import RESET, SILENCE, Reply, ScriptedServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from singer_martech.http import Answer
+
+PATIENT = HttpSettings(request_timeout_seconds=5, max_attempts=3, max_rate_limit_wait_seconds=30)
+
+
+@pytest.fixture
+def client() -> Iterator[HttpClient]:
+    client = HttpClient(PATIENT)
+    yield client
+    client.close()
+
+
+def post(client: HttpClient, server: ScriptedServer, *, repeatable: bool = True) -> Answer:
+    return client.request(
+        "POST", f"{server.url}/things", what="sending things", data=b"abc", repeatable=repeatable
+    )
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_passing_failure_is_tried_again(
+    client: HttpClient, server: ScriptedServer, status: int
+) -> None:
+    server.script(Reply(status), Reply(200, b'{"done": true}'))
+    traffic = Traffic()
+    answer = client.request("POST", server.url, what="sending", data=b"abc", traffic=traffic)
+    assert answer.json() == {"done": True}
+    assert [each.body for each in server.received] == [b"abc", b"abc"]
+    assert (traffic.requests, traffic.retries, traffic.bytes) == (2, 1, 6)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 410, 413, 422])
+def test_a_refusal_is_never_repeated(
+    client: HttpClient, server: ScriptedServer, status: int
+) -> None:
+    server.script(Reply(status, b"no such thing"))
+    with pytest.raises(Refused, match=f"sending things: refused with status {status}: no such"):
+        post(client, server)
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize("status", [300, 304, 307])
+def test_a_redirect_without_an_address_is_no_success(
+    client: HttpClient, server: ScriptedServer, status: int
+) -> None:
+    server.script(Reply(status, b""))
+    with pytest.raises(Refused):
+        post(client, server)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_request_that_writes_is_not_sent_on_to_another_address(
+    client: HttpClient, server: ScriptedServer, status: int
+) -> None:
+    server.script(Reply(status, b"", {"Location": f"{server.url}/elsewhere"}))
+    with pytest.raises(Refused, match="check the URL setting"):
+        post(client, server)
+    assert len(server.received) == 1
+
+
+def test_a_read_follows_a_redirect_without_taking_its_credentials_to_another_host(
+    server: ScriptedServer,
+) -> None:
+    with ScriptedServer() as other:
+        server.script(Reply(302, b"", {"Location": f"{other.url}/there"}))
+        client = HttpClient(PATIENT, auth=HeaderAuth("Bearer topsecret"))
+        client.request("GET", server.url, what="reading")
+        client.close()
+        assert server.received[0].headers["authorization"] == "Bearer topsecret"
+        assert "authorization" not in other.received[0].headers
+
+
+def test_a_read_is_not_redirected_to_plain_http_elsewhere(
+    client: HttpClient, server: ScriptedServer
+) -> None:
+    server.script(Reply(302, b"", {"Location": "http://example.com/there"}))
+    with pytest.raises(Refused, match="not https"):
+        client.request("GET", server.url, what="reading")
+
+
+def test_tries_end_with_max_attempts(client: HttpClient, server: ScriptedServer) -> None:
+    server.script(Reply(503, b"down"))
+    with pytest.raises(Exhausted, match=r"gave up after 3 tries \(max_attempts\).*503: down"):
+        post(client, server)
+    assert len(server.received) == 3
+
+
+def test_answers_of_429_do_not_count_as_tries(client: HttpClient, server: ScriptedServer) -> None:
+    limited = Reply(429, headers={"Retry-After": "0.01"})
+    server.script(Reply(500), *[limited] * 10, Reply(500), Reply(200))
+    assert post(client, server).status == 200
+    assert len(server.received) == 13
+
+
+def test_429_is_waited_out_no_longer_than_is_allowed(server: ScriptedServer) -> None:
+    server.script(Reply(429, headers={"Retry-After": "31"}))
+    client = HttpClient(PATIENT)
+    with pytest.raises(RateLimited, match=r"max_rate_limit_wait_seconds \(30\)"):
+        post(client, server)
+    client.close()
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_in_seconds_is_honoured(
+    client: HttpClient, server: ScriptedServer, status: int
+) -> None:
+    server.script(Reply(status, headers={"Retry-After": "1.2"}), Reply(200))
+    began = time.monotonic()
+    post(client, server)
+    assert time.monotonic() - began >= 1.2
+
+
+def test_retry_after_as_a_date_is_honoured(client: HttpClient, server: ScriptedServer) -> None:
+    when = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=2)
+    server.script(Reply(429, headers={"Retry-After": format_datetime(when, usegmt=True)}), Reply())
+    post(client, server)
+    assert datetime.now(timezone.utc) >= when
+
+
+@pytest.mark.parametrize("text", ["soon", "-5", "nan", "inf", "", "Thu, 01 Jan 1970 00:00:00 GMT"])
+def test_a_useless_retry_after_is_ignored(
+    client: HttpClient, server: ScriptedServer, text: str
+) -> None:
+    server.script(Reply(503, headers={"Retry-After": text}), Reply())
+    assert post(client, server).status == 200
+
+
+def test_a_broken_connection_is_tried_again(client: HttpClient, server: ScriptedServer) -> None:
+    server.script(Reply(RESET), Reply(200, b"{}" * 1000, cut=True), Reply())
+    assert post(client, server).status == 200
+    assert len(server.received) == 3
+
+
+def test_silence_counts_as_a_failed_try(server: ScriptedServer) -> None:
+    server.script(Reply(SILENCE))
+    client = HttpClient(HttpSettings(request_timeout_seconds=0.1, max_attempts=2))
+    with pytest.raises(Exhausted, match="no answer in time"):
+        post(client, server)
+    client.close()
+    assert len(server.received) == 2
+
+
+@pytest.mark.parametrize("reply", [Reply(RESET), Reply(500), Reply(503), Reply(408)])
+def test_what_must_not_be_sent_twice_is_not_repeated_when_it_may_have_been_taken(
+    client: HttpClient, server: ScriptedServer, reply: Reply
+) -> None:
+    server.script(reply, Reply())
+    with pytest.raises(OutcomeUnknown, match="unknown"):
+        post(client, server, repeatable=False)
+    assert len(server.received) == 1
+
+
+def test_what_must_not_be_sent_twice_is_repeated_when_it_was_surely_not_taken(
+    client: HttpClient, server: ScriptedServer
+) -> None:
+    server.script(Reply(429, headers={"Retry-After": "0.01"}), Reply())
+    assert post(client, server, repeatable=False).status == 200
+    assert len(server.received) == 2
+
+
+def test_what_must_not_be_sent_twice_is_repeated_while_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    client = HttpClient(PATIENT)
+    with pytest.raises(Exhausted):
+        client.request(
+            "POST", f"http://127.0.0.1:{port}", what="sending", data=b"abc", repeatable=False
+        )
+    client.close()
+
+
+def test_what_must_not_be_sent_twice_gets_a_connection_of_its_own(
+    client: HttpClient, server: ScriptedServer
+) -> None:
+    # an idle connection that the vendor has just closed would look like an unknown outcome
+    for _ in range(3):
+        post(client, server, repeatable=False)
+    assert len({each.connection for each in server.received}) == 3
+    for _ in range(3):
+        post(client, server)
+    assert len({each.connection for each in server.received}) == 4
+
+
+def test_an_answer_may_be_declared_the_last_word_whatever_its_status(
+    client: HttpClient, server: ScriptedServer
+) -> None:
+    server.script(Reply(500, b'{"failed": 1}'), Reply())
+    with pytest.raises(Refused) as caught:
+        client.request(
+            "POST", server.url, what="sending", data=b"a", is_verdict=lambda a: b"failed" in a.body
+        )
+    assert caught.value.status == 500
+    assert len(server.received) == 1
+
+
+def test_a_file_is_read_anew_for_each_try(client: HttpClient, server: ScriptedServer) -> None:
+    server.script(Reply(503), Reply())
+    client.request("POST", server.url, what="sending", data=io.BytesIO(b"contents"))
+    assert [each.body for each in server.received] == [b"contents", b"contents"]
+
+
+def test_plain_http_is_refused_before_anything_is_sent() -> None:
+    with pytest.raises(SettingError, match="https"):
+        HttpClient(PATIENT).request("GET", "http://example.com", what="reading")
+
+
+def test_an_answer_that_is_too_large_is_not_read(
+    client: HttpClient, server: ScriptedServer
+) -> None:
+    server.script(Reply(200, b"x" * 1001))
+    with pytest.raises(BadAnswer, match="larger than 1000 bytes"):
+        client.request("GET", server.url, what="reading", max_bytes=1000)
+
+
+def test_an_answer_that_is_no_json_is_named_with_its_request(
+    client: HttpClient, server: ScriptedServer
+) -> None:
+    server.script(Reply(200, b"<html>\n a proxy </html>"))
+    with pytest.raises(BadAnswer, match=r"sending things: .*200.* is not JSON: <html> a proxy"):
+        post(client, server).json()
+
+
+def test_the_user_agent_is_sent(server: ScriptedServer) -> None:
+    client = HttpClient(HttpSettings(user_agent="mine/1"))
+    post(client, server)
+    client.close()
+    assert server.received[0].headers["user-agent"] == "mine/1"
+    client = HttpClient()
+    post(client, server)
+    client.close()
+    assert server.received[1].headers["user-agent"].startswith("singer-martech/0.")
+
+
+@pytest.mark.parametrize("value", ["Bearer a\nb", "Bearer \N{BULLET}\N{BULLET}"])
+def test_a_credential_that_no_header_may_hold_is_a_wrong_setting(
+    server: ScriptedServer, value: str
+) -> None:
+    client = HttpClient(PATIENT, auth=HeaderAuth(value))
+    with pytest.raises(SettingError, match="holds a character") as caught:
+        post(client, server)
+    client.close()
+    assert value not in str(caught.value)
+
+
+def test_no_secret_is_in_a_failure_even_if_the_vendor_repeats_it(server: ScriptedServer) -> None:
+    server.script(Reply(400, b"token very-secret-token is wrong"))
+    client = HttpClient(PATIENT, auth=HeaderAuth("very-secret-token"))
+    with pytest.raises(Refused) as caught:
+        post(client, server)
+    client.close()
+    assert "very-secret-token" not in str(caught.value)
+    assert "[secret] is wrong" in str(caught.value)
+
+
+def test_a_stop_ends_a_wait_at_once(server: ScriptedServer) -> None:
+    server.script(Reply(429, headers={"Retry-After": "30"}))
+    stop = Stop()
+    client = HttpClient(PATIENT, stop=stop)
+    began = time.monotonic()
+
+    def stop_when_asked() -> None:
+        while not server.received:
+            os.sched_yield()
+        stop.request(signal.SIGTERM)
+
+    thread = threading.Thread(target=stop_when_asked)
+    thread.start()
+    with pytest.raises(Stopped) as caught:
+        post(client, server)
+    thread.join()
+    client.close()
+    assert caught.value.signum == signal.SIGTERM
+    assert time.monotonic() - began < 10
+
+
+def test_a_download_starts_the_file_anew_until_it_is_whole(
+    client: HttpClient, server: ScriptedServer
+) -> None:
+    server.script(Reply(200, b"first, too long", cut=True), Reply(200, b"bad"), Reply(200, b"good"))
+    into = io.BytesIO()
+
+    def check(_answer: Answer) -> None:
+        if into.getvalue() != b"good":
+            raise BrokenBody("not the end")
+
+    client.download("GET", server.url, what="reading", into=into, check=check)
+    assert into.getvalue() == b"good"
+    assert len(server.received) == 3
+
+
+class Tokens:
+    """Fetches tokens and counts them."""
+
+    def __init__(self, *lifetimes: float | None) -> None:
+        self.lifetimes = list(lifetimes)
+        self.fetched: list[Token | None] = []
+
+    def __call__(self, old: Token | None) -> Token:
+        self.fetched.append(old)
+        now = time.time()
+        lifetime = self.lifetimes[min(len(self.fetched), len(self.lifetimes)) - 1]
+        expires = None if lifetime is None else now + lifetime
+        return Token(f"token-{len(self.fetched)}", expires, now)
+
+
+def test_a_token_is_fetched_once_and_shared_by_threads(server: ScriptedServer) -> None:
+    tokens = Tokens(3600)
+    client = HttpClient(PATIENT, auth=TokenAuth(tokens))
+    threads = [threading.Thread(target=post, args=(client, server)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    client.close()
+    assert len(tokens.fetched) == 1
+    assert {each.headers["authorization"] for each in server.received} == {"Bearer token-1"}
+
+
+@pytest.mark.parametrize(("lifetime", "age"), [(14400, 14341), (100, 91), (10, 9.5), (0.01, 0.01)])
+def test_a_token_is_renewed_some_time_before_it_expires_whatever_its_lifetime(
+    lifetime: float, age: float
+) -> None:
+    now = time.time()
+    assert not Token("t", now - age + lifetime, now - age).is_fresh
+    assert Token("t", now + lifetime * 10, now).is_fresh
+
+
+def test_a_token_is_renewed_once_after_401(server: ScriptedServer) -> None:
+    server.script(Reply(401), Reply(200), Reply(401), Reply(401))
+    tokens = Tokens(3600)
+    client = HttpClient(PATIENT, auth=TokenAuth(tokens))
+    post(client, server)
+    with pytest.raises(Refused):
+        post(client, server)
+    client.close()
+    sent = [each.headers["authorization"] for each in server.received]
+    assert sent == ["Bearer token-1", "Bearer token-2", "Bearer token-2", "Bearer token-3"]
+
+
+def test_a_token_of_unknown_lifetime_is_used_until_it_is_refused(server: ScriptedServer) -> None:
+    server.script(Reply(200), Reply(200), Reply(401), Reply(200))
+    tokens = Tokens(None)
+    client = HttpClient(PATIENT, auth=TokenAuth(tokens))
+    for _ in range(3):
+        post(client, server)
+    client.close()
+    assert len(tokens.fetched) == 2
