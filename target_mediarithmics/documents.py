@@ -27,6 +27,7 @@ _DECLARED = {
     "USER_AGENT": "user_agent_id",
     "USER_POINT": "user_point_id",
 }
+_SHAPES = ("USER_ACCOUNT", "USER_EMAIL", "USER_AGENT")
 _IDENTIFIERS = ("user_account_id", "email_hash", "user_agent_id")
 
 
@@ -183,7 +184,7 @@ def _declared_list(document: Document, at_least: int) -> Checked:
     entries = document.get("identifiers")
     if not isinstance(entries, list) or len(entries) < at_least:
         raise Unmappable(f"identifiers: must be a list of {at_least} or more")
-    checked = [_declared(entry, "identifiers.", _DECLARED) for entry in entries]
+    checked = [_declared(entry, "identifiers.", _SHAPES) for entry in entries]
     identifier = "&".join(sorted(each.identifier or "" for each in checked))
     documents = [each.document for each in checked]
     if any(new is not old for new, old in zip(documents, entries, strict=True)):
@@ -192,7 +193,7 @@ def _declared_list(document: Document, at_least: int) -> Checked:
 
 
 def _identifier_deletion(document: Document) -> Checked:
-    return _declared(document, "", tuple(_DECLARED)[:3])
+    return _declared(document, "", _SHAPES)
 
 
 def _point_deletion(document: Document) -> Checked:
