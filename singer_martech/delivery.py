@@ -271,6 +271,8 @@ class Delivery:
                 outcome.failure = error
             except BaseException as error:  # noqa: BLE001 - raised again in the main thread
                 outcome.crash = error
+            # at once: the next batch may wait, and must not overtake the one that failed
+            self._ending = self._ending or not outcome.is_whole
             self._done.put(outcome)
             self._wake()
 
