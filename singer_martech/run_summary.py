@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import json
 import logging
 import os
-import secrets
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from singer_martech import private_file
 from singer_martech.errors import SettingError, Stopped
 from singer_martech.secrets import redact
 
@@ -27,7 +26,6 @@ logger = logging.getLogger(__name__)
 FORMAT = 1
 """The version of the file's shape; a reader refuses one that it does not know."""
 
-_OWNER_ONLY = 0o600
 _FIRST_INTERVAL_SECONDS = 0.1
 _MOST_POINTS = 300
 
@@ -119,7 +117,7 @@ class RunSummary:
             return
         text = json.dumps(_without_secrets(self._document(list(tallies), reasons, error)))
         try:
-            _replace(self._path, text + "\n")
+            private_file.replace(self._path, text + "\n")
         except OSError as failure:
             logger.warning(
                 "the summary %s cannot be written (%s); see the setting 'summary_path'",
@@ -165,21 +163,6 @@ def _file(path: str, name: str) -> Path:
         message = f"setting 'summary_path': no file can be written in {file.parent}; name another"
         raise SettingError(message)
     return file
-
-
-def _replace(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _OWNER_ONLY)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        unfinished.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise
 
 
 def _outcome(error: BaseException | None) -> str:

@@ -103,7 +103,7 @@ def test_the_file_is_for_its_owner_alone_and_replaces_the_one_before(
 def test_a_run_that_fails_says_why_and_counts_what_became_of_its_records(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
-    records = [{"id": "good", "score": 1}, {"id": "bad", "score": "high"}]
+    records: list[dict[str, Any]] = [{"id": "good", "score": 1}, {"id": "bad", "score": "high"}]
     with pytest.raises(MartechError) as failure:
         load(config, records)
     summary = only_summary(tmp_path / "summaries")

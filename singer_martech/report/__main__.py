@@ -1,0 +1,3 @@
+from singer_martech.report.command import main
+
+main(prog_name="singer-martech-report")
