@@ -189,10 +189,9 @@ def _texts(value: Any) -> Iterator[str]:
 def _names(tree: nodes.Template) -> Iterator[str]:
     yield from meta.find_undeclared_variables(tree) - {"record", "stream"}
     for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
-        if isinstance(node.node, nodes.Name) and node.node.name == "record":
-            path = _path(node)
-            if path:
-                yield path[0]
+        path = _path(node)
+        if path:
+            yield path[0]
 
 
 def _parsed(text: str) -> nodes.Template:

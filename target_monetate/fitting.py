@@ -43,6 +43,10 @@ _MOMENT = re.compile(
     r" ?([Zz]|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)?",
     re.ASCII,
 )
+_WHOLE_MOMENT = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):?[0-5]\d)", re.ASCII
+)
+_SECONDS_END = len("2024-01-31T00:00:00")
 _TRUTH = {"true": True, "false": False}
 _NEEDS_QUOTES = re.compile(r'[,"\r\n]')
 
@@ -54,19 +58,30 @@ class Unfit(ValueError):
 class RowFitter:
     """Makes rows that a dataset takes.
 
+    What to do with a field is decided once; a value that fits already costs next to nothing.
+
     Args:
         dataset: Where the rows go.
     """
 
     def __init__(self, dataset: Dataset) -> None:
-        """Decide once how each field is fitted."""
+        """Decide how each field is fitted."""
         self._dataset = dataset
         self._required = dataset.required
-        self._fitters: dict[str, Fitter] = {
-            name: FITTERS.get(field.data_type, fit_string) for name, field in dataset.fields.items()
+        types = {
+            name: field.data_type if field.data_type in FITTERS else STRING
+            for name, field in dataset.fields.items()
+        }
+        self._fitters = {name: FITTERS[data_type] for name, data_type in types.items()}
+        self._text_fitters: dict[str, Callable[[str], Any]] = {
+            name: str.strip if FITTERS[data_type] is fit_string else FITTERS[data_type]
+            for name, data_type in types.items()
+        }
+        self._fits_always = {
+            name: _FITS_ALWAYS.get(data_type, frozenset()) for name, data_type in types.items()
         }
 
-    def fit(self, row: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    def fit(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Fit a row.
 
         Args:
@@ -74,35 +89,50 @@ class RowFitter:
 
         Returns:
             The row without what is null, since a field that is absent is null at Monetate;
-            and whether it is the same as the one given.
+            the very row given where nothing had to change.
 
         Raises:
             Unmappable: A value does not fit, a field is unknown, or a required one is null.
         """
-        fitters = self._fitters
-        result: dict[str, Any] = {}
-        same = True
+        try:
+            changes = self._changes(row)
+        except KeyError:
+            raise Unmappable(self._unknown(row)) from None
+        if changes:
+            row = {name: value for name, value in {**row, **changes}.items() if value is not None}
+        for name in self._required:
+            if name not in row:
+                raise Unmappable(self._needed(name))
+        return row
+
+    def _changes(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values that have to change, by field; the way of every value there is.
+
+        Raises:
+            KeyError: A field is unknown.
+            Unmappable: A value does not fit.
+        """
+        text_fitters, fits_always = self._text_fitters, self._fits_always
+        changes: dict[str, Any] = {}
         name = ""
         try:
             for name, value in row.items():
-                if value is None:
-                    same = False
-                    continue
-                fitted = fitters[name](value)
-                if fitted is not value:
-                    same = False
-                    if fitted is None:
+                kind = type(value)
+                if kind is str:
+                    fitted = text_fitters[name](value)
+                    if fitted is value and fitted:
                         continue
-                result[name] = fitted
-        except KeyError:
-            raise Unmappable(self._unknown(row)) from None
-        except Unfit as error:
+                elif value is None:
+                    fitted = None
+                elif kind in fits_always[name]:
+                    continue
+                else:
+                    fitted = self._fitters[name](value)
+                changes[name] = None if fitted == "" else fitted
+        except (Unfit, Unmappable) as error:
             data_type = self._dataset.fields[name].data_type
             raise Unmappable(f"field '{name}' ({data_type}): {error}") from None
-        for name in self._required:
-            if name not in result:
-                raise Unmappable(self._needed(name))
-        return result, same
+        return changes
 
     def _unknown(self, row: Mapping[str, Any]) -> str:
         names = [
@@ -141,13 +171,9 @@ def fit_number(value: Any) -> int | Decimal | float | None:
         if not _NUMBER.fullmatch(value):
             raise Unfit("the text is not a number")
         value = Decimal(value)
-    if isinstance(value, Decimal):
-        if not value.is_finite():
-            raise Unfit("it is not a finite number")
-        return value
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         raise Unfit(f"{_kind(value)} is not a number")
-    if not math.isfinite(value):
+    if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
         raise Unfit("it is not a finite number")
     return value
 
@@ -176,6 +202,9 @@ def fit_datetime(value: Any) -> str | None:
         if isinstance(value, datetime.date):
             return iso(value)
         raise Unfit(f"{_kind(value)} is not an ISO-8601 date-time; a template may use '| iso'")
+    if _WHOLE_MOMENT.fullmatch(value):
+        _check_moment(value[:_SECONDS_END])
+        return value
     text = value.strip()
     if not text:
         return None
@@ -189,11 +218,8 @@ def fit_datetime(value: Any) -> str | None:
         written = f"{plain}Z"
     else:
         raise Unfit("the text is not an ISO-8601 date-time")
-    try:
-        datetime.datetime.fromisoformat(plain)
-    except ValueError:
-        raise Unfit("there is no such date or time") from None
-    return value if written == value else written
+    _check_moment(plain)
+    return written
 
 
 def fit_multi_string(value: Any) -> str | None:
@@ -222,6 +248,17 @@ FITTERS: Mapping[str, Fitter] = {
     DATETIME: fit_datetime,
     MULTI_STRING: fit_multi_string,
 }
+_FITS_ALWAYS: Mapping[str, frozenset[type]] = {
+    NUMBER: frozenset({int, Decimal}),
+    BOOLEAN: frozenset({bool}),
+}
+
+
+def _check_moment(text: str) -> None:
+    try:
+        datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise Unfit("there is no such date or time") from None
 
 
 def _text(value: Any) -> str:

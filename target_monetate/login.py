@@ -13,7 +13,7 @@ from requests.auth import AuthBase
 
 from singer_martech._compat import override
 from singer_martech.auth import Token
-from singer_martech.http import BadAnswer, Refused
+from singer_martech.http import BadAnswer, HttpFailure, Refused
 from singer_martech.secrets import register_secret
 from singer_martech.template_filters import moment
 from target_monetate.answers import data_of, explained
@@ -30,6 +30,10 @@ ALGORITHMS = ("RS256", "RS384", "RS512")
 SHORTEST_TTL_SECONDS, LONGEST_TTL_SECONDS = 900, 43_200
 
 _WHAT = "Monetate login"
+
+
+class LoginRefused(HttpFailure):
+    """No token is given; unlike a refusal of rows, this is about no row."""
 
 
 class Assertion(AuthBase):
@@ -79,7 +83,7 @@ class Login:
         """Return a new token.
 
         Raises:
-            Refused: The user or the key is not known, or no longer active.
+            LoginRefused: The user or the key is not known, or no longer active.
         """
         params = {"ttl": self._ttl}
         try:
@@ -87,7 +91,7 @@ class Login:
                 "GET", self._url, what=_WHAT, params=params, auth=self._assertion
             )
         except Refused as refusal:
-            raise explained(refusal, _WHAT) from refusal
+            raise LoginRefused(str(explained(refusal, _WHAT)), refusal.answer) from refusal
         content = data_of(answer)
         value = content.get("token") if isinstance(content, dict) else None
         if not isinstance(value, str) or not value:

@@ -78,10 +78,10 @@ class MonetateSink(MartechSink):
             if not isinstance(row, dict):
                 missing = row is None or is_undefined(row)
                 raise Unmappable(f"its row would be {'empty' if missing else 'no object'}")
-        fitted, same = self._fitter.fit(row)
+        fitted = self._fitter.fit(row)
         if len(row) < self._least_fields:
             self._warn_of_left_out(row)
-        body = whole if same and whole is not None else encode(fitted)
+        body = encode(fitted) if whole is None or fitted is not row else whole
         if self._unique_key is None:
             return Mapped(self._channel, None, body, repeatable=False)
         return Mapped(self._channel, (self._dataset.name, fitted[self._unique_key]), body)

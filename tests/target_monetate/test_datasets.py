@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from singer_martech.errors import MartechError
+from singer_martech.http import HttpFailure
+from tests.target_monetate.conftest import (
+    KEY,
+    NUMBER,
+    TEXT,
+    record_message,
+    schema_message,
+    state_message,
+)
+
+if TYPE_CHECKING:
+    from tests.sandbox.monetate import Monetate
+    from tests.sandbox.server import Sandbox
+    from tests.target_monetate.conftest import Loader
+
+VISITS = {"visit_id": KEY, "customer_id": KEY, "store": TEXT}
+
+
+def test_a_missing_dataset_stops_the_run_before_anything_is_sent(
+    load: Loader, monetate: Monetate
+) -> None:
+    monetate.page_size = 2
+    good = schema_message("orders", {"order_id": KEY, "customer_id": KEY}, ["order_id"])
+    with pytest.raises(MartechError) as caught:
+        load(
+            good,
+            record_message("orders", order_id="1", customer_id="a"),
+            state_message(1),
+            schema_message("purchase_event", {"customer_id": KEY}),
+        )
+    line = str(caught.value)
+    assert line.startswith("stream 'purchase_event': Monetate has no dataset 'purchase_event'")
+    assert "did you mean 'purchase_events'" in line
+    for name in ("customer_attributes", "orders", "store_visits", "privacy_requests"):
+        assert f"'{name}'" in line
+    assert [request.query for request in monetate.requests_to("/schema/$")] == [
+        {},
+        {"page": "2"},
+        {"page": "3"},
+    ]
+
+
+def test_nothing_is_sent_for_a_stream_without_dataset(load: Loader, monetate: Monetate) -> None:
+    with pytest.raises(MartechError):
+        load(schema_message("nope", {"id": KEY}), record_message("nope", id="1"))
+    assert not monetate.posts
+
+
+@pytest.mark.parametrize(
+    "following",
+    ["https://elsewhere.example/schema/?page=2", "?page=1", "", None, 7],
+)
+def test_the_list_of_datasets_goes_nowhere_else_and_ends(
+    load: Loader, monetate: Monetate, sandbox: Sandbox, following: Any
+) -> None:
+    body = {"meta": {"code": 200, "next": following}, "data": [{"name": "one"}]}
+    sandbox.faults.add("monetate", "*/schema/", status=200, body=body, times=None)
+    with pytest.raises(MartechError, match="there are: 'one';"):
+        load(schema_message("nope", {"id": KEY}))
+    assert len(monetate.requests_to("/schema/$")) <= 3
+
+
+def test_a_dataset_without_unique_key_is_refused(load: Loader, monetate: Monetate) -> None:
+    with pytest.raises(MartechError, match=r"'purchase_events' has no unique key.*allow_append"):
+        load.rows({"customer_id": "a"}, stream="purchase_events")
+    assert not monetate.posts
+
+
+def test_a_dataset_without_unique_key_is_fed_when_the_mapping_allows_it(
+    load: Loader, monetate: Monetate
+) -> None:
+    rows = [{"customer_id": "a", "price": 1}, {"customer_id": "a", "price": 2}]
+    mapping = {"purchase_events": {"allow_append": True}}
+    load.rows(*rows, stream="purchase_events", streams=mapping)
+    assert [row["price"] for row in monetate.rows("purchase_events")] == [1, 2]
+    assert load.summaries()["purchase_events"]["delivered"] == 2
+
+
+def test_a_privacy_dataset_is_always_refused(load: Loader, monetate: Monetate) -> None:
+    for mapping in ({}, {"privacy_requests": {"allow_append": True}}):
+        with pytest.raises(MartechError, match="customer_data_privacy.*erase"):
+            load.rows({"customer_id": "a"}, stream="privacy_requests", streams=mapping)
+    assert not monetate.posts
+    assert not monetate.erasures
+
+
+def test_other_key_properties_than_the_unique_key_are_warned_about(load: Loader) -> None:
+    schema = schema_message("store_visits", VISITS, ["customer_id"])
+    load(schema, record_message("store_visits", visit_id="1", customer_id="a", store="x"))
+    assert any(
+        "its key is 'customer_id'" in line and "the unique key 'visit_id'" in line
+        for line in load.lines("WARNING")
+    )
+
+
+def test_no_key_is_warned_about_where_the_mapping_makes_it_of_the_key_properties(
+    load: Loader, monetate: Monetate
+) -> None:
+    schema = schema_message("visits", {"shop": KEY, "day": KEY, "person": KEY}, ["shop", "day"])
+    row = {
+        "visit_id": "{{ shop }}/{{ record.day }}",
+        "customer_id": "{{ person }}",
+        "store": "{{ shop }}",
+    }
+    streams = {"visits": {"schema": "store_visits", "row": row}}
+    load(schema, record_message("visits", shop="s", day="d", person="p"), streams=streams)
+    assert monetate.rows("store_visits") == [{"visit_id": "s/d", "customer_id": "p", "store": "s"}]
+    assert not any("its key is" in line for line in load.lines("WARNING"))
+
+
+def test_fields_left_out_are_warned_about_once(load: Loader, monetate: Monetate) -> None:
+    monetate.add_dataset(
+        "people",
+        {
+            "id": {"data_type": "STRING", "identifier": True, "unique_key": True},
+            **dict.fromkeys(["name", "city", "phone"], "STRING"),
+        },
+    )
+    schema = schema_message("people", {"id": KEY, "name": TEXT, "city": TEXT}, ["id"])
+    records = [record_message("people", id=str(number), name="x") for number in range(5)]
+    load(schema, record_message("people", id="a", name="x", city=None), *records)
+    said = [line for line in load.lines("WARNING") if "become null" in line]
+    assert len(said) == 2
+    assert "its rows leave out 'phone'" in said[0]
+    assert "a row leaves out 'city'" in said[1]
+
+
+def test_a_dataset_without_identifier_name_is_warned_about(
+    load: Loader, monetate: Monetate
+) -> None:
+    for shown_as_null in (True, False):
+        monetate.null_identifier = shown_as_null
+        load.log.clear()
+        row = {"visit_id": "1", "customer_id": "a", "store": "x"}
+        load.rows(row, stream="store_visits")
+        said = [line for line in load.lines("WARNING") if "no Identifier Name" in line]
+        assert len(said) == 1
+    assert len(monetate.rows("store_visits")) == 1
+
+
+def test_warnings_are_not_repeated_when_a_schema_comes_again(load: Loader) -> None:
+    row = record_message("store_visits", visit_id="1", customer_id="a", store="x")
+    wider = {**VISITS, "more": TEXT}
+    load(schema_message("store_visits", VISITS), row, schema_message("store_visits", wider), row)
+    assert len([line for line in load.lines("WARNING") if "Identifier Name" in line]) == 1
+
+
+def test_several_streams_may_feed_one_dataset(load: Loader, monetate: Monetate) -> None:
+    streams = {"crm_*": {"schema": "orders"}}
+    load(
+        schema_message("crm_a", {"order_id": KEY, "customer_id": KEY}, ["order_id"]),
+        schema_message("crm_b", {"order_id": KEY, "customer_id": KEY}, ["order_id"]),
+        record_message("crm_a", order_id="1", customer_id="a"),
+        record_message("crm_b", order_id="1", customer_id="b"),
+        streams=streams,
+    )
+    assert [row["customer_id"] for row in monetate.rows("orders")] == ["b"]
+    assert len(monetate.posts) == 1
+    summaries = load.summaries()
+    assert summaries["crm_a"]["superseded"] == 1
+    assert summaries["crm_b"]["delivered"] == 1
+
+
+def test_the_name_of_a_dataset_may_hold_the_streams(load: Loader, monetate: Monetate) -> None:
+    row = {"order_id": "1", "customer_id": "a"}
+    load.rows(row, stream="ord", streams={"*": {"schema": "{{ stream }}ers"}})
+    assert len(monetate.rows("orders")) == 1
+
+
+def test_numbers_of_money_stay_exact(load: Loader, monetate: Monetate) -> None:
+    load(
+        schema_message("orders", {"order_id": KEY, "customer_id": KEY, "amount": NUMBER}),
+        '{"type": "RECORD", "stream": "orders", "record": {"order_id": "1", "customer_id": "a",'
+        ' "amount": 12345678901234567890.10}}',
+    )
+    assert '"amount":12345678901234567890.10' in monetate.raw_rows("orders")[0].replace(" ", "")
+
+
+@pytest.mark.parametrize("data", [[], {"fields": []}, {"fields": {"id": "STRING"}}, None])
+def test_an_answer_that_describes_no_dataset_is_named(
+    load: Loader, sandbox: Sandbox, data: Any
+) -> None:
+    sandbox.faults.add("monetate", "/schema/orders/", status=200, body={"meta": {}, "data": data})
+    with pytest.raises(HttpFailure, match="dataset 'orders': the answer cannot be used"):
+        load(schema_message("orders", {"order_id": KEY}))
+
+
+def test_a_type_that_is_not_known_is_sent_as_text(
+    load: Loader, monetate: Monetate, sandbox: Sandbox
+) -> None:
+    fields = {
+        "order_id": {"data_type": "STRING", "identifier": True, "unique_key": True},
+        "amount": {"data_type": "MONEY"},
+    }
+    body = {"meta": {}, "data": {"type": "purchase", "fields": fields}}
+    sandbox.faults.add("monetate", "/schema/orders/", status=200, body=body)
+    with pytest.raises(MartechError):  # the sandbox's real dataset wants more
+        load(
+            schema_message("orders", {"order_id": KEY, "amount": NUMBER}),
+            record_message("orders", order_id="1", amount=3),
+        )
+    assert monetate.posts[0].json == {"schema_rows": [{"order_id": "1", "amount": "3"}]}
