@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from singer_martech.checkpoint import Checkpoints
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_a_state_waits_for_every_record_before_it(capfd: pytest.CaptureFixture[str]) -> None:
+    checkpoints = Checkpoints(60)
+    checkpoints.note(3, b'{"at":3}')
+    checkpoints.note(5, b'{"at":5}')
+    checkpoints.write(oldest_open=3)
+    assert capfd.readouterr().out == ""
+    checkpoints.write(oldest_open=4)
+    assert capfd.readouterr().out == '{"at":3}\n'
+    checkpoints.write(oldest_open=5)
+    assert capfd.readouterr().out == ""
+    checkpoints.write(oldest_open=None)
+    assert capfd.readouterr().out == '{"at":5}\n'
+
+
+@given(
+    st.lists(st.booleans(), max_size=30),
+    st.lists(st.one_of(st.none(), st.integers(1, 30)), max_size=10),
+)
+def test_no_state_ever_passes_a_record_that_is_open(
+    records: list[bool], questions: list[int | None]
+) -> None:
+    """Records and STATE in any order: what is written is the newest that may be."""
+    checkpoints = Checkpoints(60)
+    sequence, states = 0, []
+    for is_record in records:
+        if is_record:
+            sequence += 1
+        else:
+            states.append(sequence)
+            checkpoints.note(sequence, str(sequence).encode())
+    last = -1
+    for oldest in questions:
+        output = io.StringIO()
+        with redirect_stdout(output):
+            checkpoints.write(oldest)
+        allowed = [state for state in states if oldest is None or state < oldest]
+        newest = max(allowed, default=-1)
+        expected = f"{newest}\n" if newest > last else ""
+        assert output.getvalue() == expected
+        last = max(last, newest)
+
+
+def test_of_several_states_at_one_place_the_last_is_kept(capfd: pytest.CaptureFixture[str]) -> None:
+    checkpoints = Checkpoints(60)
+    checkpoints.note(3, b"1")
+    checkpoints.note(3, b"2")
+    assert len(checkpoints) == 1
+    checkpoints.write(None)
+    assert capfd.readouterr().out == "2\n"
+
+
+def test_the_same_state_is_written_once(capfd: pytest.CaptureFixture[str]) -> None:
+    checkpoints = Checkpoints(60)
+    for place in (1, 2):
+        checkpoints.note(place, b"{}")
+        checkpoints.write(None)
+    assert capfd.readouterr().out == "{}\n"
+
+
+def test_a_state_is_due_when_it_is_proven_and_the_last_one_is_old_enough() -> None:
+    checkpoints = Checkpoints(60)
+    assert not checkpoints.is_due(None)
+    checkpoints.note(3, b"1")
+    assert not checkpoints.is_due(3)
+    assert checkpoints.is_due(4)
+    with redirect_stdout(io.StringIO()):
+        checkpoints.write(None)
+    checkpoints.note(4, b"2")
+    assert not checkpoints.is_due(None)
+
+
+def test_a_dry_run_writes_none(capfd: pytest.CaptureFixture[str]) -> None:
+    checkpoints = Checkpoints(60, silent=True)
+    checkpoints.note(1, b"{}")
+    checkpoints.write(None)
+    assert capfd.readouterr().out == ""
+
+
+def test_the_bytes_of_a_state_do_not_depend_on_the_terminal() -> None:
+    program = (
+        "from singer_martech.checkpoint import Checkpoints\n"
+        "checkpoints = Checkpoints(1)\n"
+        r"checkpoints.note(1, b'\xc3\xa9')" + "\n"
+        "checkpoints.write(None)\n"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    output = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, check=True
+    ).stdout
+    assert output == b"\xc3\xa9\n"

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from singer_martech.errors import MartechError, Stopped
+from singer_martech.reader import NOT_JSON, MessageReader
+from singer_martech.stop import Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TYPES = ("SCHEMA", "RECORD", "STATE", "ACTIVATE_VERSION", "BATCH")
+
+
+@pytest.fixture
+def reader() -> MessageReader:
+    reader = MessageReader()
+    reader.stop = Stop()
+    reader.tick = lambda: None
+    reader.guard = contextlib.nullcontext
+    return reader
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[Any, Any]]:
+    """A pipe to read from, and the end to write to."""
+    read, write = os.pipe()
+    with open(read, "rb") as output, open(write, "wb", buffering=0) as given:  # noqa: PTH123
+        yield output, given
+
+
+def read(reader: MessageReader, path: Path, *lines: bytes) -> list[dict[str, Any]]:
+    path.write_bytes(b"\n".join(lines))
+    messages: list[dict[str, Any]] = []
+    with path.open(encoding="utf-8") as file:
+        reader.process_lines(file, dict.fromkeys(TYPES, messages.append))
+    return messages
+
+
+def test_a_record_and_a_state_carry_their_json_as_received(
+    reader: MessageReader, tmp_path: Path
+) -> None:
+    record = b'{ "a" : 1.10, "b":"\\u00e9", "c":[1e400, 123456789012345678901234567890] }'
+    state = '{"bookmarks" : {"é": 1.50}}'.encode()
+    messages = read(
+        reader,
+        tmp_path / "input",
+        b'{"type":"RECORD","stream":"s","record":%s,"version":5}' % record,
+        b'{"value":%s,"type":"STATE"}' % state,
+    )
+    assert messages[0]["raw"] == record
+    assert messages[0]["record"] == {
+        "a": Decimal("1.10"),
+        "b": "é",
+        "c": [Decimal("1E+400"), 123456789012345678901234567890],
+    }
+    assert str(messages[0]["record"]["a"]) == "1.10"
+    assert messages[1]["raw"] == state
+
+
+def test_lines_of_any_length_and_ending_are_read(reader: MessageReader, tmp_path: Path) -> None:
+    long = b'{"type":"RECORD","stream":"s","record":{"a":"%s"}}' % (b"x" * 3_000_000)
+    short = b'{"type":"RECORD","stream":"s","record":{"a":"y"}}'
+    lines = (b"", short + b"\r", b"  ", long, b"", short, long, short)
+    lengths = [len(each["record"]["a"]) for each in read(reader, tmp_path / "input", *lines)]
+    assert lengths == [1, 3_000_000, 1, 3_000_000, 1]
+
+
+def test_nan_makes_a_record_one_to_be_rejected(reader: MessageReader, tmp_path: Path) -> None:
+    (message,) = read(
+        reader,
+        tmp_path / "input",
+        b'{"type":"RECORD","stream":"s","record":{"a":NaN,"b":[-Infinity],"c":1.10}}',
+    )
+    assert message[NOT_JSON] == "holds -Infinity, NaN, which JSON cannot carry"
+    assert message["raw"] == b'{"a": "NaN", "b": ["-Infinity"], "c": 1.10}'
+
+
+@pytest.mark.parametrize("number", [b"1e99999999999999999999", b"9" * 5000])
+def test_a_number_out_of_all_bounds_makes_a_record_one_to_be_rejected(
+    reader: MessageReader, tmp_path: Path, number: bytes
+) -> None:
+    line = b'{"type":"RECORD","stream":"s","record":{"a":%s}}' % number
+    (message,) = read(reader, tmp_path / "input", line)
+    assert "out of all bounds" in message[NOT_JSON]
+    assert number in message["raw"]
+
+
+def test_half_a_surrogate_pair_is_kept(reader: MessageReader, tmp_path: Path) -> None:
+    (message,) = read(
+        reader,
+        tmp_path / "input",
+        b' {"record" : {"a":"\\ud800","b":"\\udfff", "c": 1.10 } , "type":"RECORD","stream":"s"} ',
+    )
+    assert message["record"] == {"a": "\ud800", "b": "\udfff", "c": Decimal("1.10")}
+    assert message["raw"] == b'{"a":"\\ud800","b":"\\udfff", "c": 1.10 }'
+    assert NOT_JSON not in message
+
+
+def test_a_state_that_is_no_strict_json_keeps_its_bytes(
+    reader: MessageReader, tmp_path: Path
+) -> None:
+    (message,) = read(
+        reader, tmp_path / "input", b'{"type": "STATE", "value": {"a": NaN, "b":"\\ud800"}}'
+    )
+    assert message["raw"] == b'{"a": NaN, "b":"\\ud800"}'
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"hello", "line 2 of the input is not JSON"),
+        (b'{"type":"RECORD"', "line 2 of the input is not JSON"),
+        (b'{"type":"STATE","value":{}}{}', "line 2 of the input is not JSON"),
+        (b"\xef\xbb\xbf{}", "line 2 of the input is not JSON"),
+        (b'{"type":"STATE","value":"\xff"}', "line 2 of the input is not UTF-8"),
+        (b'{"type":"RECORD","stream":"s","record":{"a":"\xff"}}', "line 2 .* is not UTF-8"),
+        (b'{"type":"RECORD","stream":"s","record":{"\xff":1}}', "line 2 .* is not UTF-8"),
+        (
+            b'{"type":"RECORD","stream":"s","record":{"a":' + b"[" * 9000 + b"]" * 9000 + b"}}",
+            "line 2 of the input is nested too deep",
+        ),
+        (b"[]", "line 2 of the input is not a Singer message"),
+        (b"5", "line 2 of the input is not a Singer message"),
+        (b"{}", "line 2 of the input is not a Singer message"),
+        (b'{"type":5}', "line 2 of the input is not a Singer message"),
+        (b'{"type":"NEWS"}', "line 2 of the input: unknown message type 'NEWS'"),
+        (b'{"type":"RECORD","record":{}}', "line 2 of the input: a RECORD without a stream"),
+        (b'{"type":"RECORD","stream":5,"record":{}}', "a RECORD without a stream"),
+        (b'{"type":"RECORD","stream":"s"}', "line 2 of the input: a RECORD without a record"),
+        (b'{"type":"RECORD","stream":"s","record":[1]}', "a RECORD without a record object"),
+        (b'{"type":"RECORD","stream":"s","record":null}', "a RECORD without a record object"),
+    ],
+)
+def test_what_is_no_message_is_named_with_its_line(
+    reader: MessageReader, tmp_path: Path, line: bytes, reason: str
+) -> None:
+    with pytest.raises(MartechError, match=reason):
+        read(reader, tmp_path / "input", b"", line)
+
+
+def test_a_line_without_end_is_refused_before_it_fills_the_memory(
+    reader: MessageReader, tmp_path: Path
+) -> None:
+    with (tmp_path / "input").open("wb") as file:
+        file.truncate(300 * 1024 * 1024)
+    with (
+        (tmp_path / "input").open(encoding="utf-8") as source,
+        pytest.raises(MartechError, match="a line of more than 268435456 bytes"),
+    ):
+        reader.process_lines(source, {})
+
+
+def test_time_is_noticed_while_nothing_comes(reader: MessageReader, pipe: tuple[Any, Any]) -> None:
+    output, given = pipe
+    ticks = []
+    reader.pause_seconds = 0.01
+
+    def tick() -> None:
+        ticks.append(None)
+        if len(ticks) == 5:
+            given.close()
+
+    reader.tick = tick
+    reader.process_lines(output, {})
+    assert len(ticks) >= 5
+
+
+def test_another_thread_can_end_the_wait(reader: MessageReader, pipe: tuple[Any, Any]) -> None:
+    output, given = pipe
+    reader.pause_seconds = 60.0
+    ticked = threading.Event()
+    reader.tick = ticked.set
+    thread = threading.Thread(target=reader.process_lines, args=(output, {}))
+    thread.start()
+    reader.wake()
+    assert ticked.wait(20)
+    given.close()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_a_stop_ends_the_wait(reader: MessageReader, pipe: tuple[Any, Any]) -> None:
+    output, _given = pipe
+    reader.pause_seconds = 60.0
+    reader.stop.on_request(reader.wake)
+    thread = threading.Timer(0.01, reader.stop.request, (signal.SIGINT,))
+    thread.start()
+    with pytest.raises(Stopped) as caught:
+        reader.process_lines(output, {})
+    thread.join()
+    assert caught.value.signum == signal.SIGINT

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from singer_martech.errors import MartechError
+from singer_martech.validation import RecordValidator
+
+
+def validator(schema: Any) -> RecordValidator:
+    return RecordValidator("orders", {"type": "object", "properties": {"x": schema}})
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "number"}, Decimal("1.5")),
+        ({"type": "number"}, Decimal("123456789012345678901234567890.123456789")),
+        ({"type": "number"}, Decimal("1E+400")),
+        ({"type": "integer"}, Decimal("1.0")),
+        ({"type": "integer"}, 10**40),
+        ({"multipleOf": Decimal("0.01")}, Decimal("19.99")),
+        ({"enum": [Decimal("1.5"), None]}, Decimal("1.5")),
+        ({"type": "string", "format": "date-time"}, "yesterday"),
+        ({"type": "string"}, "\ud800"),
+        ({"pattern": "(?!x)y"}, "y"),
+        ({}, {"a": {"b": [[[[]]]]}}),
+    ],
+)
+def test_values_that_fit_are_valid(schema: Any, value: Any) -> None:
+    assert validator(schema).is_valid({"x": value})
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "reason"),
+    [
+        ({"type": "integer"}, Decimal("1.5"), 'breaks its schema at x: .* type "integer"'),
+        ({"type": "string"}, 5, 'at x: .* type "string"'),
+        ({"maxLength": 3}, "abcd", "at x: .* longer than 3"),
+        ({"type": "object", "required": ["y"]}, {}, 'at x: "y" is a required property'),
+        ({"items": {"type": "null"}}, [None, 5], r"at x\.1: "),
+    ],
+)
+def test_values_that_do_not_fit_are_told_with_their_place(
+    schema: Any, value: Any, reason: str
+) -> None:
+    check = validator(schema)
+    assert not check.is_valid({"x": value})
+    assert re.search(reason, check.reason({"x": value}))
+
+
+def test_a_reason_does_not_repeat_the_value() -> None:
+    check = validator({"type": "integer"})
+    assert "alice@example.com" not in check.reason({"x": "alice@example.com"})
+
+
+def test_deep_nesting_is_no_obstacle() -> None:
+    value: Any = 1
+    for _ in range(600):
+        value = [value]
+    assert validator({}).is_valid({"x": value})
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"type": "text"}, {"pattern": "["}, {"$ref": "#/nowhere"}, {"$ref": "https://example.com/s"}],
+)
+def test_a_schema_that_is_none_is_told_with_its_stream(schema: Any) -> None:
+    with pytest.raises(MartechError, match=r"^stream 'orders': its SCHEMA is not a valid"):
+        validator(schema)
