@@ -47,6 +47,10 @@ format: $(installed) ## Format the code and mend what can be mended
 	$(bin)/ruff check --fix
 	$(bin)/ruff format
 
+.PHONY: bench
+bench: $(installed) ## Measure the plugins beside what people would use instead
+	$(bin)/python -m bench $(BENCH)
+
 .PHONY: docs
 docs: $(installed) ## Renew the settings in meltano.yml and README.md from --about
 	$(bin)/python -m tests.project.settings

@@ -1,0 +1,92 @@
+"""Runs the measurements: ``python -m bench``, or ``make bench``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import report
+from bench.comparisons import Bench
+from bench.inputs import inputs_in
+from bench.measure import compare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bench.inputs import Inputs
+
+
+OTHERS = ("tap-mixpanel==1.8.0", "orjson==3.11.4", "setuptools<81")
+_READY_SECONDS = 30
+
+
+def main() -> None:
+    """Prepare, measure, and write table and JSON file."""
+    arguments = _arguments()
+    folder = arguments.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    others = _environment(folder / "others")
+    inputs = inputs_in(folder / "inputs", arguments.events, arguments.result_lines)
+    # in a process of its own: what this one held would count as the peak of its children
+    subprocess.run([sys.executable, "-m", "bench.inputs", *map(str, inputs)], check=True)
+    measured = []
+    tables = []
+    with _server(folder, inputs) as address:
+        for comparison in Bench(folder, address, inputs, others).comparisons():
+            if arguments.only and arguments.only not in comparison.title:
+                continue
+            figures = compare(comparison.subjects, arguments.rounds, folder / "last-command.log")
+            measured.append((comparison, figures))
+            tables.append(report.table(comparison, figures))
+            print(tables[-1], flush=True)
+    (folder / "report.md").write_text("\n".join(tables))
+    report.write_json(folder / "report.json", measured)
+    print(f"written: {folder / 'report.md'}, {folder / 'report.json'}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--events", type=int, default=200_000)
+    parser.add_argument("--result-lines", type=int, default=1_700_000, help="about 600 bytes each")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", help="a part of the titles of the comparisons to run")
+    parser.add_argument("--folder", type=Path, default=Path(".bench"))
+    return parser.parse_args()
+
+
+def _environment(folder: Path) -> Path:
+    """Make the environment of what is not ours, and return its Python."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *OTHERS], check=True)
+    return python
+
+
+@contextlib.contextmanager
+def _server(folder: Path, inputs: Inputs) -> Iterator[str]:
+    """Run the local server."""
+    ready = folder / "server-address"
+    ready.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "bench.server", *map(str, (ready, inputs.body, inputs.result))]
+    process = subprocess.Popen(command)
+    try:
+        deadline = time.monotonic() + _READY_SECONDS
+        while not ready.exists() or not ready.read_text():
+            if process.poll() is not None or time.monotonic() > deadline:
+                sys.exit("the local server did not start")
+            time.sleep(0.05)
+        yield ready.read_text()
+    finally:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    main()

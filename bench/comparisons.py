@@ -1,0 +1,364 @@
+"""Who is measured beside whom, on which input."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bench.inputs import DAY
+from bench.measure import Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bench.inputs import Inputs
+
+SUBJECTS = Path(__file__).parent / "subjects"
+_BIN = Path(sys.executable).parent
+PLUGINS = (
+    "tap-robotmia",
+    "tap-mediarithmics",
+    "target-mona",
+    "target-monetate",
+    "target-mediarithmics",
+)
+_SLOW = 100
+_PARALLEL = 4
+
+
+class Comparison(NamedTuple):
+    """Subjects that do the same work; ``ours`` is named first, its ratios are shown."""
+
+    title: str
+    unit: str
+    subjects: Sequence[Subject]
+
+
+class Bench:
+    """Builds the commands.
+
+    Args:
+        folder: Where configurations are written.
+        server: The address of the local server.
+        inputs: What is read.
+        others: The Python of the environment that holds what is not ours.
+    """
+
+    def __init__(self, folder: Path, server: str, inputs: Inputs, others: Path) -> None:
+        """Write nothing yet."""
+        self._folder = folder
+        self._server = server
+        self._inputs = inputs
+        self._others = others
+
+    def comparisons(self) -> list[Comparison]:
+        """Return all of them."""
+        return [
+            self.extract_events(),
+            self.extract_events_alone(),
+            *self.load(),
+            self.read_result(),
+            self.pipeline(),
+            self.start_up(),
+        ]
+
+    def extract_events(self) -> Comparison:
+        """tap-robotmia, and what else reads the same body."""
+        events = self._inputs.events
+        return Comparison(
+            "Extract events from a local server",
+            "events",
+            [
+                self._tap_robotmia(),
+                Subject("floor: inflate, parse, re-encode", self._floor(), events),
+                Subject("plain singer-sdk tap", self._plain_tap(), events),
+                self._mixpanel(),
+            ],
+        )
+
+    def extract_events_alone(self) -> Comparison:
+        """tap-robotmia against the floor only, without the slow ones between them."""
+        return Comparison(
+            "Extract events: tap-robotmia and the floor, back to back",
+            "events",
+            [
+                self._tap_robotmia(),
+                Subject("floor: inflate, parse, re-encode", self._floor(), self._inputs.events),
+            ],
+        )
+
+    def load(self) -> list[Comparison]:
+        """The targets, and a plain sink that throws its records away."""
+        events, customers = self._inputs.messages, self._inputs.customers
+        flat = [
+            self._target(name, config(milliseconds), milliseconds, customers)
+            for milliseconds in (0, _SLOW)
+            for name, config in (
+                ("target-mona", self._mona_config),
+                ("target-monetate", self._monetate_config),
+            )
+        ]
+        nested = self._target("target-mediarithmics", self._mediarithmics_config(), 0, events)
+        return [
+            Comparison("Load flat records", "records", [*flat, self._plain_target(customers)]),
+            Comparison("Load events as documents", "records", [nested, self._plain_target(events)]),
+        ]
+
+    def read_result(self) -> Comparison:
+        """tap-mediarithmics on a large result."""
+        schema = {"type": "object", "properties": {"id": {"type": ["null", "string"]}}}
+        config = {
+            "api_url": f"{self._server}/mediarithmics",
+            "api_token": "api:bench",
+            "organisation_id": "1",
+            "exports": [{"stream": "users", "export_id": "1", "schema": schema}],
+        }
+        catalog = self._discovered("tap-mediarithmics", config, ["users"])
+        command = [
+            _tool("tap-mediarithmics"),
+            "--config",
+            self._config(config),
+            "--catalog",
+            catalog,
+        ]
+        return Comparison(
+            "Read the result of a query export",
+            "lines",
+            [Subject("tap-mediarithmics", command, self._inputs.result_lines)],
+        )
+
+    def pipeline(self) -> Comparison:
+        """A whole ``meltano run``."""
+        project = self._folder / "project"
+        project.mkdir(exist_ok=True)
+        export = {"url": f"{self._server}/mixpanel/api/2.0/export"}
+        post = {"url": f"{self._server}/0/mona/export"}
+        extractors = [
+            _plugin("tap-robotmia", _tool("tap-robotmia"), self._robotmia_config()),
+            _plugin("tap-plain", self._wrapper("plain_tap"), export),
+        ]
+        loaders = [
+            _plugin("target-mona", _tool("target-mona"), self._mona_config(0)),
+            _plugin("target-plain", self._wrapper("plain_target"), post),
+        ]
+        meltano = {
+            "default_environment": "bench",
+            "environments": [{"name": "bench"}],
+            "plugins": {"extractors": extractors, "loaders": loaders},
+        }
+        (project / "meltano.yml").write_text(json.dumps(meltano))
+        return Comparison(
+            "A whole `meltano run`",
+            "events",
+            [
+                self._meltano_run(project, "tap-robotmia", "target-mona"),
+                self._meltano_run(project, "tap-plain", "target-plain"),
+            ],
+        )
+
+    def _meltano_run(self, project: Path, tap: str, target: str) -> Subject:
+        return Subject(
+            f"{tap} {target}",
+            [_tool("meltano"), "run", "--force", "--full-refresh", tap, target],
+            self._inputs.events,
+            environment={"MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false"},
+            folder=project,
+        )
+
+    def start_up(self) -> Comparison:
+        """How long a plugin takes to say who it is."""
+        starts = [
+            Subject(f"{name} {option}", [_tool(name), option], 1)
+            for name in PLUGINS
+            for option in ("--version", "--about")
+        ]
+        bare = Subject("import singer_sdk", [sys.executable, "-c", "import singer_sdk"], 1)
+        return Comparison("Start-up", "starts", [bare, *starts])
+
+    def _tap_robotmia(self) -> Subject:
+        command = [_tool("tap-robotmia"), "--config", self._config(self._robotmia_config())]
+        return Subject("tap-robotmia", command, self._inputs.events)
+
+    def _robotmia_config(self) -> dict[str, Any]:
+        return {
+            "api_url": f"{self._server}/robotmia",
+            "api_secret": "bench-secret",
+            "project_timezone": "Europe/Paris",
+            "start_date": DAY.isoformat(),
+            "end_date": DAY.isoformat(),
+        }
+
+    def _mona_config(self, milliseconds: int) -> dict[str, Any]:
+        return {
+            "api_url": f"{self._server}/{milliseconds}/mona",
+            "user_id": "bench",
+            "access_token": "bench-token",
+            "parallel_requests": _PARALLEL,
+        }
+
+    def _floor(self) -> list[str]:
+        url = f"{self._server}/mixpanel/api/2.0/export"
+        return [str(self._others), str(SUBJECTS / "floor.py"), url]
+
+    def _plain_tap(self) -> list[str]:
+        config = self._config({"url": f"{self._server}/mixpanel/api/2.0/export"})
+        return [sys.executable, str(SUBJECTS / "plain_tap.py"), "--config", config]
+
+    def _mixpanel(self) -> Subject:
+        config = {
+            "api_secret": "bench-secret",
+            "project_timezone": "UTC",
+            "attribution_window": "0",
+            "user_agent": "bench",
+            "start_date": f"{DAY}T00:00:00Z",
+            "end_date": f"{DAY + datetime.timedelta(days=1)}T00:00:00Z",
+            "select_properties_by_default": "true",
+        }
+        catalog = self._folder / "mixpanel-catalog.json"
+        catalog.write_text(json.dumps(_MIXPANEL_CATALOG))
+        command = [
+            str(self._others),
+            str(SUBJECTS / "mixpanel.py"),
+            "--config",
+            self._config(config),
+            "--catalog",
+            str(catalog),
+        ]
+        environment = {"BENCH_SERVER": self._server}
+        return Subject("tap-mixpanel 1.8.0", command, self._inputs.events, None, environment)
+
+    def _target(
+        self, name: str, config: Mapping[str, Any], milliseconds: int, source: Path
+    ) -> Subject:
+        command = [_tool(name), "--config", self._config(config)]
+        title = f"{name}, answers after {milliseconds} ms"
+        return Subject(title, command, self._inputs.events, source)
+
+    def _plain_target(self, source: Path) -> Subject:
+        command = [sys.executable, str(SUBJECTS / "plain_target.py"), "--config", self._config({})]
+        title = "plain singer-sdk sink that sends nothing"
+        return Subject(title, command, self._inputs.events, source)
+
+    def _monetate_config(self, milliseconds: int) -> dict[str, Any]:
+        key = self._folder / "bench-key.pem"
+        if not key.exists():
+            key.write_bytes(_new_private_key())
+        return {
+            "api_url": f"{self._server}/{milliseconds}/monetate",
+            "retailer": "bench",
+            "username": "api-bench",
+            "private_key_path": str(key),
+            "parallel_requests": _PARALLEL,
+        }
+
+    def _mediarithmics_config(self) -> dict[str, Any]:
+        document = {
+            "$user_account_id": "{{ distinct_id }}",
+            "$compartment_id": "1000",
+            "$type": "TOUCH",
+            "$session_status": "NO_SESSION",
+            "$ts": "{{ time | epoch_ms }}",
+            "$unique_key": "{{ event_id | uuid }}",
+            "$events": [
+                {
+                    "$event_name": "{{ event }}",
+                    "$ts": "{{ time | epoch_ms }}",
+                    "$properties": {},
+                }
+            ],
+        }
+        return {
+            "api_url": f"{self._server}/mediarithmics",
+            "api_token": "api:bench",
+            "datamart_id": "1",
+            "streams": {"events": {"document_type": "USER_ACTIVITY", "document": document}},
+        }
+
+    def _discovered(self, name: str, config: Mapping[str, Any], streams: Sequence[str]) -> str:
+        """Discover a catalog and select only ``streams``."""
+        command = [_tool(name), "--config", self._config(config), "--discover"]
+        found = subprocess.run(command, check=True, capture_output=True)
+        catalog = json.loads(found.stdout)
+        for stream in catalog["streams"]:
+            for entry in stream["metadata"]:
+                if not entry["breadcrumb"]:
+                    entry["metadata"]["selected"] = stream["tap_stream_id"] in streams
+        path = self._folder / f"{name}-catalog.json"
+        path.write_text(json.dumps(catalog))
+        return str(path)
+
+    def _wrapper(self, module: str) -> str:
+        """Return an executable that runs a subject, since Meltano wants one file."""
+        path = self._folder / module
+        subject = str(SUBJECTS / f"{module}.py")
+        run = f"import runpy\nrunpy.run_path({subject!r}, run_name='__main__')\n"
+        path.write_text(f"#!{sys.executable}\n{run}")
+        path.chmod(0o755)
+        return str(path)
+
+    def _config(self, config: Mapping[str, Any]) -> str:
+        text = json.dumps(config, sort_keys=True)
+        path = self._folder / f"config-{abs(hash(text))}.json"
+        path.write_text(text)
+        return str(path)
+
+
+_MIXPANEL_CATALOG = {
+    "streams": [
+        {
+            "tap_stream_id": "export",
+            "stream": "export",
+            "key_properties": ["event", "time", "distinct_id"],
+            "schema": {
+                "type": ["null", "object"],
+                "additionalProperties": True,
+                "properties": {
+                    "event": {"type": ["null", "string"]},
+                    "time": {"type": ["null", "string"], "format": "date-time"},
+                    "distinct_id": {"type": ["null", "string"]},
+                },
+            },
+            "metadata": [
+                {
+                    "breadcrumb": [],
+                    "metadata": {
+                        "selected": True,
+                        "table-key-properties": ["event", "time", "distinct_id"],
+                        "valid-replication-keys": ["time"],
+                        "forced-replication-method": "INCREMENTAL",
+                    },
+                },
+            ],
+        }
+    ]
+}
+
+
+def _tool(name: str) -> str:
+    return str(_BIN / name)
+
+
+def _plugin(name: str, executable: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "namespace": name.replace("-", "_"),
+        "executable": executable,
+        "capabilities": ["catalog", "discover", "state"] if name.startswith("tap") else [],
+        "settings": [{"name": key} for key in config],
+        "config": dict(config),
+    }
+
+
+def _new_private_key() -> bytes:
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - only here
+    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415 - only here
+
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )

@@ -1,0 +1,62 @@
+"""Writing the figures as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bench.comparisons import Comparison
+    from bench.measure import Figures
+
+
+def table(comparison: Comparison, figures: Sequence[Figures]) -> str:
+    """Return a comparison as a Markdown table; ratios are those of the first row's rate."""
+    if comparison.unit == "starts":
+        return _start_up(comparison, figures)
+    first = figures[0]
+    rows = [
+        f"### {comparison.title}",
+        "",
+        f"| subject | median s | spread s | {comparison.unit}/s | first ÷ this | peak MiB |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for each in figures:
+        spread = f"{min(each.seconds):.2f} to {max(each.seconds):.2f}"
+        rows.append(
+            f"| {each.subject.name} | {statistics.median(each.seconds):.2f} | {spread} "
+            f"| {each.rate:,.0f} | {first.rate / each.rate:.1f} | {max(each.peak_mebibytes):.0f} |"
+        )
+    return "\n".join([*rows, ""])
+
+
+def _start_up(comparison: Comparison, figures: Sequence[Figures]) -> str:
+    base = statistics.median(figures[0].seconds)
+    rows = [
+        f"### {comparison.title}",
+        "",
+        "| subject | median s | times the bare import |",
+        "|---|---:|---:|",
+    ]
+    for each in figures:
+        median = statistics.median(each.seconds)
+        rows.append(f"| {each.subject.name} | {median:.3f} | {median / base:.2f} |")
+    return "\n".join([*rows, ""])
+
+
+def write_json(path: Path, measured: Sequence[tuple[Comparison, Sequence[Figures]]]) -> None:
+    """Write all figures, and what they were measured on."""
+    content: dict[str, Any] = {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "comparisons": [
+            {"title": comparison.title, "figures": [each.as_dict() for each in figures]}
+            for comparison, figures in measured
+        ],
+    }
+    path.write_text(json.dumps(content, indent=2) + "\n")
