@@ -193,6 +193,8 @@ class UnitStream(Stream, ABC):
         records of its unit have been taken for the BATCH at hand or an earlier one.
         """
         count = 0
+        # a test run ends with a STATE like any other, also when its limit cuts it short
+        self.state_manager.is_flushed = not write_messages
         for unit in self.units((self,)):
             for record in unit.records():
                 self._tap.stop.check()
@@ -204,6 +206,8 @@ class UnitStream(Stream, ABC):
                 else:
                     yield from self._mapped(record)
             self._finish(unit)
+        if write_messages:
+            self._write_state_message()
 
     def _write_chunk(self, chunk: Lines | Iterable[Record], unit: Unit) -> int:
         """Write a piece of a unit and return how many records it had."""

@@ -93,10 +93,13 @@ class Inflater:
                     if not data:
                         return
                 self._member = zlib.decompressobj(_GZIP_WINDOW)
+            damage = ""
             try:
                 piece = self._member.decompress(data, _PIECE)
             except zlib.error as error:
-                raise BrokenBody(f"the gzip stream is damaged: {error}") from None
+                damage = str(error)
+            if damage:  # raised here, because an exception's context counts as its reason
+                raise BrokenBody(f"the gzip stream is damaged: {damage}")
             data = self._member.unconsumed_tail or self._member.unused_data
             if piece:
                 yield piece
@@ -141,10 +144,18 @@ class LastLine:
             return
         if line.strip(b'".').lower().endswith(_TERMINATED) and not line.endswith(b"}"):
             raise BrokenBody("the export was terminated early")
-        try:
-            parse_line(line)
-        except MalformedLine as error:
-            raise BrokenBody(f"the last line is no whole event: {error}") from None
+        fault = _fault_of(line)
+        if fault:
+            raise BrokenBody(f"the last line is no whole event: {fault}")
+
+
+def _fault_of(line: bytes) -> str:
+    """Say why a line is no event; nothing where it is one."""
+    try:
+        parse_line(line)
+    except MalformedLine as error:
+        return str(error)
+    return ""
 
 
 class Body:

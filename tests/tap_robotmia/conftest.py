@@ -30,7 +30,6 @@ class Run:
     status: int
     lines: list[bytes]
     log: str
-    peak_bytes: int
     messages: list[dict[str, Any]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,6 +81,7 @@ class Tap:
         self.temporary = folder / "temporary"
         self.temporary.mkdir()
         self.config: dict[str, Any] = {"max_attempts": 3}
+        self.command = [str(COMMAND)]
 
     def run(
         self,
@@ -107,7 +107,7 @@ class Tap:
     ) -> subprocess.Popen[bytes]:
         settings = {**self.vendor.credentials(), **self.config, **config}
         settings = {name: value for name, value in settings.items() if value is not None}
-        command = [str(COMMAND), "--config", self._file("config", settings), *arguments]
+        command = [*self.command, "--config", self._file("config", settings), *arguments]
         if state is not None:
             command += ["--state", self._file("state", state)]
         if catalog is not None:
@@ -122,10 +122,10 @@ class Tap:
 
     def finish(self, process: subprocess.Popen[bytes], status: int | None = 0) -> Run:
         out, log = process.communicate(timeout=60)
-        run = Run(process.returncode, out.splitlines(keepends=True), log.decode(), 0)
+        run = Run(process.returncode, out.splitlines(keepends=True), log.decode())
         assert status is None or run.status == status, run.log
         assert not list(self.temporary.iterdir())
-        assert "Traceback" not in run.log
+        assert "Traceback" not in run.log or "| DEBUG" in run.log
         return run
 
     def discover(self, **config: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import zlib
 from typing import TYPE_CHECKING
 
@@ -134,7 +135,7 @@ def test_how_the_network_cuts_a_body_makes_no_difference(cuts: list[int], compre
     text = text[text.index(b"\n") + 1 :]
     sent = gzip.compress(text) if compress else text
     edges = [0, *sorted(cuts), len(sent)]
-    pieces = [sent[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [sent[start:end] for start, end in itertools.pairwise(edges)]
     assert text_of(received(pieces)) == text
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
 from tap_robotmia.columns import Columns, ColumnTypes, stream_name
-from tap_robotmia.events import Event, EventReader
+from tap_robotmia.events import EventReader
 from tap_robotmia.project_time import ProjectClock, time_zone
+
+if TYPE_CHECKING:
+    from tap_robotmia.events import Event
 
 CLOCK = ProjectClock(time_zone("UTC"))
 
@@ -129,7 +132,7 @@ def test_a_user_that_is_no_text_is_kept_both_ways() -> None:
 def test_a_value_that_does_not_fit_leaves_its_column_null(
     sample: Any, text: str, fits: bool
 ) -> None:
-    record = Columns(schema_of({"x": sample})).record(event('{"time":1,"x":%s}' % text))
+    record = Columns(schema_of({"x": sample})).record(event(f'{{"time":1,"x":{text}}}'))
     assert ("x" in record["_extra"]) is not fits
     assert fits or record["x"] is None
 

@@ -50,6 +50,7 @@ def test_the_id_of_an_events_content_is_frozen(properties: bytes, expected: str)
 
 
 def test_each_part_of_the_vendors_key_tells_events_apart() -> None:
+    parts: list[tuple[str, str | None, int, str]]
     parts = [("a", "b", 1, "c"), ("x", "b", 1, "c"), ("a", "x", 1, "c"), ("a", "b", 2, "c")]
     parts += [("a", "b", 1, "x"), ("ab", "", 1, "c"), ("a", "bc", 1, ""), ("a", None, 1, "c")]
     assert len({event_id(*each) for each in parts}) == len(parts)

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_robotmia.events import Event, EventReader, properties_of
+from tap_robotmia.events import EventReader, properties_of
 from tap_robotmia.project_time import ProjectClock, time_zone
+
+if TYPE_CHECKING:
+    from tap_robotmia.events import Event
 
 CLOCK = ProjectClock(time_zone("US/Pacific"))
 
@@ -151,7 +155,10 @@ def test_duplicates_in_one_export_share_their_id() -> None:
 
 
 def test_an_ambiguous_hour_is_settled_by_the_earliest_sign_of_arrival() -> None:
-    line = '{"event":"e","properties":{"time":1541295000,"mp_processing_time_ms":%d,"$mp_api_timestamp_ms":%d}}'
+    line = (
+        '{"event":"e","properties":{"time":1541295000,"mp_processing_time_ms":%d,'
+        '"$mp_api_timestamp_ms":%d}}'
+    )
     first, second = 1541320200000, 1541323800000
     early = read_one((line % (second + 1, first + 1)).encode())
     late = read_one((line % (second + 1, second)).encode())

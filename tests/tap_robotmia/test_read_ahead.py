@@ -3,12 +3,16 @@ from __future__ import annotations
 import signal
 import threading
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 
 from singer_martech.errors import Stopped
 from singer_martech.stop import Stop
 from tap_robotmia.read_ahead import read_ahead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Work:
@@ -42,13 +46,11 @@ def test_results_come_in_order_and_no_more_are_begun_than_allowed(width: int) ->
 
 
 def test_the_first_ones_are_begun_at_once() -> None:
-    started = threading.Barrier(4, timeout=20)
-    pieces = [lambda: started.wait() * 0] * 3
-    results = read_ahead(pieces, 3, Stop(), lambda result: None)
-    reader = threading.Thread(target=lambda: list(results))
-    reader.start()
-    started.wait()
-    reader.join(20)
+    # a barrier that opens only when all three stand before it
+    started = threading.Barrier(3, timeout=20)
+    discarded: list[int] = []
+    results = read_ahead([started.wait] * 3, 3, Stop(), discarded.append)
+    assert sorted(results) == [0, 1, 2]
 
 
 def test_a_failure_comes_in_its_turn_and_the_rest_is_given_back() -> None:
@@ -57,14 +59,13 @@ def test_a_failure_comes_in_its_turn_and_the_rest_is_given_back() -> None:
     def fail() -> int:
         raise OSError("broken")
 
-    pieces = [*work.pieces(2), fail, *work.pieces(2)]
-    seen = []
+    pieces: list[Callable[[], int]] = [*work.pieces(2), fail, *work.pieces(2)]
+    results = read_ahead(pieces, 5, Stop(), work.given_back.append)
+    assert [next(results), next(results)] == [0, 1]
     with pytest.raises(OSError, match="broken"):
-        for number in read_ahead(pieces, 5, Stop(), work.given_back.append):
-            seen.append(number)  # noqa: PERF402 - what came before the failure counts
-    assert seen == [0, 1]
-    assert all(not thread.is_alive() or thread.name != "read-ahead" for thread in _joined())
-    assert work.given_back == [0, 1]
+        next(results)
+    _joined()
+    assert sorted(work.given_back) == [0, 1]
 
 
 def test_a_reader_that_leaves_gives_everything_back() -> None:
@@ -87,8 +88,7 @@ def test_a_signal_ends_the_wait() -> None:
     assert sorted(work.given_back) == [0, 1, 2]
 
 
-def _joined() -> list[threading.Thread]:
-    threads = [thread for thread in threading.enumerate() if thread.name == "read-ahead"]
-    for thread in threads:
-        thread.join(20)
-    return threads
+def _joined() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "read-ahead":
+            thread.join(20)

@@ -9,8 +9,6 @@ import pytest
 from tests.tap_robotmia.conftest import day, numbered
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tests.sandbox.robotmia import Robotmia
     from tests.sandbox.server import Sandbox
     from tests.tap_robotmia.conftest import Run, Tap
@@ -19,7 +17,7 @@ EXPORT = "/export/"
 
 
 @pytest.fixture
-def span(vendor: Robotmia) -> dict[str, str]:
+def span(vendor: Robotmia) -> dict[str, Any]:
     """Three days with four events each."""
     vendor.set_events(numbered(12))
     return {"start_date": day(0), "end_date": day(2)}
@@ -47,7 +45,7 @@ FAULTS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[str(fault) for fault in FAULTS])
 def test_a_failed_try_is_repeated_with_nothing_emitted(
-    sandbox: Sandbox, tap: Tap, span: Mapping[str, str], fault: dict[str, Any]
+    sandbox: Sandbox, tap: Tap, span: dict[str, Any], fault: dict[str, Any]
 ) -> None:
     sandbox.faults.add("robotmia", EXPORT, after=1, **fault)
     run = tap.run(**span, parallel_downloads=1)
@@ -62,7 +60,7 @@ def test_a_failed_try_is_repeated_with_nothing_emitted(
     ids=str,
 )
 def test_when_the_tries_are_used_up_the_run_fails_and_names_the_days(
-    sandbox: Sandbox, tap: Tap, span: Mapping[str, str], fault: dict[str, Any]
+    sandbox: Sandbox, tap: Tap, span: dict[str, Any], fault: dict[str, Any]
 ) -> None:
     sandbox.faults.add("robotmia", EXPORT, after=1, times=None, **fault)
     run = tap.run(**span, status=1, max_attempts=2, parallel_downloads=1)
@@ -73,7 +71,7 @@ def test_when_the_tries_are_used_up_the_run_fails_and_names_the_days(
 
 
 def test_a_window_of_some_days_is_named_by_its_first_and_last(
-    sandbox: Sandbox, tap: Tap, span: Mapping[str, str]
+    sandbox: Sandbox, tap: Tap, span: dict[str, Any]
 ) -> None:
     sandbox.faults.add("robotmia", EXPORT, times=None, status=503)
     run = tap.run(**span, status=1, max_attempts=1, window_days=7)
@@ -83,7 +81,7 @@ def test_a_window_of_some_days_is_named_by_its_first_and_last(
 @pytest.mark.parametrize("chunked", [True, False])
 @pytest.mark.parametrize("gzip_minimum_bytes", [0, 10**9])
 def test_compressed_or_not_with_a_length_or_not_all_is_received(
-    vendor: Robotmia, tap: Tap, span: Mapping[str, str], chunked: bool, gzip_minimum_bytes: int
+    vendor: Robotmia, tap: Tap, span: dict[str, Any], chunked: bool, gzip_minimum_bytes: int
 ) -> None:
     vendor.chunked, vendor.gzip_minimum_bytes = chunked, gzip_minimum_bytes
     assert numbers(tap.run(**span)) == list(range(12))
@@ -94,7 +92,7 @@ def test_compressed_or_not_with_a_length_or_not_all_is_received(
 def test_a_broken_body_is_noticed_compressed_or_not(
     sandbox: Sandbox,
     tap: Tap,
-    span: Mapping[str, str],
+    span: dict[str, Any],
     chunked: bool,
     gzip_minimum_bytes: int,
 ) -> None:
@@ -105,9 +103,10 @@ def test_a_broken_body_is_noticed_compressed_or_not(
 
 
 def test_the_tap_asks_for_gzip_with_a_form_and_basic_authentication(
-    vendor: Robotmia, tap: Tap, span: Mapping[str, str]
+    vendor: Robotmia, tap: Tap, span: dict[str, Any]
 ) -> None:
-    tap.run(**span, events=["Login", 'say "hi"'], where='properties["n"] > 3')
+    settings: dict[str, Any] = {"events": ["Login", 'say "hi"'], "where": 'properties["n"] > 3'}
+    tap.run(**span, **settings, parallel_downloads=1)
     request = vendor.exports[0]
     assert request.method == "POST"
     assert request.headers["accept-encoding"] == "gzip"
@@ -120,7 +119,7 @@ def test_the_tap_asks_for_gzip_with_a_form_and_basic_authentication(
     }
 
 
-def test_filters_are_passed_on(vendor: Robotmia, tap: Tap, span: Mapping[str, str]) -> None:
+def test_filters_are_passed_on(vendor: Robotmia, tap: Tap, span: dict[str, Any]) -> None:
     run = tap.run(**span, where='properties["n"] > 9')
     assert numbers(run) == [10, 11]
     vendor.add_event({"event": "Logout", "properties": {"time": 1704067200, "n": 99}})
@@ -143,7 +142,7 @@ def test_a_full_disk_is_a_clear_error(vendor: Robotmia, tap: Tap) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_run_at_once_with_the_state_of_the_last_window(
-    sandbox: Sandbox, tap: Tap, span: Mapping[str, str], number: signal.Signals
+    sandbox: Sandbox, tap: Tap, span: dict[str, Any], number: signal.Signals
 ) -> None:
     sandbox.faults.add("robotmia", EXPORT, after=1, times=None, hold=True)
     process = tap.start(**span)
@@ -158,7 +157,7 @@ def test_a_signal_ends_the_run_at_once_with_the_state_of_the_last_window(
 
 
 def test_a_signal_ends_the_wait_for_the_next_try(
-    sandbox: Sandbox, tap: Tap, span: Mapping[str, str]
+    sandbox: Sandbox, tap: Tap, span: dict[str, Any]
 ) -> None:
     sandbox.faults.add("robotmia", EXPORT, times=None, status=429, retry_after=3000)
     process = tap.start(**span)
@@ -168,7 +167,7 @@ def test_a_signal_ends_the_wait_for_the_next_try(
 
 
 def test_what_was_killed_is_resumed_without_a_gap(
-    sandbox: Sandbox, tap: Tap, span: Mapping[str, str]
+    sandbox: Sandbox, tap: Tap, span: dict[str, Any]
 ) -> None:
     sandbox.faults.add("robotmia", EXPORT, after=2, times=None, hold=True)
     process = tap.start(**span, lookback_days=0, parallel_downloads=1)

@@ -1,0 +1,118 @@
+"""What ends a run says in one line what to change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.tap_robotmia.conftest import day, numbered
+
+if TYPE_CHECKING:
+    from tests.sandbox.robotmia import Robotmia
+    from tests.sandbox.server import Sandbox
+    from tests.tap_robotmia.conftest import Tap
+
+SETTINGS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"project_timezone": "Mars/Olympus"},
+        "setting 'project_timezone' ('Mars/Olympus') is no IANA",
+    ),
+    ({"start_date": "2024-02-30"}, "setting 'start_date' ('2024-02-30') must be a day"),
+    ({"end_date": "soon"}, "setting 'end_date' ('soon') must be a day such as 2018-02-11"),
+    (
+        {"start_date": "2024-01-02", "end_date": "2024-01-01"},
+        "setting 'end_date' (2024-01-01) lies before 'start_date' (2024-01-02)",
+    ),
+    ({"start_date": "2099-01-01"}, "setting 'start_date' (2099-01-01) lies after today"),
+    ({"event_streams": ["A b", "A-b"]}, "'A b' and 'A-b' would both be stream 'event_a_b'"),
+    ({"event_streams": ["A", "A"]}, "'A' and 'A' would both be stream 'event_a'"),
+    ({"event_streams": ["A"], "events": ["B"]}, "has 'A', which setting 'events' leaves out"),
+    ({"api_secret": None}, "setting 'api_secret' is required"),
+    ({"project_timezone": None}, "setting 'project_timezone' is required"),
+    ({"start_date": None}, "setting 'start_date' is required"),
+    ({"window_days": 0}, "setting 'window_days' must be at least 1"),
+    ({"lookback_days": -1}, "setting 'lookback_days' must be at least 0"),
+    ({"parallel_downloads": 0}, "setting 'parallel_downloads' must be at least 1"),
+    ({"timestamps": "local"}, "setting 'timestamps' must be one of project, utc"),
+    ({"window_days": "many"}, "setting 'window_days' must be a whole number"),
+    ({"api_url": "http://data.robotmia.com/api"}, "setting 'api_url' must start with https://"),
+]
+
+
+@pytest.mark.parametrize(("config", "line"), SETTINGS, ids=[line for _, line in SETTINGS])
+def test_a_wrong_setting_is_named(
+    vendor: Robotmia, tap: Tap, config: dict[str, Any], line: str
+) -> None:
+    run = tap.run(**config, status=1)
+    assert line in run.reason
+    assert not vendor.requests
+
+
+@pytest.mark.parametrize("status", [401, 400, 403])
+def test_a_refused_secret_is_named_and_not_shown(vendor: Robotmia, tap: Tap, status: int) -> None:
+    vendor.refusal_status = status
+    run = tap.run(api_secret="not-the-secret", status=1)
+    assert "the API refused setting 'api_secret'" in run.reason
+    assert "not-the-secret" not in run.log
+    assert len(vendor.requests) <= 2
+
+
+def test_a_zone_that_is_not_the_projects_is_named(vendor: Robotmia, tap: Tap) -> None:
+    vendor.project_timezone = "Etc/GMT+12"
+    start = vendor.today.isoformat()
+    run = tap.run(project_timezone="Pacific/Kiritimati", start_date=start, status=1)
+    assert "setting 'project_timezone' (Pacific/Kiritimati) must be the time zone" in run.reason
+
+
+def test_a_plan_without_access_is_named(vendor: Robotmia, tap: Tap) -> None:
+    vendor.has_api_access = False
+    run = tap.run(status=1)
+    assert "the project's plan does not include the raw export API" in run.reason
+
+
+def test_a_filter_that_the_api_refuses_is_named(tap: Tap) -> None:
+    run = tap.run(where="properties[", status=1)
+    assert "check the settings 'where' and 'events'" in run.reason
+
+
+def test_a_wrong_address_is_named(tap: Tap) -> None:
+    run = tap.run(api_url=tap.vendor.api_url + "/wrong", status=1)
+    assert "no export API at setting 'api_url'" in run.reason
+
+
+def test_a_redirect_is_not_followed_with_the_secret(sandbox: Sandbox, tap: Tap) -> None:
+    headers = {"Location": "https://example.com/export/"}
+    sandbox.faults.add("robotmia", "/export/", times=None, status=307, headers=headers)
+    run = tap.run(status=1)
+    assert "redirects to https://example.com" in run.reason
+
+
+def test_an_answer_that_is_no_export_is_no_event(sandbox: Sandbox, tap: Tap) -> None:
+    sandbox.faults.add("robotmia", "/export/", times=None, status=200, body="<html>sign in</html>")
+    run = tap.run(max_attempts=1, status=1)
+    assert "the last line is no whole event: it is not JSON" in run.reason
+
+
+def test_a_line_of_a_gigabyte_is_refused(vendor: Robotmia, tap: Tap) -> None:
+    vendor.set_body(day(0), b"x" * 17 * 1024 * 1024)
+    run = tap.run(start_date=day(0), end_date=day(0), status=1)
+    assert "the export of 2024-01-01: the answer has a line of more than" in run.reason
+
+
+def test_the_secret_is_in_nothing_that_is_written(
+    sandbox: Sandbox, vendor: Robotmia, tap: Tap
+) -> None:
+    secret = "s3cr3t+with/odd=characters%"
+    vendor.api_secret = secret
+    vendor.set_events(numbered(4))
+    sandbox.faults.add("robotmia", "/export/", status=500, body=f"you sent {secret}")
+    environment = {"LOGLEVEL": "DEBUG"}
+    run = tap.run(start_date=day(0), end_date=day(0), environment=environment, max_attempts=2)
+    failed = tap.run(
+        api_secret=secret + "x", start_date=day(0), environment=environment, status=None
+    )
+    assert len(run.records()) == 4
+    for text in (run.log, failed.log, b"".join(run.lines).decode()):
+        assert secret not in text
+        assert "czNjcjN0" not in text

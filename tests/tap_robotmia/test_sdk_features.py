@@ -1,0 +1,194 @@
+"""Selection, stream maps, flattening and BATCH work as in any tap of the SDK."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.sandbox.robotmia_events import ODDITIES
+from tests.tap_robotmia.conftest import day, numbered
+from tests.tap_robotmia.test_typed_streams import deselect
+
+if TYPE_CHECKING:
+    from tests.sandbox.robotmia import Robotmia
+    from tests.tap_robotmia.conftest import Run, Tap
+
+IDENTITY: dict[str, Any] = {"stream_maps": {"*": {}}}
+"""A stream map that changes nothing, but sends every record through the SDK's own path."""
+
+
+@pytest.fixture
+def span(vendor: Robotmia) -> dict[str, Any]:
+    vendor.set_events(numbered(12))
+    return {"start_date": day(0), "end_date": day(2)}
+
+
+def records_without_clock(run: Run) -> list[bytes]:
+    return [
+        line.partition(b',"time_extracted"')[0] for line in run.lines if b'"type":"RECORD"' in line
+    ]
+
+
+def test_the_fast_path_and_the_sdks_path_write_the_same_records(vendor: Robotmia, tap: Tap) -> None:
+    vendor.events_per_day = 500
+    days = [day(-number, vendor.today.isoformat()) for number in (3, 1)]
+    settings: dict[str, Any] = {
+        "start_date": days[0],
+        "end_date": days[1],
+        "event_streams": ["Page Viewed"],
+    }
+    catalog = tap.discover(**settings)
+    fast = tap.run(**settings, catalog=catalog)
+    slow = tap.run(**settings, catalog=catalog, **IDENTITY)
+    assert len(fast.records()) > 1000
+    assert len(fast.records("event_page_viewed")) > 100
+    for stream in ("events", "event_page_viewed"):
+        assert fast.records(stream) == slow.records(stream)
+        assert fast.schema(stream) == slow.schema(stream)
+
+
+def test_what_is_sent_compactly_is_written_alike_to_the_byte_by_both_paths(
+    vendor: Robotmia, tap: Tap
+) -> None:
+    vendor.set_events(
+        [
+            (
+                '{"event":"e","properties":{"time":1704100000,"n":123456789012345678901,"f":1.10,'
+                '"text":"Zürich \u2028 \\"x\\" 😀","z":null,"list":[1,{"a":[]}],"$insert_id":"i"}}'
+            ),
+            '{"event":"e \\\\ ü","properties":{"time":1704100000.5,"distinct_id":"\\n"}}',
+        ]
+    )
+    settings: dict[str, Any] = {"start_date": day(0), "end_date": day(0), "event_streams": ["e"]}
+    fast, slow = tap.run(**settings), tap.run(**settings, **IDENTITY)
+    assert records_without_clock(fast) == records_without_clock(slow)
+    assert len(records_without_clock(fast)) == 3
+    (extracted,) = {each["time_extracted"] for each in fast.messages if each["type"] == "RECORD"}
+    assert extracted.endswith("Z")
+
+
+@pytest.mark.parametrize("oddity", [*ODDITIES, "lone surrogate in names"])
+def test_odd_properties_come_out_equal_by_both_paths(
+    vendor: Robotmia, tap: Tap, oddity: str
+) -> None:
+    more = ODDITIES.get(oddity, '"\\udc00":1')
+    vendor.set_events(
+        [
+            '{"event":"Odd","properties":{"time":1704100000,' + more + "}}",
+            '{"event":"\\ud83d","properties":{"time":1704100000,"distinct_id":"\\ud83d"}}',
+        ]
+    )
+    settings: dict[str, Any] = {"start_date": day(0), "end_date": day(0), "event_streams": ["Odd"]}
+    fast, slow = tap.run(**settings), tap.run(**settings, **IDENTITY)
+    for stream in ("events", "event_odd"):
+        assert fast.records(stream) == slow.records(stream)
+
+
+def test_a_deselected_column_is_gone(tap: Tap, span: dict[str, Any]) -> None:
+    settings: dict[str, Any] = {**span, "event_streams": ["Login"]}
+    catalog = tap.discover(**settings)
+    deselect(catalog, "events", "properties", "insert_id")
+    deselect(catalog, "event_login", "n")
+    run = tap.run(**settings, catalog=catalog)
+    assert set(run.records()[0]) == {"event_id", "event", "time", "distinct_id"}
+    assert "properties" not in run.schema()["properties"]
+    typed = run.records("event_login")
+    assert len(typed) == 12
+    assert all("n" not in record and "n" not in record["_extra"] for record in typed)
+
+
+def test_a_deselected_stream_is_not_exported(
+    vendor: Robotmia, tap: Tap, span: dict[str, Any]
+) -> None:
+    catalog = tap.discover()
+    deselect(catalog, "events")
+    run = tap.run(**span, catalog=catalog)
+    assert not vendor.exports
+    assert not run.records()
+
+
+def test_stream_maps_filter_rename_and_compute(tap: Tap, span: dict[str, Any]) -> None:
+    maps = {
+        "events": {
+            "__alias__": "logins",
+            "__filter__": "properties['n'] >= 10",
+            "number": "int(properties['n'])",
+            "properties": "__NULL__",
+        }
+    }
+    run = tap.run(**span, stream_maps=maps)
+    assert [record["number"] for record in run.records("logins")] == [10, 11]
+    assert "properties" not in run.records("logins")[0]
+    assert run.records() == []
+    assert run.bookmark()
+
+
+def test_a_stream_map_may_make_a_second_stream(tap: Tap, span: dict[str, Any]) -> None:
+    run = tap.run(
+        **span,
+        stream_maps={"users": {"__source__": "events", "event_id": "event_id", "__else__": None}},
+    )
+    assert len(run.records()) == len(run.records("users")) == 12
+
+
+def test_flattening_keeps_all_properties(tap: Tap, span: dict[str, Any]) -> None:
+    run = tap.run(**span, flattening_enabled=True, flattening_max_depth=1)
+    kept = json.loads(run.records()[0]["properties"])
+    assert kept == {"time": 1704067200, "distinct_id": "u0", "$insert_id": "i0", "n": 0}
+    assert run.schema()["properties"]["properties"]["type"] == ["string", "null"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 100])
+def test_batch_files_hold_every_record_and_state_is_never_ahead(
+    tap: Tap, span: dict[str, Any], batch_size: int
+) -> None:
+    (tap.folder / "batches").mkdir()
+    catalog = tap.discover()
+    deselect(catalog, "events", "properties")
+    run = tap.run(
+        **span,
+        catalog=catalog,
+        batch_config={
+            "encoding": {"format": "jsonl", "compression": "gzip"},
+            "storage": {"root": f"file://{tap.folder}/batches"},
+            "batch_size": batch_size,
+        },
+    )
+    records: list[dict[str, Any]] = []
+    for message in run.messages:
+        if message["type"] == "BATCH":
+            for url in message["manifest"]:
+                text = gzip.decompress(Path(urlsplit(url).path).read_bytes())
+                records += map(json.loads, text.splitlines())
+        elif message["type"] == "STATE" and "replication_key_value" in str(message):
+            bookmark = message["value"]["bookmarks"]["events"]["replication_key_value"]
+            done = int(bookmark[8:10]) - 1
+            assert len(records) >= done * 4
+    assert [record["distinct_id"] for record in records] == [f"u{n}" for n in range(12)]
+    assert all("properties" not in record for record in records)
+    assert run.bookmark().startswith("2024-01-04")
+
+
+def test_a_connection_test_writes_one_record_per_stream(tap: Tap, span: dict[str, Any]) -> None:
+    run = tap.run("--test", **span, event_streams=["Login"])
+    assert len(run.records()) == len(run.records("event_login")) == 1
+    assert not run.bookmarks()
+
+
+def test_settings_come_from_the_environment(tap: Tap, span: dict[str, Any]) -> None:
+    environment = {
+        "TAP_ROBOTMIA_LOOKBACK_DAYS": "0",
+        "TAP_ROBOTMIA_PARALLEL_DOWNLOADS": "3",
+        "TAP_ROBOTMIA_EVENT_STREAMS": '["Login"]',
+        "TAP_ROBOTMIA_START_DATE": span["start_date"],
+        "TAP_ROBOTMIA_END_DATE": span["end_date"],
+    }
+    run = tap.run("--config", "ENV", start_date=None, environment=environment)
+    assert len(run.records("event_login")) == 12
+    assert os.environ.get("TAP_ROBOTMIA_START_DATE") is None
