@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from singer_martech.batch import too_large
 from singer_martech.errors import MartechError, Stopped
+from singer_martech.http import Traffic
 from singer_martech.outcome import Outcome
 from singer_martech.rejects import TooManyRejects
 
@@ -53,6 +54,9 @@ class Delivery:
         oldest_seconds: How long a record may wait for others to share its request.
         wake: Called from a worker thread when a batch is done, to end the reader's wait.
         while_waiting: Called about once a second while a batch waits for its turn.
+
+    Attributes:
+        traffic: What was sent so far; a request with records of several streams is one.
     """
 
     def __init__(  # noqa: PLR0913 - each is a part of its own
@@ -67,6 +71,7 @@ class Delivery:
         while_waiting: Callable[[], None],
     ) -> None:
         """Start no thread yet."""
+        self.traffic = Traffic()
         self._parallel = parallel_requests
         self._checkpoints = checkpoints
         self._rejects = rejects
@@ -319,6 +324,7 @@ class Delivery:
             except MartechError as error:
                 failure = failure or error
             self._release(batch)
+        outcome.close()
         if outcome.crash is not None:
             raise outcome.crash
         if failure is not None:
@@ -342,6 +348,7 @@ class Delivery:
             raise
 
     def _count_traffic(self, outcome: Outcome) -> None:
+        self.traffic.add(outcome.traffic)
         rows = sum(outcome.batch.rows_of.values())
         for tally, count in outcome.batch.rows_of.items():
             tally.requests += outcome.traffic.requests

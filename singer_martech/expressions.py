@@ -217,6 +217,9 @@ def _value(expression: TemplateExpression, names: Mapping[str, Any], place: str)
         return expression(names)
     except jinja2.UndefinedError:
         return UNDEFINED
+    except ArithmeticError as error:
+        words = "a division by zero, or a number out of all bounds"
+        raise TemplateError(at(place, words)) from error
     except Exception as error:  # an expression of the user may fail in any way
         raise TemplateError(at(place, f"{type(error).__name__}: {error}")) from error
 

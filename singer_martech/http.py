@@ -104,6 +104,12 @@ class Traffic:
     retries: int = 0
     bytes: int = 0
 
+    def add(self, other: Traffic) -> None:
+        """Take in what else was sent."""
+        self.requests += other.requests
+        self.retries += other.retries
+        self.bytes += other.bytes
+
 
 @dataclass(frozen=True)
 class Answer:

@@ -79,6 +79,12 @@ class Outcome:
         """Note that this record was not taken and that others may still be."""
         self.rejections.append(Rejection(item, reason, status))
 
+    def close(self) -> None:
+        """Close what came with it."""
+        for each in self.unmatched:
+            if each.file is not None:
+                each.file.close()
+
     @property
     def is_whole(self) -> bool:
         """Whether every record was either taken or rejected."""
@@ -87,7 +93,8 @@ class Outcome:
     def settlement(self) -> Settlement:
         """Work out what became of every record of the batch."""
         result = Settlement()
-        if self.is_whole and not self.batch.channel.replaces:
+        none_superseded = len(self.batch) == sum(self.batch.rows_of.values())
+        if self.is_whole and none_superseded:
             result.delivered.update(self.batch.rows_of)
             result.delivered.subtract(rejection.item.tally for rejection in self.rejections)
             for each in self.unmatched:

@@ -134,7 +134,7 @@ class Rejects:
             report.sync()
 
     def close(self) -> None:
-        """Close the reports; nothing is rejected any more."""
+        """Bring what was reported onto the disk, and report nothing more."""
         for report in self._reports.values():
             report.close()
         self._reports.clear()

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 from singer_martech import private_file
 from singer_martech.errors import SettingError, Stopped
 from singer_martech.secrets import redact
+from singer_martech.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from singer_martech.http import Traffic
     from singer_martech.reasons import Reasons
-    from singer_martech.tally import Tally
 
 logger = logging.getLogger(__name__)
 
@@ -74,48 +75,63 @@ class RunSummary:
     Args:
         path: The setting ``summary_path``: a folder, a file whose name ends in .json, or
             None for no summary.
-        target: The target's name.
-        version: Its version.
-        run: The name of the run, as the reject reports have it.
-        dry_run: Whether nothing is really sent.
+        about: The head of the summary: ``target``, ``version``, ``run`` (its name, as the
+            reject reports have it), ``dry_run``.
+        tallies: The counts of all streams, as they change.
+        traffic: What is sent, as it changes.
+        reasons: Why records are rejected, likewise.
 
     Raises:
         SettingError: No file can be written there; said before anything is sent.
     """
 
     def __init__(
-        self, path: str | None, *, target: str, version: str, run: str, dry_run: bool
+        self,
+        path: str | None,
+        *,
+        about: Mapping[str, Any],
+        tallies: Mapping[str, Tally],
+        traffic: Traffic,
+        reasons: Reasons,
     ) -> None:
         """Make the folder where it is not there."""
-        self._about = {"target": target, "version": version, "run": run, "dry_run": dry_run}
+        self._about = about
+        self._tallies = tallies
+        self._traffic = traffic
+        self._reasons = reasons
         self._began = datetime.datetime.now(datetime.timezone.utc)
         self._started_at = time.monotonic()
+        self._all_streams = Tally("")
         self._timeline = Timeline(self._started_at)
-        self._path = None if path is None else _file(path, f"{target}.{run}.json")
+        self._path = None if path is None else _file(path, f"{about['target']}.{about['run']}.json")
 
-    def sample(self, tallies: Iterable[Tally]) -> None:
+    def sample(self) -> None:
         """Take the counts into the time line, if it is time."""
         if self._path is None:
             return
         now = time.monotonic()
         if now >= self._timeline.due_at:
-            self._timeline.add(now, tallies)
+            self._sample(now)
 
-    def write(
-        self, tallies: Iterable[Tally], reasons: Reasons, error: BaseException | None
-    ) -> None:
+    def _sample(self, now: float) -> None:
+        tallies = self._tallies.values()
+        self._all_streams.delivered = sum(tally.delivered for tally in tallies)
+        self._all_streams.rejected = sum(tally.rejected for tally in tallies)
+        # not the sum of theirs: streams can share a request
+        self._all_streams.retries = self._traffic.retries
+        self._timeline.add(now, [self._all_streams, *tallies])
+
+    def write(self, error: BaseException | None) -> None:
         """Write the file, whole or not at all.
 
         The records are delivered and STATE says so, hence a full disk is only a warning.
 
         Args:
-            tallies: The counts of all streams.
-            reasons: Why records were rejected.
             error: What ended the run early, or None.
         """
         if self._path is None:
             return
-        text = json.dumps(_without_secrets(self._document(list(tallies), reasons, error)))
+        text = json.dumps(_without_secrets(self._document(error)))
         try:
             private_file.replace(self._path, text + "\n")
         except OSError as failure:
@@ -125,11 +141,9 @@ class RunSummary:
                 failure.strerror,
             )
 
-    def _document(
-        self, tallies: list[Tally], reasons: Reasons, error: BaseException | None
-    ) -> dict[str, Any]:
+    def _document(self, error: BaseException | None) -> dict[str, Any]:
         now = time.monotonic()
-        self._timeline.add(now, tallies)
+        self._sample(now)
         return {
             "format": FORMAT,
             **self._about,
@@ -138,11 +152,16 @@ class RunSummary:
             "seconds": round(now - self._started_at, 3),
             "outcome": _outcome(error),
             "reason": None if error is None else _words(error),
+            "requests": self._traffic.requests,
+            "retries": self._traffic.retries,
+            "bytes": self._traffic.bytes,
+            "timeline": self._timeline.columns(self._all_streams),
             "streams": [
-                {**tally.summary(), "timeline": self._timeline.columns(tally)} for tally in tallies
+                {**tally.summary(), "timeline": self._timeline.columns(tally)}
+                for tally in self._tallies.values()
             ],
-            "rejects": [dataclasses.asdict(reason) for reason in reasons.most_common()],
-            "rejects_for_other_reasons": reasons.others,
+            "rejects": [dataclasses.asdict(reason) for reason in self._reasons.most_common()],
+            "rejects_for_other_reasons": self._reasons.others,
         }
 
 

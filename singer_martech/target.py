@@ -185,13 +185,6 @@ class MartechTarget(MartechPlugin, Target):
         self.rejects = Rejects(
             self.config["reject_path"], self.name, self.config["max_rejected_records"]
         )
-        self._summary = RunSummary(
-            self.config.get("summary_path"),
-            target=self.name,
-            version=self.plugin_version,
-            run=self.rejects.run,
-            dry_run=self.config["dry_run"],
-        )
         interval = float(self.config["checkpoint_interval_seconds"])
         self._checkpoints = Checkpoints(interval, silent=self.config["dry_run"])
         self.message_reader: MessageReader
@@ -204,6 +197,18 @@ class MartechTarget(MartechPlugin, Target):
             oldest_seconds=interval / 2,
             wake=self.message_reader.wake,
             while_waiting=self._show_progress,
+        )
+        self._summary = RunSummary(
+            self.config.get("summary_path"),
+            about={
+                "target": self.name,
+                "version": self.plugin_version,
+                "run": self.rejects.run,
+                "dry_run": self.config["dry_run"],
+            },
+            tallies=self._tallies,
+            traffic=self.delivery.traffic,
+            reasons=self.rejects.reasons,
         )
         self.stop.on_request(self.message_reader.wake)
         self.message_reader.stop = self.stop
@@ -369,7 +374,7 @@ class MartechTarget(MartechPlugin, Target):
     def _conclude(self, error: BaseException | None = None) -> None:
         self.delivery.close()
         self.rejects.close()
-        self._summary.write(self._tallies.values(), self.rejects.reasons, error)
+        self._summary.write(error)
         for tally in self._tallies.values():
             logger.info("%s", tally.line())
 
@@ -378,7 +383,7 @@ class MartechTarget(MartechPlugin, Target):
         self._show_progress()
 
     def _show_progress(self) -> None:
-        self._summary.sample(self._tallies.values())
+        self._summary.sample()
         now = time.monotonic()
         if now < self._progress_at:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -98,27 +99,20 @@ class _Quantity:
     say: Callable[[float], str]
 
 
-def over_time(timelines: Sequence[Timeline], seconds: float) -> Chart | None:
-    """Draw the counts of some streams together over the time of their run.
+def over_time(timeline: Timeline, seconds: float) -> Chart | None:
+    """Draw counts over the time of a run.
 
     Returns:
         None when nothing happened.
     """
     seconds = max(seconds, 0.001)
-    points = max((len(timeline.seconds) for timeline in timelines), default=2)
-    bins = max(1, min(_MOST_BARS, points - 1))
+    bins = max(1, min(_MOST_BARS, len(timeline.seconds) - 1))
     width = seconds / bins
 
     def per_bin(column: str) -> list[float]:
-        totals = [0.0] * bins
-        for timeline in timelines:
-            edges = [
-                _at(timeline.seconds, getattr(timeline, column), place * width)
-                for place in range(bins + 1)
-            ]
-            for place in range(bins):
-                totals[place] += edges[place + 1] - edges[place]
-        return totals
+        counts = getattr(timeline, column)
+        edges = [_at(timeline.seconds, counts, place * width) for place in range(bins + 1)]
+        return [after - before for before, after in itertools.pairwise(edges)]
 
     def span(place: int) -> str:
         start, end = words.duration(place * width), words.duration((place + 1) * width)

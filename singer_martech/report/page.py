@@ -103,8 +103,8 @@ def _tiles(runs: Sequence[Run]) -> list[Tile]:
     rejected = sum(run.rejected for run in runs)
     retries = sum(run.retries for run in runs)
     seconds = sum(run.seconds for run in runs)
-    sent = sum(stream.bytes for run in runs for stream in run.streams)
-    requests = sum(stream.requests for run in runs for stream in run.streams)
+    sent = sum(run.bytes for run in runs)
+    requests = sum(run.requests for run in runs)
     tiles = [
         Tile(
             "outcomes",
@@ -138,13 +138,13 @@ def _share(rejected: int, delivered: int) -> str:
 
 
 def _chart(run: Run) -> Chart | None:
-    return charts.over_time([stream.timeline for stream in run.streams], run.seconds)
+    return charts.over_time(run.timeline, run.seconds)
 
 
 def _stream_charts(run: Run) -> list[tuple[str, Chart]]:
     if len(run.streams) < 2:  # noqa: PLR2004 - one stream is the whole run
         return []
     drawn = [
-        (stream.stream, charts.over_time([stream.timeline], run.seconds)) for stream in run.streams
+        (stream.stream, charts.over_time(stream.timeline, run.seconds)) for stream in run.streams
     ]
     return [(name, chart) for name, chart in drawn if chart is not None]

@@ -61,7 +61,10 @@ class Reject(msgspec.Struct):
 
 
 class Run(msgspec.Struct):
-    """One run of one target."""
+    """One run of one target.
+
+    Its requests and retries are not the sums of its streams', which may share a request.
+    """
 
     target: str
     version: str
@@ -72,6 +75,10 @@ class Run(msgspec.Struct):
     seconds: float
     outcome: Literal["succeeded", "failed", "stopped"]
     reason: str | None
+    requests: int
+    retries: int
+    bytes: int
+    timeline: Timeline
     streams: list[Stream]
     rejects: list[Reject]
     rejects_for_other_reasons: int
@@ -85,11 +92,6 @@ class Run(msgspec.Struct):
     def rejected(self) -> int:
         """Records in the reject reports."""
         return sum(stream.rejected for stream in self.streams)
-
-    @property
-    def retries(self) -> int:
-        """Requests that were tries after the first."""
-        return sum(stream.retries for stream in self.streams)
 
     @property
     def undelivered(self) -> int:

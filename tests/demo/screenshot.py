@@ -33,11 +33,11 @@ _MAPPING = {
             # one in a thousand has a zero there, which makes a reason to look at
             "price_per_view": "{{ properties.price / properties.tags[2] }}",
         },
-        "export_timestamp": "{{ time | epoch_s }}",
+        "export_timestamp": "{{ time | epoch_s if properties.tags[2] != 7 else 'some day' }}",
     },
     "event_added_to_cart": {
         "arc_class": "CART",
-        "context_id": "{{ sku if tags[2] < 5 else event_id }}{{ '.0' if tags[2] < 5 }}",
+        "context_id": "{{ event_id if tags[2] > 5 else sku ~ '.0' }}",
     },
 }
 
