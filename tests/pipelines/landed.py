@@ -43,7 +43,7 @@ def rows(database: Path, table: str) -> list[Record]:
         return []
     with duckdb.connect(str(database), read_only=True) as connection:
         try:
-            found = connection.execute(f"SELECT * FROM {table} ORDER BY ALL")  # noqa: S608 - our own
+            found = connection.execute(f"SELECT * FROM {table} ORDER BY _sdc_batched_at")  # noqa: S608 - our own
         except duckdb.CatalogException:
             return []
         names = [column[0] for column in found.description or ()]
@@ -76,35 +76,35 @@ PIPELINES = (
         "robotmia-to-duckdb",
         "tap-robotmia",
         "target-duckdb",
-        "DuckDB, table tap_robotmia.events",
+        "DuckDB: tap_robotmia.events",
         _events,
     ),
     Pipeline(
         "robotmia-to-mona",
         "tap-robotmia",
         "target-mona",
-        "Mona, arc class SHOP_EVENT",
+        "Mona: SHOP_EVENT",
         _mona,
     ),
     Pipeline(
         "robotmia-to-mediarithmics",
         "tap-robotmia",
         "target-mediarithmics",
-        "mediarithmics, user activities",
+        "mediarithmics: user activities",
         _activities,
     ),
     Pipeline(
         "mediarithmics-to-monetate",
         "tap-mediarithmics",
         "target-monetate",
-        "Monetate, dataset customer_attributes",
+        "Monetate: customer_attributes",
         _customers,
     ),
     Pipeline(
         "warehouse-to-monetate",
         "tap-spreadsheets",
         "target-monetate",
-        "Monetate, dataset orders",
+        "Monetate: orders",
         _orders,
     ),
 )

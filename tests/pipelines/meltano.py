@@ -60,6 +60,9 @@ class Block:
     seconds: float | None = None
     succeeded: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.tap} → {self.target}"
+
 
 @dataclass
 class Run:
@@ -104,14 +107,15 @@ class MeltanoProject:
         self,
         *tasks: str,
         settings: Mapping[str, str],
-        on_progress: Callable[[Block], object] = lambda _: None,
+        on_progress: Callable[[str], object] = lambda _: None,
     ) -> Run:
         """Run tasks or jobs, and return once Meltano and all that it started have ended.
 
         Args:
             tasks: What to run, as on the command line.
             settings: Environment variables, such as from `sandbox_settings`.
-            on_progress: Called when a block begins and when it ends.
+            on_progress: Called with a line when Meltano installs something, and when a block
+                begins and ends.
         """
         command = [str(MELTANO), "--log-format", "json", "run", *tasks]
         process = subprocess.Popen(
@@ -131,7 +135,9 @@ class MeltanoProject:
         try:
             for line in process.stdout or ():
                 lines.append(line)
-                _note(line, blocks, on_progress)
+                progress = _note(line, blocks)
+                if progress:
+                    on_progress(progress)
             status = process.wait()
         finally:
             _end(process)
@@ -176,25 +182,30 @@ def sandbox_settings(sandbox: Sandbox) -> dict[str, str]:
     }
 
 
-def _note(line: str, blocks: list[Block], on_progress: Callable[[Block], object]) -> None:
+def _note(line: str, blocks: list[Block]) -> str | None:
+    """Take over what a line of Meltano's log tells; return it for people, if it is progress."""
     try:
         said = json.loads(line)
     except ValueError:
-        return
+        return None
     event = str(said.get("event"))
     begins = _BLOCK_BEGINS.match(event)
     if begins:
         blocks.append(Block(begins["tap"], begins["target"]))
-        on_progress(blocks[-1])
-    elif event == "Block run completed":
+        return f"{blocks[-1]} …"
+    if event == "Block run completed":
         blocks[-1].succeeded = bool(said["success"])
         blocks[-1].seconds = said["duration_seconds"]
-        on_progress(blocks[-1])
-    elif "metric_info" in said and said.get("producer"):
+        ended = "done" if blocks[-1].succeeded else "FAILED"
+        return f"{blocks[-1]} {ended} after {blocks[-1].seconds:.1f} s"
+    if event.startswith("Installing "):
+        return event
+    if "metric_info" in said and said.get("producer"):
         _count(said["metric_info"], blocks[-1])
     elif summary := _SUMMARY.search(event):
         told = json.loads(summary["json"])
         blocks[-1].summaries[told["stream"]] = told
+    return None
 
 
 def _count(metric: dict[str, Any], block: Block) -> None:

@@ -38,6 +38,7 @@ def event(sandbox: Sandbox, insert_id: str, days_ago: int) -> dict[str, Any]:
         "time": int(raw_time),
         "distinct_id": f"visitor-{insert_id}",
         "$insert_id": insert_id,
+        "$device_id": f"device-{insert_id}",
         "$os": "iOS",
         "amount": 2.50,
     }
@@ -84,6 +85,7 @@ def test_events_become_what_the_mappings_say(project: MeltanoProject, sandbox: S
     noon = datetime(2026, 7, 1, 12, tzinfo=timezone.utc)
     known = event(sandbox, "known", 1)
     known["properties"]["time"] = int(noon.timestamp())
+    known["properties"]["$user_id"] = "user-1"
     sandbox.robotmia.set_events([known])
     settings = {**sandbox_settings(sandbox), "TAP_ROBOTMIA_START_DATE": "2026-07-01"}
     settings["TAP_ROBOTMIA_END_DATE"] = "2026-07-01"
@@ -101,7 +103,8 @@ def test_events_become_what_the_mappings_say(project: MeltanoProject, sandbox: S
     assert message["message"]["properties"] == known["properties"]
 
     (activity,) = sandbox.mediarithmics.activities()
-    assert activity["$user_account_id"] == "visitor-known"
+    assert activity["$user_account_id"] == "user-1"
+    assert "$user_agent_id" not in activity
     assert activity["$ts"] == instant * 1000
     assert activity["$events"] == [
         {
