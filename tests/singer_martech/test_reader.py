@@ -161,7 +161,7 @@ def test_a_line_without_end_is_refused_before_it_fills_the_memory(
 
 def test_time_is_noticed_while_nothing_comes(reader: MessageReader, pipe: tuple[Any, Any]) -> None:
     output, given = pipe
-    ticks = []
+    ticks: list[None] = []
     reader.pause_seconds = 0.01
 
     def tick() -> None:
