@@ -34,7 +34,7 @@ class Output:
     def state(self) -> dict[str, Any]:
         """The last STATE; empty when there was none."""
         states = [each["value"] for each in self.messages if each["type"] == "STATE"]
-        return states[-1] if states else {}
+        return dict(states[-1]) if states else {}
 
     @property
     def counts(self) -> Counter[str]:
@@ -54,7 +54,7 @@ class Output:
         (message,) = (
             each for each in self.messages if each["type"] == "SCHEMA" and each["stream"] == stream
         )
-        return message
+        return dict(message)
 
     def bookmark(self, stream: str) -> dict[str, Any]:
         """The bookmark of a stream in the last STATE."""

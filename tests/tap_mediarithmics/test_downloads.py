@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
+import os
 import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ import pytest
 from singer_martech.errors import MartechError
 from singer_martech.http import BrokenBody
 from tap_mediarithmics.result_files import check_file
+from tap_mediarithmics.tap import TapMediarithmics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -211,8 +214,6 @@ def test_no_file_is_left_behind(
     vendor.add_execution(export, files=[b'{"id":"a"}\n{"id":\n{"id":"c"}\n'])
     spool = tmp_path / "spool"
     spool.mkdir()
-    import os  # noqa: PLC0415 - the environment of the command alone
-
     ended = command(
         {**config, "exports": [{"stream": "things", "export_id": export}]},
         env={**os.environ, "TMPDIR": str(spool)},
@@ -222,7 +223,7 @@ def test_no_file_is_left_behind(
 
 
 def test_memory_does_not_grow_with_the_result(
-    vendor: Mediarithmics, export: str, config: dict[str, Any], sync: Any
+    vendor: Mediarithmics, export: str, config: dict[str, Any]
 ) -> None:
     line = json.dumps({"id": "x" * 500}).encode() + b"\n"
     peaks = []
@@ -238,10 +239,8 @@ def test_memory_does_not_grow_with_the_result(
 
 def run_silently(settings: dict[str, Any]) -> None:
     """Run the tap and throw its output away."""
-    import contextlib  # noqa: PLC0415 - only here
-
-    from tap_mediarithmics.tap import TapMediarithmics  # noqa: PLC0415 - only here
-
-    with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
-        with contextlib.redirect_stdout(nowhere):
-            TapMediarithmics(config=settings).sync_all()
+    with (
+        Path("/dev/null").open("w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+    ):
+        TapMediarithmics(config=settings).sync_all()

@@ -123,7 +123,7 @@ def test_the_lookback_is_taken_off_the_bookmark_but_not_off_the_start_date(
     ],
 )
 def test_the_start_is_written_in_the_chosen_form(
-    vendor: Mediarithmics, users: Any, sync: Any, written: Any, start_format: str, expected: str
+    vendor: Mediarithmics, users: Any, sync: Any, written: Any, *, start_format: str, expected: str
 ) -> None:
     vendor.set_objects("UserPoint", points(START))
     quoted = '"{start}"' if expected.startswith('"') else "{start}"
@@ -266,7 +266,7 @@ def test_failed_tasks_of_other_streams_are_a_warning_unless_a_limit_is_set(
 
 
 def test_a_broken_download_leaves_the_bookmark_where_it_was(
-    vendor: Mediarithmics, users: Any, command: Any, sandbox: Sandbox
+    users: Any, command: Any, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add("mediarithmics", "files/", status=500, times=None)
     sandbox.faults.add("mediarithmics", "data_file", status=500, times=None)
@@ -292,7 +292,7 @@ def test_a_bookmark_that_would_change_the_query_is_refused(
 
 
 def test_a_bookmark_that_is_a_plain_text_is_written_as_it_is(
-    vendor: Mediarithmics, config: dict[str, Any], sync: Any
+    config: dict[str, Any], sync: Any
 ) -> None:
     query = 'SELECT { id } FROM UserPoint WHERE id >= "{start}"'
     item = {"stream": "users", "query": query, "replication_key": "id"}

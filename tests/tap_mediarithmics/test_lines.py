@@ -170,11 +170,19 @@ def test_half_a_surrogate_pair_takes_the_careful_way() -> None:
     assert READER.record(line) == {"id": "\ud800"}
 
 
-def test_the_replication_value_is_handed_out() -> None:
-    assert (READER.rewrite(b'{"ts":5}', "ts") or ())[1] == "1970-01-01T00:00:00.005Z"
-    assert (READER.rewrite(b'{"x":1.10}', "x") or ())[1] == Decimal("1.10")
-    assert (READER.rewrite(b'{"n":7}', "n") or ())[1] == 7
-    assert (READER.rewrite(b"{}", "n") or (1, 1))[1] is None
+@pytest.mark.parametrize(
+    ("line", "key", "value"),
+    [
+        (b'{"ts":5}', "ts", "1970-01-01T00:00:00.005Z"),
+        (b'{"x":1.10}', "x", Decimal("1.10")),
+        (b'{"n":7}', "n", 7),
+        (b"{}", "n", None),
+    ],
+)
+def test_the_replication_value_is_handed_out(line: bytes, key: str, value: Any) -> None:
+    result = READER.rewrite(line, key)
+    assert result is not None
+    assert result[1] == value
 
 
 scalars = (

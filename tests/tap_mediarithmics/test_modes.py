@@ -96,7 +96,7 @@ def test_all_reads_every_new_execution_oldest_first(
 
 
 def test_executions_of_one_millisecond_are_told_apart_by_their_ids(
-    vendor: Mediarithmics, export: str, things: Any, sync: Any, command: Any, sandbox: Sandbox
+    vendor: Mediarithmics, export: str, things: Any, *, sync: Any, command: Any, sandbox: Sandbox
 ) -> None:
     made = [vendor.add_execution(export, created=NOON, files=[b'{"id":"a"}\n']) for _ in range(3)]
     sandbox.faults.add("mediarithmics", f"executions/{made[1]}/files", times=None, status=404)

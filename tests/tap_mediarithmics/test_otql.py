@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_mediarithmics.otql import AggregationQuery, Selection, UnknownOtql, parse
+from tap_mediarithmics.otql import AggregationQuery, UnknownOtql, parse
+
+if TYPE_CHECKING:
+    from tap_mediarithmics.otql import Selection
 
 
 def tree(selection: Selection) -> dict[str, object]:
@@ -109,7 +114,7 @@ def written(selection: dict[str, object]) -> str:
 
 @given(trees, names)
 def test_every_tree_is_read_as_it_was_written(selection: dict[str, object], name: str) -> None:
-    query = parse(f"SELECT {written(selection)} FROM {name}")
+    query = parse(" ".join(["SELECT", written(selection), "FROM", name]))
     assert tree(query.selection) == selection
     assert query.object_type == name
 

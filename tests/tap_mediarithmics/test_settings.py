@@ -149,9 +149,7 @@ def test_a_refused_token_is_told_with_the_error_id_and_without_the_token(
     assert ended.output.messages == []
 
 
-def test_an_unknown_export_is_told_with_its_stream(
-    vendor: Mediarithmics, config: dict[str, Any], command: Any
-) -> None:
+def test_an_unknown_export_is_told_with_its_stream(config: dict[str, Any], command: Any) -> None:
     ended = command({**config, "exports": [{"stream": "ghost", "export_id": "1"}]})
     assert ended.status == 1
     assert "stream 'ghost'" in ended.last_line

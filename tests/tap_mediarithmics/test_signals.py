@@ -54,6 +54,7 @@ def test_a_signal_ends_the_wait_for_an_execution_at_once(
     config: dict[str, Any],
     started: Any,
     sandbox: Sandbox,
+    *,
     sync: Any,
     number: signal.Signals,
 ) -> None:

@@ -113,6 +113,7 @@ def test_a_schema_that_cannot_be_had_falls_back_to_the_sample(
     config: dict[str, Any],
     sync: Any,
     sandbox: Sandbox,
+    *,
     lines: Any,
     path: str,
     answer: dict[str, Any],
@@ -147,7 +148,7 @@ def test_declared_columns_win_and_their_types_are_applied(
 ) -> None:
     export = vendor.add_export("Declared", QUERY)
     vendor.add_execution(export, files=[lines({"id": 5, "ts": 1000, "more": 1}, {"id": True})])
-    schema = {
+    schema: dict[str, Any] = {
         "type": "object",
         "properties": {
             "id": {"type": "string"},
@@ -263,7 +264,8 @@ def test_both_ways_of_writing_make_the_same_messages(
                 {"creation_ts": "2021-02-08T13:08:22Z"},
                 {"creation_ts": "soon"},
             )
-            + b'{"profiles":[{"lifetime_value":123456789.123456789123456789}]}\n{"id":"\\ud83d\\ude00"}\n'
+            + b'{"profiles":[{"lifetime_value":123456789.123456789123456789}]}\n'
+            + b'{"id":"\\ud83d\\ude00"}\n'
         ],
     )
     settings = {**config, "exports": [{"stream": "both", "export_id": export}]}

@@ -1,0 +1,165 @@
+"""STATE as it is read and written, whatever it holds."""
+
+from __future__ import annotations
+
+import contextlib
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from singer_martech.errors import MartechError
+from tap_mediarithmics import instants
+from tap_mediarithmics.bookmarks import Largest, after_execution
+from tap_mediarithmics.modes import After
+
+
+def largest(kind: str, *values: Any, old: Any = None) -> Any:
+    """Return the bookmark after some values."""
+    state = {"replication_key": "k", "replication_key_value": old}
+    bookmark = Largest("s", "k", kind, state)
+    for value in values:
+        bookmark.add(value)
+    written: dict[str, Any] = {}
+    bookmark.write(written)
+    return written.get("replication_key_value")
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "expected"),
+    [
+        ("integer", (9, 100, 20), 100),
+        ("number", (Decimal("9.5"), 9), Decimal("9.5")),
+        ("string", ("9", "100"), "9"),
+        ("date", ("2020-01-02", "2019-12-31"), "2020-01-02"),
+        (
+            "date-time",
+            ("2020-01-01T01:00:00+01:00", "2020-01-01T00:30:00.000Z"),
+            "2020-01-01T00:30:00.000Z",
+        ),
+        (
+            "date-time",
+            ("2020-01-01T01:00:00+05:00", "2020-01-01T00:30:00.000Z"),
+            "2020-01-01T00:30:00.000Z",
+        ),
+        ("date-time", (None, None), None),
+        ("", (1, None, 3), 3),
+    ],
+)
+def test_values_compare_by_the_type_of_their_column(
+    kind: str, values: tuple[Any, ...], expected: Any
+) -> None:
+    assert largest(kind, *values) == expected
+
+
+def test_the_bookmark_is_never_undercut() -> None:
+    assert largest("integer", 5, old=10) == 10
+    assert largest("date-time", "2020-01-01T00:00:00Z", old="2021-01-01T00:00:00Z").startswith(
+        "2021"
+    )
+
+
+def test_the_bookmark_of_another_key_does_not_count() -> None:
+    bookmark = Largest("s", "k", "integer", {"replication_key": "j", "replication_key_value": 9})
+    assert bookmark.value is None
+
+
+@pytest.mark.parametrize("value", [True, [1], {"a": 1}])
+def test_values_without_an_order_are_refused(value: Any) -> None:
+    with pytest.raises(MartechError, match="'s', replication key 'k'"):
+        largest("", value)
+
+
+def test_values_that_cannot_be_compared_are_refused() -> None:
+    with pytest.raises(MartechError, match="cannot be compared"):
+        largest("", 1, "a")
+
+
+def test_a_damaged_date_in_the_state_is_told() -> None:
+    with pytest.raises(MartechError, match="'soon' is no value that a bookmark can have"):
+        largest("date-time", old="soon")
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ({}, After()),
+        ({"execution": {"id": "5", "creation_date": 7}}, After(7, "5")),
+        ({"execution": {"id": 5}}, After()),
+        ({"execution": "5"}, After()),
+        (
+            {
+                "replication_key": "_execution_creation_date",
+                "replication_key_value": "1970-01-01T00:00:00.007Z",
+            },
+            After(7),
+        ),
+        (
+            {"replication_key": "other", "replication_key_value": "1970-01-01T00:00:00.007Z"},
+            After(),
+        ),
+        ({"replication_key": "_execution_creation_date", "replication_key_value": 5}, After()),
+        ({"replication_key": "_execution_creation_date", "replication_key_value": "x"}, After()),
+    ],
+)
+def test_the_execution_read_last_is_understood_in_every_state(
+    state: dict[str, Any], expected: After
+) -> None:
+    assert after_execution(state, None) == expected
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["execution", "replication_key", "replication_key_value", "exports"]),
+        st.none()
+        | st.integers()
+        | st.text("a1-", max_size=9)
+        | st.dictionaries(
+            st.sampled_from(["id", "creation_date"]),
+            st.none() | st.integers() | st.text("a1", max_size=3),
+        ),
+    )
+)
+def test_no_state_of_another_tap_breaks_the_reading(state: dict[str, Any]) -> None:
+    assert isinstance(after_execution(state, 1), After)
+    with contextlib.suppress(MartechError):
+        Largest("s", "k", "date-time", state)
+
+
+@given(st.integers(-62135596800000, 253402300799999))
+def test_milliseconds_survive_the_way_to_a_date_time_and_back(milliseconds: int) -> None:
+    text = instants.date_time(milliseconds)
+    instant = instants.parse(text)
+    assert instant is not None
+    assert instants.milliseconds(instant) == milliseconds
+    assert instants.is_date_time(text)
+
+
+@given(st.integers(-62135596800000, 253402300799999), st.integers(-62135596800000, 253402300799999))
+def test_date_times_sort_as_their_milliseconds_do(one: int, other: int) -> None:
+    assert (one < other) == (instants.date_time(one) < instants.date_time(other))
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds"),
+    [
+        ("2020-01-01", 1577836800000),
+        ("2020-01-01T00:00:00Z", 1577836800000),
+        ("2020-01-01T00:00:00.5z", 1577836800500),
+        ("2020-01-01T00:00:00,123456789Z", 1577836800123),
+        ("2020-01-01T02:00:00+02:00", 1577836800000),
+        ("2020-01-01 00:00", 1577836800000),
+    ],
+)
+def test_the_usual_forms_of_a_date_are_read(text: str, milliseconds: int) -> None:
+    instant = instants.parse(text)
+    assert instant is not None
+    assert instants.milliseconds(instant) == milliseconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "2020-13-01", "12", "2020-01-01T25:00:00Z"])
+def test_anything_else_is_no_date(text: str) -> None:
+    assert instants.parse(text) is None
+    assert not instants.is_date_time(text)
