@@ -206,9 +206,9 @@ def _line(error: ValidationError, env_prefix: str) -> str:
     path = list(error.absolute_path)
     keyword: str = str(error.validator)
     wanted: Any = error.validator_value
-    instance: Any = error.instance
     if keyword == "required":
-        missing = next(name for name in wanted if name not in instance)
+        # one error for each name, which stands in its message alone
+        missing = next(name for name in wanted if error.message.startswith(repr(name)))
         line = f"setting '{_path([*path, missing])}' is required"
         if not path:
             line += f": put it into the configuration or into {env_prefix}{missing.upper()}"
@@ -243,7 +243,6 @@ def _types(wanted: str | list[str]) -> str:
 
 def _unexpected(error: ValidationError) -> str:
     schema: Any = error.schema
-    instance: Any = error.instance
     known = list(schema.get("properties", {}))
     names = [name for name in instance if name not in known]
     hints = []
