@@ -5,12 +5,16 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Mapping
-from typing import Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import simplejson
 
 from singer_martech.errors import MartechError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Unmappable(MartechError):
@@ -63,3 +67,53 @@ def _is_json(text: bytes) -> bool:
 
 def _refuse(name: str) -> None:
     raise ValueError(name)
+
+
+def json_members(text: str, odd: set[str]) -> dict[str, tuple[Any, str]]:
+    """Return what an object holds, each value with its JSON as received.
+
+    Args:
+        text: The object.
+        odd: Takes up the names of what is no number of JSON; its text stands in its place.
+
+    Raises:
+        ValueError: It is not JSON.
+        RecursionError: It is nested too deep.
+    """
+
+    def number(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+        def parsed(digits: str) -> Any:
+            try:
+                return parse(digits)
+            except (ArithmeticError, ValueError):
+                odd.add("a number out of all bounds")
+                return digits
+
+        return parsed
+
+    def constant(name: str) -> str:
+        odd.add(name)
+        return name
+
+    decoder = json.JSONDecoder(
+        parse_float=number(Decimal), parse_int=number(int), parse_constant=constant
+    )
+    if not isinstance(decoder.decode(text), dict):
+        return {}
+    members: dict[str, tuple[Any, str]] = {}
+    place = _after_space(text, _after_space(text, 0) + 1)
+    while text[place] != "}":
+        name, place = decoder.raw_decode(text, place)
+        start = _after_space(text, _after_space(text, place) + 1)
+        value, end = decoder.raw_decode(text, start)
+        members[name] = value, text[start:end]
+        place = _after_space(text, end)
+        if text[place] == ",":
+            place = _after_space(text, place + 1)
+    return members
+
+
+def _after_space(text: str, place: int) -> int:
+    while text[place] in " \t\n\r":
+        place += 1
+    return place

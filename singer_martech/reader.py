@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import select
 import sys
@@ -17,6 +16,7 @@ import simplejson
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
 from singer_martech._compat import override
+from singer_martech.encoding import json_members
 from singer_martech.errors import MartechError
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def _decode_leniently(line: bytes, number: int) -> dict[str, Any]:
     """
     odd: set[str] = set()
     try:
-        members = _members(line.decode("utf-8"), odd)
+        members = json_members(line.decode("utf-8"), odd)
     except UnicodeDecodeError:
         raise MartechError(f"line {number} of the input is not UTF-8") from None
     except RecursionError:
@@ -241,49 +241,3 @@ def _decode_leniently(line: bytes, number: int) -> dict[str, Any]:
     if message["type"] == "STATE" and "value" in message:
         message["raw"] = members["value"][1].encode()
     return message
-
-
-def _members(text: str, odd: set[str]) -> dict[str, tuple[Any, str]]:
-    """Return what an object holds, each value with its JSON as received.
-
-    Args:
-        text: The object.
-        odd: Takes up the names of what is no number of JSON; its text stands in its place.
-    """
-
-    def number(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-        def parsed(digits: str) -> Any:
-            try:
-                return parse(digits)
-            except (ArithmeticError, ValueError):
-                odd.add("a number out of all bounds")
-                return digits
-
-        return parsed
-
-    def constant(name: str) -> str:
-        odd.add(name)
-        return name
-
-    decoder = json.JSONDecoder(
-        parse_float=number(Decimal), parse_int=number(int), parse_constant=constant
-    )
-    if not isinstance(decoder.decode(text), dict):
-        return {}
-    members: dict[str, tuple[Any, str]] = {}
-    place = _after_space(text, _after_space(text, 0) + 1)
-    while text[place] != "}":
-        name, place = decoder.raw_decode(text, place)
-        start = _after_space(text, _after_space(text, place) + 1)
-        value, end = decoder.raw_decode(text, start)
-        members[name] = value, text[start:end]
-        place = _after_space(text, end)
-        if text[place] == ",":
-            place = _after_space(text, place + 1)
-    return members
-
-
-def _after_space(text: str, place: int) -> int:
-    while text[place] in " \t\n\r":
-        place += 1
-    return place

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import click
 import msgspec
 
-from singer_martech.encoding import encode
+from singer_martech.encoding import encode, json_members
 from singer_martech.errors import MartechError
 from singer_martech.reasons import Reasons
 from singer_martech.secrets import redact
@@ -252,11 +252,11 @@ def summary(files: tuple[Path, ...]) -> None:
     counts: Counter[tuple[str, str, int | None]] = Counter()
     examples: dict[tuple[str, str, int | None], Any] = {}
     for path in files:
-        for line in _lines(path):
-            entry = json.loads(line)
-            group = (entry["stream"], entry["reason"], entry["status"])
-            counts[group] += entry.get("records", 1)
-            examples.setdefault(group, entry["key"] or entry["record"])
+        for entry in _entries(path):
+            group = (entry.stream, entry.reason, entry.status)
+            counts[group] += entry.records or 1
+            if group not in examples:
+                examples[group] = entry.key or json.loads(entry.record)
     for (stream, reason, status), count in counts.most_common():
         answered = "" if status is None else f" (status {status})"
         click.echo(f"{count:>8}  {stream}: {reason}{answered}")
@@ -266,6 +266,9 @@ def summary(files: tuple[Path, ...]) -> None:
 
 class _Entry(msgspec.Struct):
     stream: str
+    key: dict[str, Any]
+    reason: str
+    status: int | None
     record: msgspec.Raw
     records: int | None = None
     file: str | None = None
@@ -277,7 +280,6 @@ class _Entry(msgspec.Struct):
 )
 def replay(files: tuple[Path, ...]) -> None:
     """Write the records of FILES as Singer messages, to be piped into a target."""
-    decode = msgspec.json.Decoder(_Entry).decode
     nameless = 0
     for path in files:
         schema_path = path.with_name(path.name.removesuffix(".jsonl") + _SCHEMA_SUFFIX)
@@ -289,8 +291,7 @@ def replay(files: tuple[Path, ...]) -> None:
             )
             raise click.ClickException(message) from error
         _write(schema)
-        for line in _lines(path):
-            entry = decode(line)
+        for entry in _entries(path):
             if entry.records is not None:
                 nameless += entry.records
                 click.echo(
@@ -301,21 +302,34 @@ def replay(files: tuple[Path, ...]) -> None:
                 continue
             _write(
                 b'{"type":"RECORD","stream":%s,"record":%s}'
-                % (msgspec.json.encode(entry.stream), bytes(entry.record))
+                % (encode(entry.stream), bytes(entry.record))
             )
     if nameless:
         sys.exit(1)
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _entries(path: Path) -> Iterator[_Entry]:
+    decode = msgspec.json.Decoder(_Entry).decode
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                msgspec.json.decode(line, type=_Entry)
-            except msgspec.DecodeError as error:
-                message = f"{path}, line {number}: not a line of a reject report ({error})"
-                raise click.ClickException(message) from error
-            yield line
+                yield decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                yield _entry_of_odd_line(line, f"{path}, line {number}")
+
+
+def _entry_of_odd_line(line: bytes, place: str) -> _Entry:
+    """Read a line with halves of surrogate pairs, which strict JSON has not."""
+    try:
+        members = json_members(line.decode(), set())
+        fields = {name: value for name, (value, _) in members.items()}
+        entry = msgspec.convert({**fields, "record": msgspec.Raw()}, _Entry)
+        entry.record = msgspec.Raw(members["record"][1].encode())
+    except (ValueError, KeyError, RecursionError) as error:
+        reason = str(error).partition(":")[0] if isinstance(error, ValueError) else "no record"
+        message = f"{place}: not a line of a reject report ({reason})"
+        raise click.ClickException(message) from error
+    return entry
 
 
 def _write(line: bytes) -> None:

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from singer_sdk import typing as th
+
+from singer_martech.secrets import redact
+from singer_martech.settings import checked, http_settings
+from singer_martech.target import delivery_settings
+
+SCHEMA: dict[str, Any] = th.PropertiesList(
+    th.Property("api_token", th.StringType, required=True, secret=True),
+    th.Property("user_id", th.StringType),
+    th.Property("api_url", th.StringType, default="https://api.example.com"),
+    th.Property("auth_url", th.StringType),
+    *http_settings(),
+    *delivery_settings(max_request_rows=1000, max_request_bytes=4096),
+).to_dict()
+
+
+def check(**config: Any) -> tuple[dict[str, Any], list[str]]:
+    return checked(SCHEMA, {"api_token": "very-secret-token", **config}, "TARGET_TEST_")
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    config, faults = check()
+    assert faults == []
+    assert config == {
+        "api_token": "very-secret-token",
+        "api_url": "https://api.example.com",
+        "request_timeout_seconds": 60,
+        "max_attempts": 6,
+        "max_rate_limit_wait_seconds": 3900,
+        "streams": {},
+        "max_request_rows": 1000,
+        "max_request_bytes": 4096,
+        "parallel_requests": 4,
+        "max_rejected_records": 0,
+        "reject_path": "rejects",
+        "deletes": "skip",
+        "dry_run": False,
+        "checkpoint_interval_seconds": 60,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "value"),
+    [
+        ("request_timeout_seconds", "0.5", 0.5),
+        ("request_timeout_seconds", 0.5, 0.5),
+        ("max_attempts", "3", 3),
+        ("max_attempts", " 3 ", 3),
+        ("max_rejected_records", "0", 0),
+        ("dry_run", "true", True),
+        ("dry_run", "False", False),
+        ("dry_run", "1", True),
+        ("dry_run", "no", False),
+        ("user_id", 1234567890, "1234567890"),
+        ("checkpoint_interval_seconds", "0.25", 0.25),
+        ("deletes", "", "skip"),
+        ("max_attempts", None, 6),
+        ("api_url", "https://host/path/", "https://host/path"),
+        ("api_url", "http://127.0.0.1:8080/x", "http://127.0.0.1:8080/x"),
+        ("api_url", "http://127.9.9.9", "http://127.9.9.9"),
+        ("api_url", "http://[::1]:80", "http://[::1]:80"),
+        ("auth_url", "http://localhost:1", "http://localhost:1"),
+        ("streams", '{"a": {}}', '{"a": {}}'),
+    ],
+)
+def test_settings_may_come_as_text(name: str, given: Any, value: Any) -> None:
+    config, faults = check(**{name: given})
+    assert faults == []
+    assert config[name] == value
+    assert type(config[name]) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "fault"),
+    [
+        ("max_attempts", "many", "setting 'max_attempts' must be a whole number"),
+        ("max_attempts", "2.5", "setting 'max_attempts' must be a whole number"),
+        ("max_attempts", 0, "setting 'max_attempts' must be at least 1"),
+        ("request_timeout_seconds", "0", "'request_timeout_seconds' must be greater than 0"),
+        ("request_timeout_seconds", "nan", "'request_timeout_seconds' must be a number"),
+        ("request_timeout_seconds", "inf", "'request_timeout_seconds' must be a number"),
+        ("request_timeout_seconds", True, "'request_timeout_seconds' must be a number"),
+        ("checkpoint_interval_seconds", -1, "'checkpoint_interval_seconds' must be greater"),
+        ("dry_run", "maybe", "setting 'dry_run' must be true or false"),
+        ("deletes", "apply", "setting 'deletes' must be one of skip, reject"),
+        ("parallel_requests", "0", "setting 'parallel_requests' must be at least 1"),
+        ("max_rejected_records", "-1", "setting 'max_rejected_records' must be at least 0"),
+        ("api_url", "http://api.example.com", "setting 'api_url' must start with https://"),
+        ("auth_url", "http://192.168.0.1/x", "setting 'auth_url' must start with https://"),
+        ("auth_url", "http://localhost.example.com", "'auth_url' must start with https://"),
+        ("auth_url", "http://127.0.0.1.example.com", "'auth_url' must start with https://"),
+        ("api_url", "ftp://host", "setting 'api_url' must be a URL"),
+        ("api_url", "api.example.com", "setting 'api_url' must be a URL"),
+        ("api_url", "https://", "setting 'api_url' must be a URL"),
+        ("api_url", "https://me:pass@host", "setting 'api_url' must not carry a user name"),
+        ("api_token", "", "setting 'api_token' is required: .* TARGET_TEST_API_TOKEN"),
+        ("api_token", {"a": 1}, "setting 'api_token' must be text"),
+    ],
+)
+def test_a_wrong_setting_is_named_in_one_line(name: str, given: Any, fault: str) -> None:
+    _, faults = check(**{name: given})
+    assert len(faults) == 1
+    assert "\n" not in faults[0]
+    assert re.search(fault, faults[0])
+
+
+def test_no_fault_shows_the_value_of_a_setting() -> None:
+    _, faults = check(api_token=["my-secret-in-a-list"], max_attempts="my-secret-here")
+    assert len(faults) == 2
+    assert "my-secret" not in " ".join(faults)
+
+
+def test_secrets_are_hidden_from_now_on() -> None:
+    check(api_token="a-brand-new-secret")
+    assert redact("it is a-brand-new-secret.") == "it is [secret]."
+
+
+def test_an_unknown_setting_is_told_with_the_one_that_was_meant(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    _, faults = check(max_attemps=3)
+    assert faults == []
+    assert "setting 'max_attemps' is unknown and ignored; did you mean 'max_attempts'?" in (
+        caplog.text
+    )
