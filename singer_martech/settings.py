@@ -243,6 +243,7 @@ def _types(wanted: str | list[str]) -> str:
 
 def _unexpected(error: ValidationError) -> str:
     schema: Any = error.schema
+    instance: Any = error.instance
     known = list(schema.get("properties", {}))
     names = [name for name in instance if name not in known]
     hints = []
