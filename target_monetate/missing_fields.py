@@ -20,6 +20,10 @@ logger = logging.getLogger(__name__)
 _BAD_REQUEST = 400
 
 
+class CannotAddFields(MartechError):
+    """The fields would be too many, or the vendor refuses them."""
+
+
 def add_missing_fields(
     client: MonetateClient, dataset: Dataset, types: Mapping[str, str], *, dry_run: bool
 ) -> Dataset:
@@ -36,7 +40,7 @@ def add_missing_fields(
         has the type that it got there.
 
     Raises:
-        MartechError: They would be more than a dataset may have, or they are refused.
+        CannotAddFields: They would be more than a dataset may have, or they are refused.
     """
     while missing := {name: kind for name, kind in types.items() if name not in dataset.fields}:
         _check_room(dataset, missing)
@@ -59,7 +63,7 @@ def add_missing_fields(
 def _check_room(dataset: Dataset, missing: Mapping[str, str]) -> None:
     count = len(dataset.fields) + len(missing)
     if count > MOST_FIELDS:
-        raise MartechError(
+        raise CannotAddFields(
             f"the dataset '{dataset.name}' has {len(dataset.fields)} fields; with "
             f"{quoted(missing)} it would have {count}, but {MOST_FIELDS} is the most: choose "
             "fields with a mapping 'row'"
@@ -75,7 +79,7 @@ def _as_others_left_it(
     now = client.dataset(dataset.name)
     if any(name in now.fields for name in missing):
         return now
-    raise MartechError(
+    raise CannotAddFields(
         f"the fields {quoted(missing)} cannot be added: {refusal}; add them to the dataset by "
         "hand, or leave them out with a mapping 'row'"
     ) from refusal

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from singer_martech._compat import override
 from singer_martech.encoding import Unmappable, encode
 from singer_martech.errors import MartechError, SettingError
-from singer_martech.http import Refused
 from singer_martech.mapping import compiled
 from singer_martech.sink import Mapped, MartechSink
 from singer_martech.templates import is_undefined
@@ -16,7 +15,7 @@ from target_monetate import field_types
 from target_monetate.client import NoSuchDataset
 from target_monetate.dataset import PRIVACY_TYPE, quoted
 from target_monetate.fitting import RowFitter
-from target_monetate.missing_fields import add_missing_fields
+from target_monetate.missing_fields import CannotAddFields, add_missing_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,9 +148,7 @@ class MonetateSink(MartechSink):
             return add_missing_fields(
                 self.target.client, dataset, types, dry_run=self.target.config["dry_run"]
             )
-        except Refused:
-            raise
-        except MartechError as error:
+        except CannotAddFields as error:
             raise MartechError(f"stream '{self.stream_name}': {error}") from error
 
     def _warn(self, dataset: Dataset, sources: Mapping[str, Source] | None) -> set[str]:

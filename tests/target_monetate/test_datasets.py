@@ -85,7 +85,7 @@ def test_a_dataset_without_unique_key_is_fed_when_the_mapping_allows_it(
 
 def test_a_privacy_dataset_is_always_refused(load: Loader, monetate: Monetate) -> None:
     for mapping in ({}, {"privacy_requests": {"allow_append": True}}):
-        with pytest.raises(MartechError, match="customer_data_privacy.*erase"):
+        with pytest.raises(MartechError, match=r"customer_data_privacy.*erase"):
             load.rows({"customer_id": "a"}, stream="privacy_requests", streams=mapping)
     assert not monetate.posts
     assert not monetate.erasures

@@ -130,7 +130,7 @@ def test_a_boolean_is_true_or_false(value: Any, fitted: bool | None) -> None:
 
 @pytest.mark.parametrize("value", ["yes", "t", "1", 2, Decimal("0.5"), [True], {}])
 def test_what_is_neither_true_nor_false_rejects_the_row(value: Any) -> None:
-    with pytest.raises(Unmappable, match="field 'BOOLEAN' .*neither true nor false"):
+    with pytest.raises(Unmappable, match=r"field 'BOOLEAN' .*neither true nor false"):
         fit("BOOLEAN", value)
 
 
@@ -231,13 +231,11 @@ JSON_VALUES = st.recursive(
 def test_whatever_is_sent_is_what_the_vendor_wants(data_type: str, value: Any) -> None:
     try:
         fitted = fit(data_type, value)
-    except Unmappable as error:
-        assert f"'{data_type}'" in str(error)
-    else:
-        if fitted is not None:
-            sent = json.loads(encode(fitted), parse_float=float)
-            assert value_fault(data_type, sent) is None
-            assert fit(data_type, decode_record(encode(fitted))) == fitted
+    except Unmappable:
+        return
+    if fitted is not None:
+        assert value_fault(data_type, json.loads(encode(fitted))) is None
+        assert fit(data_type, decode_record(encode(fitted))) == fitted
 
 
 def test_a_row_that_fits_is_passed_on_as_it_is() -> None:
@@ -263,7 +261,7 @@ def test_a_row_without_a_required_field_is_rejected() -> None:
 
 
 def test_unknown_fields_reject_a_row_and_are_all_named() -> None:
-    with pytest.raises(Unmappable, match="no field 'a', 'b'; leave it out .*add_missing_fields"):
+    with pytest.raises(Unmappable, match=r"no field 'a', 'b'; leave it out .*add_missing_fields"):
         FITTER.fit({"id": "1", "needed": 1, "a": 1, "b": "x", "c": None})
 
 

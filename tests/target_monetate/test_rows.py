@@ -124,9 +124,7 @@ def test_warnings_of_the_vendor_are_shown_once(load: Loader, monetate: Monetate)
     ]
 
 
-def test_a_flood_of_different_warnings_ends(
-    load: Loader, monetate: Monetate, sandbox: Sandbox
-) -> None:
+def test_a_flood_of_different_warnings_ends(load: Loader, sandbox: Sandbox) -> None:
     warnings = [f"row {number}" for number in range(1000)]
     sandbox.faults.add(**POST, status=201, body={"meta": {"warnings": warnings}, "data": {}})
     load(VISITS, visit(1))
@@ -135,9 +133,7 @@ def test_a_flood_of_different_warnings_ends(
     assert said[-1].endswith("further warnings are not shown")
 
 
-def test_a_success_that_complains_is_none(
-    load: Loader, monetate: Monetate, sandbox: Sandbox
-) -> None:
+def test_a_success_that_complains_is_none(load: Loader, sandbox: Sandbox) -> None:
     body = {"meta": {"code": 201, "errors": [{"message": "not stored"}]}, "data": {}}
     sandbox.faults.add(**POST, status=201, body=body, times=None)
     with pytest.raises(MartechError, match="not stored -- rejected so far"):
@@ -215,9 +211,7 @@ def test_a_key_that_is_revoked_mid_run_stops_it(
     assert not load.rejects()
 
 
-def test_a_login_that_is_refused_mid_run_rejects_no_row(
-    load: Loader, monetate: Monetate, sandbox: Sandbox
-) -> None:
+def test_a_login_that_is_refused_mid_run_rejects_no_row(load: Loader, sandbox: Sandbox) -> None:
     sandbox.faults.add(**POST, expire_token=True)
     sandbox.faults.add("monetate", "/refresh/", status=400, after=1, times=None)
     with pytest.raises(MartechError, match="Monetate login: refused with status 400"):
