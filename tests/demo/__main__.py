@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ FOLDER = ROOT / ".demo"
 
 _LEAST_WIDTH = 110
 _LOG_LINES_OF_A_FAILURE = 20
+_LINES_OF_A_SAMPLE = 3
+_INDENT = "    "
 
 
 @dataclass
@@ -124,8 +127,15 @@ def _show_samples(console: Console, lines: list[Line]) -> None:
                 if value is not None and not name.startswith("_sdc_")
             }
             shown = json.dumps(record, ensure_ascii=False, default=str)
+            excerpt = textwrap.wrap(
+                shown,
+                console.width - len(_INDENT),
+                max_lines=_LINES_OF_A_SAMPLE,
+                placeholder=" …",
+                break_on_hyphens=False,
+            )
             console.print(f"  {line.pipeline.place}")
-            console.print(Text(f"    {shown}"), style="dim", no_wrap=True, overflow="ellipsis")
+            console.print(Text(textwrap.indent("\n".join(excerpt), _INDENT)), style="dim")
 
 
 def _conclude(console: Console, lines: list[Line], *, again: bool) -> None:

@@ -22,7 +22,7 @@ _DAY = "2026-03-02"
 _EVENTS = 60_000
 _MOST_BYTES = 200_000
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-_WIDTH, _HEIGHT = 1120, 1180
+_WIDTH, _HEIGHT = 1120, 1560
 
 _MAPPING = {
     "events": {
