@@ -52,9 +52,6 @@ class Run:
         return {name: summary[name] for name in ("read", "delivered", "rejected")}
 
 
-Load = "Callable[..., Run]"
-
-
 def schema(stream: str = "list", keys: Iterable[str] = ("id",), **properties: Any) -> str:
     """Return a SCHEMA message; every property may be anything unless it is given."""
     message = {
@@ -66,7 +63,7 @@ def schema(stream: str = "list", keys: Iterable[str] = ("id",), **properties: An
     return json.dumps(message)
 
 
-def record(stream: str = "list", **fields: Any) -> str:
+def record(stream: str = "list", /, **fields: Any) -> str:
     """Return a RECORD message."""
     return json.dumps({"type": "RECORD", "stream": stream, "record": fields})
 

@@ -16,21 +16,25 @@ if TYPE_CHECKING:
     from tests.target_mediarithmics.conftest import Run
 
 EVENT = {"$event_name": "visit", "$ts": 1605262037783, "$properties": {}}
-ACTIVITY = {
+ACTIVITY: dict[str, Any] = {
     "$email_hash": {"$email": "a@example.com"},
     "$type": "TOUCH",
     "$session_status": "NO_SESSION",
     "$ts": 1605262037783,
     "$events": [EVENT],
 }
-PROFILE = {"operation": "UPSERT", "user_account_id": "7", "user_profile": {"city": "Paris"}}
-SEGMENT = {
+PROFILE: dict[str, Any] = {
+    "operation": "UPSERT",
+    "user_account_id": "7",
+    "user_profile": {"city": "Paris"},
+}
+SEGMENT: dict[str, Any] = {
     "operation": "UPDATE",
     "email_hash": "5d41",
     "segment_id": "8",
     "expiration_duration": 1440,
 }
-CHOICE = {
+CHOICE: dict[str, Any] = {
     "operation": "UPSERT",
     "user_agent_id": "vec:1",
     "user_choice": {"$processing_id": "3", "$choice_ts": 1605262037783},
@@ -118,7 +122,7 @@ def test_a_wrong_document_is_refused_with_the_name_of_the_field(
 
 
 def test_a_deletion_names_one_identifier() -> None:
-    with pytest.raises(Unmappable, match="^user_agent_id: only one identifier"):
+    with pytest.raises(Unmappable, match=r"^user_agent_id: only one identifier"):
         document_type("USER_IDENTIFIERS_DELETION").check({**EMAIL, "user_agent_id": "vec:1"})
 
 

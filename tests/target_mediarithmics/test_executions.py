@@ -11,7 +11,7 @@ from target_mediarithmics.target import TargetMediarithmics
 from tests.target_mediarithmics.conftest import record, schema, state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tests.sandbox.mediarithmics import Mediarithmics
     from tests.sandbox.server import Sandbox
@@ -112,21 +112,22 @@ def test_records_are_read_on_while_an_execution_is_processed_but_not_without_bou
 ) -> None:
     vendor = sandbox.mediarithmics
     vendor.hold()
-    read: list[int] = []
+    read: list[str] = []
 
     class Source(io.StringIO):
-        def __iter__(self) -> Iterator[str]:
-            yield schema()
-            for number in range(100):
-                read.append(number)
-                yield record(id=number)
+        def __next__(self) -> str:  # type: ignore[override] # as of every text file
+            line = super().__next__()
+            read.append(line)
+            return line
 
+    lines = [schema(), *[record(id=number) for number in range(100)]]
+    source = Source("\n".join(lines))
     target = TargetMediarithmics(config={**settings, "streams": STREAMS, "max_request_rows": 10})
-    run = threading.Thread(target=target.listen, args=(Source(),))
+    run = threading.Thread(target=target.listen, args=(source,))
     run.start()
     sandbox.wait_for_requests("mediarithmics", r"/executions/\d+$", count=50)
     # one execution under way, one waiting, one gathered, and the record that made it full
-    assert len(read) == 30
+    assert len(read) == 1 + 30
     assert len(vendor.import_executions()) == 1
     vendor.release()
     run.join()
@@ -228,7 +229,7 @@ def test_documents_of_one_identifier_arrive_in_order_in_parallel_executions(
 
 
 def test_a_refused_upload_is_halved_until_the_culprit_is_alone(
-    sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run]
+    vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     vendor.max_upload_bytes = 100
     records = [record(id=n, text="x" * (200 if n == 5 else 10)) for n in range(8)]
@@ -253,7 +254,7 @@ def test_a_refusal_that_is_not_about_the_documents_ends_the_run_soon(
 
 
 def test_a_wrong_token_ends_the_run_and_names_the_setting_with_the_error_id(
-    vendor: Mediarithmics, load: Callable[..., Run]
+    load: Callable[..., Run],
 ) -> None:
     run = load(schema(), streams=STREAMS, api_token="api:wrong-token-value")
     assert "check 'api_token'" in str(run.error)

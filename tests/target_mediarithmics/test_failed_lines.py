@@ -208,7 +208,7 @@ def test_a_report_with_unnamed_records_replays_the_others_and_says_so(
     )  # fmt: skip
     assert run.error is None
     (report,) = (tmp_path / "rejects").glob("*.jsonl")
-    command = [Path(sys.executable).with_name("singer-martech-rejects"), "replay", report]
+    command = [str(Path(sys.executable).with_name("singer-martech-rejects")), "replay", str(report)]
     replayed = subprocess.run(command, capture_output=True, text=True, check=False)
     assert replayed.returncode == 1
     records = [json.loads(line) for line in replayed.stdout.splitlines()]

@@ -1,0 +1,80 @@
+"""The SDK's own tests of targets, each followed by a look at what mediarithmics received."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from singer_sdk.testing import SuiteConfig, get_target_test_class
+from singer_sdk.testing.runners import TargetTestRunner
+from singer_sdk.testing.suites import SingerTestSuite, target_tests
+
+from singer_martech._compat import override
+from target_mediarithmics.target import TargetMediarithmics
+
+if TYPE_CHECKING:
+    from singer_sdk.testing.templates import TargetTestTemplate
+
+    from tests.sandbox.mediarithmics import Mediarithmics
+
+#: How many documents each input becomes; every one that the SDK sends, as nothing is merged.
+_DOCUMENTS = {
+    "array_data": 4,
+    "camelcase": 2,
+    "camelcase_complex_schema": 0,
+    "cli_prints": 0,
+    "duplicate_records": 5,
+    "encoded_string_data": 28,
+    "invalid_schema": 0,
+    "no_primary_keys": 3,
+    "optional_attributes": 4,
+    "pk_updates": 2,
+    "record_before_schema": 0,
+    "record_missing_fields": 2,
+    "record_missing_key_property": 0,
+    "schema_no_properties": 4,
+    "schema_updates": 6,
+    "special_chars_in_attributes": 1,
+}
+
+
+def _checked(test: type[TargetTestTemplate]) -> type[TargetTestTemplate]:
+    class Checked(test):  # type: ignore[misc, valid-type]
+        resource: Mediarithmics
+
+        @override
+        def validate(self) -> None:
+            documents = self.resource.documents()
+            assert len(documents) == _DOCUMENTS[self.name]
+            if self.name == "array_data":
+                assert documents[1] == {"id": 2, "fruits": ["banana", "apple"]}
+            if self.name == "encoded_string_data":
+                assert documents[2]["info"] == "简单的字串"
+            if self.name == "schema_updates":
+                assert [each["id"] for each in documents] == [1, 2, 3, 4, 5, 6]
+
+    return Checked
+
+
+SuiteTests = get_target_test_class(
+    TargetMediarithmics,
+    include_target_tests=False,
+    custom_suites=[
+        SingerTestSuite(kind="target", tests=[_checked(test) for test in target_tests.tests])
+    ],
+)
+
+
+class TestSuite(SuiteTests):  # type: ignore[misc, valid-type]
+    @pytest.fixture
+    def resource(self, vendor: Mediarithmics) -> Mediarithmics:
+        return vendor
+
+    @pytest.fixture
+    def runner(self, settings: dict[str, Any]) -> TargetTestRunner:
+        streams = {"*": {"document_type": "ANYTHING"}}
+        return TargetTestRunner(
+            target_class=TargetMediarithmics,
+            config={**settings, "streams": streams},
+            suite_config=SuiteConfig(),
+        )
