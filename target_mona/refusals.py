@@ -68,13 +68,16 @@ def _one_reading(
     entries: list[_Entry], contexts: list[str | None], count: int | None
 ) -> dict[int, str] | None:
     """Return what the entries say, if only one way of reading them makes sense."""
+    by_context = _by_context(entries, contexts)
+    if (
+        by_context
+        and len(by_context) > len(entries)
+        and (None in contexts or count != len(by_context))
+    ):
+        return None  # one context id of several messages may mean any of them
     readings = [
         reading
-        for reading in (
-            _by_place(entries, contexts),
-            _by_context(entries, contexts),
-            _by_both(entries, contexts),
-        )
+        for reading in (_by_place(entries, contexts), by_context, _by_both(entries, contexts))
         if reading and count in {None, len(reading)}
     ]
     if not readings or any(reading.keys() != readings[0].keys() for reading in readings[1:]):
