@@ -22,7 +22,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .PHONY: help
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(installed) ## Run every pipeline against a local sandbox and show what landed
@@ -54,6 +54,14 @@ bench: $(installed) ## Measure the plugins beside what people would use instead
 .PHONY: docs
 docs: $(installed) ## Renew the settings in meltano.yml and README.md from --about
 	$(bin)/python -m tests.project.settings
+
+.PHONY: screenshot
+screenshot: $(installed) ## Renew the picture of a report in docs/images; needs Chromium
+	$(bin)/python -m tests.demo.screenshot
+
+.PHONY: release
+release: $(installed) ## Build the sdist and the wheel, and check them in a fresh environment
+	$(bin)/python -m tests.project.release
 
 .PHONY: install
 install: $(installed) ## Make .venv and install everything into it

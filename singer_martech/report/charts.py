@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from singer_martech.report.runs import Run, Timeline
 
+    _CountAt = Callable[[Sequence[float], Sequence[int], float], float]
+
 WIDTH = 960
 """The width of every chart, in the units of its view box."""
 
@@ -109,10 +111,9 @@ def over_time(timeline: Timeline, seconds: float) -> Chart | None:
     bins = max(1, min(_MOST_BARS, len(timeline.seconds) - 1))
     width = seconds / bins
 
-    def per_bin(column: str) -> list[float]:
-        counts = getattr(timeline, column)
-        edges = [_at(timeline.seconds, counts, place * width) for place in range(bins + 1)]
-        return [after - before for before, after in itertools.pairwise(edges)]
+    def per_bin(counts: Sequence[int], count_at: _CountAt) -> list[float]:
+        edges = [count_at(timeline.seconds, counts, place * width) for place in range(bins)]
+        return [after - before for before, after in itertools.pairwise([*edges, counts[-1]])]
 
     def span(place: int) -> str:
         start, end = words.duration(place * width), words.duration((place + 1) * width)
@@ -122,21 +123,21 @@ def over_time(timeline: Timeline, seconds: float) -> Chart | None:
         _Quantity(
             "delivered",
             "Delivered, records per second",
-            [count / width for count in per_bin("delivered")],
+            [count / width for count in per_bin(timeline.delivered, _between_points)],
             120,
             lambda value: f"{words.number(value)} records a second",
         ),
         _Quantity(
             "rejected",
             "Rejected, records",
-            per_bin("rejected"),
+            per_bin(timeline.rejected, _at_last_point),
             52,
             lambda value: f"{words.number(value)} rejected",
         ),
         _Quantity(
             "retried",
             "Retried, requests",
-            per_bin("retries"),
+            per_bin(timeline.retries, _at_last_point),
             52,
             lambda value: f"{words.number(value)} retried",
         ),
@@ -242,7 +243,7 @@ def _time_ticks(seconds: float) -> list[Tick]:
     ]
 
 
-def _at(seconds: Sequence[float], counts: Sequence[int], moment: float) -> float:
+def _between_points(seconds: Sequence[float], counts: Sequence[int], moment: float) -> float:
     """Return a count at a moment; between two points, on the line that joins them."""
     after = bisect.bisect_left(seconds, moment)
     if after >= len(seconds):
@@ -251,3 +252,8 @@ def _at(seconds: Sequence[float], counts: Sequence[int], moment: float) -> float
         return float(counts[after])
     share = (moment - seconds[after - 1]) / (seconds[after] - seconds[after - 1])
     return counts[after - 1] + share * (counts[after] - counts[after - 1])
+
+
+def _at_last_point(seconds: Sequence[float], counts: Sequence[int], moment: float) -> float:
+    """Return a count at a moment, as the last point before it has it: always a whole number."""
+    return float(counts[max(bisect.bisect_right(seconds, moment) - 1, 0)])
