@@ -6,10 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
+from singer_martech import settings
+from tap_mediarithmics import items
 from tap_mediarithmics.tap import TapMediarithmics
 
 if TYPE_CHECKING:
@@ -217,3 +221,13 @@ def test_a_list_that_repeats_itself_is_no_list(
     assert ended.status == 1
     assert "the list does not end" in ended.last_line
     assert len(vendor.requests_to("/exports$")) == 2
+
+
+def test_the_example_of_the_documentation_is_accepted() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tap-mediarithmics.md").read_text()
+    example = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])
+    (plugin,) = example["plugins"]["extractors"]
+    config = {**plugin["config"], "api_token": TOKEN}
+    schema = TapMediarithmics.config_jsonschema
+    typed, found = settings.checked(schema, config, "TAP_MEDIARITHMICS_")
+    assert [*found, *items.faults(typed), *items.start_date_faults(typed)] == []
