@@ -54,14 +54,14 @@ def test_a_project_in_true_utc_needs_the_setting(vendor: Robotmia, tap: Tap) -> 
     ]
 
 
-@pytest.mark.parametrize("oddity", ODDITIES)
-def test_odd_properties_pass_to_the_byte(vendor: Robotmia, tap: Tap, oddity: str) -> None:
-    properties = '{"time":1704100000,' + ODDITIES[oddity] + "}"
-    vendor.set_events(['{"event":"Odd","properties":' + properties + "}"])
+def test_odd_properties_pass_to_the_byte(vendor: Robotmia, tap: Tap) -> None:
+    sent = ['{"time":1704100000,' + oddity + "}" for oddity in ODDITIES.values()]
+    vendor.set_events('{"event":"Odd","properties":' + each + "}" for each in sent)
     run = tap.run(start_date=day(0), end_date=day(0))
-    (line,) = (line for line in run.lines if b'"RECORD"' in line)
-    assert properties.encode() in line or "\\ud83d" in properties
-    assert run.records()[0]["properties"] == exactly(properties)
+    records = [line for line in run.lines if b'"RECORD"' in line]
+    for line, record, properties in zip(records, run.records(), sent, strict=True):
+        assert properties.encode() in line or "\\ud83d" in properties
+        assert record["properties"] == exactly(properties)
 
 
 def test_both_instants_of_an_hour_that_stands_twice_are_told_apart(

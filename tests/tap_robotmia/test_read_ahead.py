@@ -68,6 +68,21 @@ def test_a_failure_comes_in_its_turn_and_the_rest_is_given_back() -> None:
     assert sorted(work.given_back) == [0, 1]
 
 
+def test_a_failure_does_not_wait_for_work_that_is_silent() -> None:
+    work = Work()
+    work.gate.clear()
+
+    def fail() -> int:
+        raise OSError("broken")
+
+    with pytest.raises(OSError, match="broken"):
+        next(read_ahead([fail, *work.pieces(2)], 3, Stop(), work.given_back.append))
+    assert work.given_back == []
+    work.gate.set()
+    _joined()
+    assert sorted(work.given_back) == [0, 1]
+
+
 def test_a_reader_that_leaves_gives_everything_back() -> None:
     work = Work()
     results = read_ahead(work.pieces(5), 3, Stop(), work.given_back.append)

@@ -73,19 +73,16 @@ def test_what_is_sent_compactly_is_written_alike_to_the_byte_by_both_paths(
     assert extracted.endswith("Z")
 
 
-@pytest.mark.parametrize("oddity", [*ODDITIES, "lone surrogate in names"])
-def test_odd_properties_come_out_equal_by_both_paths(
-    vendor: Robotmia, tap: Tap, oddity: str
-) -> None:
-    more = ODDITIES.get(oddity, '"\\udc00":1')
+def test_odd_properties_come_out_equal_by_both_paths(vendor: Robotmia, tap: Tap) -> None:
+    odd = [*ODDITIES.values(), '"\\udc00":1', '"distinct_id":"\\ud83d"']
     vendor.set_events(
-        [
-            '{"event":"Odd","properties":{"time":1704100000,' + more + "}}",
-            '{"event":"\\ud83d","properties":{"time":1704100000,"distinct_id":"\\ud83d"}}',
-        ]
+        ['{"event":"Odd","properties":{"time":1704100000,' + each + "}}" for each in odd]
     )
-    settings: dict[str, Any] = {"start_date": day(0), "end_date": day(0), "event_streams": ["Odd"]}
+    vendor.add_event('{"event":"\\ud83d","properties":{"time":1704100000}}')
+    settings: dict[str, Any] = {"start_date": day(0), "end_date": day(0)}
+    settings["event_streams"] = ["Odd"]
     fast, slow = tap.run(**settings), tap.run(**settings, **IDENTITY)
+    assert (len(fast.records()), len(fast.records("event_odd"))) == (len(odd) + 1, len(odd))
     for stream in ("events", "event_odd"):
         assert fast.records(stream) == slow.records(stream)
 

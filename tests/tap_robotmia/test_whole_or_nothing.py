@@ -145,7 +145,7 @@ def test_a_signal_ends_the_run_at_once_with_the_state_of_the_last_window(
     sandbox: Sandbox, tap: Tap, span: dict[str, Any], number: signal.Signals
 ) -> None:
     sandbox.faults.add("robotmia", EXPORT, after=1, times=None, hold=True)
-    process = tap.start(**span)
+    process = tap.start(**span, parallel_downloads=1)
     assert process.stdout is not None
     out = [process.stdout.readline() for _ in range(6)]
     assert b'"STATE"' in out[-1]
