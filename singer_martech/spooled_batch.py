@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import weakref
 from array import array
@@ -66,13 +67,18 @@ class SpooledBatch(Batch):
         Raises:
             DiskFull: There is no room for it.
         """
+        body, raw = item.body, item.raw
+        try:
+            self._body.write(body + b"\n")
+            self._raw.write(raw)
+        except OSError as error:
+            raise_if_disk_full(error, _WHAT)
+            raise
         self._note(item)
         if item.key is not None:
-            self._keys.append(item.key)  # type: ignore[arg-type]
-        self._write(self._body, item.body + b"\n")
-        self._write(self._raw, item.raw)
-        self._body_ends.append(self._body_ends[-1] + len(item.body) + 1)
-        self._raw_ends.append(self._raw_ends[-1] + len(item.raw))
+            self._keys.append(item.key)  # type: ignore[arg-type] # by contract
+        self._body_ends.append(self._body_ends[-1] + len(body) + 1)
+        self._raw_ends.append(self._raw_ends[-1] + len(raw))
         self._sequences.append(item.sequence)
         self._tally_places.append(self._tallies.setdefault(item.tally, len(self._tallies)))
 
@@ -167,4 +173,5 @@ def _read(file: IO[bytes], start: int, end: int) -> bytes:
 
 def _close(*files: IO[bytes]) -> None:
     for file in files:
-        file.close()
+        with contextlib.suppress(OSError):  # on a full disk, what is buffered cannot be written
+            file.close()

@@ -238,9 +238,10 @@ def _with_identifier(document: Document, prefix: str) -> Checked:
         document: The document.
         prefix: What its field names begin with: ``$`` in activities.
     """
-    name = _only_identifier(document, prefix)
-    value, compartment = document[name], document.get(f"{prefix}compartment_id")
-    if name == f"{prefix}email_hash":
+    names = _NAMES[prefix]
+    name = _only_identifier(document, names, prefix)
+    value, compartment = document[name], document.get(_COMPARTMENT[prefix])
+    if name == names[1]:
         return Checked(document, f"email_hash={_email(value, name, is_object=bool(prefix))}")
     if name == "$user_identifiers":
         return Checked(document, f"user_identifiers={value}")
@@ -248,18 +249,19 @@ def _with_identifier(document: Document, prefix: str) -> Checked:
         value = _as_identifier(value, name)
         document = {**document, name: value}
     if compartment is None:
-        return Checked(document, f"{name.removeprefix('$')}={value}")
+        return Checked(document, f"{name}={value}")
     if not isinstance(compartment, str):
         compartment = _as_identifier(compartment, f"{prefix}compartment_id")
-        document = {**document, f"{prefix}compartment_id": compartment}
+        document = {**document, _COMPARTMENT[prefix]: compartment}
     return Checked(document, f"compartment_id={compartment},user_account_id={value}")
 
 
-def _only_identifier(document: Mapping[str, Any], prefix: str) -> str:
+def _only_identifier(document: Mapping[str, Any], names: tuple[str, ...], prefix: str) -> str:
     """Return the name of the field that holds a document's identifier."""
-    names = _NAMES[prefix]
     present = [name for name in names if document.get(name) is not None]
-    compartment = document.get(f"{prefix}compartment_id")
+    if len(present) == 1 and present[0] == names[0]:
+        return present[0]
+    compartment = document.get(_COMPARTMENT[prefix])
     if len(present) > 1:
         raise Unmappable(f"{', '.join(present)}: only one identifier is allowed a line")
     if not present:
@@ -274,6 +276,7 @@ def _only_identifier(document: Mapping[str, Any], prefix: str) -> str:
     return present[0]
 
 
+_COMPARTMENT = {"": "compartment_id", "$": "$compartment_id"}
 _NAMES = {"": _IDENTIFIERS, "$": (*(f"${name}" for name in _IDENTIFIERS), "$user_identifiers")}
 
 
@@ -314,11 +317,7 @@ def _one_of(
 
 
 def _milliseconds(value: Any, name: str) -> None:
-    if (
-        isinstance(value, int)
-        and _FIRST_MILLISECONDS <= value < _END_OF_MILLISECONDS
-        and not isinstance(value, bool)
-    ):
+    if type(value) is int and _FIRST_MILLISECONDS <= value < _END_OF_MILLISECONDS:
         return
     raise Unmappable(
         f"{name}: must be milliseconds since 1970 (13 digits); in the mapping, "

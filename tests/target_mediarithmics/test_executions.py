@@ -189,7 +189,7 @@ def test_without_waiting_a_record_is_delivered_once_its_upload_is_accepted(
 
 
 def test_a_possible_issue_on_identifiers_is_a_warning_with_the_most_frequent(
-    vendor: Mediarithmics, load: Callable[..., Run]
+    load: Callable[..., Run],
 ) -> None:
     records = [record(id=n, hash=f"{n}" if n % 2 else "same", minutes=1) for n in range(120)]
     run = load(schema(), *records, streams={"list": PERSON})

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import resource
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from singer_martech._compat import override
+from singer_martech.batch import Channel, Item
+from singer_martech.outcome import Outcome, Unmatched
+from singer_martech.spool import DiskFull
+from singer_martech.spooled_batch import SpooledBatch
+from singer_martech.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from singer_martech.batch import Batch
+
+
+class Nowhere(Channel):
+    name = "nowhere"
+    max_rows = 1000
+    max_bytes = 1000
+    envelope_bytes = 5
+
+    @override
+    def send(self, batch: Batch, outcome: Outcome) -> None:
+        raise NotImplementedError
+
+    @override
+    def preview(self, items: Iterable[Item]) -> str:
+        raise NotImplementedError
+
+
+A, B = Tally("a"), Tally("b")
+
+
+@pytest.fixture
+def batch() -> SpooledBatch:
+    batch = SpooledBatch(Nowhere(), b"head\n")
+    for number, tally in enumerate([A, B, A]):
+        body, raw = f"body {number}".encode(), f"raw {number}".encode()
+        batch.append(Item(tally, 10 + number, number % 2, body, raw))
+    return batch
+
+
+def test_the_body_is_what_will_be_sent(batch: SpooledBatch) -> None:
+    assert batch.body().read() == b"head\nbody 0\nbody 1\nbody 2\n"
+    assert batch.bytes == len(b"head\nbody 0\nbody 1\nbody 2\n")
+
+
+def test_a_part_of_it_has_the_head_too(batch: SpooledBatch) -> None:
+    with batch.part(1, 3) as part:
+        assert part.read() == b"head\nbody 1\nbody 2\n"
+
+
+def test_its_records_are_read_back_as_they_were(batch: SpooledBatch) -> None:
+    assert [(each.tally, each.sequence, each.body, each.raw) for each in batch] == [
+        (A, 10, b"body 0", b"raw 0"),
+        (B, 11, b"body 1", b"raw 1"),
+        (A, 12, b"body 2", b"raw 2"),
+    ]
+    assert len(batch) == 3
+    assert set(batch.keys) == {0, 1}
+    assert batch.first_sequence == 10
+
+
+def test_records_are_read_while_the_body_is_being_sent(batch: SpooledBatch) -> None:
+    body = batch.body()
+    assert body.read(7) == b"head\nbo"
+    assert batch.item(2).raw == b"raw 2"
+    assert batch.line(0) == b"body 0"
+    assert body.read() == b"dy 0\nbody 1\nbody 2\n"
+
+
+def test_what_was_taken_of_a_batch_that_failed_counts(batch: SpooledBatch) -> None:
+    outcome = Outcome(batch)
+    outcome.deliver([batch.item(0)])
+    outcome.reject(batch.item(2), "bad")
+    outcome.failure = DiskFull("full")
+    settlement = outcome.settlement()
+    assert settlement.delivered == {A: 1}
+    assert settlement.first_unsettled == 11
+
+
+def test_records_that_nobody_can_name_are_counted_with_the_largest_stream_first(
+    batch: SpooledBatch,
+) -> None:
+    outcome = Outcome(batch)
+    outcome.unmatched.append(Unmatched(1, "bad", "", "7"))
+    settlement = outcome.settlement()
+    assert (settlement.rejected[A], settlement.rejected[B]) == (1, 0)
+    assert (settlement.delivered[A], settlement.delivered[B]) == (1, 1)
+    outcome.unmatched.append(Unmatched(2, "bad", "", "8"))
+    settlement = outcome.settlement()
+    assert (settlement.rejected[A], settlement.rejected[B]) == (2, 1)
+    assert (settlement.delivered[A], settlement.delivered[B]) == (0, 0)
+
+
+@pytest.fixture
+def _small_disk() -> Iterator[None]:
+    """Let no file of this process grow beyond 4 KiB."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.usefixtures("_small_disk")
+def test_a_full_disk_is_named_with_its_remedy() -> None:
+    batch = SpooledBatch(Nowhere())
+    batch.append(Item(A, 1, None, b"x" * 3000, b"y"))
+    batch.append(Item(A, 2, None, b"x" * 3000, b"y"))
+    with pytest.raises(DiskFull, match="TMPDIR"):
+        batch.body()
