@@ -85,7 +85,9 @@ class Batch:
     def __init__(self, channel: Channel) -> None:
         """Begin without records."""
         self.channel = channel
+        self._max_rows, self._max_bytes = channel.max_rows, channel.max_bytes
         self.opened_at = time.monotonic()
+        self.rows = 0
         self.bytes = channel.envelope_bytes
         self.rows_of: Counter[Tally] = Counter()
         self.first_sequence: int | None = None
@@ -110,32 +112,37 @@ class Batch:
     @property
     def is_full(self) -> bool:
         """Whether no further record fits, or those that others replaced fill the memory."""
-        return len(self) >= self.channel.max_rows or self._replaced > self.channel.max_bytes
+        return self.rows >= self._max_rows or self._replaced > self._max_bytes
 
     def has_room_for(self, item: Item) -> bool:
         """Whether a record fits beside those that are in."""
-        size = self.bytes + len(item.body) + 1
-        return not self.is_full and size <= self.channel.max_bytes
+        return self.bytes + len(item.body) < self._max_bytes and self.rows < self._max_rows
 
     def append(self, item: Item) -> None:
         """Take a record in."""
         self._note(item)
-        place = self._places.get(item.key) if item.key is not None else None
-        if place is not None and self.channel.replaces:
-            earlier = self._items[place]
-            item.superseded = earlier
-            self._items[place] = item
-            self.bytes -= len(earlier.body) + 1
-            self._replaced += len(earlier.body) + 1
-            return
-        if item.key is not None:
-            self._places[item.key] = len(self._items)
+        key = item.key
+        if key is not None:
+            if self.channel.replaces and key in self._places:
+                self._replace(self._places[key], item)
+                return
+            self._places[key] = len(self._items)
         self._items.append(item)
 
+    def _replace(self, place: int, item: Item) -> None:
+        earlier = self._items[place]
+        item.superseded = earlier
+        self._items[place] = item
+        self.rows -= 1
+        self.bytes -= len(earlier.body) + 1
+        self._replaced += len(earlier.body) + 1
+
     def _note(self, item: Item) -> None:
+        self.rows += 1
         self.bytes += len(item.body) + 1
         self.rows_of[item.tally] += 1
-        self.repeatable = self.repeatable and item.repeatable
+        if not item.repeatable:
+            self.repeatable = False
         if self.first_sequence is None or item.sequence < self.first_sequence:
             self.first_sequence = item.sequence
 

@@ -104,6 +104,7 @@ class MartechSink(Sink):
         super().__init__(target, stream_name, schema, key_properties)
         self.tally: Tally = target.tally(stream_name)
         self._deletes: str = target.config["deletes"]
+        self._plain_names = NameSets()
         self._adds_metadata = self.include_sdc_metadata_properties
         self._check = RecordValidator(stream_name, self.schema) if self.validate_schema else None
 
@@ -157,9 +158,14 @@ class MartechSink(Sink):
         if self._adds_metadata:
             self._add_sdc_metadata_to_record(record, dict(message), {})
             whole = None
-        elif whole is None or b'"_sdc_' in whole:
-            self._remove_sdc_metadata_from_record(record)
-            whole = None
+        else:
+            names = tuple(record)
+            if names not in self._plain_names:
+                if any(name.startswith(_METADATA_PREFIX) for name in names):
+                    self._remove_sdc_metadata_from_record(record)
+                    whole = None
+                else:
+                    self._plain_names.add(names)
         if self._check is not None and not self._check.is_valid(record):
             missing = [key for key in self._key_properties if key not in record]
             reason = self._check.reason(record)
@@ -191,6 +197,18 @@ class MartechSink(Sink):
     def process_batch(self, context: dict[str, Any]) -> None:
         """Likewise."""
         raise NotImplementedError
+
+
+class NameSets(set[tuple[str, ...]]):
+    """Sets of field names that were checked; few differ, so a check is done once for each."""
+
+    _MOST = 1000
+
+    @override
+    def add(self, names: tuple[str, ...], /) -> None:
+        if len(self) >= self._MOST:
+            self.clear()
+        super().add(names)
 
 
 class _MissingKey(ValueError):

@@ -12,7 +12,7 @@ from singer_martech.batch import Channel
 from singer_martech.encoding import Unmappable, encode
 from singer_martech.errors import SettingError
 from singer_martech.mapping import compiled
-from singer_martech.sink import Mapped, MartechSink
+from singer_martech.sink import Mapped, MartechSink, NameSets
 from singer_martech.splitting import PartlyRefused, send_in_parts
 from singer_martech.template_filters import as_text, iso, moment
 from singer_martech.templates import is_undefined
@@ -94,6 +94,7 @@ class MonaSink(MartechSink):
         )
         self._channel = self.target.channel(self.target.export_channel)
         self._renames_warned = False
+        self._allowed_names = NameSets()
 
     @override
     def map_record(self, record: dict[str, Any], whole: bytes | None) -> Mapped:
@@ -138,10 +139,12 @@ class MonaSink(MartechSink):
             whole = None
         if not isinstance(message, dict) or not message:
             raise Unmappable("its message would be empty; Mona takes objects with a field or more")
-        if whole is None or b"MONA_" in whole or b"\\u" in whole:
+        names = tuple(message)
+        if names not in self._allowed_names:
             renamed = self._without_reserved(message)
             if renamed is not message:
                 return encode(renamed)
+            self._allowed_names.add(names)
         return self.json_of(message, whole)
 
     def _without_reserved(self, message: dict[str, Any]) -> dict[str, Any]:
