@@ -67,8 +67,8 @@ def install(wheel: Path, environment: Path) -> Path:
     """Install a wheel and what it needs into a new environment; return its Python."""
     venv.create(environment, with_pip=True)
     python = environment / "bin" / "python"
-    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel]
-    subprocess.run(command, check=True)
+    command = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    subprocess.run([*command, str(wheel)], check=True)
     return python
 
 
