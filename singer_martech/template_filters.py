@@ -8,6 +8,7 @@ import json
 import re
 import uuid
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.encoding import encode
@@ -66,6 +67,7 @@ def moment(value: Any) -> datetime.datetime:
     raise ValueError(message)
 
 
+@lru_cache(maxsize=256)  # a mapping often asks for one field's time more than once
 def _moment_of_text(text: str) -> datetime.datetime:
     """Read ISO-8601 text, in more of its forms than Python 3.10 does by itself."""
     match = _ISO.fullmatch(text)
