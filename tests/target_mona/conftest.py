@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
+import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
+from target_mona.target import TargetMona
 from tests.target_mona.singer import Run, as_bytes
 
 if TYPE_CHECKING:
@@ -33,6 +38,34 @@ def config(mona: Mona, tmp_path: Path) -> dict[str, Any]:
     return {**mona.credentials(), "reject_path": str(tmp_path / "rejects")}
 
 
+@contextmanager
+def _streams(given: IO[str]) -> Iterator[list[str]]:
+    """Give the command its input, and take its output and its log when it has ended."""
+    result: list[str] = []
+    output, log = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+    before = sys.stdin, sys.stdout, sys.stderr, sys.excepthook
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    root = logging.getLogger()
+    logging_before = root.handlers[:], root.level
+    sys.stdin, sys.stdout, sys.stderr = given, output, log
+    try:
+        yield result
+    finally:
+        sys.stdin, sys.stdout, sys.stderr, sys.excepthook = before
+        root.handlers, root.level = logging_before
+        logging.captureWarnings(capture=False)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for stream in (output, log):
+            stream.flush()
+            result.append(_contents(stream))
+
+
+def _contents(stream: io.TextIOWrapper) -> str:
+    stream.seek(0)
+    return stream.read()
+
+
 class Target:
     """The command, with settings and an environment.
 
@@ -41,22 +74,36 @@ class Target:
         folder: Where it runs.
     """
 
-    def __init__(self, config: Mapping[str, Any], folder: Path) -> None:
+    def __init__(self, config: dict[str, Any], folder: Path) -> None:
         self.config = config
         self.folder = folder
         self.reject_path = Path(config["reject_path"])
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __call__(self, *lines: Line, **settings: Any) -> Run:
-        """Run over these messages."""
-        process = self.start(**settings)
-        output, log = process.communicate(as_bytes(lines), timeout=60)
-        return Run(process.returncode, output.decode(), log.decode(), self.reject_path)
+        """Run the command over these messages, in this process, since starting takes long."""
+        (self.folder / "input").write_bytes(as_bytes(lines))
+        arguments = ["--config", str(self._write_config(settings))]
+        with (self.folder / "input").open(encoding="utf-8") as given, _streams(given) as streams:
+            try:
+                TargetMona.cli.main(arguments, prog_name="target-mona")
+            except SystemExit as end:
+                status = end.code
+            except Exception as error:  # noqa: BLE001 - the interpreter would do the same
+                sys.excepthook(type(error), error, error.__traceback__)
+                status = 1
+        assert isinstance(status, int)
+        output, log = streams
+        return Run(status, output, log, self.reject_path)
 
-    def start(self, **settings: Any) -> subprocess.Popen[bytes]:
-        """Begin a run, whose input is a pipe."""
+    def _write_config(self, settings: Mapping[str, Any]) -> Path:
         path = self.folder / f"config-{len(self._processes)}.json"
         path.write_text(json.dumps({**self.config, **settings}))
+        return path
+
+    def start(self, **settings: Any) -> subprocess.Popen[bytes]:
+        """Begin a run in a process of its own, whose input is a pipe."""
+        path = self._write_config(settings)
         process = subprocess.Popen(
             [COMMAND, "--config", path],
             cwd=self.folder,
