@@ -68,9 +68,9 @@ def _send(items: Sequence[Item], outcome: Outcome, post: Post) -> list[Sequence[
             return _reject_culprits(items, outcome, refusal)
         if repeatable:
             return _halves(items, outcome, refusal)
-        _leave_unknown(items, outcome, refusal)
+        return _leave_unknown(items, outcome, refusal)
     except OutcomeUnknown as error:
-        _leave_unknown(items, outcome, error)
+        return _leave_unknown(items, outcome, error)
     except Refused as refusal:
         if refusal.status not in _ABOUT_THE_RECORDS:
             raise
@@ -108,6 +108,10 @@ def _reject(item: Item, outcome: Outcome, reason: str, status: int | None) -> li
 
 def _leave_unknown(
     items: Sequence[Item], outcome: Outcome, error: PartlyRefused | OutcomeUnknown
-) -> None:
+) -> list[Sequence[Item]]:
+    """Report what must not be sent twice; return the records beside it, to be sent again."""
     for item in items:
-        outcome.reject(item, f"{OUTCOME_UNKNOWN}: {error}", error.status)
+        if not item.repeatable:
+            outcome.reject(item, f"{OUTCOME_UNKNOWN}: {error}", error.status)
+    again = [item for item in items if item.repeatable]
+    return [again] if again else []

@@ -102,6 +102,25 @@ def test_an_unknown_outcome_is_reported_and_not_repeated() -> None:
     assert len(channel.requests) == 1
 
 
+def test_what_may_be_sent_twice_is_sent_again_without_what_may_not() -> None:
+    channel = Memory()
+    tally = new_tally()
+    batch = channel.open_batch()
+    for sequence in range(1, 7):
+        batch.append(item(tally, sequence, repeatable=sequence % 2 == 0))
+
+    def judge(bodies: list[bytes]) -> list[bytes]:
+        if b"1" in bodies:
+            raise unknown()
+        return []
+
+    channel.judge = judge
+    outcome = Outcome(batch)
+    channel.send(batch, outcome)
+    assert rejected(outcome) == [b"1", b"3", b"5"]
+    assert channel.taken == [b"2", b"4", b"6"]
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 302])
 def test_a_refusal_that_any_record_would_meet_ends_the_run(status: int) -> None:
     channel = Memory()
