@@ -107,7 +107,9 @@ class ImportChannel(Channel):
         if not isinstance(batch, SpooledBatch):
             raise TypeError(type(batch).__name__)
         with self._creating:
-            self._import = self._import or self._imports.find_or_create(self._wanted)
+            if self._import is None:
+                self._import = self._imports.find_or_create(self._wanted)
+                self.name = str(self._import)
         _Delivery(self, self._import, batch, outcome).send(0, len(batch))
 
     def deliver(

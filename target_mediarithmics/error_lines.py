@@ -45,7 +45,7 @@ class Lines(Protocol):
         """Return a line without its line break."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Entry:
     """What one line of an error file says.
 

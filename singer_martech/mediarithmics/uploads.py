@@ -245,13 +245,21 @@ class Uploads:
         lost: MartechError,
     ) -> Execution | None:
         """Find the execution of an upload whose answer was lost, if there is one."""
-        fresh: list[Execution] = []
         for look in range(_LOOKS):
             if look:
                 self._stop.wait(self._poll_interval)
-            fresh = self._since(into, before)
-            if fresh:
-                break
+            found = self._only_one(into, self._since(into, before), line_counts, lost)
+            if found is not None:
+                return found
+        return None
+
+    def _only_one(
+        self,
+        into: DocumentImport,
+        fresh: list[Execution],
+        line_counts: Collection[int],
+        lost: MartechError,
+    ) -> Execution | None:
         counts = {each.id: self._number_of_lines(into, each) for each in fresh}
         same = [each for each in fresh if counts[each.id] in line_counts]
         unknown = [each for each in fresh if counts[each.id] is None]
