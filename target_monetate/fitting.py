@@ -161,10 +161,7 @@ def fit_string(value: Any) -> str | None:
 
 def fit_number(value: Any) -> int | Decimal | float | None:
     """Fit a NUMBER, to the digit; text that is a number counts as one."""
-    kind = type(value)
-    if kind is int:
-        return value  # type: ignore[no-any-return]
-    if kind is str:
+    if isinstance(value, str):
         value = value.strip()
         if not value:
             return None

@@ -125,7 +125,8 @@ def test_fields_left_out_are_warned_about_once(load: Loader, monetate: Monetate)
     )
     schema = schema_message("people", {"id": KEY, "name": TEXT, "city": TEXT}, ["id"])
     records = [record_message("people", id=str(number), name="x") for number in range(5)]
-    load(schema, record_message("people", id="a", name="x", city=None), *records)
+    others = [record_message("people", id="b", city="y"), record_message("people", id="c")]
+    load(schema, record_message("people", id="a", name="x", city=None), *records, *others)
     said = [line for line in load.lines("WARNING") if "become null" in line]
     assert len(said) == 2
     assert "its rows leave out 'phone'" in said[0]

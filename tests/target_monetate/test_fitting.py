@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markupsafe import Markup
 
 from singer_martech.encoding import Unmappable, encode
 from singer_martech.reader import decode_record
@@ -50,6 +51,7 @@ def fit(data_type: str, value: Any) -> Any:
         ({"a": [1, None], "b": Decimal("1.10")}, '{"a":[1,null],"b":1.10}'),
         ([" a ", 2], '[" a ",2]'),
         ([], "[]"),
+        (Markup(" a "), "a"),
         (
             datetime.datetime(2024, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc),
             "2024-01-02T03:04:05Z",
@@ -72,6 +74,7 @@ def test_a_string_is_trimmed_text(value: Any, fitted: str | None) -> None:
         (Decimal("1E+400"), "1E+400"),
         (0.5, "0.5"),
         ("12", "12"),
+        (Markup("12"), "12"),
         (" 1.10 ", "1.10"),
         ("-0.5e3", "-5E+2"),
         (".5", "0.5"),

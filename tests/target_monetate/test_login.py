@@ -9,10 +9,10 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from singer_martech.http import HttpSettings, Refused
+from singer_martech.http import BadAnswer, HttpClient, HttpSettings, Refused
 from singer_martech.secrets import redact
 from target_monetate.client import MonetateClient
-from target_monetate.login import LoginRefused
+from target_monetate.login import Assertion, Login, LoginRefused
 from target_monetate.private_key import read_key
 
 if TYPE_CHECKING:
@@ -67,6 +67,43 @@ def test_a_token_is_renewed_before_the_vendor_refuses_it(monetate: Monetate) -> 
     tries = len(monetate.requests)
     client.dataset("orders")
     assert [request.status for request in monetate.requests[tries:]] == [200, 200]
+
+
+SKEW = 1000
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        (lambda _: {"expires_in": 100}, 100),
+        (lambda now: {"expires_at": now + 100}, 100),
+        (lambda now: {"issued_at": now + SKEW, "expires_at": now + SKEW + 100}, 100),
+        (lambda now: {"expires_at": now + 100, "expires_in": 50}, 50),
+        (
+            lambda _: {"issued_at": "2026-01-01T00:00:00Z", "expires_at": "2026-01-01T00:01:40Z"},
+            100,
+        ),
+        (lambda _: {"expires_at": "soon", "expires_in": None}, 900),
+        (lambda _: {}, 900),
+    ],
+)
+def test_the_shortest_life_that_the_vendor_states_counts_whatever_this_clock_says(
+    monetate: Monetate, sandbox: Sandbox, said: Any, seconds: float
+) -> None:
+    now = time.time()
+    body = {"meta": {"code": 200}, "data": {"token": "t-1234567", **said(now)}}
+    sandbox.faults.add("monetate", REFRESH, status=200, body=body)
+    key = read_key(monetate.private_key_pem, None, "private_key")
+    assertion = Assertion(monetate.username, key, "RS256")
+    token = Login(HttpClient(), monetate.api_url, assertion, 900).token()
+    assert token.expires_at == pytest.approx(now + seconds, abs=20)
+
+
+@pytest.mark.parametrize("data", [{}, {"token": ""}, [], None])
+def test_an_answer_without_token_is_named(monetate: Monetate, sandbox: Sandbox, data: Any) -> None:
+    sandbox.faults.add("monetate", REFRESH, status=200, body={"meta": {}, "data": data})
+    with pytest.raises(BadAnswer, match="login: the answer holds no token"):
+        client_of(monetate).dataset("orders")
 
 
 def test_a_refused_token_is_renewed_once(monetate: Monetate) -> None:

@@ -198,6 +198,17 @@ def test_a_field_whose_type_cannot_be_told_stops_the_run(load: Loader, people: M
     assert not patches(people)
 
 
+def test_the_type_of_a_field_that_is_there_need_not_be_told(load: Loader, people: Monetate) -> None:
+    streams = {"people": {"row": {"id": "{{ id }}", "name": "{{ age * 2 }}"}}}
+    load(
+        schema_message("people", {"id": KEY, "age": NUMBER}, ["id"]),
+        record_message("people", id="1", age=4),
+        streams=streams,
+        add_missing_fields=True,
+    )
+    assert people.rows("people") == [{"id": "1", "name": "8"}]
+
+
 def test_more_fields_than_a_dataset_may_have_stop_the_run_before_anything_is_sent(
     load: Loader, people: Monetate
 ) -> None:
