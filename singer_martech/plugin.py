@@ -44,15 +44,16 @@ class PluginCommand(SingerCommand):
             self._end(error, str(error), _SIGNAL_BASE + error.signum)
         except ConfigValidationError as error:
             self._end(error, "; ".join(error.errors), _FAILED)
-        except BrokenPipeError as error:
-            self._end(error, "the program that reads the output has ended", _FAILED)
         except MartechError as error:
             self._end(error, str(error), _FAILED)
 
     @override
     def invoke(self, ctx: click.Context) -> Any:
         # past SingerCommand, which prints a wrong configuration's schema
-        return click.Command.invoke(self, ctx)
+        try:
+            return click.Command.invoke(self, ctx)
+        except BrokenPipeError as error:  # of which click would not say a word
+            raise MartechError("the program that reads the output has ended") from error
 
     @override
     def excepthook(

@@ -1,0 +1,330 @@
+"""STATE says what is proven, whatever ends the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.target_mona.singer import as_bytes, record, records, schema, state
+
+if TYPE_CHECKING:
+    from tests.sandbox.mona import Mona
+    from tests.sandbox.server import Sandbox
+    from tests.target_mona.conftest import Target
+    from tests.target_mona.singer import Line
+
+
+def with_states(count: int, first: int = 1) -> list[Line]:
+    """Return records, each followed by a STATE of its number."""
+    lines: list[Line] = []
+    for number in range(first, first + count):
+        lines += [record(id=number), state(number)]
+    return lines
+
+
+def ids(mona: Mona) -> list[int]:
+    return [each["message"]["id"] for each in mona.messages()]
+
+
+def send(process: subprocess.Popen[bytes], *lines: Line) -> None:
+    assert process.stdin is not None
+    process.stdin.write(as_bytes(lines))
+    process.stdin.flush()
+
+
+def line_of(process: subprocess.Popen[bytes]) -> bytes:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def test_the_last_state_comes_out_when_all_is_delivered(target: Target) -> None:
+    run = target(schema(), *with_states(10), max_request_rows=3)
+    assert run.status == 0
+    assert run.states[-1] == 10
+    assert run.states == sorted(run.states)
+
+
+def test_the_bytes_of_a_state_are_unchanged(target: Target) -> None:
+    value = '{"bookmarks" : {"é\\u00e9": 1.50, "big":123456789012345678901234567890, "x":[ ]}}'
+    run = target(schema(), record(id=1), f'{{"type":"STATE" ,"value":{value} }}')
+    assert run.output == value + "\n"
+
+
+def test_when_the_fifth_of_five_batches_fails_the_state_of_the_fourth_is_out(
+    target: Target, sandbox: Sandbox, mona: Mona
+) -> None:
+    sandbox.faults.add("mona", "/export", status=503, after=4, times=None)
+    run = target(
+        schema(), *with_states(10), max_request_rows=2, parallel_requests=1, max_attempts=1
+    )
+    assert run.status == 1
+    assert ids(mona) == list(range(1, 9))
+    assert run.states[-1] == 8
+
+
+def test_a_batch_that_fails_holds_back_the_states_of_later_ones(
+    target: Target, sandbox: Sandbox, mona: Mona
+) -> None:
+    failing = sandbox.faults.add("mona", "/export", hold=True, status=503, after=2)
+
+    def release() -> None:
+        sandbox.wait_until(lambda: len(mona.messages()) == 8)
+        failing.release()
+
+    thread = threading.Thread(target=release)
+    thread.start()
+    run = target(
+        schema(), *with_states(10), max_request_rows=2, parallel_requests=2, max_attempts=1
+    )
+    thread.join()
+    assert run.status == 1
+    missing = sorted(set(range(1, 11)) - set(ids(mona)))
+    assert len(missing) == 2
+    assert 3 <= missing[0] <= 7
+    assert run.states[-1] == missing[0] - 1
+
+
+def test_a_stream_that_sends_nothing_holds_no_state_back(target: Target) -> None:
+    run = target(schema("a"), schema("b"), record("a", id=1), state("one"))
+    assert run.states == ["one"]
+    assert target(state("nothing at all")).states == ["nothing at all"]
+
+
+def test_states_of_interleaved_streams_wait_for_all_of_them(
+    target: Target, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add("mona", "/export", status=403, after=1, times=None)
+    run = target(
+        schema("a"),
+        schema("b"),
+        record("a", id=1),
+        record("b", id=1),
+        state(2),
+        record("b", id=2),
+        record("a", id=3),
+        state(4),
+        max_request_rows=2,
+        parallel_requests=1,
+    )
+    assert run.status == 1
+    assert run.states == [2]
+
+
+def test_idle_input_is_delivered_and_its_state_emitted_in_time(target: Target, mona: Mona) -> None:
+    process = target.start(checkpoint_interval_seconds="0.6")
+    began = time.monotonic()
+    send(process, schema(), record(id=1), state(1))
+    assert json.loads(line_of(process)) == 1
+    first = time.monotonic() - began
+    assert ids(mona) == [1]
+    began = time.monotonic()
+    send(process, record(id=2), state(2))
+    assert json.loads(line_of(process)) == 2
+    # the first includes the start of the program
+    assert time.monotonic() - began < 1.5
+    assert first < 15
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_busy_input_emits_states_in_time_too(target: Target) -> None:
+    process = target.start(checkpoint_interval_seconds=0.5, max_request_rows=50)
+    send(process, schema())
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            send(process, record(id=number), state(number))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = [json.loads(line_of(process)) for _ in range(3)]
+    stop.set()
+    writer.join(20)
+    assert seen == sorted(set(seen))
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert output
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_finishes_what_is_in_flight_and_sends_nothing_new(
+    target: Target, sandbox: Sandbox, mona: Mona, number: signal.Signals
+) -> None:
+    held = sandbox.faults.add("mona", "/export", hold=True, times=None)
+    process = target.start(max_request_rows=2, parallel_requests=2)
+    send(process, schema(), *with_states(20))
+    sandbox.wait_for_requests("mona", "/mona/export", count=2)
+    process.send_signal(number)
+    # it still waits, since its input is open and two requests are on their way
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)
+    held.release()
+    output, log = process.communicate(timeout=20)
+    assert process.returncode == 128 + number
+    assert len(mona.exports) == 2
+    assert sorted(ids(mona)) == [1, 2, 3, 4]
+    assert [json.loads(line) for line in output.splitlines()][-1] == 4
+    assert b"Traceback" not in log
+
+
+def test_a_signal_while_nothing_happens_ends_the_run(target: Target, mona: Mona) -> None:
+    process = target.start()
+    send(process, schema(), record(id=1), state(1))
+    send(process, schema("other"))  # the SCHEMA of another stream makes the first one drain
+    sandbox = mona.sandbox
+    sandbox.wait_until(lambda: bool(mona.messages()))
+    assert json.loads(line_of(process)) == 1
+    send(process, record(id=2), state(2))
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 143
+    assert b"2" not in output
+    assert ids(mona) == [1]
+
+
+def test_a_signal_ends_a_long_wait(target: Target, sandbox: Sandbox, mona: Mona) -> None:
+    sandbox.faults.add("mona", "/export", status=429, retry_after=600, times=None)
+    process = target.start()
+    send(process, schema(), record(id=1), state(1), schema("other"))
+    sandbox.wait_until(lambda: any(export.status == 429 for export in mona.exports))
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=10)
+    assert process.returncode == 143
+    assert output == b""
+
+
+def test_a_second_signal_ends_at_once(target: Target, sandbox: Sandbox, mona: Mona) -> None:
+    sandbox.faults.add("mona", "/export", hold=True, times=None)
+    process = target.start()
+    send(process, schema(), record(id=1), state(1), schema("other"))
+    sandbox.wait_for_requests("mona", "/mona/export")
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.2)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(5) == 130
+    assert process.communicate()[0] == b""
+    assert mona.messages() == []
+
+
+def test_killed_at_any_moment_and_resumed_every_record_arrives(
+    target: Target, sandbox: Sandbox, mona: Mona
+) -> None:
+    """The input begins after the last STATE that came out, as an orchestrator does it."""
+    chance = random.Random(7)
+    sandbox.faults.add("mona", "/export", delay=0.01, probability=0.5, times=None)
+    total, done, kills = 300, 0, 0
+    while True:
+        process = target.start(
+            max_request_rows=7, parallel_requests=3, checkpoint_interval_seconds=0.05
+        )
+        lines = as_bytes([schema(), *with_states(total - done, done + 1)])
+        if kills == 5:
+            output, _ = process.communicate(lines, timeout=30)
+            assert process.returncode == 0
+        else:
+            before = len(mona.exports)
+            wanted = chance.randint(1, 12)
+            send(process, lines)
+            sandbox.wait_until(lambda: len(mona.exports) >= before + wanted)  # noqa: B023 - used at once
+            process.kill()
+            output, _ = process.communicate()
+            kills += 1
+        complete = output[: output.rfind(b"\n") + 1]
+        states = [json.loads(line) for line in complete.splitlines()]
+        # each STATE was true when it came out
+        assert set(range(1, max(states, default=0) + 1)) <= set(ids(mona))
+        done = max([done, *states])
+        if process.returncode == 0:
+            break
+    assert done == total
+    assert set(ids(mona)) == set(range(1, total + 1))
+
+
+def test_a_reader_of_the_output_that_is_gone_ends_the_run_with_one_line(target: Target) -> None:
+    process = target.start(checkpoint_interval_seconds=0.1)
+    assert process.stdout is not None
+    process.stdout.close()
+    send(process, schema(), *with_states(3))
+    assert process.stderr is not None
+    log = process.stderr.read()
+    assert process.wait(20) == 1
+    assert b"the program that reads the output has ended" in log
+    assert b"Traceback" not in log
+
+
+def test_a_slow_vendor_holds_the_reader_back(target: Target, sandbox: Sandbox, mona: Mona) -> None:
+    held = sandbox.faults.add("mona", "/export", hold=True, times=None)
+    process = target.start(max_request_rows=10, parallel_requests=2)
+    assert process.stdin is not None
+    taken = 0
+    lines = as_bytes([schema(), *(record(id=n, text="x" * 10_000) for n in range(1500))])
+    descriptor = process.stdin.fileno()
+
+    def write() -> None:
+        nonlocal taken
+        while taken < len(lines):
+            taken += os.write(descriptor, lines[taken : taken + 65536])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    sandbox.wait_for_requests("mona", "/mona/export", count=2)
+    writer.join(1)
+    # two requests of 100 kB in flight, two waiting, a block being read, a pipe that is full
+    assert writer.is_alive()
+    assert taken < 4_000_000 < len(lines)
+    held.release()
+    sandbox.faults.clear()
+    writer.join(20)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert len(mona.messages()) == 1500
+
+
+def test_all_that_was_read_is_accounted_for(target: Target, mona: Mona) -> None:
+    mona.refuse_if = lambda message: "bad" if message["message"]["id"] == 3 else None
+    run = target(
+        schema(id={"type": "integer"}),
+        *records(10),
+        record(id="x"),
+        record(id=11, _sdc_deleted_at="2024-05-01"),
+        state(1),
+        max_rejected_records=2,
+    )
+    assert run.status == 0
+    counts: dict[str, Any] = run.summary()
+    seconds = counts.pop("seconds")
+    assert seconds >= 0
+    assert counts == {
+        "stream": "orders",
+        "read": 12,
+        "delivered": 9,
+        "rejected": 2,
+        "skipped_deletes": 1,
+        "superseded": 0,
+        "requests": len(mona.exports),
+        "retries": 0,
+        "bytes": sum(export.size for export in mona.exports),
+    }
+
+
+def test_progress_is_told_every_ten_seconds(target: Target, sandbox: Sandbox) -> None:
+    sandbox.faults.add("mona", "/export", hold=True, times=None)
+    process = target.start()
+    began = time.monotonic()
+    send(process, schema(), *records(1500), schema("other"))
+    assert process.stderr is not None
+    line = next(each for each in process.stderr if b"records/s" in each).decode()
+    assert 9 < time.monotonic() - began < 20
+    assert "stream 'orders': 1,500 records read, 0 delivered, 0 rejected, " in line
