@@ -52,8 +52,8 @@ bench: $(installed) ## Measure the plugins beside what people would use instead
 	$(bin)/python -m bench $(BENCH)
 
 .PHONY: docs
-docs: $(installed) ## Renew the settings in meltano.yml and README.md from --about
-	$(bin)/python -m tests.project.settings
+docs: $(installed) ## Renew the settings in meltano.yml, docs and hub from --about
+	$(bin)/python -m tests.project.renewal
 
 .PHONY: screenshot
 screenshot: $(installed) ## Renew the picture of a report in docs/images; needs Chromium

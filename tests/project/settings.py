@@ -1,8 +1,7 @@
-"""Renew what meltano.yml and README.md say of the plugins from `--about`: `make docs`."""
+"""What the project's files say of the settings, made from `--about`; see `renewal.py`."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -14,7 +13,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 MELTANO = ROOT / "meltano.yml"
-README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+DISTRIBUTION = "singer-martech"
 
 PLUGINS = {
     "tap-robotmia": "extractors",
@@ -24,7 +24,7 @@ PLUGINS = {
     "target-mediarithmics": "loaders",
 }
 
-#: Settings that every plugin of the SDK has; the README names them without a row of their own.
+#: Settings that every plugin of the SDK has; the pages name them without a row of their own.
 SDK_SETTINGS = (
     "add_record_metadata",
     "batch_config",
@@ -43,24 +43,6 @@ _KINDS = {
     "array": "array",
     "string": "string",
 }
-
-
-def main() -> int:
-    """Write both files anew; with `--check`, only tell whether that would change them."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing")
-    check = parser.parse_args().check
-    plugins = {name: about(name) for name in PLUGINS}
-    stale = False
-    for path, renewed in ((MELTANO, renewed_meltano), (README, renewed_readme)):
-        old = path.read_text(encoding="utf-8")
-        new = renewed(old, plugins)
-        if new != old:
-            stale = True
-            print(f"{path.name} {'differs from --about: run make docs' if check else 'renewed'}")  # noqa: T201 - a command
-            if not check:
-                path.write_text(new, encoding="utf-8")
-    return int(stale and check)
 
 
 def about(plugin: str) -> dict[str, Any]:
@@ -96,12 +78,10 @@ class _Dumper(yaml.SafeDumper):
         super().increase_indent(flow, indentless=False)
 
 
-def renewed_readme(text: str, plugins: dict[str, dict[str, Any]]) -> str:
-    """Return the README with the settings table of each plugin between its markers."""
-    for name, said in plugins.items():
-        begin, end = f"<!-- settings of {name} -->", f"<!-- end of settings of {name} -->"
-        text = _between(text, begin, end, f"\n\n{settings_table(said['settings'])}\n\n")
-    return text
+def renewed_page(text: str, said: dict[str, Any]) -> str:
+    """Return a plugin's page with its settings table between the markers."""
+    begin, end = f"<!-- settings:{said['name']} -->", "<!-- /settings -->"
+    return _between(text, begin, end, f"\n\n{settings_table(said['settings'])}\n\n")
 
 
 def _between(text: str, begin: str, end: str, content: str) -> str:
@@ -186,7 +166,3 @@ def _default(value: object) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from tests.project import settings
-from tests.project.settings import MELTANO, PLUGINS, README, ROOT
+from tests.project.renewal import renewed_files
+from tests.project.settings import MELTANO, PLUGINS, ROOT
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +33,11 @@ def definition(project: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
-def test_meltano_yml_agrees_with_about(plugins: dict[str, dict[str, Any]]) -> None:
-    text = MELTANO.read_text(encoding="utf-8")
-    assert text == settings.renewed_meltano(text, plugins), "run: make docs"
-
-
-def test_the_readme_agrees_with_about(plugins: dict[str, dict[str, Any]]) -> None:
-    text = README.read_text(encoding="utf-8")
-    assert text == settings.renewed_readme(text, plugins), "run: make docs"
+def test_meltano_yml_the_pages_and_the_hub_agree_with_about(
+    plugins: dict[str, dict[str, Any]],
+) -> None:
+    for path, renewed in renewed_files(plugins).items():
+        assert path.read_text(encoding="utf-8") == renewed, f"{path}: run make docs"
 
 
 def test_meltano_yml_follows_meltanos_schema() -> None:
