@@ -508,9 +508,13 @@ def _cause(error: BaseException) -> str:
     """Name the innermost reason of a broken connection in a few words."""
     if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
         return "no answer in time"
+    passed = {id(error)}
     while True:
         inner = error.__cause__ or error.__context__
-        if inner is None or isinstance(inner, BrokenBody):
+        # a failure of ours is an earlier request's, after which this one was sent; causes
+        # and contexts may also lead back to where they began
+        if inner is None or isinstance(inner, (BrokenBody, MartechError)) or id(inner) in passed:
             break
+        passed.add(id(inner))
         error = inner
     return redact(" ".join(str(error).split()))[:_HEAD_CHARACTERS] or type(error).__name__
