@@ -30,7 +30,12 @@ def event_id(event: str, distinct_id: str | None, time: Any, insert_id: str) -> 
         time: Its raw time, as received.
         insert_id: Its ``$insert_id``.
     """
-    return _digest((event, distinct_id, time, insert_id))
+    parts = (event, distinct_id, time, insert_id)
+    try:
+        canonical = _encoder.encode(parts)
+    except (UnicodeEncodeError, OverflowError):
+        canonical = _escaped(parts)
+    return hashlib.sha256(canonical).hexdigest()[:32]
 
 
 def content_id(event: str, properties: bytes) -> str:
@@ -40,16 +45,17 @@ def content_id(event: str, properties: bytes) -> str:
         event: Its name.
         properties: The JSON text of its properties.
     """
-    return _digest((event, _read_canonically(properties)))
-
-
-def _digest(parts: tuple[Any, ...]) -> str:
+    parts = (event, _read_canonically(properties))
     try:
         canonical = _encoder.encode(parts)
     except (UnicodeEncodeError, OverflowError):
-        # half of a surrogate pair has no UTF-8; escaped, it has a text all the same
-        canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str).encode()
+        canonical = _escaped(parts)
     return hashlib.sha256(canonical).hexdigest()[:32]
+
+
+def _escaped(parts: tuple[Any, ...]) -> bytes:
+    # half of a surrogate pair has no UTF-8; escaped, it has a text all the same
+    return json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str).encode()
 
 
 def _canonical_number(text: str) -> float | Decimal:

@@ -63,6 +63,8 @@ class ProjectClock:
         self._already_utc = already_utc
         self._offsets: dict[int, int | None] = {}
         self._minutes: dict[int, str] = {}
+        self._last_raw: float | None = None
+        self._last_text = ""
 
     def utc(self, raw: float) -> str | None:
         """Return the instant of a raw time as RFC 3339 text with microseconds.
@@ -73,6 +75,8 @@ class ProjectClock:
         Raises:
             ValueError: The time lies outside the years 1 to 9999.
         """
+        if raw == self._last_raw:  # an export is sorted by time
+            return self._last_text
         if type(raw) is int and -MILLISECONDS_FROM < raw < MILLISECONDS_FROM:
             seconds, micro = raw, 0
         else:
@@ -84,7 +88,8 @@ class ProjectClock:
             if earlier > later:
                 return None
             offset = earlier
-        return self._text(seconds - offset, micro)
+        self._last_raw, self._last_text = raw, self._text(seconds - offset, micro)
+        return self._last_text
 
     def utc_by_arrival(self, raw: float, arrived_at_ms: float | None) -> str:
         """Return the instant of a raw time, of two the one that its arrival allows.

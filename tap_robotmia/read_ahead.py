@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from singer_martech.stop import Stop
 
@@ -88,3 +90,45 @@ def read_ahead(
     finally:
         for job in jobs:
             job.abandon()
+
+
+def iterate_ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
+    """Yield the items of an iterator that a thread runs ahead.
+
+    Args:
+        items: Best an iterator whose work lets other threads run, as inflating does.
+        depth: How many items may wait.
+
+    Raises:
+        BaseException: What the iterator raised, when its turn comes.
+    """
+    waiting: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(depth)
+    is_wanted = True
+
+    def run() -> None:
+        try:
+            for item in items:
+                waiting.put((item, None))
+                if not is_wanted:
+                    return
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever iterates
+            waiting.put((None, error))
+        else:
+            waiting.put((None, StopIteration()))
+
+    thread = threading.Thread(target=run, name="iterate-ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = waiting.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item  # type: ignore[misc] # an item, because there is no error
+    finally:
+        is_wanted = False
+        while thread.is_alive():
+            with contextlib.suppress(queue.Empty):
+                waiting.get_nowait()
+            thread.join(_GLANCE_SECONDS / 10)
