@@ -13,6 +13,10 @@ class SettingError(MartechError):
     """A setting is missing or wrong; the line names the setting and the remedy."""
 
 
+class BadInput(MartechError):
+    """The input is not what a Singer tap writes; what came before it is right."""
+
+
 class Stopped(MartechError):
     """The run was ended by a signal.
 

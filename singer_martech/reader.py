@@ -17,7 +17,7 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
 from singer_martech._compat import override
 from singer_martech.encoding import json_members
-from singer_martech.errors import MartechError
+from singer_martech.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,7 +94,7 @@ class MessageReader(GenericSingerReader[str]):
         missing = requires - line_dict.keys()
         if missing:
             kind = line_dict.get("type", "message")
-            raise MartechError(f"a {kind} of the input lacks {', '.join(sorted(missing))}")
+            raise BadInput(f"a {kind} of the input lacks {', '.join(sorted(missing))}")
 
     @override
     def deserialize_json(self, line: str) -> dict[str, Any]:
@@ -122,7 +122,7 @@ class MessageReader(GenericSingerReader[str]):
             kind = message["type"]
             callback = callbacks.get(kind)
             if callback is None:
-                raise MartechError(f"line {number} of the input: unknown message type '{kind}'")
+                raise BadInput(f"line {number} of the input: unknown message type '{kind}'")
             callback(message)
             counts[kind] += 1
 
@@ -144,7 +144,7 @@ class MessageReader(GenericSingerReader[str]):
             parts.append(lines[-1])
             length += len(lines[-1])
             if length > _LONGEST_LINE:
-                raise MartechError(f"the input has a line of more than {_LONGEST_LINE} bytes")
+                raise BadInput(f"the input has a line of more than {_LONGEST_LINE} bytes")
         yield b"".join(parts)
 
     def _blocks(self, descriptor: int) -> Iterator[bytes]:
@@ -171,7 +171,7 @@ class MessageReader(GenericSingerReader[str]):
         """Return the RECORD message of a record alone, such as a line of a BATCH file.
 
         Raises:
-            MartechError: It is not a JSON object.
+            BadInput: It is not a JSON object.
         """
         start = b'{"type":"RECORD","stream":%s,"record":' % msgspec.json.encode(stream)
         return self._decode(b"%s%s}" % (start, record.strip()), number)
@@ -180,7 +180,7 @@ class MessageReader(GenericSingerReader[str]):
         """Decode a message, with its record or STATE as received under ``raw``.
 
         Raises:
-            MartechError: The line is not a Singer message.
+            BadInput: The line is not a Singer message.
         """
         try:
             envelope = _decode_envelope(line)
@@ -194,9 +194,9 @@ class MessageReader(GenericSingerReader[str]):
             message = _decode_leniently(line, number)
         if message["type"] == "RECORD":
             if not isinstance(message.get("stream"), str) or not message["stream"]:
-                raise MartechError(f"line {number} of the input: a RECORD without a stream")
+                raise BadInput(f"line {number} of the input: a RECORD without a stream")
             if not isinstance(message.get("record"), dict):
-                raise MartechError(f"line {number} of the input: a RECORD without a record object")
+                raise BadInput(f"line {number} of the input: a RECORD without a record object")
         return message
 
 
@@ -218,21 +218,21 @@ def _decode_leniently(line: bytes, number: int) -> dict[str, Any]:
     of surrogate pairs, which no UTF-8 text can hold, are kept.
 
     Raises:
-        MartechError: The line is not JSON, not UTF-8, not a message, or nested too deep.
+        BadInput: The line is not JSON, not UTF-8, not a message, or nested too deep.
     """
     odd: set[str] = set()
     try:
         members = json_members(line.decode("utf-8"), odd)
     except UnicodeDecodeError:
-        raise MartechError(f"line {number} of the input is not UTF-8") from None
+        raise BadInput(f"line {number} of the input is not UTF-8") from None
     except RecursionError:
-        raise MartechError(f"line {number} of the input is nested too deep") from None
+        raise BadInput(f"line {number} of the input is nested too deep") from None
     except ValueError as error:
         message_text = f"line {number} of the input is not JSON: {str(error).partition(':')[0]}"
-        raise MartechError(message_text) from None
+        raise BadInput(message_text) from None
     message = {name: value for name, (value, _) in members.items()}
     if not isinstance(message.get("type"), str):
-        raise MartechError(f"line {number} of the input is not a Singer message: it has no type")
+        raise BadInput(f"line {number} of the input is not a Singer message: it has no type")
     if message["type"] == "RECORD" and "record" in message:
         message["raw"] = members["record"][1].encode()
         if odd:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_sdk import Target
 from singer_sdk import typing as th
-from singer_sdk.exceptions import MapExpressionError
+from singer_sdk.exceptions import RecordsWithoutSchemaException
 from singer_sdk.helpers.capabilities import (
     PluginCapabilities,
     TargetCapabilities,
@@ -23,7 +23,7 @@ from singer_martech.checkpoint import Checkpoints
 from singer_martech.delivery import Delivery
 from singer_martech.dry_run import DryChannel
 from singer_martech.encoding import encode
-from singer_martech.errors import MartechError, SettingError
+from singer_martech.errors import BadInput, MartechError, SettingError
 from singer_martech.mapping import StreamMappings
 from singer_martech.plugin import MartechPlugin
 from singer_martech.reader import NOT_JSON, MessageReader
@@ -156,6 +156,10 @@ def delivery_settings(
     ]
 
 
+class NoSchema(BadInput, RecordsWithoutSchemaException):
+    """A record came before the SCHEMA of its stream."""
+
+
 class MartechTarget(MartechPlugin, Target):
     """A target whose STATE never runs ahead of what the vendor took."""
 
@@ -274,7 +278,7 @@ class MartechTarget(MartechPlugin, Target):
                 continue
             try:
                 transformed = transform(dict(record))
-            except MapExpressionError as error:
+            except Exception as error:  # noqa: BLE001 - an expression of the user may fail in any way
                 sink.tally.read += 1
                 self.reject(sink.tally, message_dict, f"a stream map fails: {error}")
                 continue
@@ -286,7 +290,7 @@ class MartechTarget(MartechPlugin, Target):
         self._assert_line_requires(message, requires={"stream", "record"})
         stream = message["stream"]
         if stream not in self.mapper.stream_maps:
-            self._assert_sink_exists(stream)
+            raise NoSchema(f"stream '{stream}': a RECORD came before its SCHEMA")
         routes: list[_Route] = []
         for stream_map in self.mapper.stream_maps[stream]:
             if isinstance(stream_map, RemoveRecordTransform):
@@ -361,7 +365,7 @@ class MartechTarget(MartechPlugin, Target):
             yield
         except BaseException as error:
             try:
-                if isinstance(error, TooManyRejects):
+                if isinstance(error, (TooManyRejects, BadInput)):
                     self.delivery.flush_despite_rejects()
             except MartechError as second:
                 logger.warning("%s", second)

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from tests.sandbox.mona import Mona
     from tests.target_mona.conftest import Target
 
-Messages = "Callable[[], list[dict[str, Any]]]"
-
 
 def test_an_unmapped_stream_is_loaded_with_the_defaults(target: Target, mona: Mona) -> None:
     run = target(schema("orders", ["id"]), record("orders", id=5, note=None, tags=["a"]))
