@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import resource
 import signal
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -73,6 +74,19 @@ def test_records_are_read_while_the_body_is_being_sent(batch: SpooledBatch) -> N
     assert batch.item(2).raw == b"raw 2"
     assert batch.line(0) == b"body 0"
     assert body.read() == b"dy 0\nbody 1\nbody 2\n"
+
+
+def test_memory_does_not_grow_with_the_bytes() -> None:
+    batch = SpooledBatch(Nowhere())
+    tracemalloc.start()
+    try:
+        for number in range(5_000):
+            batch.append(Item(A, number, hash(str(number)), b"x" * 2000, b"y" * 2000))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 500_000
+    assert len(batch.body().read()) == 5_000 * 2001
 
 
 def test_what_was_taken_of_a_batch_that_failed_counts(batch: SpooledBatch) -> None:

@@ -207,25 +207,29 @@ def test_a_success_that_counts_nothing_is_a_warning(
     assert any("does not say how many lines failed" in line for line in run.log)
 
 
-def test_documents_of_one_identifier_arrive_in_order_in_parallel_executions(
-    vendor: Mediarithmics, load: Callable[..., Run]
+def test_documents_of_one_identifier_are_never_in_two_executions_at_once(
+    sandbox: Sandbox, settings: dict[str, Any]
 ) -> None:
-    records = [
-        record(id=number, hash=f"person {number % 5}", minutes=number) for number in range(60)
-    ]
-    run = load(
-        schema(), *records, streams={"list": PERSON}, max_request_rows=3, parallel_requests=4
+    vendor = sandbox.mediarithmics
+    vendor.hold()
+    streams = {"list": PERSON}
+    target = TargetMediarithmics(
+        config={**settings, "streams": streams, "max_request_rows": 1, "parallel_requests": 2}
     )
-    assert run.counts()["delivered"] == 60
-    assert vendor.max_open_executions > 1
-    assert vendor.members("8") == {f"email_hash=person {n}": 55 + n for n in range(5)}
-    for person in range(5):
-        minutes = [
-            each["expiration_duration"]
-            for each in vendor.documents()
-            if each["email_hash"] == f"person {person}"
-        ]
-        assert minutes == sorted(minutes)
+    people = [("a", 1), ("a", 2), ("b", 3), ("a", 4)]
+    records = [record(id=minutes, hash=name, minutes=minutes) for name, minutes in people]
+    source = io.StringIO("\n".join([schema(), *records]))
+    run = threading.Thread(target=target.listen, args=(source,))
+    run.start()
+    sandbox.wait_until(lambda: len(vendor.import_executions()) == 2)
+    sandbox.wait_for_requests("mediarithmics", r"/executions/\d+$", count=20)
+    assert len(vendor.import_executions()) == 2
+    vendor.release()
+    run.join()
+    assert vendor.members("8") == {"email_hash=a": 4, "email_hash=b": 3}
+    arrived = [each["expiration_duration"] for each in vendor.documents()]
+    assert [each for each in arrived if each != 3] == [1, 2, 4]
+    assert vendor.max_open_executions == 2
 
 
 def test_a_refused_upload_is_halved_until_the_culprit_is_alone(
