@@ -127,10 +127,8 @@ class Target:
             timeout=60,
             check=False,
         )
-        run = Run.__new__(Run)
-        run.status, run.reject_path = result.returncode, self.reject_path
-        run.output, run.log = result.stdout.decode(), result.stderr.decode()
-        return run
+        output, log = result.stdout.decode(), result.stderr.decode()
+        return Run(result.returncode, output, log, self.reject_path)
 
     def close(self) -> None:
         """End what still runs."""

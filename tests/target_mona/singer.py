@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -63,10 +63,11 @@ class Run:
     output: str
     log: str
     reject_path: Path
-    states: list[Any] = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.states = [json.loads(line) for line in self.output.splitlines()]
+    @property
+    def states(self) -> list[Any]:
+        """Every STATE that it emitted."""
+        return [json.loads(line) for line in self.output.splitlines()]
 
     @property
     def reason(self) -> str:
