@@ -65,14 +65,17 @@ def test_only_exactly_the_name_counts_on_whatever_page(
 
 
 def test_a_search_that_misses_the_name_does_not_make_it_free(
-    sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run]
+    sandbox: Sandbox, vendor: Mediarithmics, settings: dict[str, Any]
 ) -> None:
-    wanted = vendor.add_import("singer-martech list", "ANYTHING")
+    wanted = vendor.add_import("there", "ANYTHING")
     nothing = {"status": "ok", "data": [], "count": 0, "total": 0}
     sandbox.faults.add("mediarithmics", "*/document_imports", status=200, body=nothing)
-    assert load(schema(), record(id=1), streams={"list": FREE}).error is None
+    connection = Connection(settings["api_token"], settings["api_url"])
+    imports = DocumentImports(connection, settings["datamart_id"])
+    found = imports.find_or_create(Definition("there", "ANYTHING"))
+    connection.http.close()
+    assert found.id == wanted
     assert vendor.requests_to("document_imports$", "POST") == []
-    assert vendor.documents(wanted) == [{"id": 1}]
 
 
 def test_of_several_of_one_name_the_oldest_that_fits_is_taken(
