@@ -133,4 +133,4 @@ def test_the_definitions_install_and_run_in_a_foreign_meltano_project(
     meltano("run", "tap-robotmia", "target-mona")
     sent = sandbox.mona.messages()
     assert len(sent) == len(sandbox.robotmia.events(today)) > 0
-    assert {message["arcClass"] for message in sent} == {"SHOP"}
+    assert {message["arc_class"] for message in sent} == {"SHOP"}
