@@ -12,7 +12,7 @@ bin := $(venv)/bin
 installed := $(venv)/.installed
 
 # Plugins of others, each with a lock of its own that meltano.yml names.
-third_party := tap-spreadsheets target-duckdb target-jsonl
+third_party := tap-postgres tap-spreadsheets target-duckdb target-jsonl
 compile = $(bin)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.10 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
@@ -35,6 +35,11 @@ sandbox: $(installed) ## Serve the sandbox, for runs by hand
 .PHONY: test
 test: check ## Check the code and run every test
 	$(bin)/python -m pytest $(PYTEST)
+
+.PHONY: chaos
+chaos: $(installed) ## Break the plugins at random for long (SEEDS="1 2", REQUESTS=2000)
+	CHAOS_SEEDS="$(or $(SEEDS),$(shell date +%s))" CHAOS_REQUESTS="$(or $(REQUESTS),2000)" \
+	  $(bin)/python -m pytest tests/chaos -s --timeout 3600 $(PYTEST)
 
 .PHONY: check
 check: $(installed) ## Lint, check formatting and types
@@ -86,7 +91,7 @@ $(installed): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 	  echo "Python 3.10 or newer is needed; name one with: make PYTHON=python3.12" >&2; exit 1; }
 	@echo "Installing into $(venv)"
-	@test -x $(bin)/python || $(PYTHON) -m venv $(venv)
+	@$(bin)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(venv)
 	@$(bin)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
 	@$(bin)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -1,0 +1,380 @@
+"""Targets in a storm: numbered records go in, and what landed is compared with STATE at once."""
+
+from __future__ import annotations
+
+import json
+import random
+from abc import ABC, abstractmethod
+from collections import Counter
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tests.chaos.runs import Kill, Plugin, most_kills
+from tests.chaos.storm import REQUEST_TIMEOUT_SECONDS, raise_storm
+from tests.sandbox.server import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from tests.sandbox.vendor import Vendor
+
+KEYED, UNKEYED = "customers", "visits"
+_MOST_RUNS = 100
+
+_SCHEMAS: Sequence[Mapping[str, Any]] = [
+    {
+        "type": "SCHEMA",
+        "stream": stream,
+        "schema": {"properties": {"id": {"type": "string"}, "n": {"type": "integer"}}},
+        "key_properties": keys,
+    }
+    for stream, keys in ((KEYED, ["id"]), (UNKEYED, []))
+]
+
+
+class Records:
+    """Records with the numbers 1 to `count`, of two streams; every STATE is such a number."""
+
+    def __init__(self, count: int, chance: random.Random) -> None:
+        self.count = count
+        kinds = [chance.random() < 0.7 for _ in range(count)]
+        #: The stream of each record, its number being its place counted from 1.
+        self.streams = [KEYED if keyed else UNKEYED for keyed in kinds]
+        self.ids = [f"k{chance.randrange(1 + count // 5)}" for _ in kinds]
+        self._states = {n for n in range(1, count) if chance.random() < 0.2} | {count}
+
+    def numbers(self, stream: str) -> Iterator[int]:
+        """Yield the numbers of a stream's records."""
+        return (n for n, name in enumerate(self.streams, 1) if name == stream)
+
+    def last_of_each_key(self) -> dict[str, int]:
+        """Return the number of the last record of every key."""
+        return {self.ids[n - 1]: n for n in self.numbers(KEYED)}
+
+    def lines(self, after: int) -> Iterator[bytes]:
+        """Yield the messages that a tap would send which resumes from a STATE."""
+        for schema in _SCHEMAS:
+            yield json.dumps(schema).encode() + b"\n"
+        for n in range(after + 1, self.count + 1):
+            record = {"id": self.ids[n - 1], "n": n}
+            message = {"type": "RECORD", "stream": self.streams[n - 1], "record": record}
+            yield json.dumps(message).encode() + b"\n"
+            if n in self._states:
+                yield json.dumps({"type": "STATE", "value": {"n": n}}).encode() + b"\n"
+
+
+class Load(ABC):
+    """One target, its vendor, and what the vendor took.
+
+    Attributes:
+        requests_per_batch: About how many requests a batch takes.
+        rows: The most records of a batch.
+    """
+
+    target: ClassVar[str]
+    vendor_name: ClassVar[str]
+    rows: ClassVar[int] = 10
+    requests_per_batch: ClassVar[int] = 1
+    storm: ClassVar[Sequence[tuple[float, dict[str, Any]]]]
+
+    def __init__(self, sandbox: Sandbox, records: Records) -> None:
+        self.sandbox = sandbox
+        self.records = records
+        self.vendor: Vendor = sandbox.vendors[self.vendor_name]
+        #: Where `position` stood when the runs began.
+        self.begins: list[int] = []
+
+    def position(self) -> int:
+        """Return a number that `arrivals` of later runs are above."""
+        return max((request.number for request in self.vendor.requests), default=0)
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Return the settings beside those that all targets get."""
+
+    @abstractmethod
+    def missing(self, numbers: Sequence[int]) -> set[int]:
+        """Return those of the numbers whose records the vendor has not taken."""
+
+    @abstractmethod
+    def value_of_each_key(self) -> dict[str, int]:
+        """Return, by key, the number that the vendor holds in the end."""
+
+    @abstractmethod
+    def arrivals(self) -> Iterator[tuple[int, int]]:
+        """Yield position and number of each record that must not come twice in one run."""
+
+    def calm_down(self) -> None:  # noqa: B027 - most leave nothing
+        """Bring what a run left under way at the vendor to its end."""
+
+    def overlaps(self) -> list[Any]:
+        """Return pairs of requests under way at once that carried one key."""
+        return []
+
+    def repeats(self) -> list[tuple[int, int]]:
+        """Return run and number of what was taken twice in one run."""
+        counts: Counter[tuple[int, int]] = Counter()
+        for position, number in self.arrivals():
+            counts[sum(begin < position for begin in self.begins), number] += 1
+        return [each for each, count in counts.items() if count > 1]
+
+
+class MonaLoad(Load):
+    target = "target-mona"
+    vendor_name = "mona"
+    storm = (
+        (0.01, {"path": "/mona/export", "expire_token": True}),
+        (0.002, {"path": "/mona/export", "status": 401}),
+        (0.1, {"path": "/mona-auth", "status": 503, "retry_after": 0.05}),
+    )
+
+    def __init__(self, sandbox: Sandbox, records: Records) -> None:
+        super().__init__(sandbox, records)
+        self._taken: list[tuple[int, str, int]] = []
+        self._read = 0
+        self._numbers: set[int] = set()
+
+    def settings(self) -> dict[str, Any]:
+        return self.vendor.credentials()
+
+    def missing(self, numbers: Sequence[int]) -> set[int]:
+        self._look()
+        return set(numbers) - self._numbers
+
+    def value_of_each_key(self) -> dict[str, int]:
+        records = self.sandbox.mona.records()
+        return {key: record["n"] for (arc, key), record in records.items() if arc == KEYED}
+
+    def arrivals(self) -> Iterator[tuple[int, int]]:
+        self._look()
+        return ((request, n) for request, arc, n in self._taken if arc == UNKEYED)
+
+    def overlaps(self) -> list[Any]:
+        # silence after the vendor acted is no reason to wait for it
+        pairs = self.sandbox.mona.overlaps()
+        return [pair for pair in pairs if "stall" not in (pair[1].fault or "")]
+
+    def _look(self) -> None:
+        rows = self.vendor.store.rows(
+            "SELECT number, request, arc_class, message FROM mona_messages WHERE number > ?",
+            self._read,
+        )
+        for row in rows:
+            self._read = max(self._read, row["number"])
+            n = json.loads(row["message"])["n"]
+            self._taken.append((row["request"], row["arc_class"], n))
+            self._numbers.add(n)
+
+
+class MonetateLoad(Load):
+    target = "target-monetate"
+    vendor_name = "monetate"
+    storm = (
+        (0.01, {"path": "/data/v1", "expire_token": True}),
+        (0.002, {"path": "/data/v1", "status": 401}),
+        (0.1, {"path": "/auth/", "status": 503, "retry_after": 0.05}),
+    )
+
+    def __init__(self, sandbox: Sandbox, records: Records) -> None:
+        super().__init__(sandbox, records)
+        identifier = {"data_type": "STRING", "is_identifier": True}
+        key = {**identifier, "is_unique_key": True}
+        for name, field in ((KEYED, key), (UNKEYED, identifier)):
+            words = {word.removeprefix("is_"): value for word, value in field.items()}
+            sandbox.monetate.add_dataset(name, {"id": words, "n": "NUMBER"})
+
+    def settings(self) -> dict[str, Any]:
+        return {**self.vendor.credentials(), "streams": {UNKEYED: {"allow_append": True}}}
+
+    def missing(self, numbers: Sequence[int]) -> set[int]:
+        # a later record of a key replaces the earlier one, in a request and at the vendor
+        values = self.value_of_each_key()
+        taken = {n for _, n in self.arrivals()}
+        streams, ids = self.records.streams, self.records.ids
+        return {
+            n
+            for n in numbers
+            if (values.get(ids[n - 1], 0) < n if streams[n - 1] == KEYED else n not in taken)
+        }
+
+    def value_of_each_key(self) -> dict[str, int]:
+        rows = map(json.loads, self.sandbox.monetate.raw_rows(KEYED))
+        return {row["id"]: row["n"] for row in rows}
+
+    def arrivals(self) -> Iterator[tuple[int, int]]:
+        rows = self.vendor.store.rows(
+            "SELECT request, row FROM monetate_rows WHERE dataset = ?", UNKEYED
+        )
+        return ((row["request"], json.loads(row["row"])["n"]) for row in rows)
+
+    def overlaps(self) -> list[Any]:
+        return self.sandbox.monetate.overlapping_keys
+
+
+class MediarithmicsLoad(Load):
+    target = "target-mediarithmics"
+    vendor_name = "mediarithmics"
+    rows = 40
+    requests_per_batch = 5
+    storm = ((0.001, {"status": 401}),)
+
+    def __init__(self, sandbox: Sandbox, records: Records) -> None:
+        super().__init__(sandbox, records)
+        self._landed: list[tuple[int, int]] = []
+        self._numbers: set[int] = set()
+        self._read = 0
+
+    def settings(self) -> dict[str, Any]:
+        moment = "{{ 1700000000000 + n }}"
+        profile = {
+            "operation": "UPSERT",
+            "user_account_id": "{{ id }}",
+            "user_profile": {"n": "{{ n }}"},
+        }
+        activity = {
+            "$type": "TOUCH",
+            "$session_status": "NO_SESSION",
+            "$ts": moment,
+            "$user_account_id": "{{ id }}",
+            "$events": [{"$event_name": "visit", "$ts": moment, "$properties": {"n": "{{ n }}"}}],
+        }
+        credentials = self.vendor.credentials()
+        del credentials["organisation_id"]
+        return {
+            **credentials,
+            "poll_interval_seconds": 0.02,
+            "streams": {
+                KEYED: {"document_type": "USER_PROFILE", "document": profile},
+                UNKEYED: {"document_type": "USER_ACTIVITY", "document": activity},
+            },
+        }
+
+    def position(self) -> int:
+        executions = self.sandbox.mediarithmics.import_executions()
+        return max((each.id for each in executions), default=0)
+
+    def missing(self, numbers: Sequence[int]) -> set[int]:
+        self._look()
+        return set(numbers) - self._numbers
+
+    def value_of_each_key(self) -> dict[str, int]:
+        profiles = self.sandbox.mediarithmics.profiles()
+        return {name.rpartition("=")[2]: profile["n"] for name, profile in profiles.items()}
+
+    def arrivals(self) -> Iterator[tuple[int, int]]:
+        # an upload is looked for before it is sent again, so nothing comes twice in one run
+        self._look()
+        return iter(self._landed)
+
+    def calm_down(self) -> None:
+        for execution in self.sandbox.mediarithmics.import_executions():
+            if execution.is_open:
+                self.sandbox.mediarithmics.finish(execution.id)
+
+    def _look(self) -> None:
+        rows = self.vendor.store.rows(
+            "SELECT number, execution_id, document FROM mediarithmics_documents WHERE number > ?",
+            self._read,
+        )
+        for row in rows:
+            self._read = max(self._read, row["number"])
+            document = json.loads(row["document"])
+            n = (document.get("user_profile") or document["$events"][0]["$properties"])["n"]
+            self._landed.append((row["execution_id"], n))
+            self._numbers.add(n)
+
+
+LOADS: Sequence[type[Load]] = (MonaLoad, MonetateLoad, MediarithmicsLoad)
+
+
+class Campaign:
+    """Runs of one target, each resumed from the last one's STATE, until all input is through.
+
+    Attributes:
+        history: What the runs were and how they ended.
+    """
+
+    def __init__(self, load: type[Load], seed: int, requests: int, folder: Path) -> None:
+        self._chance = random.Random(f"{load.target} {seed}")
+        self._sandbox = Sandbox(seed=seed, vendors=[load.vendor_name])
+        batches = max(10, requests // load.requests_per_batch)
+        self._records = Records(batches * load.rows // 2, self._chance)
+        self._requests = requests
+        self._load = load(self._sandbox, self._records)
+        self._folder = folder
+        self._state = 0
+        self.history: list[str] = []
+
+    def carry_out(self) -> None:
+        """Run until a run succeeds, and look at everything in the end."""
+        with self._sandbox:
+            while not self._run():
+                assert len(self.history) < _MOST_RUNS, self.history
+            assert self._state == self._records.count
+            self._judge()
+
+    def _run(self) -> bool:
+        chance, load = self._chance, self._load
+        raise_storm(self._sandbox.faults, load.vendor_name, chance, *load.storm)
+        kill = None
+        if len(self.history) < most_kills(self._requests):
+            kill = Kill.drawn(chance, self._requests // 4)
+        load.begins.append(load.position())
+        folder = self._folder / f"run {len(self.history)}"
+        folder.mkdir()
+        config = {
+            "max_attempts": 4,
+            "request_timeout_seconds": REQUEST_TIMEOUT_SECONDS,
+            "max_request_rows": load.rows,
+            "parallel_requests": chance.choice([1, 2, 4, 8]),
+            "checkpoint_interval_seconds": chance.choice([0.05, 0.2, 1, 60]),
+            "max_rejected_records": 1_000_000,
+            "reject_path": str(self._folder / "rejects"),
+            **load.settings(),
+        }
+        plugin = Plugin(load.target, config, folder, self._sandbox, load.vendor)
+        began = self._state
+        ended = plugin.run(
+            on_line=self._state_line, feed=self._records.lines(self._state), kill=kill
+        )
+        load.calm_down()
+        self.history.append(f"{began}-{self._state} {kill} -> {ended.status}")
+        return ended.status == 0
+
+    def _state_line(self, line: bytes) -> None:
+        """See that STATE is not ahead of what the vendor has taken by now."""
+        n = json.loads(line)["n"]
+        assert n >= self._state, "STATE goes back"
+        missing = self._load.missing(range(self._state + 1, n + 1)) - self._unknown()
+        assert not missing, f"STATE {n} is ahead of {sorted(missing)[:10]}; {self.history}"
+        self._state = n
+
+    def _unknown(self) -> set[int]:
+        """Return the records that were reported as of unknown outcome; no others may be."""
+        numbers = set()
+        for path in (self._folder / "rejects").glob("*.jsonl"):
+            for line in path.read_bytes().splitlines(keepends=True):
+                if line.endswith(b"\n"):  # a killed process may leave half a line
+                    entry = json.loads(line)
+                    assert entry["stream"] == UNKEYED, entry
+                    assert entry["reason"].startswith("outcome unknown"), entry
+                    numbers.add(entry["record"]["n"])
+        return numbers
+
+    def _judge(self) -> None:
+        load, records = self._load, self._records
+        assert load.missing(range(1, records.count + 1)) <= self._unknown()
+        assert load.value_of_each_key() == records.last_of_each_key()
+        assert load.repeats() == []
+        assert load.overlaps() == []
+        assert self._sandbox.errors == []
+
+    def __str__(self) -> str:
+        """Say what happened."""
+        requests = self._load.vendor.requests
+        faults = sum(request.fault is not None for request in requests)
+        return (
+            f"{len(self.history)} runs, {len(requests)} requests, {faults} of them with a fault, "
+            f"{self._records.count} records, {len(self._unknown())} of unknown outcome: "
+            + "; ".join(self.history)
+        )

@@ -1,0 +1,59 @@
+"""The weather that a plugin has to live with: what may befall a request, drawn from a seed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Sequence
+
+    from tests.sandbox.faults import FaultPlan
+
+#: The longest silence that a plugin is set to bear, in seconds.
+REQUEST_TIMEOUT_SECONDS = 2.0
+
+_SOON = 0.05
+
+#: What may befall any request: the chance in a calm storm, and the fault.
+ANY_REQUEST: Sequence[tuple[float, dict[str, Any]]] = (
+    (0.030, {"status": 429, "retry_after": _SOON}),
+    (0.004, {"status": 429}),
+    (0.020, {"status": 503, "retry_after": _SOON}),
+    (0.010, {"status": 500, "retry_after": _SOON, "after_acting": True}),
+    (0.008, {"status": 502, "body": "<html><h1>Bad Gateway</h1></html>"}),
+    (0.005, {"status": 408, "retry_after": _SOON}),
+    (0.012, {"reset": "before"}),
+    (0.012, {"reset": "after"}),
+    (0.012, {"reset": "mid-body"}),
+    (0.060, {"delay": 0.06}),
+    (0.010, {"delay": 0.3}),
+)
+
+#: Silence after the server acted, for longer than is borne.
+TOO_SLOW: dict[str, Any] = {"stall": REQUEST_TIMEOUT_SECONDS + 0.5, "times": 1}
+
+#: What may befall a body that is read.
+BODIES: Sequence[tuple[float, dict[str, Any]]] = (
+    (0.03, {"truncate": True}),
+    (0.03, {"cut_gzip": True}),
+    (0.02, {"cut_gzip": 8}),
+)
+
+
+def raise_storm(
+    faults: FaultPlan,
+    vendor: str,
+    chance: random.Random,
+    *more: tuple[float, dict[str, Any]],
+) -> None:
+    """Plan a storm of its own for one run: other odds, each time."""
+    faults.clear()
+    strength = chance.choice([0.4, 1.0, 1.0, 2.0])
+    odds = [*more, *ANY_REQUEST]
+    chance.shuffle(odds)
+    for probability, fault in odds:
+        words = {"times": None, **fault, "probability": min(1.0, probability * strength)}
+        faults.add(vendor, **words)
+    if chance.random() < 0.3:
+        faults.add(vendor, after=chance.randrange(40), **TOO_SLOW)
