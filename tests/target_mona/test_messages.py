@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from tests.target_mona.singer import record, records, schema
 
@@ -282,3 +285,30 @@ def test_a_hundred_records_become_a_hundred_messages(
     assert run.status == 0
     assert sorted(each["id"] for each in messages()) == list(range(1, 101))
     assert json.loads(json.dumps(run.summary()))["requests"] == 15
+
+
+def test_the_example_of_the_documentation_works(target: Target, mona: Mona) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "target-mona.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (plugin,) = yaml.safe_load(blocks[0])["plugins"]["loaders"]
+    order = {
+        "order_id": "A-17.2",
+        "ordered_at": "2024-05-01T12:00:00Z",
+        "total": 19.99,
+        "shipping": {"country": None},
+    }
+    run = target(schema(keys=["order_id"]), record(**order), streams=plugin["config"]["streams"])
+    assert run.status == 0
+    (message,) = mona.messages()
+    assert (message["arc_class"], message["context_id"]) == ("SHOP_ORDER", "A-17%2E2")
+    assert message["export_timestamp"] == "1714564800"
+    assert message["message"] == {"total": 19.99, "country": None, "hour": 12}
+    (listed,) = yaml.safe_load(blocks[1])["streams"]
+    assert set(listed) == {"stream", "arc_class"}
+    assert target(schema("public.orders"), streams=[listed]).status == 0
+
+
+def test_the_metadata_of_the_sdk_is_added_when_that_is_wanted(target: Target, mona: Mona) -> None:
+    run = target(schema(id={"type": "integer"}), record(id=1), add_record_metadata=True)
+    assert run.status == 0
+    assert {"id", "_sdc_received_at", "_sdc_deleted_at"} <= set(mona.messages()[0]["message"])
