@@ -9,8 +9,8 @@ from typing import IO, TYPE_CHECKING
 from singer_martech._compat import override
 from singer_martech.batch import Channel
 from singer_martech.http import HttpFailure, Refused
+from singer_martech.mediarithmics.import_results import ImportResult
 from singer_martech.mediarithmics.imports import CSV
-from singer_martech.mediarithmics.uploads import ImportResult
 from singer_martech.outcome import Unmatched
 from singer_martech.spooled_batch import SpooledBatch
 from target_mediarithmics import table

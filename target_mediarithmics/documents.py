@@ -10,9 +10,20 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from singer_martech.encoding import Unmappable
+from target_mediarithmics.identifiers import (
+    DECLARED,
+    IDENTIFIERS,
+    SHAPES,
+    Checked,
+    as_identifier,
+    declared,
+    loose_identifier,
+    one_of,
+    with_identifier,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     Document = dict[str, Any]
 
@@ -21,27 +32,6 @@ USER_ACTIVITY = "USER_ACTIVITY"
 _FIRST_MILLISECONDS, _END_OF_MILLISECONDS = 10**11, 10**13
 _UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 _STRATEGIES = ("PARTIAL_UPDATE", "PARTIAL_DELETE", "FORCE_REPLACE")
-_DECLARED = {
-    "USER_ACCOUNT": "user_account_id",
-    "USER_EMAIL": "hash",
-    "USER_AGENT": "user_agent_id",
-    "USER_POINT": "user_point_id",
-}
-_SHAPES = ("USER_ACCOUNT", "USER_EMAIL", "USER_AGENT")
-_IDENTIFIERS = ("user_account_id", "email_hash", "user_agent_id")
-
-
-class Checked(NamedTuple):
-    """A document that may be sent.
-
-    Attributes:
-        document: The document, completed where the vendor's rules leave no choice.
-        identifier: Whom it is about, as text; documents of one identifier stay in order.
-            None where nobody knows.
-    """
-
-    document: Document
-    identifier: str | None
 
 
 class DocumentType(NamedTuple):
@@ -73,7 +63,7 @@ def deletion_of(kind: DocumentType, document: Mapping[str, Any]) -> Document:
     if "DELETE" not in kind.operations:
         raise Unmappable("its document type has no operation DELETE")
     deletion: Document = {"operation": "DELETE"}
-    for path in (*_IDENTIFIERS, "compartment_id", *kind.deletion_fields):
+    for path in (*IDENTIFIERS, "compartment_id", *kind.deletion_fields):
         outer, _, inner = path.partition(".")
         value = document.get(outer)
         if inner and isinstance(value, dict):
@@ -86,7 +76,7 @@ def deletion_of(kind: DocumentType, document: Mapping[str, Any]) -> Document:
 def _activity(document: Document) -> Checked:
     if "operation" in document:
         raise Unmappable("operation: a USER_ACTIVITY has none")
-    checked = _with_identifier(document, "$")
+    checked = with_identifier(document, "$")
     _text(document, "$type")
     _text(document, "$session_status")
     _milliseconds(document.get("$ts"), "$ts")
@@ -107,12 +97,12 @@ def _activity(document: Document) -> Checked:
 
 
 def _profile(document: Document) -> Checked:
-    operation = _one_of(document, "operation", ("UPSERT", "DELETE"))
-    document, identifier = _with_identifier(document, "")
+    operation = one_of(document, "operation", ("UPSERT", "DELETE"))
+    document, identifier = with_identifier(document, "")
     if operation == "DELETE":
         return Checked(document, identifier)
     if document.get("update_strategy") is not None:
-        _one_of(document, "update_strategy", _STRATEGIES)
+        one_of(document, "update_strategy", _STRATEGIES)
     profile = document.get("user_profile")
     if not isinstance(profile, dict):
         raise Unmappable("user_profile: must be an object")
@@ -121,7 +111,7 @@ def _profile(document: Document) -> Checked:
         wanted, given = document.get(name), profile.get(f"${name}")
         if wanted is None or given == wanted:
             continue
-        if given is not None and _as_identifier(given, f"user_profile.${name}") != wanted:
+        if given is not None and as_identifier(given, f"user_profile.${name}") != wanted:
             raise Unmappable(f"user_profile.${name}: must repeat {name} or be left out")
         repeated[f"${name}"] = wanted
     if repeated:
@@ -131,8 +121,8 @@ def _profile(document: Document) -> Checked:
 
 
 def _segment(document: Document) -> Checked:
-    operation = _one_of(document, "operation", ("UPDATE", "DELETE"))
-    checked = _with_identifier(document, "")
+    operation = one_of(document, "operation", ("UPDATE", "DELETE"))
+    checked = with_identifier(document, "")
     names = [
         name
         for name in ("segment_id", "segment_technical_name")
@@ -142,7 +132,7 @@ def _segment(document: Document) -> Checked:
         raise Unmappable("segment_id: it or segment_technical_name is needed, and not both")
     document = checked.document
     if not isinstance(document[names[0]], str):
-        document = {**document, names[0]: _as_identifier(document[names[0]], names[0])}
+        document = {**document, names[0]: as_identifier(document[names[0]], names[0])}
     duration = document.get("expiration_duration")
     if isinstance(duration, str) and duration.isascii() and duration.isdigit():
         duration = int(duration)
@@ -157,15 +147,15 @@ def _segment(document: Document) -> Checked:
 
 
 def _choice(document: Document) -> Checked:
-    operation = _one_of(document, "operation", ("UPSERT", "DELETE"))
-    checked = _with_identifier(document, "")
+    operation = one_of(document, "operation", ("UPSERT", "DELETE"))
+    checked = with_identifier(document, "")
     choice = document.get("user_choice")
     if not isinstance(choice, dict):
         raise Unmappable("user_choice: must be an object")
     document = checked.document
     processing = choice.get("$processing_id")
     if not isinstance(processing, str) or not processing:
-        text = _as_identifier(processing, "user_choice.$processing_id")
+        text = as_identifier(processing, "user_choice.$processing_id")
         document = {**document, "user_choice": {**choice, "$processing_id": text}}
     if operation == "UPSERT":
         _milliseconds(choice.get("$choice_ts"), "user_choice.$choice_ts")
@@ -184,7 +174,7 @@ def _declared_list(document: Document, at_least: int) -> Checked:
     entries = document.get("identifiers")
     if not isinstance(entries, list) or len(entries) < at_least:
         raise Unmappable(f"identifiers: must be a list of {at_least} or more")
-    checked = [_declared(entry, "identifiers.", _SHAPES) for entry in entries]
+    checked = [declared(entry, "identifiers.", SHAPES) for entry in entries]
     identifier = "&".join(sorted(each.identifier or "" for each in checked))
     documents = [each.document for each in checked]
     if any(new is not old for new, old in zip(documents, entries, strict=True)):
@@ -193,126 +183,21 @@ def _declared_list(document: Document, at_least: int) -> Checked:
 
 
 def _identifier_deletion(document: Document) -> Checked:
-    return _declared(document, "", _SHAPES)
+    return declared(document, "", SHAPES)
 
 
 def _point_deletion(document: Document) -> Checked:
-    return _declared(document, "", _DECLARED)
-
-
-def _declared(entry: Any, place: str, allowed: Collection[str]) -> Checked:
-    """Check an identifier that says its ``type``."""
-    if not isinstance(entry, dict):
-        raise Unmappable(f"{place.rstrip('.')}: each must be an object with a type")
-    kind = _one_of(entry, "type", allowed, place)
-    name = _DECLARED[kind]
-    others = [other for other in _DECLARED.values() if other != name and entry.get(other)]
-    if others:
-        raise Unmappable(f"{place}{others[0]}: only one identifier is allowed, that of its type")
-    value = entry.get(name)
-    if not isinstance(value, str) or not value.strip():
-        entry = {**entry, name: _as_identifier(value, place + name)}
-    compartment = entry.get("compartment_id") if kind == "USER_ACCOUNT" else None
-    where = "" if compartment is None else f"compartment_id={compartment},"
-    return Checked(entry, f"{where}{name}={entry[name]}")
+    return declared(document, "", DECLARED)
 
 
 def _unknown(document: Document) -> Checked:
     return Checked(document, loose_identifier(document))
 
 
-def loose_identifier(document: Mapping[str, Any]) -> str | None:
-    """Name whom a document of an unknown type is about, if it uses the usual fields."""
-    names = (f"{prefix}{name}" for prefix in ("", "$") for name in (*_IDENTIFIERS, *_MORE))
-    found = [f"{name}={document[name]}" for name in names if document.get(name) is not None]
-    return ",".join(found) or None
-
-
-_MORE = ("compartment_id", "user_point_id", "hash")
-
-
-def _with_identifier(document: Document, prefix: str) -> Checked:
-    """See that a document has one identifier, written as text.
-
-    Args:
-        document: The document.
-        prefix: What its field names begin with: ``$`` in activities.
-    """
-    names = _NAMES[prefix]
-    name = _only_identifier(document, names, prefix)
-    value, compartment = document[name], document.get(_COMPARTMENT[prefix])
-    if name == names[1]:
-        return Checked(document, f"email_hash={_email(value, name, is_object=bool(prefix))}")
-    if name == "$user_identifiers":
-        return Checked(document, f"user_identifiers={value}")
-    if not isinstance(value, str) or not value.strip():
-        value = _as_identifier(value, name)
-        document = {**document, name: value}
-    if compartment is None:
-        return Checked(document, f"{name}={value}")
-    if not isinstance(compartment, str):
-        compartment = _as_identifier(compartment, f"{prefix}compartment_id")
-        document = {**document, _COMPARTMENT[prefix]: compartment}
-    return Checked(document, f"compartment_id={compartment},user_account_id={value}")
-
-
-def _only_identifier(document: Mapping[str, Any], names: tuple[str, ...], prefix: str) -> str:
-    """Return the name of the field that holds a document's identifier."""
-    present = [name for name in names if document.get(name) is not None]
-    if len(present) == 1 and present[0] == names[0]:
-        return present[0]
-    compartment = document.get(_COMPARTMENT[prefix])
-    if len(present) > 1:
-        raise Unmappable(f"{', '.join(present)}: only one identifier is allowed a line")
-    if not present:
-        alone = "" if compartment is None else f"{prefix}compartment_id alone is none; "
-        wanted = f"{names[0]}, {names[1]} or {names[2]}"
-        raise Unmappable(f"{names[0]}: {alone}a line needs an identifier: {wanted}")
-    if compartment is not None and present[0] in names[1:3]:
-        raise Unmappable(f"{prefix}compartment_id: goes with {names[0]} only")
-    listed = document[present[0]] if present[0] == "$user_identifiers" else None
-    if listed is not None and (not isinstance(listed, list) or len(listed) != 1):
-        raise Unmappable("$user_identifiers: only one identifier is allowed a line")
-    return present[0]
-
-
-_COMPARTMENT = {"": "compartment_id", "$": "$compartment_id"}
-_NAMES = {"": _IDENTIFIERS, "$": (*(f"${name}" for name in _IDENTIFIERS), "$user_identifiers")}
-
-
-def _email(value: Any, name: str, *, is_object: bool) -> str:
-    """Read an e-mail's hash: text, or in an activity an object with the hash or the address."""
-    if is_object and isinstance(value, dict):
-        value = value.get("$hash") or value.get("$email")
-        if not isinstance(value, str) or not value.strip():
-            raise Unmappable(f"{name}: needs $hash or $email")
-    if not isinstance(value, str) or not value.strip():
-        raise Unmappable(f"{name}: must be the hash as text")
-    return value
-
-
-def _as_identifier(value: Any, name: str) -> str:
-    """Write an identifier as the vendor takes it: as text, also where it came as a number."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if isinstance(value, str) and value.strip():
-        return value
-    raise Unmappable(f"{name}: must be text that is not empty")
-
-
 def _text(document: Mapping[str, Any], name: str, place: str = "") -> str:
     value = document.get(name)
     if not isinstance(value, str) or not value:
         raise Unmappable(f"{place}{name}: must be text that is not empty")
-    return value
-
-
-def _one_of(
-    document: Mapping[str, Any], name: str, allowed: Collection[str], place: str = ""
-) -> str:
-    value = document.get(name)
-    if not isinstance(value, str) or value not in allowed:
-        raise Unmappable(f"{place}{name}: must be one of {', '.join(allowed)}")
     return value
 
 

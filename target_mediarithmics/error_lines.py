@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from target_mediarithmics.documents import loose_identifier
+from target_mediarithmics.identifiers import loose_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -15,8 +15,9 @@ from singer_martech.mediarithmics.connection import (
 from singer_martech.mediarithmics.datamart import Datamart, QueryFault
 from singer_martech.mediarithmics.executions import Execution, id_order
 from singer_martech.mediarithmics.exports import Export, Exports
+from singer_martech.mediarithmics.import_results import ImportResult
 from singer_martech.mediarithmics.imports import Definition, DocumentImport, DocumentImports
-from singer_martech.mediarithmics.uploads import ImportResult, Uploads
+from singer_martech.mediarithmics.uploads import Uploads
 
 __all__ = [
     "DEFAULT_API_URL",

@@ -13,20 +13,20 @@ import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
 from singer_martech.errors import MartechError, Stopped
 from singer_martech.http import BadAnswer, Exhausted, OutcomeUnknown, Traffic
 from singer_martech.mediarithmics.connection import read
 from singer_martech.mediarithmics.executions import Execution
+from singer_martech.mediarithmics.import_results import ImportResult, count_of, reason_of
 from singer_martech.mediarithmics.imports import CONTENT_TYPES
 from singer_martech.patience import Patience
-from singer_martech.secrets import redact
 from singer_martech.spool import open_spool, raise_if_disk_full
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
     from singer_martech.mediarithmics.imports import DocumentImport, DocumentImports
 
@@ -42,39 +42,6 @@ class ExecutionFailed(MartechError):
 
 class UploadUndecided(MartechError):
     """Nobody can tell whether an upload became an execution."""
-
-
-@dataclass(frozen=True)
-class ImportResult:
-    """What an execution says of its lines.
-
-    Attributes:
-        success: How many lines were taken, or None where it does not say.
-        failure: How many were not, or None where it does not say.
-        error_file_uri: Where the vendor says why, or None.
-        suspicious: Whether it finds an identifier on too many lines.
-        top_identifiers: The most frequent identifiers, as the vendor sends them.
-    """
-
-    success: int | None
-    failure: int | None
-    error_file_uri: str | None
-    suspicious: bool
-    top_identifiers: Any
-
-    @classmethod
-    def of(cls, execution: Execution) -> ImportResult:
-        """Read the result of an execution."""
-        result = execution.fields.get("result")
-        fields: Mapping[str, Any] = result if isinstance(result, dict) else {}
-        uri = fields.get("error_file_uri")
-        return cls(
-            success=_count(fields.get("total_success")),
-            failure=_count(fields.get("total_failure")),
-            error_file_uri=uri if isinstance(uri, str) and uri else None,
-            suspicious=bool(fields.get("possible_issue_on_identifiers")),
-            top_identifiers=fields.get("top_identifiers"),
-        )
 
 
 class Uploads:
@@ -161,14 +128,14 @@ class Uploads:
                 message = (
                     f"execution {execution.id} of {into} has not ended within "
                     f"execution_timeout_seconds ({self._timeout:g}); it goes on at the vendor, "
-                    f"status {execution.status}{_reason(execution, '; ')}"
+                    f"status {execution.status}{reason_of(execution, '; ')}"
                 )
                 raise ExecutionFailed(message)
             with self._going_on(into, execution):
                 self._stop.wait(min(self._poll_interval, left))
                 execution = self._execution(into, execution.id)
         if not execution.succeeded:
-            reason = _reason(execution, ": ") or ": the vendor gives no reason"
+            reason = reason_of(execution, ": ") or ": the vendor gives no reason"
             message = f"execution {execution.id} of {into} ended {execution.status}{reason}"
             raise ExecutionFailed(message)
         return execution
@@ -278,7 +245,7 @@ class Uploads:
         while True:
             parameters = execution.fields.get("parameters")
             if isinstance(parameters, dict):
-                return _count(parameters.get("number_of_lines"))
+                return count_of(parameters.get("number_of_lines"))
             if execution.has_ended or time.monotonic() >= deadline:
                 result = ImportResult.of(execution)
                 if result.success is None or result.failure is None:
@@ -307,23 +274,6 @@ class _Present:
 
     ids: frozenset[str]
     newest: tuple[int, int, str]
-
-
-def _count(value: object) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _reason(execution: Execution, separator: str) -> str:
-    error = execution.fields.get("error")
-    inner = error.get("error_id") if isinstance(error, dict) else None
-    error_id = execution.fields.get("error_id") or inner
-    parts = [" ".join(execution.error.split())]
-    if error_id:
-        parts.append(redact(f"error_id {error_id}"))
-    text = ", ".join(filter(None, parts))
-    return f"{separator}{text}" if text else ""
 
 
 def _inflated(file: IO[bytes], what: str) -> IO[bytes]:

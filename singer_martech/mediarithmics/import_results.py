@@ -1,0 +1,65 @@
+"""What an execution of a document import says: its counts, its reason, its error file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from singer_martech.secrets import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from singer_martech.mediarithmics.executions import Execution
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """What an execution says of its lines.
+
+    Attributes:
+        success: How many lines were taken, or None where it does not say.
+        failure: How many were not, or None where it does not say.
+        error_file_uri: Where the vendor says why, or None.
+        suspicious: Whether it finds an identifier on too many lines.
+        top_identifiers: The most frequent identifiers, as the vendor sends them.
+    """
+
+    success: int | None
+    failure: int | None
+    error_file_uri: str | None
+    suspicious: bool
+    top_identifiers: Any
+
+    @classmethod
+    def of(cls, execution: Execution) -> ImportResult:
+        """Read the result of an execution."""
+        result = execution.fields.get("result")
+        fields: Mapping[str, Any] = result if isinstance(result, dict) else {}
+        uri = fields.get("error_file_uri")
+        return cls(
+            success=count_of(fields.get("total_success")),
+            failure=count_of(fields.get("total_failure")),
+            error_file_uri=uri if isinstance(uri, str) and uri else None,
+            suspicious=bool(fields.get("possible_issue_on_identifiers")),
+            top_identifiers=fields.get("top_identifiers"),
+        )
+
+
+def count_of(value: object) -> int | None:
+    """Read a count, which may come as text; None where it is none."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def reason_of(execution: Execution, separator: str) -> str:
+    """Return why an execution failed, with the ``error_id``, after a separator; or nothing."""
+    error = execution.fields.get("error")
+    inner = error.get("error_id") if isinstance(error, dict) else None
+    error_id = execution.fields.get("error_id") or inner
+    parts = [" ".join(execution.error.split())]
+    if error_id:
+        parts.append(redact(f"error_id {error_id}"))
+    text = ", ".join(filter(None, parts))
+    return f"{separator}{text}" if text else ""
