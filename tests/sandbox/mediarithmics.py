@@ -317,9 +317,11 @@ class Mediarithmics(Wire):
             name: The id or the name of an import; None: all.
         """
         rows = self.store.rows(
-            "SELECT document FROM mediarithmics_documents d WHERE ?1 IS NULL OR import_id = ?1"
-            " OR import_id IN (SELECT id FROM mediarithmics_imports WHERE name = ?1)"
+            "SELECT document FROM mediarithmics_documents WHERE ? IS NULL OR import_id = ?"
+            " OR import_id IN (SELECT id FROM mediarithmics_imports WHERE name = ?)"
             " ORDER BY number",
+            name,
+            name,
             name,
         )
         return [json.loads(row["document"]) for row in rows]
