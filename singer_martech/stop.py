@@ -38,9 +38,10 @@ class Stop:
 
     def request(self, signum: int = signal.SIGTERM) -> None:
         """Ask the run to end, as ``signum`` does."""
-        if not self.is_set:
+        is_first = not self.is_set
+        self.signum = signum  # before the waits end, since they look at it then
+        if is_first:
             os.write(self._signal_pipe, b"\0")  # stays there: every wait sees it
-        self.signum = signum
         for callback in self._callbacks:
             callback()
 
