@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from requests.auth import AuthBase
 
 from singer_martech._compat import override
+from singer_martech.answers import LoginRefused, Refused
 from singer_martech.secrets import register_secret
 
 if TYPE_CHECKING:
@@ -93,12 +94,19 @@ class TokenAuth(AuthBase):
         with self._lock:
             token = self._token
             if token is None or not token.is_fresh or token.value == self._refused:
-                token = self._fetch(token)
+                token = self._new(token)
                 register_secret(token.value)
                 if token.refresh_value:
                     register_secret(token.refresh_value)
                 self._token = token
             return token
+
+    def _new(self, old: Token | None) -> Token:
+        try:
+            return self._fetch(old)
+        except Refused as refusal:
+            # or it would pass for a refusal of the request that wanted the token
+            raise LoginRefused(str(refusal), refusal.answer) from refusal
 
     def refuse(self, header: str | None) -> None:
         """Note that the vendor refused the token in this ``Authorization`` header."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from singer_martech.batch import too_large
 from singer_martech.errors import MartechError, Stopped
-from singer_martech.http import Traffic
+from singer_martech.exchange import Traffic
 from singer_martech.outcome import Outcome
 from singer_martech.rejects import TooManyRejects
 

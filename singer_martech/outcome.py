@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
-from singer_martech.http import Traffic
+from singer_martech.exchange import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

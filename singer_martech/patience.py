@@ -13,7 +13,7 @@ import backoff
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from singer_martech.http import Answer
+    from singer_martech.answers import Answer
 
 logger = logging.getLogger(__name__)
 

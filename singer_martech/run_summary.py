@@ -19,7 +19,7 @@ from singer_martech.tally import Tally
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from singer_martech.http import Traffic
+    from singer_martech.exchange import Traffic
     from singer_martech.reasons import Reasons
 
 logger = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from singer_martech.answers import OutcomeUnknown, Refused
 from singer_martech.errors import MartechError
-from singer_martech.http import OutcomeUnknown, Refused
 from singer_martech.outcome import OUTCOME_UNKNOWN
 
 if TYPE_CHECKING:

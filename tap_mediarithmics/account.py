@@ -6,7 +6,8 @@ import logging
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.http import BadAnswer, HttpSettings, Refused
+from singer_martech.answers import BadAnswer, Refused
+from singer_martech.http import HttpSettings
 from singer_martech.mediarithmics import Connection, Datamart, Exports
 from tap_mediarithmics import instants
 from tap_mediarithmics.object_types import ObjectTypes, UnknownSchema

@@ -6,8 +6,8 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from singer_martech.answers import OutcomeUnknown
 from singer_martech.errors import MartechError
-from singer_martech.http import OutcomeUnknown
 from tap_mediarithmics.modes import new_executions
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ import zlib
 from contextlib import ExitStack
 from typing import IO, TYPE_CHECKING
 
+from singer_martech.answers import BrokenBody
 from singer_martech.errors import MartechError
-from singer_martech.http import BrokenBody
 from singer_martech.spool import open_spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_martech.http import Answer
+    from singer_martech.answers import Answer
     from singer_martech.mediarithmics import Execution, Exports
 
 logger = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from singer_martech.answers import OutcomeUnknown, Refused
 from singer_martech.errors import MartechError
-from singer_martech.http import OutcomeUnknown, Refused
 from singer_martech.mediarithmics import QueryFault, id_order
 from tap_mediarithmics import modes, otql
 from tap_mediarithmics.items import START

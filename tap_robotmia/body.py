@@ -11,8 +11,8 @@ from __future__ import annotations
 import zlib
 from typing import IO, TYPE_CHECKING
 
+from singer_martech.answers import BrokenBody
 from singer_martech.errors import MartechError
-from singer_martech.http import BrokenBody
 from singer_martech.spool import open_spool, raise_if_disk_full
 from tap_robotmia.events import MalformedLine, parse_line
 from tap_robotmia.read_ahead import iterate_ahead
@@ -20,7 +20,7 @@ from tap_robotmia.read_ahead import iterate_ahead
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_martech.http import Answer
+    from singer_martech.answers import Answer
 
 MEBIBYTE = 1024 * 1024
 MAX_LINE_BYTES = 16 * MEBIBYTE

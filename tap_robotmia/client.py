@@ -18,15 +18,9 @@ from typing import IO, TYPE_CHECKING, cast
 from requests.auth import AuthBase
 
 from singer_martech._compat import override
+from singer_martech.answers import Exhausted, HttpFailure, RateLimited, Refused
 from singer_martech.errors import MartechError
-from singer_martech.http import (
-    Exhausted,
-    HttpClient,
-    HttpFailure,
-    HttpSettings,
-    RateLimited,
-    Refused,
-)
+from singer_martech.http import HttpClient, HttpSettings
 from singer_martech.secrets import register_basic_auth
 from tap_robotmia.body import Body, BodyLimit
 
@@ -40,7 +34,7 @@ if TYPE_CHECKING:
     from singer_martech.stop import Stop
 
 DEFAULT_API_URL = "https://data.robotmia.com/api/2.0"
-REQUEST_TIMEOUT_SECONDS = 600.0
+REQUEST_TIMEOUT_SECONDS = 600
 """Some exports take minutes to begin (vendor page), all of it silence."""
 
 _BAD_REQUEST, _UNAUTHORIZED, _PAYMENT_REQUIRED, _FORBIDDEN, _NOT_FOUND = 400, 401, 402, 403, 404

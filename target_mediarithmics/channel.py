@@ -7,8 +7,8 @@ import threading
 from typing import IO, TYPE_CHECKING
 
 from singer_martech._compat import override
+from singer_martech.answers import HttpFailure, Refused
 from singer_martech.batch import Channel
-from singer_martech.http import HttpFailure, Refused
 from singer_martech.mediarithmics.import_results import ImportResult
 from singer_martech.mediarithmics.imports import CSV
 from singer_martech.outcome import Unmatched

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from singer_sdk import typing as th
 
+from singer_martech.answers import Refused
 from singer_martech.errors import SettingError
-from singer_martech.http import HttpSettings, Refused
+from singer_martech.http import HttpSettings
 from singer_martech.mediarithmics import DEFAULT_API_URL, Connection, DocumentImports, Uploads
 from singer_martech.mediarithmics.imports import ImportMismatch
 from singer_martech.settings import api_url, http_settings

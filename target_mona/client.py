@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from singer_martech.answers import BadAnswer, Exhausted, Refused
 from singer_martech.auth import HeaderAuth, NoAuth, Token, TokenAuth
 from singer_martech.errors import SettingError
-from singer_martech.http import BadAnswer, Exhausted, HttpClient, Refused
+from singer_martech.http import HttpClient
 from target_mona.refusals import culprits, is_partial
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
     from requests.auth import AuthBase
 
-    from singer_martech.http import Answer, HttpSettings, Traffic
+    from singer_martech.answers import Answer
+    from singer_martech.exchange import Traffic
+    from singer_martech.http import HttpSettings
     from singer_martech.stop import Stop
 
 API_URL = "https://incoming{user_id}.monalabs.io"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from singer_martech.batch import Batch, Item
-    from singer_martech.http import Traffic
+    from singer_martech.exchange import Traffic
     from singer_martech.outcome import Outcome
     from singer_martech.templates import Template
     from target_mona.client import MonaClient

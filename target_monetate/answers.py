@@ -13,12 +13,12 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.http import Refused
+from singer_martech.answers import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from singer_martech.http import Answer
+    from singer_martech.answers import Answer
 
 _MESSAGE_KEYS = ("message", "detail", "reason", "description", "error")
 _MOST_CHARACTERS = 500

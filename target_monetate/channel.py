@@ -7,8 +7,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from singer_martech._compat import override
+from singer_martech.answers import Refused
 from singer_martech.batch import Channel
-from singer_martech.http import Refused
 from singer_martech.splitting import PartlyRefused, send_in_parts
 from target_monetate.client import ENVELOPE
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from singer_martech.batch import Batch, Item
-    from singer_martech.http import Traffic
+    from singer_martech.exchange import Traffic
     from singer_martech.outcome import Outcome
     from target_monetate.client import MonetateClient
 

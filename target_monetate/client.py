@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
+from singer_martech.answers import BadAnswer, Refused
 from singer_martech.auth import HeaderAuth, TokenAuth
 from singer_martech.errors import MartechError
-from singer_martech.http import BadAnswer, HttpClient, HttpSettings, Refused
+from singer_martech.http import HttpClient, HttpSettings
 from target_monetate.answers import data_of, explained, meta_of, texts, words
 from target_monetate.dataset import Dataset, UnreadableDataset
 from target_monetate.login import ALGORITHMS, Assertion, Login
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+    from singer_martech.answers import Answer
     from singer_martech.auth import Token
-    from singer_martech.http import Answer, Traffic
+    from singer_martech.exchange import Traffic
     from singer_martech.stop import Stop
 
 API_URL = "https://api.monetate.net"

@@ -12,8 +12,8 @@ import jwt
 from requests.auth import AuthBase
 
 from singer_martech._compat import override
+from singer_martech.answers import BadAnswer, Refused
 from singer_martech.auth import Token
-from singer_martech.http import BadAnswer, HttpFailure, Refused
 from singer_martech.secrets import register_secret
 from singer_martech.template_filters import moment
 from target_monetate.answers import data_of, explained
@@ -30,10 +30,6 @@ ALGORITHMS = ("RS256", "RS384", "RS512")
 SHORTEST_TTL_SECONDS, LONGEST_TTL_SECONDS = 900, 43_200
 
 _WHAT = "Monetate login"
-
-
-class LoginRefused(HttpFailure):
-    """No token is given; unlike a refusal of rows, this is about no row."""
 
 
 class Assertion(AuthBase):
@@ -83,7 +79,7 @@ class Login:
         """Return a new token.
 
         Raises:
-            LoginRefused: The user or the key is not known, or no longer active.
+            Refused: The user or the key is not known, or no longer active.
         """
         params = {"ttl": self._ttl}
         try:
@@ -91,7 +87,7 @@ class Login:
                 "GET", self._url, what=_WHAT, params=params, auth=self._assertion
             )
         except Refused as refusal:
-            raise LoginRefused(str(explained(refusal, _WHAT)), refusal.answer) from refusal
+            raise explained(refusal, _WHAT) from refusal
         content = data_of(answer)
         value = content.get("token") if isinstance(content, dict) else None
         if not isinstance(value, str) or not value:

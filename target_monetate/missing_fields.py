@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from singer_martech.answers import Refused
 from singer_martech.errors import MartechError
-from singer_martech.http import Refused
 from target_monetate.dataset import MOST_FIELDS, quoted
 
 if TYPE_CHECKING:

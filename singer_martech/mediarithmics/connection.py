@@ -13,14 +13,16 @@ import zlib
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from singer_martech._compat import override
+from singer_martech.answers import BadAnswer, HttpFailure, Refused
 from singer_martech.auth import HeaderAuth
-from singer_martech.http import BadAnswer, HttpClient, HttpFailure, Refused
+from singer_martech.http import HttpClient
 from singer_martech.secrets import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from singer_martech.http import Answer, HttpSettings
+    from singer_martech.answers import Answer
+    from singer_martech.http import HttpSettings
     from singer_martech.stop import Stop
 
 DEFAULT_API_URL = "https://api.mediarithmics.com/v1"
@@ -143,7 +145,7 @@ def read(read_fields: Callable[[Mapping[str, Any]], _T], fields: Any, what: str)
     """
     try:
         return read_fields(fields)
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
         message = f"{what}: the answer lacks an id or a date: {redact(str(fields))[:200]}"
         raise UnexpectedAnswer(message) from None
 

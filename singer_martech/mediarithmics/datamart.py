@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from singer_martech.http import Refused
+from singer_martech.answers import Refused
 from singer_martech.mediarithmics.connection import read
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from singer_martech.answers import HttpFailure, OutcomeUnknown
 from singer_martech.errors import MartechError
-from singer_martech.http import HttpFailure, OutcomeUnknown
 from singer_martech.mediarithmics.connection import read
 from singer_martech.mediarithmics.executions import id_order
 from singer_martech.patience import Patience

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
+from singer_martech.answers import BadAnswer, Exhausted, OutcomeUnknown
 from singer_martech.errors import MartechError, Stopped
-from singer_martech.http import BadAnswer, Exhausted, OutcomeUnknown, Traffic
+from singer_martech.exchange import Traffic
 from singer_martech.mediarithmics.connection import read
 from singer_martech.mediarithmics.executions import Execution
 from singer_martech.mediarithmics.import_results import ImportResult, count_of, reason_of

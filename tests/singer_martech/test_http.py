@@ -12,26 +12,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from singer_martech.auth import HeaderAuth, Token, TokenAuth
-from singer_martech.errors import SettingError, Stopped
-from singer_martech.http import (
+from singer_martech.answers import (
     BadAnswer,
     BrokenBody,
     Exhausted,
-    HttpClient,
-    HttpSettings,
+    LoginRefused,
     OutcomeUnknown,
     RateLimited,
     Refused,
-    Traffic,
 )
+from singer_martech.auth import HeaderAuth, NoAuth, Token, TokenAuth
+from singer_martech.errors import SettingError, Stopped
+from singer_martech.exchange import Traffic
+from singer_martech.http import HttpClient, HttpSettings
 from singer_martech.stop import Stop
 from tests.singer_martech.scripted_server import RESET, SILENCE, Reply, ScriptedServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_martech.http import Answer
+    from singer_martech.answers import Answer
 
 PATIENT = HttpSettings(request_timeout_seconds=5, max_attempts=3, max_rate_limit_wait_seconds=30)
 
@@ -393,3 +393,18 @@ def test_a_token_of_unknown_lifetime_is_used_until_it_is_refused(server: Scripte
         post(client, server)
     client.close()
     assert len(tokens.fetched) == 2
+
+
+def test_a_refused_login_does_not_pass_for_a_refusal_of_the_request(server: ScriptedServer) -> None:
+    server.script(Reply(400, b"unknown client"))
+    logins = HttpClient(PATIENT)
+
+    def fetch(_old: Token | None) -> Token:
+        logins.request("POST", server.url, what="login", auth=NoAuth())
+        raise AssertionError("the login is refused")
+
+    client = HttpClient(PATIENT, auth=TokenAuth(fetch))
+    with pytest.raises(LoginRefused, match="login: refused with status 400: unknown client"):
+        post(client, server)
+    logins.close()
+    client.close()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from singer_martech.http import BadAnswer, BrokenBody, Exhausted, HttpSettings, Refused
+from singer_martech.answers import BadAnswer, BrokenBody, Exhausted, Refused
+from singer_martech.http import HttpSettings
 from singer_martech.mediarithmics import (
     Connection,
     Datamart,
@@ -21,7 +22,7 @@ from singer_martech.mediarithmics import (
 from singer_martech.secrets import redact
 
 if TYPE_CHECKING:
-    from singer_martech.http import Answer
+    from singer_martech.answers import Answer
     from tests.sandbox.mediarithmics import Mediarithmics
     from tests.sandbox.server import Sandbox
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singer_martech.http import Refused
+from singer_martech.answers import Refused
 from singer_martech.outcome import Outcome
 from tests.singer_martech.vendor import Memory, item, new_tally, refusal, unknown
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from singer_martech.answers import Answer, OutcomeUnknown, Refused
 from singer_martech.batch import Channel, Item
 from singer_martech.errors import MartechError
-from singer_martech.http import Answer, OutcomeUnknown, Refused
 from singer_martech.splitting import PartlyRefused, send_in_parts
 from singer_martech.tally import Tally
 

@@ -9,10 +9,11 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from singer_martech.http import BadAnswer, HttpClient, HttpSettings, Refused
+from singer_martech.answers import BadAnswer, LoginRefused, Refused
+from singer_martech.http import HttpClient, HttpSettings
 from singer_martech.secrets import redact
 from target_monetate.client import MonetateClient
-from target_monetate.login import Assertion, Login, LoginRefused
+from target_monetate.login import Assertion, Login
 from target_monetate.private_key import read_key
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from singer_martech.answers import Refused
 from singer_martech.errors import MartechError
-from singer_martech.http import Refused
 from target_monetate.field_types import data_type
 from target_monetate.missing_fields import add_missing_fields
 from tests.target_monetate.conftest import KEY, NUMBER, TEXT, record_message, schema_message
