@@ -148,10 +148,13 @@ class MessageReader(GenericSingerReader[str]):
         yield b"".join(parts)
 
     def _blocks(self, descriptor: int) -> Iterator[bytes]:
+        # not select(), which knows no descriptor above 1023
+        poll = select.poll()
+        for source in (descriptor, self._wake_read):
+            poll.register(source, select.POLLIN)
         while True:
             self.stop.check()
-            sources = [descriptor, self._wake_read]
-            readable, _, _ = select.select(sources, [], [], self.pause_seconds)
+            readable = {source for source, _ in poll.poll(self.pause_seconds * 1000)}
             if self._wake_read in readable:
                 os.read(self._wake_read, _BLOCK)
             self.tick()

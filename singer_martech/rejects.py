@@ -217,7 +217,7 @@ def _create(path: Path) -> Any:
 def _key(names: Sequence[str], raw: bytes) -> dict[str, Any]:
     try:
         record = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         record = {}
     return {name: record.get(name) for name in names}
 

@@ -122,7 +122,7 @@ def json_value(value: object, name: str) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         message = f"setting '{name}' is not valid JSON"
         raise SettingError(message) from None
 
@@ -186,7 +186,7 @@ def _from_text(value: str, types: list[str]) -> Any:
     if "integer" in types or "number" in types:
         return _number(text, value)
     if "object" in types or "array" in types:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             return json.loads(text)
     return value
 

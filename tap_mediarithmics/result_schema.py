@@ -124,7 +124,7 @@ def sampled_properties(head: bytes) -> Schema:
     for line in head.splitlines(keepends=True):
         try:
             value = json.loads(line, parse_float=Decimal)
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError, ArithmeticError):
             continue  # the cut one; a broken one is found when the result is read
         if isinstance(value, dict):
             merged.add(value)

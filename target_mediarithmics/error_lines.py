@@ -108,7 +108,7 @@ def _entries(file: IO[bytes], most: int) -> Iterable[_Entry]:
 def _entry(line: bytes) -> _Entry:
     try:
         value = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         value = None
     if isinstance(value, dict):
         return _entry_of_object(line, value)
@@ -215,7 +215,7 @@ def _by_identifier(entries: list[_Entry], lines: Lines, found: dict[int, list[st
     for place in range(len(lines)):
         try:
             value = msgspec.json.decode(lines.line(place))
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return
         for each in _identifiers(value):
             if each in wanted:
@@ -238,7 +238,7 @@ def _digest(content: bytes) -> bytes:
 def _digest_of_value(content: bytes) -> bytes | None:
     try:
         return _digest(_encode_sorted(msgspec.json.decode(content)))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -211,7 +211,7 @@ def _token_url(url: str) -> str:
 def _content(answer: Answer) -> Any:
     try:
         return msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -6,6 +6,7 @@ The vendor's OpenAPI description leaves open what the entries of ``meta.errors``
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import time
@@ -36,7 +37,10 @@ def data_of(answer: Answer, *, exact: bool = False) -> Any:
     Raises:
         BadAnswer: It is not JSON.
     """
-    content = json.loads(answer.body, parse_float=Decimal) if exact else answer.json()
+    content = answer.json()
+    if exact:
+        with contextlib.suppress(ArithmeticError):  # an exponent beyond all bounds
+            content = json.loads(answer.body, parse_float=Decimal)
     return content.get("data") if isinstance(content, dict) else None
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,31 +9,45 @@ import pytest
 from tests.chaos import extractions, loads
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    Campaign = loads.Campaign | extractions.Campaign
+
 SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "").split()] or [1, 2]
-REQUESTS = int(os.environ.get("CHAOS_REQUESTS") or 200)
+REQUESTS = int(os.environ.get("CHAOS_REQUESTS") or 120)
 
 
-@pytest.fixture(params=SEEDS)
-def seed(request: pytest.FixtureRequest) -> int:
-    """What the storms, the kills and the input come from."""
-    return int(request.param)
+def carry_out(campaign: Callable[[int, Path], Campaign], name: str, folder: Path) -> None:
+    """Carry out a campaign for every seed, all at once: most of their time is waiting."""
+
+    def one(seed: int) -> None:
+        mine = folder / str(seed)
+        mine.mkdir()
+        print(f"{name}: seed {seed}; once more: make chaos SEEDS={seed} PYTEST='-k {name}'")  # noqa: T201 - to be seen where it fails
+        carried_out = campaign(seed, mine)
+        carried_out.carry_out()
+        print(f"{name}: seed {seed}: {carried_out}")  # noqa: T201 - likewise
+
+    with ThreadPoolExecutor(len(SEEDS)) as pool:
+        list(pool.map(one, SEEDS))
 
 
+@pytest.mark.timeout(600 + REQUESTS * 2)
 @pytest.mark.parametrize("load", loads.LOADS, ids=lambda load: load.target)
-def test_a_load_loses_nothing(load: type[loads.Load], seed: int, tmp_path: Path) -> None:
-    campaign = loads.Campaign(load, seed, REQUESTS, tmp_path)
-    print(f"\n{load.target}: seed {seed}; again with: make chaos SEEDS={seed}")  # noqa: T201 - the seed is to be seen
-    campaign.carry_out()
-    print(campaign)  # noqa: T201 - likewise
+def test_a_load_loses_nothing(load: type[loads.Load], tmp_path: Path) -> None:
+    carry_out(
+        lambda seed, folder: loads.Campaign(load, seed, REQUESTS, folder), load.target, tmp_path
+    )
 
 
+@pytest.mark.timeout(600 + REQUESTS * 2)
 @pytest.mark.parametrize("extraction", extractions.EXTRACTIONS, ids=lambda each: each.tap)
 def test_an_extraction_loses_nothing(
-    extraction: type[extractions.Extraction], seed: int, tmp_path: Path
+    extraction: type[extractions.Extraction], tmp_path: Path
 ) -> None:
-    campaign = extractions.Campaign(extraction, seed, REQUESTS, tmp_path)
-    print(f"\n{extraction.tap}: seed {seed}; again with: make chaos SEEDS={seed}")  # noqa: T201 - the seed is to be seen
-    campaign.carry_out()
-    print(campaign)  # noqa: T201 - likewise
+    carry_out(
+        lambda seed, folder: extractions.Campaign(extraction, seed, REQUESTS, folder),
+        extraction.tap,
+        tmp_path,
+    )
