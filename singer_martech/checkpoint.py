@@ -6,6 +6,9 @@ import sys
 import time
 from collections import deque
 
+_MOST_BYTES = 32 * 1024 * 1024
+"""So many bytes of STATE are kept, however many records wait; then some are passed over."""
+
 
 class Checkpoints:
     """The STATE messages received, and which of them may be passed on.
@@ -23,6 +26,7 @@ class Checkpoints:
         self._pause = min(1.0, interval_seconds)
         self._silent = silent
         self._pending: deque[tuple[int, bytes]] = deque()
+        self._bytes = 0
         self._written: bytes | None = None
         self._written_at = float("-inf")
 
@@ -33,8 +37,13 @@ class Checkpoints:
     def note(self, sequence: int, state: bytes) -> None:
         """Keep a STATE that came after the record at place ``sequence``."""
         if self._pending and self._pending[-1][0] == sequence:
-            self._pending.pop()
+            self._bytes -= len(self._pending.pop()[1])
         self._pending.append((sequence, state))
+        self._bytes += len(state)
+        if self._bytes > _MOST_BYTES:
+            # every second one will do; the newest always stays
+            self._pending = deque(list(self._pending)[-1::-2][::-1])
+            self._bytes = sum(len(each) for _, each in self._pending)
 
     def is_due(self, oldest_open: int | None) -> bool:
         """Whether a STATE has been proven, and the last was written long enough ago."""
@@ -52,6 +61,7 @@ class Checkpoints:
         newest: bytes | None = None
         while self._pending and (oldest_open is None or self._pending[0][0] < oldest_open):
             newest = self._pending.popleft()[1]
+            self._bytes -= len(newest)
         if newest is None or newest == self._written or self._silent:
             return
         _write(newest + b"\n")

@@ -54,6 +54,8 @@ class Delivery:
         oldest_seconds: How long a record may wait for others to share its request.
         wake: Called from a worker thread when a batch is done, to end the reader's wait.
         while_waiting: Called about once a second while a batch waits for its turn.
+        grace_seconds: How long requests that were sent may take to be answered after a
+            signal.
 
     Attributes:
         traffic: What was sent so far; a request with records of several streams is one.
@@ -69,6 +71,7 @@ class Delivery:
         oldest_seconds: float,
         wake: Callable[[], None],
         while_waiting: Callable[[], None],
+        grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         """Start no thread yet."""
         self.traffic = Traffic()
@@ -79,6 +82,7 @@ class Delivery:
         self._oldest_seconds = oldest_seconds
         self._wake = wake
         self._while_waiting = while_waiting
+        self._grace_seconds = grace_seconds
         self._open: dict[Channel, Batch] = {}
         self._in_flight: set[Batch] = set()
         self._busy_keys: set[Hashable] = set()
@@ -187,7 +191,7 @@ class Delivery:
         Failures are logged, since another one is being reported already.
         """
         self._ending = True
-        deadline = time.monotonic() + GRACE_SECONDS if self._stop.is_set else None
+        deadline = time.monotonic() + self._grace_seconds if self._stop.is_set else None
         while self._in_flight:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
@@ -195,7 +199,7 @@ class Delivery:
                     "%d request(s) were not answered within %.0f s after the signal; "
                     "their records are not in STATE and will be sent again",
                     len(self._in_flight),
-                    GRACE_SECONDS,
+                    self._grace_seconds,
                 )
                 return
             try:
@@ -206,7 +210,7 @@ class Delivery:
                 if outcome is not None:
                     self._settle(outcome)
                 elif deadline is None:
-                    deadline = time.monotonic() + GRACE_SECONDS
+                    deadline = time.monotonic() + self._grace_seconds
             except (Stopped, _NotSent):
                 continue
             except MartechError as error:

@@ -106,3 +106,17 @@ def test_the_bytes_of_a_state_do_not_depend_on_the_terminal() -> None:
         [sys.executable, "-c", program], env=environment, capture_output=True, check=True
     ).stdout
     assert output == b"\xc3\xa9\n"
+
+
+def test_large_states_do_not_fill_the_memory_while_records_wait(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    checkpoints = Checkpoints(60)
+    padding = b" " * 1_000_000
+    for place in range(1, 201):
+        checkpoints.note(place, b"%d%s" % (place, padding))
+    assert len(checkpoints) <= 34
+    checkpoints.write(oldest_open=200)
+    assert 100 < int(capfd.readouterr().out) < 200
+    checkpoints.write(oldest_open=None)
+    assert int(capfd.readouterr().out) == 200

@@ -31,6 +31,7 @@ class Desk:
         parallel: int = 4,
         allowed: int = 0,
         oldest_seconds: float = 60.0,
+        grace_seconds: float = 20.0,
     ) -> None:
         self.stop = Stop()
         self.tally = new_tally()
@@ -45,6 +46,7 @@ class Desk:
             oldest_seconds=oldest_seconds,
             wake=self.woken.set,
             while_waiting=lambda: None,
+            grace_seconds=grace_seconds,
         )
         self.sequence = 0
 
@@ -183,6 +185,27 @@ def test_records_of_one_key_arrive_in_order_and_never_overlap(
     desk.close()
 
 
+def test_a_record_that_was_held_back_goes_before_a_later_one_of_its_key(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, parallel=2)
+    hot, cold = Memory(max_rows=1), Memory(max_rows=1)
+    hot.gate.clear()
+    cold.gate.clear()
+    desk.add(hot, "1", "key")
+    desk.add(hot, "2", "key")  # held back behind the first
+    for _ in range(3):
+        desk.add(cold)
+    hot.wait_until_busy(1)
+    blocked = desk.in_background(lambda: desk.add(cold))  # takes in that the first is through
+    hot.gate.set()
+    blocked.join(20)
+    adding = desk.in_background(lambda: desk.add(hot, "3", "key"))
+    cold.gate.set()
+    adding.join(20)
+    desk.delivery.flush()
+    assert hot.taken == [b"1", b"2", b"3"]
+    desk.close()
+
+
 def test_one_busy_key_does_not_hold_up_the_others(desk: Desk) -> None:
     hot, cold = Memory(max_rows=1), Memory(max_rows=1)
     hot.gate.clear()
@@ -308,6 +331,24 @@ def test_after_a_stop_nothing_new_is_sent_and_what_is_in_flight_is_awaited(
     desk.delivery.write_state(now=True)
     assert len(channel.requests) == 4
     assert json.loads(capfd.readouterr().out) == {"at": 4}
+
+
+def test_after_a_stop_requests_in_flight_are_not_awaited_for_ever(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = Desk(tmp_path, grace_seconds=0.1)
+    channel = Memory(max_rows=1)
+    channel.gate.clear()
+    desk.add(channel)
+    desk.state()
+    channel.wait_until_busy(1)
+    desk.stop.request()
+    desk.delivery.finish_in_flight()
+    desk.delivery.write_state(now=True)
+    assert capfd.readouterr().out == ""
+    assert "1 request(s) were not answered within 0 s after the signal" in caplog.text
+    channel.gate.set()
+    desk.close()
 
 
 def test_an_unforeseen_error_of_a_worker_ends_the_run(desk: Desk) -> None:
