@@ -120,6 +120,7 @@ def test_the_bookmark_never_moves_backwards(vendor: Robotmia, tap: Tap) -> None:
     run = tap.run(start_date=day(0), end_date=day(5), state=state(start_of(10), start_date=day(0)))
     assert asked(vendor) == [day(5)]
     assert set(run.bookmarks()) == {start_of(10)}
+    assert len(run.records()) == 4
 
 
 def test_end_date_is_inclusive_and_never_after_today(vendor: Robotmia, tap: Tap) -> None:

@@ -156,6 +156,17 @@ def test_a_signal_ends_the_run_at_once_with_the_state_of_the_last_window(
     assert run.reason == f"stopped by {number.name}"
 
 
+def test_a_signal_ends_a_window_that_is_being_written_between_two_lines(tap: Tap) -> None:
+    tap.vendor.set_big_day(day(0), 30_000)
+    process = tap.start(start_date=day(0), end_date=day(0))
+    assert process.stdout is not None
+    assert b'"RECORD"' in [process.stdout.readline() for _ in range(2)][-1]
+    process.send_signal(signal.SIGTERM)  # the tap stands before a pipe that nobody empties
+    run = tap.finish(process, status=128 + signal.SIGTERM)
+    assert len(run.records()) < 29_000
+    assert not run.states
+
+
 def test_a_signal_ends_the_wait_for_the_next_try(
     sandbox: Sandbox, tap: Tap, span: dict[str, Any]
 ) -> None:
