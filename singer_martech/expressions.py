@@ -18,7 +18,7 @@ from jinja2.visitor import NodeTransformer
 
 from singer_martech import template_filters
 from singer_martech._compat import override
-from singer_martech.templates import UNDEFINED, TemplateError
+from singer_martech.templates import UNDEFINED, TemplateError, at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,11 +106,6 @@ def parts(source: str, place: str) -> list[str | Expression]:
     expressions = [part for part in result if isinstance(part, Expression)]
     texts = [part for part in result if isinstance(part, str)]
     return [*expressions] if len(expressions) == 1 and not any(map(str.strip, texts)) else result
-
-
-def at(place: str, message: str) -> str:
-    """Say where in a template something is wrong."""
-    return f"{place}: {message}" if place else message
 
 
 class _FieldNames(NodeTransformer):

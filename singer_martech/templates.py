@@ -15,13 +15,15 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.template_filters import as_text
+from singer_martech.template_filters import FILTERS, as_text
 
 if TYPE_CHECKING:
     from singer_martech.expressions import Expressions
 
 _PATH = re.compile(
-    r"""\{\{\s*([^\W\d]\w*)((?:\.[^\W\d]\w*|\[(?:"[^"\\]*"|'[^'\\]*')\])*)\s*\}\}""", re.VERBOSE
+    r"""\{\{\s*([^\W\d]\w*)((?:\.[^\W\d]\w*|\[(?:"[^"\\]*"|'[^'\\]*')\])*)\s*
+    (?:\|\s*(\w+)\s*)?\}\}""",
+    re.VERBOSE,
 )
 _STEP = re.compile(r"""\.([^\W\d]\w*)|\[(?:"([^"]*)"|'([^']*)')\]""")
 _RESERVED = frozenset({"true", "false", "none", "True", "False", "None", "not"})
@@ -90,7 +92,11 @@ class Template:
             return lambda _record, _values: source
         path = _PATH.fullmatch(source.strip())
         if path is not None and path.group(1) not in _RESERVED:
-            return self._compiled_path(path)
+            name = path.group(3)
+            if name is None:
+                return self._compiled_path(path)
+            if name in FILTERS:
+                return _filtered(self._compiled_path(path), FILTERS[name], place)
         from singer_martech import expressions  # noqa: PLC0415 - see that module
 
         if self._expressions is None:
@@ -118,9 +124,29 @@ class Template:
         return lambda record, _values: _walk(record, steps)
 
 
+def at(place: str, message: str) -> str:
+    """Say where in a template something is wrong."""
+    return f"{place}: {message}" if place else message
+
+
 def is_undefined(value: Any) -> bool:
     """Whether a value is not there."""
     return value is UNDEFINED
+
+
+def _filtered(lookup: _Part, apply: Callable[[Any], Any], place: str) -> _Part:
+    """Apply one of our filters to a plain path, without Jinja too."""
+
+    def part(record: Mapping[str, Any], values: list[Any]) -> Any:
+        value = lookup(record, values)
+        if value is None or value is UNDEFINED:
+            return value
+        try:
+            return apply(value)
+        except (ArithmeticError, TypeError, ValueError) as error:
+            raise TemplateError(at(place, f"{type(error).__name__}: {error}")) from error
+
+    return part
 
 
 def _walk(value: Any, steps: list[str]) -> Any:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from decimal import Decimal
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from singer_martech.encoding import encode
+from singer_martech.template_filters import FILTERS
 from singer_martech.templates import Template, TemplateError, is_undefined
 
 FIELD_NAMES = [
@@ -264,3 +266,23 @@ def test_nothing_leads_out_of_the_record(source: str) -> None:
     else:
         assert is_undefined(value)
     assert record == {"x": "text"}
+
+
+@given(st.text())
+def test_a_uuid_is_that_of_the_standard_library(text: str) -> None:
+    namespace = uuid.uuid5(uuid.NAMESPACE_DNS, "singer-martech")
+    assert Template("{{ x | uuid }}", "s")({"x": text}) == str(uuid.uuid5(namespace, text))
+
+
+@pytest.mark.parametrize("name", sorted(FILTERS))
+@pytest.mark.parametrize("value", [None, "2026-01-02T03:04:05.678Z", 1_700_000_000, "no time", []])
+def test_a_filter_on_a_plain_field_does_what_it_does_in_an_expression(
+    name: str, value: Any
+) -> None:
+    def outcome(source: str) -> Any:
+        try:
+            return Template({"key": source}, "s")({"x": value})
+        except TemplateError as error:
+            return str(error)
+
+    assert outcome(f"{{{{ x | {name} }}}}") == outcome(f"{{{{ (x) | {name} }}}}")
