@@ -36,6 +36,7 @@ class PluginCommand(SingerCommand):
     @override
     def main(self, *args: Any, **kwargs: Any) -> Any:
         logging.captureWarnings(capture=True)
+        self.logger.addFilter(_says_something)
         redact_logs()
         sys.excepthook = self.excepthook
         try:
@@ -189,6 +190,11 @@ class MartechTap(MartechPlugin, Tap):
             )
             raise MartechError(message)
         super().load_state({**state, "bookmarks": bookmarks})
+
+
+def _says_something(record: logging.LogRecord) -> bool:
+    """Leave out what the SDK says at every start and nobody waits for."""
+    return not str(record.msg).startswith("Skipping parse of env var settings")
 
 
 def _json_file_object(path: str) -> dict[str, Any]:

@@ -73,7 +73,8 @@ class RedactingFilter(logging.Filter):
 
 
 def redact_logs() -> None:
-    """Put the filter on every handler of the root logger, where all records end."""
-    for handler in logging.getLogger().handlers:
+    """Put the filter on every handler, also those that a logging configuration added."""
+    loggers = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]
+    for handler in (handler for logger in loggers for handler in logger.handlers):
         if not any(isinstance(each, RedactingFilter) for each in handler.filters):
             handler.addFilter(RedactingFilter())
