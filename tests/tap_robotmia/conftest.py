@@ -114,6 +114,7 @@ class Tap:
             command += ["--catalog", self._file("catalog", catalog)]
         return subprocess.Popen(
             command,
+            bufsize=0,  # what a test reads line by line does not swallow what follows
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=self.folder,

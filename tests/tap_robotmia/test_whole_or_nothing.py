@@ -163,7 +163,7 @@ def test_a_signal_ends_a_window_that_is_being_written_between_two_lines(tap: Tap
     assert b'"RECORD"' in [process.stdout.readline() for _ in range(2)][-1]
     process.send_signal(signal.SIGTERM)  # the tap stands before a pipe that nobody empties
     run = tap.finish(process, status=128 + signal.SIGTERM)
-    assert len(run.records()) < 29_000
+    assert 0 < len(run.records()) < 29_000
     assert not run.states
 
 
