@@ -26,7 +26,7 @@ STRUCTURED = {
         name: {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}
         for name in ("root", "client")
     },
-    "loggers": {"singer_martech.http": {"handlers": ["client"], "propagate": False}},
+    "loggers": {"singer_martech": {"handlers": ["client"], "propagate": False}},
     "root": {"level": "DEBUG", "handlers": ["root"]},
 }
 
