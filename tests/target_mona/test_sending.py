@@ -72,6 +72,17 @@ def test_a_record_that_fills_a_request_to_the_byte_is_sent_and_a_larger_one_reje
     assert sent_lengths(mona) == [exact, exact]
 
 
+def test_a_request_is_filled_to_the_byte_and_no_further(target: Target, mona: Mona) -> None:
+    target(schema(), *records(3, text="x" * 100))
+    (exact,) = sent_lengths(mona)
+    for max_bytes, largest in ((exact, 3), (exact - 1, 2)):
+        mona.requests.clear()
+        run = target(schema(), *records(9, text="x" * 100), max_request_bytes=max_bytes)
+        assert run.status == 0
+        assert max(sent_lengths(mona)) <= max_bytes
+        assert max(export.notes["messages"] for export in mona.exports) == largest
+
+
 # Order
 
 
