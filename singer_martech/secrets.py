@@ -22,7 +22,8 @@ _pattern: re.Pattern[str] | None = None
 
 def register_secret(text: str) -> None:
     """Hide ``text`` from now on, also where it is escaped for a URL or for JSON."""
-    forms = {text, text.strip(), quote(text), quote_plus(text), json.dumps(text)[1:-1]}
+    quoted = {quote(text), quote(text, safe=""), quote_plus(text)}
+    forms = {text, text.strip(), *quoted, json.dumps(text)[1:-1]}
     if "\n" in text:  # of a PEM key, every line is a part of the secret
         forms.update(line.strip() for line in text.splitlines())
     with _lock:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from tests.sandbox.server import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# how long an example takes says more about the machine than about the code
+hypothesis.settings.register_profile("project", deadline=None)
+hypothesis.settings.load_profile("project")
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.hostile.plugins import PLUGINS, TAPS, TARGETS, Plugin
+from tests.hostile.plugins import PLUGINS, TAPS, TARGETS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.hostile.plugins import Plugin
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +22,23 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the test's plugins run."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def connections_may_stay_open() -> Iterator[None]:
+    """A command leaves it to the end of its process to close its idle connections."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def left_connections_are_closed() -> Iterator[None]:
+    """What the runs of a module left in this process is gone before other tests begin."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(params=PLUGINS, ids=str)

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.hostile.plugins import Plugin, run
+from tests.hostile.plugins import run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.hostile.plugins import Plugin
     from tests.sandbox.server import Sandbox
 
 HTML = "<!DOCTYPE html><html><body><h1>Welcome to the proxy</h1></body></html>"
