@@ -86,7 +86,7 @@ class Delivery:
         self._open: dict[Channel, Batch] = {}
         self._in_flight: set[Batch] = set()
         self._busy_keys: set[Hashable] = set()
-        self._held_back: dict[Hashable, deque[tuple[Channel, Item]]] = {}
+        self._held_back: dict[Hashable | None, deque[tuple[Channel, Item]]] = {}
         self._held_back_count = 0
         self._held_back_bytes = 0
         self._released: deque[tuple[Channel, Item]] = deque()
@@ -106,11 +106,12 @@ class Delivery:
         if self._released:
             self._add_released()
         self._add(channel, item)
+        while self._holds_too_much and self._in_flight:
+            self._take_in_outcomes(block=True)
 
     def _add(self, channel: Channel, item: Item) -> None:
-        key = item.key
-        if key is not None and (key in self._busy_keys or key in self._held_back):
-            self._hold_back(key, channel, item)
+        if self._is_busy(item.key):
+            self._hold_back(item.key, channel, item)
             return
         batch = self._open.get(channel)
         if batch is not None and not batch.has_room_for(item):
@@ -237,18 +238,30 @@ class Delivery:
         # as many again may wait, so that no worker idles while the next is gathered
         return len(self._in_flight) < 2 * self._parallel
 
-    def _hold_back(self, key: Hashable, channel: Channel, item: Item) -> None:
+    @property
+    def _holds_too_much(self) -> bool:
+        return (
+            self._held_back_count > _MOST_HELD_BACK or self._held_back_bytes > _MOST_HELD_BACK_BYTES
+        )
+
+    def _hold_back(self, key: Hashable | None, channel: Channel, item: Item) -> None:
         self._held_back.setdefault(key, deque()).append((channel, item))
         self._held_back_count += 1
         self._held_back_bytes += _size(item)
-        while (
-            self._held_back_count > _MOST_HELD_BACK or self._held_back_bytes > _MOST_HELD_BACK_BYTES
-        ) and self._in_flight:
-            self._take_in_outcomes(block=True)
 
     def _add_released(self) -> None:
         while self._released:
-            self._add(*self._released.popleft())
+            channel, item = self._released[0]
+            batch = self._open.get(channel)
+            if batch is not None and not self._is_busy(item.key) and not batch.has_room_for(item):
+                # it may have to wait for its turn: until then, STATE must see the record
+                self._dispatch(batch)
+                continue
+            self._released.popleft()
+            self._add(channel, item)
+
+    def _is_busy(self, key: Hashable | None) -> bool:
+        return key is not None and (key in self._busy_keys or key in self._held_back)
 
     def _dispatch(self, batch: Batch) -> None:
         while not self._has_capacity:

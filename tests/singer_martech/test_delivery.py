@@ -206,6 +206,47 @@ def test_a_record_that_was_held_back_goes_before_a_later_one_of_its_key(tmp_path
     desk.close()
 
 
+def test_no_state_passes_a_record_that_was_held_back_and_waits_for_room(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    desk = Desk(tmp_path, parallel=2)
+    hot, cold = Memory(max_rows=10, max_bytes=10), Memory(max_rows=1)
+    hot.gate.clear()
+    cold.gate.clear()
+
+    def judge(_bodies: list[bytes]) -> list[bytes]:
+        raise broken()
+
+    cold.judge = judge
+    desk.add(hot, "aaaa", "key")
+    desk.add(hot, "held", "key")  # held back behind the first
+    desk.state()
+    desk.add(hot, "next")  # beside which it has no room
+    for _ in range(3):
+        desk.add(cold)
+    blocked = desk.in_background(lambda: desk.add(cold))  # takes in that the first is through
+    hot.gate.set()
+    blocked.join(20)
+    assert hot.taken == [b"aaaa"]
+    failures: list[MartechError] = []
+
+    def add_one_more() -> None:
+        try:
+            desk.add(hot, "last")
+        except MartechError as error:
+            failures.append(error)
+
+    adding = desk.in_background(add_one_more)
+    cold.gate.set()
+    adding.join(20)
+    assert failures
+    desk.delivery.finish_in_flight()
+    desk.delivery.write_state(now=True)
+    assert b"held" not in hot.taken
+    assert capfd.readouterr().out == ""
+    desk.close()
+
+
 def test_one_busy_key_does_not_hold_up_the_others(desk: Desk) -> None:
     hot, cold = Memory(max_rows=1), Memory(max_rows=1)
     hot.gate.clear()
