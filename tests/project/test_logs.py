@@ -23,10 +23,12 @@ STRUCTURED = {
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "singer_sdk.logging.StructuredFormatter"}},
     "handlers": {
-        name: {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}
-        for name in ("root", "client")
+        "root": {
+            "class": "logging.StreamHandler",
+            "formatter": "json",
+            "stream": "ext://sys.stderr",
+        }
     },
-    "loggers": {"singer_martech": {"handlers": ["client"], "propagate": False}},
     "root": {"level": "DEBUG", "handlers": ["root"]},
 }
 

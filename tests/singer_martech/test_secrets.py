@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import logging
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from singer_martech.secrets import (
     MASK,
     RedactingFilter,
     redact,
+    redact_logs,
     register_basic_auth,
     register_secret,
 )
@@ -59,3 +61,14 @@ def test_a_log_record_is_masked_in_its_arguments_and_its_traceback() -> None:
     assert "log-secret-123" not in text
     assert f"{MASK} and 5" in text
     assert f"'{MASK}'" in text
+
+
+def test_a_handler_that_a_log_configuration_gave_to_one_logger_masks_too() -> None:
+    register_secret("handler-secret-123")
+    written = io.StringIO()
+    logger = logging.getLogger("tests.of_one_handler")
+    logger.propagate = False
+    logger.addHandler(logging.StreamHandler(written))
+    redact_logs()
+    logger.warning("refused: %s", "handler-secret-123")
+    assert written.getvalue() == f"refused: {MASK}\n"
