@@ -59,7 +59,10 @@ def culprits(content: dict[str, Any], messages: Sequence[bytes]) -> dict[int, st
     count = failed if isinstance(failed, int) and not isinstance(failed, bool) else None
     known = _one_reading(entries, contexts, count)
     if known is None and count == len(messages):
-        general = "; ".join(dict.fromkeys(entry.reason for entry in entries)) or "refused without a reason"
+        general = (
+            "; ".join(dict.fromkeys(entry.reason for entry in entries))
+            or "refused without a reason"
+        )
         return dict.fromkeys(range(count), general)
     return known
 
