@@ -75,7 +75,7 @@ class RedactingFilter(logging.Filter):
 
 def redact_logs() -> None:
     """Put the filter on every handler, also those that a logging configuration added."""
-    loggers = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]
+    loggers = [logging.getLogger(), *map(logging.getLogger, list(logging.root.manager.loggerDict))]
     for handler in (handler for logger in loggers for handler in logger.handlers):
         if not any(isinstance(each, RedactingFilter) for each in handler.filters):
             handler.addFilter(RedactingFilter())

@@ -129,8 +129,8 @@ def test_idle_input_is_delivered_and_its_state_emitted_in_time(target: Target, m
     send(process, record(id=2), state(2))
     assert json.loads(line_of(process)) == 2
     # the first includes the start of the program
-    assert time.monotonic() - began < 1.5
-    assert first < 15
+    assert time.monotonic() - began < 5
+    assert first < 20
     process.communicate(timeout=20)
     assert process.returncode == 0
 
