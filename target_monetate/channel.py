@@ -45,7 +45,8 @@ class DatasetChannel(Channel):
         self.name = f"Monetate dataset '{dataset}'"
         self.max_rows = max_rows
         self.max_bytes = max_bytes
-        self.envelope_bytes = sum(map(len, ENVELOPE))
+        # each row counts with a comma, of which there is one fewer
+        self.envelope_bytes = sum(map(len, ENVELOPE)) - 1
         self._client = client
         self._dataset = dataset
         self._lock = threading.Lock()

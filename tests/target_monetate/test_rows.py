@@ -75,6 +75,15 @@ def test_requests_hold_no_more_rows_and_bytes_than_set(load: Loader, monetate: M
     assert sum(post.notes["rows"] for post in monetate.posts) == 50
 
 
+def test_a_request_may_have_the_very_bytes_that_are_set(load: Loader, monetate: Monetate) -> None:
+    load(VISITS, visit("a"), visit("b"))
+    exactly = monetate.posts[0].size
+    for most, rows in ((exactly, [2]), (exactly - 1, [1, 1])):
+        monetate.requests.clear()
+        load(VISITS, visit("a"), visit("b"), max_request_bytes=most)
+        assert [post.notes["rows"] for post in monetate.posts] == rows
+
+
 @pytest.mark.parametrize("shape", ["rows", "nested", "object", "strings", "bare"])
 @pytest.mark.parametrize("partial", [False, True])
 def test_a_refused_request_is_split_to_its_culprits(
