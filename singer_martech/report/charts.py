@@ -27,6 +27,7 @@ _TITLE_HEIGHT = 26
 _MOST_BARS = 48
 _MOST_X_TICKS = 8
 _GAP = 2
+_CLOSE_SECONDS = 3600
 _WIDEST_BAR = 60
 _TIME_STEPS = (
     *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
@@ -175,8 +176,10 @@ def over_runs(runs: Sequence[Run]) -> Chart | None:
         ),
     ]
     step = max(1, math.ceil(len(runs) / _MOST_X_TICKS))
+    span = (runs[-1].started_at - runs[0].started_at).total_seconds()
+    form = "%H:%M:%S" if span < _CLOSE_SECONDS else "%m-%d %H:%M"
     ticks = [
-        Tick(_LEFT + (place + 0.5) * _PLOT / len(runs), f"{run.started_at:%m-%d %H:%M}")
+        Tick(_LEFT + (place + 0.5) * _PLOT / len(runs), run.started_at.strftime(form))
         for place, run in enumerate(runs)
         if place % step == 0
     ]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +23,6 @@ from target_mona.target import TargetMona
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from tests.sandbox.server import Sandbox
 
@@ -218,3 +219,11 @@ def test_a_flood_of_different_reasons_is_bounded() -> None:
     assert (known[0].reason, known[0].count) == ("reason 7", 1_001)
     assert sum(reason.count for reason in known) + reasons.others == 2_000
     assert max(len(str(reason.example["id"])) for reason in known) <= 201
+
+
+def test_the_page_about_summaries_names_every_field(config: dict[str, Any], tmp_path: Path) -> None:
+    load(config, [{"id": "a"}])
+    page = (Path(__file__).parents[2] / "docs" / "run-summaries.md").read_text(encoding="utf-8")
+    table = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    named = {name for cell in table for name in re.findall(r"`(\w+)`", cell)}
+    assert named == set(only_summary(tmp_path / "summaries"))
