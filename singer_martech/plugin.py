@@ -204,7 +204,7 @@ def _json_file_object(path: str) -> dict[str, Any]:
     except OSError as error:
         message = f"the configuration file {path} cannot be read: {error.strerror}"
         raise SettingError(message) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         place = (
             f" (line {error.lineno}, column {error.colno})"
             if isinstance(error, json.JSONDecodeError)

@@ -160,6 +160,7 @@ def _object_with_types(properties: Mapping[str, Any], value: Mapping[str, Any]) 
     for name, definition in properties.items():
         given = value.get(name)
         typed = _UNSET if given is None or given == "" else _with_types(definition, given)
+        typed = _UNSET if typed is None else typed  # the text "null"
         if typed is _UNSET and definition.get("default") is not None:
             typed = definition["default"]
         if typed is _UNSET:
