@@ -96,7 +96,31 @@ def check(wheel: Path, python: Path, folder: Path) -> int:
         if about["name"] != name or not about["settings"]["properties"]:
             message = f"{name} --about tells no settings"
             raise RuntimeError(message)
+    _dry_run(python.parent, folder)
     return len(commands)
+
+
+def _dry_run(commands: Path, folder: Path) -> None:
+    """Load a record without a network, and make a page of the run's summary."""
+    config = {
+        "access_token": "none",
+        "user_id": "1",
+        "dry_run": True,
+        "summary_path": str(folder / "summary.json"),
+    }
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    messages = [
+        {"type": "SCHEMA", "stream": "s", "key_properties": [], "schema": {"properties": {}}},
+        {"type": "RECORD", "stream": "s", "record": {"a": 1}},
+    ]
+    lines = "".join(json.dumps(message) + "\n" for message in messages)
+    _output(commands / "target-mona", "--config", "config.json", folder=folder, given=lines)
+    page = _output(
+        commands / "singer-martech-report", "summary.json", "--output", "-", folder=folder
+    )
+    if "dry run" not in page:
+        message = "singer-martech-report does not show the dry run"
+        raise RuntimeError(message)
 
 
 def _build(kind: str, source: Path, dist: Path) -> None:
@@ -119,13 +143,19 @@ def _commands(wheel: Path) -> list[str]:
     return list(points["console_scripts"])
 
 
-def _output(*command: str | Path, folder: Path) -> str:
+def _output(*command: str | Path, folder: Path, given: str = "") -> str:
     # nothing of this project's folder or environment may help
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("PYTHON")
     }
     done = subprocess.run(
-        command, cwd=folder, env=environment, check=True, capture_output=True, text=True
+        command,
+        cwd=folder,
+        env=environment,
+        check=True,
+        input=given,
+        capture_output=True,
+        text=True,
     )
     return done.stdout
 
