@@ -100,19 +100,18 @@ def check_file(file: IO[bytes]) -> None:
     Raises:
         BrokenBody: It is not whole, or is an error message instead of a result.
     """
+    reason, last, value = "", b"", None
     try:
         last = _last_line(file)
     except zlib.error as error:
         reason = f"the compressed file is damaged ({error})"
-        raise BrokenBody(reason) from None
     file.seek(0, 2)
-    if not last:
-        return
     try:
-        value = json.loads(last)
+        value = json.loads(last) if last else None
     except (ValueError, RecursionError):
         reason = f"the file's last line is no JSON: {last[-80:]!r}"
-        raise BrokenBody(reason) from None
+    if reason:  # raised here, because an exception's context counts as its reason
+        raise BrokenBody(reason)
     if isinstance(value, dict) and value.get("status") == "error" and "error_id" in value:
         reason = f"the vendor sent an error: {value.get('error')}, error_id {value['error_id']}"
         raise BrokenBody(reason)

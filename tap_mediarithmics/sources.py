@@ -12,7 +12,12 @@ from singer_martech.mediarithmics import QueryFault, id_order
 from tap_mediarithmics import modes, otql
 from tap_mediarithmics.items import START
 from tap_mediarithmics.launching import Launcher
-from tap_mediarithmics.result_schema import UntypableQuery, sampled_properties, typed_properties
+from tap_mediarithmics.result_schema import (
+    UntypableQuery,
+    any_json,
+    sampled_properties,
+    typed_properties,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,10 +105,24 @@ class Source:
     # Columns
 
     def columns(self) -> dict[str, Any]:
-        """Return the JSON Schema of each column: from the datamart, or from a sample."""
+        """Return the JSON Schema of each column: from the datamart, or from a sample.
+
+        What the query selects is a column in any case, if only as any JSON.
+        """
         if self.item.schema is not None:
             return dict(self.item.schema["properties"])
-        return self._typed() or self._sampled()
+        typed = self._typed()
+        if typed:
+            return typed
+        names = self.query.selection.fields if self.query is not None else {}
+        columns = {**{name: any_json() for name in names}, **self._sampled()}
+        if not columns:
+            logger.warning(
+                "stream %s has no result yet to learn its columns from: until the next discovery, "
+                "all that its lines hold goes to _extra; the setting 'schema' fixes the columns",
+                self.item.stream,
+            )
+        return columns
 
     def _typed(self) -> dict[str, Any] | None:
         try:
@@ -133,11 +152,6 @@ class Source:
                 logger.info("stream %s is typed by execution %s", self.item.stream, newest.id)
                 head = self._account.exports.head(export.id, newest, _SAMPLE_BYTES)
                 return sampled_properties(head)
-        logger.warning(
-            "stream %s has no result yet to learn its columns from: until the next discovery, "
-            "all that its lines hold goes to _extra; the setting 'schema' fixes the columns",
-            self.item.stream,
-        )
         return {}
 
     # Executions

@@ -87,7 +87,7 @@ class Connection:
         """Yield the rows of a list a page at a time, each row once.
 
         Raises:
-            UnexpectedAnswer: The list repeats itself or does not end.
+            UnexpectedAnswer: The list repeats itself before its total, or does not end.
         """
         seen: set[str] = set()
         first = 0
@@ -98,6 +98,8 @@ class Connection:
             rows = _rows(envelope, answer)
             fresh = [row for row in rows if _row_id(row) not in seen]
             if rows and not fresh:
+                if not isinstance(envelope.get("total"), int):
+                    return  # a list that knows no pages was whole at once
                 message = f"{what}: the list does not end, page {number} repeats earlier ones"
                 raise UnexpectedAnswer(message, answer)
             seen.update(map(_row_id, rows))
@@ -205,11 +207,11 @@ def _envelope(answer: Answer) -> dict[str, Any]:
         UnexpectedAnswer: It is no envelope.
     """
     value = answer.json()
-    if isinstance(value, dict) and "data" in value:
-        return value
     if isinstance(value, dict) and value.get("status") == "error":
         message = f"{answer.what}: {_vendor_error(value)}"
         raise Refused(message, answer)
+    if isinstance(value, dict) and "data" in value:
+        return value
     message = f"{answer.what}: the answer has no 'data': {answer.head}"
     raise UnexpectedAnswer(message, answer)
 

@@ -93,6 +93,15 @@ def test_rows_that_move_to_the_next_page_meanwhile_come_once(
     assert found == made[::-1]
 
 
+def test_a_list_without_pages_and_total_is_read_once(
+    connection: Connection, sandbox: Sandbox
+) -> None:
+    body = {"status": "ok", "data": [{"id": str(row)} for row in range(50)]}
+    sandbox.faults.add("mediarithmics", "*/exports", status=200, body=body, times=None)
+    rows = [row["id"] for page in connection.pages("exports", what="exports") for row in page]
+    assert rows == [str(row) for row in range(50)]
+
+
 def test_a_list_that_grows_for_ever_is_given_up(
     connection: Connection, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +135,15 @@ def test_a_failure_that_lasts_holds_the_error_id_too(exports: Exports, sandbox: 
 
 def test_an_error_with_status_200_is_a_refusal(exports: Exports, sandbox: Sandbox) -> None:
     sandbox.faults.add("mediarithmics", "exports/5", status=200, body=ERROR)
+    with pytest.raises(Refused, match="Resource Not Found, error_id 9eedef5f-dfe3"):
+        exports.get("5")
+
+
+def test_an_error_with_status_200_and_null_for_data_is_a_refusal(
+    exports: Exports, sandbox: Sandbox
+) -> None:
+    body = {**ERROR, "data": None}
+    sandbox.faults.add("mediarithmics", "exports/5", status=200, body=body)
     with pytest.raises(Refused, match="Resource Not Found, error_id 9eedef5f-dfe3"):
         exports.get("5")
 

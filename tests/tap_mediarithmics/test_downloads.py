@@ -121,6 +121,16 @@ def test_a_result_whose_last_line_is_cut_is_broken_and_asked_for_again(
     assert len(vendor.requests_to(FILES)) == 2
 
 
+def test_a_result_that_stays_cut_says_so(
+    vendor: Mediarithmics, export: str, read: Any, sandbox: Sandbox
+) -> None:
+    vendor.add_execution(export, files=[b'{"id":"a"}\n'])
+    for path in (FILES, "data_file"):
+        sandbox.faults.add("mediarithmics", path, status=200, body='{"id":', times=None)
+    with pytest.raises(MartechError, match="the file's last line is no JSON"):
+        read()
+
+
 def test_an_error_that_comes_in_place_of_a_result_is_no_result(
     vendor: Mediarithmics, export: str, read: Any, sandbox: Sandbox
 ) -> None:

@@ -125,18 +125,27 @@ def test_a_schema_that_cannot_be_had_falls_back_to_the_sample(
     assert output.schema("users")["schema"]["properties"]["id"] == nullable("integer")
 
 
-def test_without_schema_and_sample_nothing_is_lost(
-    vendor: Mediarithmics, config: dict[str, Any], sync: Any, sandbox: Sandbox, caplog: Any
+def test_without_schema_and_sample_the_selected_fields_are_columns_of_any_kind(
+    vendor: Mediarithmics, config: dict[str, Any], sync: Any, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add("mediarithmics", "graphdb_runtime_schemas", status=403, times=None)
-    output = sync(
-        {
-            **config,
-            "exports": [
-                {"stream": "users", "query": "SELECT { id } FROM UserPoint"},
-            ],
-        }
-    )
+    item = {"stream": "users", "query": "SELECT { id profiles { gender } } FROM UserPoint"}
+    output = sync({**config, "exports": [item]})
+    columns = output.schema("users")["schema"]["properties"]
+    assert set(columns) == {"id", "profiles", *ADDED}
+    assert {"string", "object", "null"} < set(columns["profiles"]["type"])
+    assert {each["id"] for each in output.records("users")} == {
+        each["id"] for each in vendor.objects("UserPoint")
+    }
+
+
+def test_where_nothing_tells_the_columns_nothing_is_lost(
+    vendor: Mediarithmics, config: dict[str, Any], sync: Any, caplog: Any
+) -> None:
+    export = vendor.add_export("New", "SELECT { id } FROM UserPoint")
+    del config["datamart_id"]
+    item = {"stream": "users", "export_id": export, "mode": "run"}
+    output = sync({**config, "exports": [item]})
     assert {each["_extra"]["id"] for each in output.records("users")} == {
         each["id"] for each in vendor.objects("UserPoint")
     }
