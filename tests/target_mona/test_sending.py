@@ -159,17 +159,18 @@ def test_a_token_is_fetched_once_for_all_requests(target: Target, mona: Mona) ->
     assert len(mona.exports) == 40
 
 
-@pytest.mark.parametrize(("expires_in", "renewed"), [(14400.0, False), (61.0, False), (1.5, True)])
+@pytest.mark.parametrize(("expires_in", "renewed"), [(14400.0, False), (61.0, False), (0.5, True)])
 def test_a_token_is_renewed_before_it_expires_whatever_its_lifetime(
     target: Target, sandbox: Sandbox, mona: Mona, expires_in: float, renewed: bool
 ) -> None:
     mona.expires_in = expires_in
+    mona.now = datetime.now(timezone.utc)  # and there it stays: only the target's time passes
     sandbox.faults.add("mona", "/export", delay=0.1, times=None if renewed else 1)
-    run = target(schema(), *records(18), max_request_rows=1, parallel_requests=1)
+    run = target(schema(), *records(10), max_request_rows=1, parallel_requests=1)
     assert run.status == 0
     assert {export.status for export in mona.exports} == {200}
     assert len(logins(mona)) == 1
-    assert len(refreshes(mona)) == renewed
+    assert bool(refreshes(mona)) == renewed
 
 
 def test_a_token_that_is_refused_in_the_middle_is_renewed_once(
