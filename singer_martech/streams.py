@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
@@ -22,12 +23,14 @@ from singer_martech.messages import MessageWriter
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import RecordMessage
 
     from singer_martech.plugin import MartechTap
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,16 @@ def failures_named(stream: str) -> Iterator[None]:
             raise
         message = f"stream '{stream}': {error}"
         raise MartechError(message) from error
+
+
+@contextmanager
+def _released(items: Iterator[_T]) -> Iterator[Iterator[_T]]:
+    """Close a generator when it is left, since it may hold files and threads."""
+    try:
+        yield items
+    finally:
+        if isinstance(items, Generator):
+            items.close()
 
 
 class UnitStream(Stream, ABC):
@@ -177,11 +190,12 @@ class UnitStream(Stream, ABC):
                 stream.name: stack.enter_context(stream.get_record_counter()) for stream in streams
             }
             stack.enter_context(self.get_sync_timer())
-            for unit in self.units(streams):
-                for stream, chunk in unit.chunks(as_lines):
-                    self._tap.stop.check()
-                    count = stream._write_chunk(chunk, unit)  # noqa: SLF001
-                    counters[stream.name].increment(count)
+            for unit in stack.enter_context(_released(self.units(streams))):
+                with _released(unit.chunks(as_lines)) as chunks:
+                    for stream, chunk in chunks:
+                        self._tap.stop.check()
+                        count = stream._write_chunk(chunk, unit)  # noqa: SLF001
+                        counters[stream.name].increment(count)
                 self._finish(unit)
                 self._write_state_message()
                 self._flush()
@@ -195,17 +209,18 @@ class UnitStream(Stream, ABC):
         count = 0
         # a test run ends with a STATE like any other, also when its limit cuts it short
         self.state_manager.is_flushed = not write_messages
-        for unit in self.units((self,)):
-            for record in unit.records():
-                self._tap.stop.check()
-                self._check_max_record_limit(count)
-                count += 1
-                if write_messages:
-                    self._write_records([record], unit)
-                    yield record
-                else:
-                    yield from self._mapped(record)
-            self._finish(unit)
+        with _released(self.units((self,))) as units:
+            for unit in units:
+                for record in unit.records():
+                    self._tap.stop.check()
+                    self._check_max_record_limit(count)
+                    count += 1
+                    if write_messages:
+                        self._write_records([record], unit)
+                        yield record
+                    else:
+                        yield from self._mapped(record)
+                self._finish(unit)
         if write_messages:
             self._write_state_message()
 

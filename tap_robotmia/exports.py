@@ -9,7 +9,7 @@ import logging
 import signal
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from tap_robotmia.malformed import MalformedLines
 from tap_robotmia.progress import Progress
 from tap_robotmia.project_time import ProjectClock, time_zone
 from tap_robotmia.read_ahead import read_ahead
-from tap_robotmia.windows import windows
+from tap_robotmia.windows import days_before, windows
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -204,7 +204,7 @@ class Exports:
         """Look at the most recent days of some events and return what types they have."""
         types = {name: ColumnTypes() for name in names}
         last_day = self.last_day()
-        first_day = last_day - timedelta(days=self.settings.sample_days - 1)
+        first_day = days_before(last_day, self.settings.sample_days - 1)
         plan = windows({"sample": first_day}, last_day, self.settings.window_days)
         reader = EventReader(self.clock, malformed=lambda line, reason: None)  # noqa: ARG005
         with closing(self._received([(window, tuple(names)) for window in plan])) as received:

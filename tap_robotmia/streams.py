@@ -113,7 +113,8 @@ class RobotmiaStream(UnitStream):
     def _bookmark(self) -> datetime | None:
         state = self.stream_state
         value = state.get(_BOOKMARK)
-        if value is None or self.replication_method == "FULL_TABLE":
+        is_ours = state.get("replication_key", REPLICATION_KEY) == REPLICATION_KEY
+        if value is None or not is_ours or self.replication_method == "FULL_TABLE":
             return None
         try:
             return parse_instant(value)

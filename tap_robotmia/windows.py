@@ -51,11 +51,15 @@ def first_day(
         return start_date
     if first_start_date is not None:
         start_date = max(start_date, first_start_date)
+    return max(start_date, days_before(bookmark_day, lookback_days))
+
+
+def days_before(day: date, number: int) -> date:
+    """Return the day so many days earlier, or the calendar's first."""
     try:
-        again_from = bookmark_day - timedelta(days=lookback_days)
+        return day - timedelta(days=number)
     except OverflowError:
-        again_from = date.min
-    return max(start_date, again_from)
+        return date.min
 
 
 def windows(first_days: Mapping[str, date], last_day: date, window_days: int) -> Iterator[Window]:

@@ -180,13 +180,21 @@ def test_a_bookmark_that_is_no_instant_ends_the_run(tap: Tap, bookmark: Any) -> 
     assert "the STATE's bookmark of stream 'events' is not an instant" in run.reason
 
 
-@pytest.mark.parametrize("other", [{}, {"bookmarks": {"export": {"date": "2024-01-01"}}}])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {},
+        {"bookmarks": {"export": {"date": "2024-01-01"}}},
+        {"bookmarks": {"events": {"replication_key": "id", "replication_key_value": 17}}},
+    ],
+)
 def test_a_state_of_something_else_begins_at_start_date(
     vendor: Robotmia, tap: Tap, other: dict[str, Any]
 ) -> None:
     vendor.set_events([])
-    tap.run(start_date=day(0), end_date=day(1), state=other)
+    run = tap.run(start_date=day(0), end_date=day(1), state=other)
     assert asked(vendor) == days(0, 1)
+    assert run.bookmark() == start_of(2)
 
 
 def test_a_full_table_run_begins_at_start_date_and_leaves_the_bookmark(
