@@ -13,10 +13,10 @@ import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from singer_martech.answers import BadAnswer, Exhausted, OutcomeUnknown
+from singer_martech.answers import BadAnswer, Exhausted, OutcomeUnknown, Refused
 from singer_martech.errors import MartechError, Stopped
 from singer_martech.exchange import Traffic
 from singer_martech.mediarithmics.connection import read
@@ -27,13 +27,14 @@ from singer_martech.patience import Patience
 from singer_martech.spool import open_spool, raise_if_disk_full
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from singer_martech.mediarithmics.imports import DocumentImport, DocumentImports
 
 logger = logging.getLogger(__name__)
 
 _LOOKS = 3
+_NOT_OFFERED = frozenset({404, 405})
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -168,21 +169,30 @@ class Uploads:
             repeatable=False,
             traffic=traffic,
         )
-        return read(Execution.read, data, what)
+        return read(_execution, data, what)
 
     def _execution(self, into: DocumentImport, execution_id: str) -> Execution:
         what = f"execution {execution_id} of {into}"
         path = f"{self._imports.path(into.id)}/executions/{quote(execution_id, safe='')}"
-        return read(Execution.read, self._connection.call("GET", path, what=what), what)
+        return read(_execution, self._connection.call("GET", path, what=what), what)
 
-    def _present(self, into: DocumentImport) -> _Present:
-        """Note what executions there are, as far as the newest page tells."""
+    def _present(self, into: DocumentImport) -> _Present | None:
+        """Note what executions there are, as far as the newest page tells.
+
+        Returns:
+            None where they cannot be listed, which matters only if an answer is lost.
+        """
         present = _Present(frozenset(), (0, 0, ""))
-        for page, is_sorted in self._pages(into):
-            ids = present.ids | {each.id for each in page}
-            present = _Present(ids, max([present.newest, *(each.position for each in page)]))
-            if is_sorted:
-                break
+        try:
+            for page, is_sorted in self._pages(into):
+                ids = present.ids | {each.id for each in page}
+                present = _Present(ids, max([present.newest, *(each.position for each in page)]))
+                if is_sorted:
+                    break
+        except Refused as refusal:
+            if refusal.status not in _NOT_OFFERED:
+                raise
+            return None
         return present
 
     def _since(self, into: DocumentImport, before: _Present) -> list[Execution]:
@@ -200,7 +210,7 @@ class Uploads:
         what = f"executions of {into}"
         is_sorted = True
         for rows in self._connection.pages(f"{self._imports.path(into.id)}/executions", what=what):
-            page = [read(Execution.read, row, what) for row in rows]
+            page = [read(_execution, row, what) for row in rows]
             order = [each.created for each in page]
             is_sorted = is_sorted and order == sorted(order, reverse=True)
             yield page, is_sorted
@@ -208,11 +218,17 @@ class Uploads:
     def _look_up(
         self,
         into: DocumentImport,
-        before: _Present,
+        before: _Present | None,
         line_counts: Collection[int],
         lost: MartechError,
     ) -> Execution | None:
         """Find the execution of an upload whose answer was lost, if there is one."""
+        if before is None:
+            message = (
+                f"{lost}; the executions of {into} cannot be listed, so look there whether it "
+                "became one, and start the run again when you know"
+            )
+            raise UploadUndecided(message) from lost
         for look in range(_LOOKS):
             if look:
                 self._stop.wait(self._poll_interval)
@@ -275,6 +291,11 @@ class _Present:
 
     ids: frozenset[str]
     newest: tuple[int, int, str]
+
+
+def _execution(fields: Mapping[str, Any]) -> Execution:
+    """Read an execution; its date only sorts it, so it may do without."""
+    return Execution.read({"creation_date": 0, **fields})
 
 
 def _inflated(file: IO[bytes], what: str) -> IO[bytes]:

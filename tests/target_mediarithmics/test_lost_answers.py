@@ -150,3 +150,27 @@ def test_an_execution_whose_line_count_stays_unknown_is_not_guessed_at(
     (execution,) = vendor.import_executions()
     assert f"execution(s) {execution.id} may be it or not" in str(run.error)
     assert len(vendor.requests_to("/executions$", "POST")) == 1
+
+
+def test_executions_that_cannot_be_listed_matter_only_when_an_answer_is_lost(
+    sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run]
+) -> None:
+    sandbox.faults.add("mediarithmics", "*/executions", method="GET", status=404, times=None)
+    assert load(*MESSAGES, streams=STREAMS).states == [{"n": 2}]
+    lose_answer(sandbox, reset="after")
+    run = load(*MESSAGES, streams=STREAMS)
+    assert "cannot be listed" in str(run.error)
+    assert run.states == []
+    assert len(vendor.requests_to("/executions$", "POST")) == 2
+
+
+def test_an_execution_without_its_date_is_followed_all_the_same(
+    sandbox: Sandbox, load: Callable[..., Run]
+) -> None:
+    pending = {"status": "ok", "data": {"id": 7, "status": "PENDING"}}
+    done = {"status": "ok", "data": {"id": 7, "status": "SUCCEEDED"}}
+    sandbox.faults.add("mediarithmics", "*/executions", method="POST", status=200, body=pending)
+    sandbox.faults.add("mediarithmics", "*/executions/7", status=200, body=done)
+    run = load(*MESSAGES, streams=STREAMS)
+    assert run.error is None
+    assert run.states == [{"n": 2}]
