@@ -15,6 +15,7 @@ from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.plugin_base import PluginBase, SingerCommand, _ConfigInput
+from singer_sdk.singerlib import Catalog
 
 from singer_martech import settings
 from singer_martech._compat import override
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _FAILED = 1
+_OF_OTHERS = frozenset({"partitions", "progress_markers"})
+"""Parts of a bookmark that these taps never write; the SDK trips over those of a wrong shape."""
+
 _SIGNAL_BASE = 128
 
 
@@ -168,11 +172,11 @@ class MartechTap(MartechPlugin, Tap):
         catalog: IO[str] | None = None,
         **options: Any,
     ) -> None:
-        super().invoke(
-            state=_json_text(state, "--state"),
-            catalog=_json_text(catalog, "--catalog"),
-            **options,
-        )
+        catalog = _json_text(catalog, "--catalog")
+        if catalog is not None:
+            _check_catalog(json.load(catalog))
+            catalog.seek(0)
+        super().invoke(state=_json_text(state, "--state"), catalog=catalog, **options)
 
     @override
     def load_state(self, state: dict[str, Any]) -> None:
@@ -189,7 +193,22 @@ class MartechTap(MartechPlugin, Tap):
                 "the STATE is not one of a Singer tap: 'bookmarks' must hold an object per stream"
             )
             raise MartechError(message)
-        super().load_state({**state, "bookmarks": bookmarks})
+        own = {
+            stream: {name: value for name, value in bookmark.items() if name not in _OF_OTHERS}
+            for stream, bookmark in bookmarks.items()
+        }
+        super().load_state({**state, "bookmarks": own})
+
+
+def _check_catalog(catalog: dict[str, Any]) -> None:
+    try:
+        Catalog.from_dict(catalog)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        message = (
+            "the file given with --catalog is not the catalog of a Singer tap; --discover "
+            "prints one"
+        )
+        raise MartechError(message) from None
 
 
 def _says_something(record: logging.LogRecord) -> bool:
