@@ -148,6 +148,8 @@ def _with_types(schema: Mapping[str, Any], value: Any) -> Any:
     types = schema.get("type", [])
     types = [types] if isinstance(types, str) else types
     value = _converted(value, types)
+    if isinstance(value, float) and "integer" in types and "number" not in types:
+        value = int(value) if value.is_integer() else value  # 2.0 is a whole number too
     if isinstance(value, dict) and "properties" in schema:
         return _object_with_types(schema["properties"], value)
     if isinstance(value, list) and isinstance(schema.get("items"), dict):

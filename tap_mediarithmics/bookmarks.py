@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 EXECUTION_DATE = "_execution_creation_date"
 _UNSAFE = re.compile(r"[\"'\\{}\x00-\x1f]")
-_DEFAULT_FORMATS = {"date-time": "epoch_ms", "date": "date", "integer": "epoch_ms"}
+_TEXT_FORMATS = {"date": "date", "string": "iso"}
+"""How {start} is written for columns that hold text; all others hold epoch milliseconds."""
 
 
 def after_execution(
@@ -131,7 +132,9 @@ class Largest:
             return self._verbatim(lookback_seconds, start_format)
         if self.value is not None:
             instant -= round(lookback_seconds * 1000)
-        chosen = start_format or _DEFAULT_FORMATS.get(self._kind, "iso")
+        is_text = self._kind != "date-time" and isinstance(self.value, str)
+        fitting = _TEXT_FORMATS.get(self._kind, "iso" if is_text else "epoch_ms")
+        chosen = start_format or fitting
         text = instants.date_time(instant)
         return {"epoch_ms": str(instant), "iso": text, "date": text[:10]}[chosen]
 

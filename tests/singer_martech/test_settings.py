@@ -52,6 +52,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         ("request_timeout_seconds", 0.5, 0.5),
         ("max_attempts", "3", 3),
         ("max_attempts", " 3 ", 3),
+        ("max_attempts", "3.0", 3),
+        ("max_attempts", 3.0, 3),
         ("max_rejected_records", "0", 0),
         ("dry_run", "true", True),
         ("dry_run", "False", False),

@@ -77,6 +77,26 @@ def test_values_that_cannot_be_compared_are_refused() -> None:
         largest("", 1, "a")
 
 
+@pytest.mark.parametrize(
+    ("kind", "old", "expected"),
+    [
+        ("", None, "1700000000000"),
+        ("", 1700000000500, "1700000000500"),
+        ("", "2023-11-14T22:13:20Z", "2023-11-14T22:13:20.000Z"),
+        ("number", 1700000000500, "1700000000500"),
+        ("string", None, "2023-11-14T22:13:20.000Z"),
+        ("date", None, "2023-11-14"),
+        ("date-time", "2023-11-14T22:13:20.500Z", "1700000000500"),
+    ],
+)
+def test_the_start_is_written_as_the_column_holds_it_and_in_milliseconds_where_that_is_unknown(
+    kind: str, old: Any, expected: str
+) -> None:
+    state = {"replication_key": "k", "replication_key_value": old}
+    bookmark = Largest("s", "k", kind, state)
+    assert bookmark.start(1700000000000, 0, None) == expected
+
+
 def test_a_damaged_date_in_the_state_is_told() -> None:
     with pytest.raises(MartechError, match="'soon' is no value that a bookmark can have"):
         largest("date-time", old="soon")
