@@ -41,6 +41,20 @@ chaos: $(installed) ## Break the plugins at random for long (SEEDS="1 2", REQUES
 	CHAOS_SEEDS="$(or $(SEEDS),$(shell date +%s))" CHAOS_REQUESTS="$(or $(REQUESTS),2000)" \
 	  $(bin)/python -m pytest tests/chaos -s --timeout 3600 $(PYTEST)
 
+.PHONY: pythons
+pythons: ## Run the tests on every supported Python that is found (TESTS="tests/singer_martech")
+	@$(PYTHON) tests/pythons.py $(TESTS)
+
+.PHONY: audit
+audit: $(installed) ## Look for known weaknesses in the locked packages (needs a network)
+	@$(bin)/python -m uv tool run --quiet pip-audit --version >/dev/null 2>&1 || { \
+	  echo "pip-audit cannot be had here: nothing was checked" >&2; exit 1; }
+	@for lock in dev $(third_party); do \
+	  $(bin)/python -m uv tool run --quiet pip-audit --require-hashes --disable-pip \
+	    --requirement requirements/$$lock.txt || { \
+	    echo "requirements/$$lock.txt: weaknesses, or no answer from the database (see above)" >&2; \
+	    exit 1; }; done
+
 .PHONY: check
 check: $(installed) ## Lint, check formatting and types
 	$(bin)/ruff check

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+import pytest
+
 from tap_mediarithmics.tap import TapMediarithmics
 from tap_robotmia.tap import TapRobotmia
 from target_mediarithmics.target import TargetMediarithmics
@@ -140,12 +142,11 @@ def run(
     ):
         sys.stdout, out = _text_file()
         sys.stderr, log = _text_file()
-        try:
+        with pytest.raises(SystemExit) as ended:
             plugin.plugin.cli.main(line)
-            status = 0
-        except SystemExit as ended:
-            status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        return Outcome(status, out.getvalue(), log.getvalue().decode())
+    code = ended.value.code
+    status = code if isinstance(code, int) else int(code is not None)
+    return Outcome(status, out.getvalue(), log.getvalue().decode())
 
 
 class _Kept(io.BytesIO):

@@ -73,7 +73,8 @@ def test_a_proxy_for_https_carries_the_connection_and_sees_nothing_in_it(
     file = certificate(folder)
     with Front(file, sandbox.url) as front, Front() as proxy:
         config = through(front, plugin, sandbox)
-        environment = {**NO_PROXIES, "HTTPS_PROXY": proxy.url, "REQUESTS_CA_BUNDLE": str(file)}
+        proxies = {"HTTPS_PROXY": proxy.url, "https_proxy": proxy.url}
+        environment = {**NO_PROXIES, **proxies, "REQUESTS_CA_BUNDLE": str(file)}
         outcome = run(plugin, config, folder, environment=environment)
     assert outcome.status == 0, outcome.log
     assert {line.split(" ")[0] for line in proxy.seen} == {"CONNECT"}

@@ -154,7 +154,7 @@ def test_a_bookmark_of_any_shape_is_understood_or_refused(
         "starting_replication_value",
         "progress_markers",
         "partitions",
-    ]  # noqa: E501 - names that bookmarks have or had
+    ]
     entry = st.dictionaries(st.sampled_from(names), values, max_size=4)
     state = {"bookmarks": data.draw(st.dictionaries(st.sampled_from(streams), entry, max_size=2))}
     run(tap, tap.settings(sandbox), folder, state=state).check()

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.hostile.plugins import PLUGINS, TARGETS, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from tests.hostile.plugins import Plugin
+    from tests.sandbox.server import Sandbox
+
+MEBIBYTE = 1024 * 1024
+GIBIBYTE = 1024 * MEBIBYTE
+
+
+def child(name: str, config: dict[str, Any], *, feed: Iterable[bytes] = ()) -> tuple[str, int]:
+    """Run a command that is to fail; return its reason and the most memory that it took."""
+    Path("config.json").write_text(json.dumps(config), encoding="utf-8")
+    command = [str(Path(sys.executable).with_name(name)), "--config", "config.json"]
+    with open("log", "wb") as log:  # noqa: PTH123 - a file for the child to write to
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log
+        )
+    assert process.stdin is not None
+    try:
+        for block in feed:
+            process.stdin.write(block)
+        process.stdin.close()
+    except BrokenPipeError:
+        pass
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    lines = Path("log").read_text(encoding="utf-8").splitlines()
+    assert process.returncode == 1, lines
+    assert not any("Traceback" in line for line in lines)
+    return lines[-1], usage.ru_maxrss * 1024
+
+
+def blocks(line: bytes, count: int, block: bytes) -> Iterator[bytes]:
+    yield line
+    for _ in range(count):
+        yield block
+
+
+@pytest.mark.parametrize("target", [TARGETS[0]], ids=str)
+def test_a_line_of_a_gigabyte_in_the_input_is_refused_in_bounded_memory(
+    target: Plugin, sandbox: Sandbox
+) -> None:
+    start = target.input + b'{"type":"RECORD","stream":"people","record":{"id":"'
+    feed = blocks(start, 1024, b"x" * MEBIBYTE)
+    reason, memory = child(target.name, target.settings(sandbox), feed=feed)
+    assert "the input has a line of more than" in reason
+    assert memory < 500 * MEBIBYTE
+
+
+def bomb(start: bytes, block: bytes, size: int) -> bytes:
+    """Return gzip that inflates to a start and so many bytes of a block."""
+    stream = zlib.compressobj(9, wbits=31)
+    parts = [stream.compress(start)]
+    parts += [stream.compress(block) for _ in range(size // len(block))]
+    return b"".join([*parts, stream.flush()])
+
+
+PATHS = {
+    "tap-robotmia": "/export/",
+    "tap-mediarithmics": "/files/",
+    "target-mona": "/api-token",
+    "target-monetate": "/auth/",
+    "target-mediarithmics": "/document_imports",
+}
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=str)
+def test_a_compressed_answer_of_a_gigabyte_in_one_line_is_refused_in_bounded_memory(
+    plugin: Plugin, sandbox: Sandbox
+) -> None:
+    config = plugin.settings(sandbox)
+    if plugin.name == "tap-mediarithmics":
+        config["exports"] = config["exports"][1:]
+    body = bomb(b'{"id":"', b"x" * MEBIBYTE, GIBIBYTE)
+    headers = {"Content-Encoding": "gzip"}
+    sandbox.faults.add(
+        plugin.vendor, PATHS[plugin.name], status=200, body=body, headers=headers, times=None
+    )
+    reason, memory = child(plugin.name, config, feed=iter([plugin.input]))
+    assert "larger than" in reason or "longer than" in reason, reason
+    assert memory < 500 * MEBIBYTE
+
+
+def test_an_answer_that_never_ends_is_given_up(sandbox: Sandbox, endless: str) -> None:
+    target = TARGETS[0]
+    config = {**target.settings(sandbox), "auth_url": f"{endless}/token"}
+    reason, memory = child(target.name, config, feed=iter([target.input]))
+    assert "larger than 67108864 bytes" in reason
+    assert memory < 400 * MEBIBYTE
+
+
+@pytest.fixture
+def endless() -> Iterator[str]:
+    """Return the address of a server whose answers have no end."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=_answer_for_ever, args=(server,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def _answer_for_ever(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(65536)
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
+        try:
+            connection.sendall(head)
+            while True:
+                connection.sendall(b"[" * MEBIBYTE)
+        except OSError:
+            return
+
+
+@pytest.mark.parametrize("name", ["tap-mediarithmics", "target-mediarithmics"])
+def test_an_execution_that_never_ends_is_given_up_by_its_setting(
+    sandbox: Sandbox, folder: Path, name: str
+) -> None:
+    (plugin,) = (each for each in PLUGINS if each.name == name)
+    config = {**plugin.settings(sandbox), "execution_timeout_seconds": 0.3}
+    sandbox.mediarithmics.hold()
+    outcome = run(plugin, config, folder)
+    assert outcome.status == 1
+    assert "execution_timeout_seconds" in outcome.reason
+    assert not any(
+        each["type"] == "STATE" and each["value"] for each in outcome.messages if "type" in each
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("tap-mediarithmics", "/executions"), ("target-mediarithmics", "/document_imports")],
+)
+def test_a_list_that_never_ends_is_given_up(
+    sandbox: Sandbox, folder: Path, name: str, path: str
+) -> None:
+    (plugin,) = (each for each in PLUGINS if each.name == name)
+    config = plugin.settings(sandbox)
+    rows = [{"id": str(n), "status": "RUNNING", "creation_date": n} for n in range(50)]
+    page = {"status": "ok", "data": rows, "count": 50, "total": 10**9, "max_results": 50}
+    sandbox.faults.add(plugin.vendor, path, method="GET", status=200, body=page, times=None)
+    outcome = run(plugin, config, folder)
+    assert outcome.status == 1
+    assert "does not end" in outcome.reason
+
+
+def test_input_is_read_whatever_number_its_descriptor_has(sandbox: Sandbox, folder: Path) -> None:
+    import resource  # noqa: PLC0415 - of this test alone
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        assert run(TARGETS[0], TARGETS[0].settings(sandbox), folder).status == 0
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

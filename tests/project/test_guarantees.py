@@ -1,0 +1,26 @@
+"""The page of guarantees names tests that are there."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+
+from tests.project.settings import ROOT
+
+PAGE = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)))
+
+
+@pytest.mark.parametrize(("path", "name"), NAMED)
+def test_a_test_that_shows_a_promise_is_there(path: str, name: str) -> None:
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    assert name in functions
+
+
+def test_every_promise_has_a_test() -> None:
+    rows = [line for line in PAGE.splitlines() if line.startswith("| ") and "Shown by" not in line]
+    assert rows
+    assert all("::test_" in row for row in rows)
