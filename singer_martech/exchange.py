@@ -264,6 +264,8 @@ def _cause(error: BaseException) -> str:
     """Name the innermost reason of a broken connection in a few words."""
     if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
         return "no answer in time"
+    if isinstance(error, BrokenBody):  # it says itself what is wrong
+        return redact(str(error))[:HEAD_CHARACTERS]
     passed = {id(error)}
     while True:
         inner = error.__cause__ or error.__context__
