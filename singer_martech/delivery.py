@@ -103,30 +103,10 @@ class Delivery:
         Raises:
             MartechError: A batch failed, or too many records were rejected.
         """
-        if self._released:
-            self._add_released()
-        self._add(channel, item)
+        self._released.append((channel, item))
+        self._add_released()
         while self._holds_too_much and self._in_flight:
             self._take_in_outcomes(block=True)
-
-    def _add(self, channel: Channel, item: Item) -> None:
-        if self._is_busy(item.key):
-            self._hold_back(item.key, channel, item)
-            return
-        batch = self._open.get(channel)
-        if batch is not None and not batch.has_room_for(item):
-            self._dispatch(batch)
-            self._add(channel, item)  # again, since its key may have left with that batch
-            return
-        if batch is None:
-            if too_large(channel, item.body):
-                reason = f"larger than a request may be (max_request_bytes {channel.max_bytes})"
-                self.reject(item.tally, item.sequence, item.raw, reason)
-                return
-            batch = self._open[channel] = channel.open_batch()
-        batch.append(item)
-        if batch.is_full:
-            self._dispatch(batch)
 
     def reject(
         self, tally: Tally, sequence: int, raw: bytes, reason: str, status: int | None = None
@@ -250,15 +230,30 @@ class Delivery:
         self._held_back_bytes += _size(item)
 
     def _add_released(self) -> None:
+        """Give each record that waits its place; until it has one, STATE sees it wait."""
         while self._released:
             channel, item = self._released[0]
+            if self._is_busy(item.key):
+                self._released.popleft()
+                self._hold_back(item.key, channel, item)
+                continue
             batch = self._open.get(channel)
-            if batch is not None and not self._is_busy(item.key) and not batch.has_room_for(item):
-                # it may have to wait for its turn: until then, STATE must see the record
-                self._dispatch(batch)
+            if batch is not None and not batch.has_room_for(item):
+                self._dispatch(batch)  # which may hold the item's key, hence all over again
                 continue
             self._released.popleft()
-            self._add(channel, item)
+            self._add(batch, channel, item)
+
+    def _add(self, batch: Batch | None, channel: Channel, item: Item) -> None:
+        if batch is None:
+            if too_large(channel, item.body):
+                reason = f"larger than a request may be (max_request_bytes {channel.max_bytes})"
+                self.reject(item.tally, item.sequence, item.raw, reason)
+                return
+            batch = self._open[channel] = channel.open_batch()
+        batch.append(item)
+        if batch.is_full:
+            self._dispatch(batch)
 
     def _is_busy(self, key: Hashable | None) -> bool:
         return key is not None and (key in self._busy_keys or key in self._held_back)

@@ -38,6 +38,7 @@ class Desk:
         self.checkpoints = Checkpoints(0.001)
         self.rejects = Rejects(str(folder), "target-test", allowed)
         self.woken = threading.Event()
+        self.waits = threading.Semaphore(0)
         self.delivery = Delivery(
             parallel_requests=parallel,
             checkpoints=self.checkpoints,
@@ -45,7 +46,7 @@ class Desk:
             stop=self.stop,
             oldest_seconds=oldest_seconds,
             wake=self.woken.set,
-            while_waiting=lambda: None,
+            while_waiting=self.waits.release,
             grace_seconds=grace_seconds,
         )
         self.sequence = 0
@@ -197,10 +198,10 @@ def test_a_record_that_was_held_back_goes_before_a_later_one_of_its_key(tmp_path
     hot.wait_until_busy(1)
     blocked = desk.in_background(lambda: desk.add(cold))  # takes in that the first is through
     hot.gate.set()
-    blocked.join(20)
-    adding = desk.in_background(lambda: desk.add(hot, "3", "key"))
+    assert desk.woken.wait(20)
     cold.gate.set()
-    adding.join(20)
+    blocked.join(20)
+    desk.add(hot, "3", "key")
     desk.delivery.flush()
     assert hot.taken == [b"1", b"2", b"3"]
     desk.close()
@@ -224,19 +225,19 @@ def test_no_state_passes_a_record_that_was_held_back_and_waits_for_room(
     desk.add(hot, "next")  # beside which it has no room
     for _ in range(3):
         desk.add(cold)
-    blocked = desk.in_background(lambda: desk.add(cold))  # takes in that the first is through
-    hot.gate.set()
-    blocked.join(20)
-    assert hot.taken == [b"aaaa"]
     failures: list[MartechError] = []
 
     def add_one_more() -> None:
         try:
-            desk.add(hot, "last")
+            desk.add(cold)
         except MartechError as error:
             failures.append(error)
 
     adding = desk.in_background(add_one_more)
+    hot.gate.set()
+    assert desk.woken.wait(20)  # the first is through
+    for _ in range(3):  # the second has its turn, but no room
+        assert desk.waits.acquire(timeout=20)
     cold.gate.set()
     adding.join(20)
     assert failures
@@ -318,6 +319,21 @@ def test_a_state_is_exact_to_the_record_not_to_the_batch(
         desk.load(channel, 4)
     desk.delivery.write_state(now=True)
     assert json.loads(capfd.readouterr().out) == {"at": 2}
+    desk.close()
+
+
+def test_a_record_that_was_read_when_another_was_one_too_many_is_delivered_too(
+    tmp_path: Path,
+) -> None:
+    desk = Desk(tmp_path, parallel=1)
+    channel = Memory(max_rows=10, max_bytes=10)
+    channel.judge = {b"bad!"}.intersection
+    desk.add(channel, "bad!")
+    with pytest.raises(TooManyRejects):
+        desk.add_many(channel, 5, "good")  # each sends the one before
+    desk.delivery.flush_despite_rejects()
+    assert desk.tally.rejected == 1
+    assert desk.tally.pending == 0
     desk.close()
 
 
