@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import functools
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -64,20 +66,21 @@ def test_a_line_of_a_gigabyte_in_the_input_is_refused_in_bounded_memory(
     assert memory < 500 * MEBIBYTE
 
 
-def bomb(start: bytes, block: bytes, size: int) -> bytes:
-    """Return gzip that inflates to a start and so many bytes of a block."""
-    stream = zlib.compressobj(9, wbits=31)
-    parts = [stream.compress(start)]
-    parts += [stream.compress(block) for _ in range(size // len(block))]
+@functools.cache
+def bomb() -> bytes:
+    """Return gzip that inflates to a line of a gigabyte."""
+    stream = zlib.compressobj(6, wbits=31)
+    parts = [stream.compress(b'{"id":"')]
+    parts += [stream.compress(b"x" * MEBIBYTE) for _ in range(GIBIBYTE // MEBIBYTE)]
     return b"".join([*parts, stream.flush()])
 
 
 PATHS = {
-    "tap-robotmia": "/export/",
-    "tap-mediarithmics": "/files/",
-    "target-mona": "/api-token",
-    "target-monetate": "/auth/",
-    "target-mediarithmics": "/document_imports",
+    "tap-robotmia": ["/export/"],
+    "tap-mediarithmics": ["/files/", "/data_file/"],
+    "target-mona": ["/api-token"],
+    "target-monetate": ["/auth/"],
+    "target-mediarithmics": ["/document_imports"],
 }
 
 
@@ -88,13 +91,13 @@ def test_a_compressed_answer_of_a_gigabyte_in_one_line_is_refused_in_bounded_mem
     config = plugin.settings(sandbox)
     if plugin.name == "tap-mediarithmics":
         config["exports"] = config["exports"][1:]
-    body = bomb(b'{"id":"', b"x" * MEBIBYTE, GIBIBYTE)
     headers = {"Content-Encoding": "gzip"}
-    sandbox.faults.add(
-        plugin.vendor, PATHS[plugin.name], status=200, body=body, headers=headers, times=None
-    )
+    for path in PATHS[plugin.name]:
+        sandbox.faults.add(
+            plugin.vendor, path, status=200, body=bomb(), headers=headers, times=None
+        )
     reason, memory = child(plugin.name, config, feed=iter([plugin.input]))
-    assert "larger than" in reason or "longer than" in reason, reason
+    assert re.search(r"(larger|longer|more) than", reason), reason
     assert memory < 500 * MEBIBYTE
 
 
@@ -138,14 +141,12 @@ def test_an_execution_that_never_ends_is_given_up_by_its_setting(
     outcome = run(plugin, config, folder)
     assert outcome.status == 1
     assert "execution_timeout_seconds" in outcome.reason
-    assert not any(
-        each["type"] == "STATE" and each["value"] for each in outcome.messages if "type" in each
-    )
+    assert b'"users":{"' not in outcome.out  # no bookmark of what was not read
 
 
 @pytest.mark.parametrize(
     ("name", "path"),
-    [("tap-mediarithmics", "/executions"), ("target-mediarithmics", "/document_imports")],
+    [("tap-mediarithmics", "*/exports"), ("target-mediarithmics", "/document_imports")],
 )
 def test_a_list_that_never_ends_is_given_up(
     sandbox: Sandbox, folder: Path, name: str, path: str
