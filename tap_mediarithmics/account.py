@@ -26,7 +26,11 @@ _UNAUTHORIZED = 401
 
 
 class Account:
-    """An organisation, seen with the settings of one run."""
+    """An organisation, seen with the settings of one run.
+
+    Attributes:
+        may_launch: Whether executions may be launched already; discovery launches none.
+    """
 
     def __init__(self, config: Mapping[str, Any], stop: Stop) -> None:
         """Send no request yet."""
@@ -41,6 +45,7 @@ class Account:
         self.poll_interval_seconds = float(config["poll_interval_seconds"])
         self.execution_timeout_seconds = float(config["execution_timeout_seconds"])
         self.stop = stop
+        self.may_launch = False
         start = instants.parse(config.get("start_date") or "")
         self.start = None if start is None else instants.milliseconds(start)
 

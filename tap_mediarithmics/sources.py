@@ -41,6 +41,7 @@ class Source:
         self.item = item
         self._account = account
         self._created: Export | None = None
+        self._run_early: Execution | None = None
 
     # The export and its query
 
@@ -145,14 +146,24 @@ class Source:
             return None
 
     def _sampled(self) -> dict[str, Any]:
+        newest = self._newest()
         export = self.export
+        if newest is None or export is None:
+            return {}
+        logger.info("stream %s is typed by execution %s", self.item.stream, newest.id)
+        head = self._account.exports.head(export.id, newest, _SAMPLE_BYTES)
+        return sampled_properties(head)
+
+    def _newest(self) -> Execution | None:
+        """Return the newest result; where there is none, that of the execution to be run."""
+        export = self.export
+        newest = None
         if export is not None:
             newest = modes.latest(self._account.exports, export.id, modes.After())
-            if newest is not None:
-                logger.info("stream %s is typed by execution %s", self.item.stream, newest.id)
-                head = self._account.exports.head(export.id, newest, _SAMPLE_BYTES)
-                return sampled_properties(head)
-        return {}
+        is_run = self.item.mode == "run" and self.item.query is None
+        if newest is None and is_run and self._account.may_launch:
+            newest = self._run_early = self._run_existing(modes.After(start=self._account.start))
+        return newest
 
     # Executions
 
@@ -165,7 +176,8 @@ class Source:
         """
         if self.item.mode == "run":
             if self.item.query is None:
-                yield self._run_existing(after)
+                ready, self._run_early = self._run_early, None
+                yield ready or self._run_existing(after)
             else:
                 yield self._run_query(self.item.query.replace(START, start or ""), after)
             return

@@ -117,6 +117,12 @@ class TapMediarithmics(MartechTap):
         )
 
     @override
+    def setup_mapper(self) -> None:
+        # a run without a catalog, unlike discovery alone, learns columns by what it runs
+        self.account.may_launch = True
+        super().setup_mapper()
+
+    @override
     def discover_streams(self) -> Sequence[Stream]:
         streams = [
             ExportsStream(self, self.account),

@@ -211,11 +211,11 @@ def test_answers_of_another_shape_end_the_run_with_one_line(
     assert "Traceback" not in ended.stderr
 
 
-def test_a_list_that_repeats_itself_is_no_list(
+def test_a_list_that_repeats_itself_before_its_total_is_no_list(
     vendor: Mediarithmics, config: dict[str, Any], command: Any, sandbox: Sandbox
 ) -> None:
     rows = [{"id": str(number)} for number in range(50)]
-    body = {"status": "ok", "data": rows, "max_results": 50}
+    body = {"status": "ok", "data": rows, "max_results": 50, "total": 163}
     sandbox.faults.add("mediarithmics", "*/exports", status=200, body=body, times=None)
     ended = command(config)
     assert ended.status == 1

@@ -139,13 +139,29 @@ def test_without_schema_and_sample_the_selected_fields_are_columns_of_any_kind(
     }
 
 
+@pytest.mark.parametrize("way", ["query_id", "export_id"])
+def test_a_first_run_without_a_catalog_is_typed_by_the_very_result_that_it_launches(
+    vendor: Mediarithmics, config: dict[str, Any], sync: Any, way: str
+) -> None:
+    query = vendor.add_query("SELECT { id } FROM UserPoint")
+    export = vendor.add_export("New", query)
+    del config["datamart_id"]
+    item = {"stream": "users", way: {"query_id": query, "export_id": export}[way], "mode": "run"}
+    output = sync({**config, "exports": [item]})
+    assert output.schema("users")["schema"]["properties"] == {"id": nullable("string"), **ADDED}
+    assert len(output.records("users")) == len(vendor.objects("UserPoint"))
+    assert len([each for each in vendor.requests_to("executions") if each.method == "POST"]) == 1
+
+
 def test_where_nothing_tells_the_columns_nothing_is_lost(
     vendor: Mediarithmics, config: dict[str, Any], sync: Any, caplog: Any
 ) -> None:
     export = vendor.add_export("New", "SELECT { id } FROM UserPoint")
     del config["datamart_id"]
-    item = {"stream": "users", "export_id": export, "mode": "run"}
-    output = sync({**config, "exports": [item]})
+    settings = {**config, "exports": [{"stream": "users", "export_id": export, "mode": "run"}]}
+    catalog = TapMediarithmics(config=settings, setup_mapper=False).catalog_dict
+    assert all(each.method == "GET" for each in vendor.requests_to("executions"))
+    output = sync(settings, catalog=catalog)
     assert {each["_extra"]["id"] for each in output.records("users")} == {
         each["id"] for each in vendor.objects("UserPoint")
     }
