@@ -42,13 +42,18 @@ class Rejects:
         folder: The setting ``reject_path``.
         target: The target's name.
         allowed: The setting ``max_rejected_records``.
+        judge_at_end: Let the run go on beyond it, and fail when all was read.
     """
 
-    def __init__(self, folder: str, target: str, allowed: int) -> None:
+    def __init__(
+        self, folder: str, target: str, allowed: int, *, judge_at_end: bool = False
+    ) -> None:
         """Create nothing until a record is rejected."""
         self._folder = Path(folder)
         self._target = target
         self._allowed = allowed
+        self._judge_at_end = judge_at_end
+        self._too_many: TooManyRejects | None = None
         now = datetime.datetime.now(datetime.timezone.utc)
         self.run = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self.reasons = Reasons()
@@ -126,7 +131,18 @@ class Rejects:
                 f"{what} -- rejected so far: {self.count}, "
                 f"max_rejected_records: {self._allowed}; see {report.path}"
             )
-            raise TooManyRejects(message)
+            self._too_many = TooManyRejects(message)
+            if not self._judge_at_end:
+                raise self._too_many
+
+    def judge(self) -> None:
+        """Say at the end of the input whether too many records were rejected.
+
+        Raises:
+            TooManyRejects: More than are allowed.
+        """
+        if self._too_many is not None:
+            raise self._too_many
 
     def sync(self) -> None:
         """Bring what was reported onto the disk."""

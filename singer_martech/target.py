@@ -187,7 +187,10 @@ class MartechTarget(MartechPlugin, Target):
         self._dry_channels: dict[Channel, DryChannel] = {}
         self._progress_at = time.monotonic() + _PROGRESS_SECONDS
         self.rejects = Rejects(
-            self.config["reject_path"], self.name, self.config["max_rejected_records"]
+            self.config["reject_path"],
+            self.name,
+            self.config["max_rejected_records"],
+            judge_at_end=self.config["dry_run"],  # which looks at everything first
         )
         interval = float(self.config["checkpoint_interval_seconds"])
         self._checkpoints = Checkpoints(interval, silent=self.config["dry_run"])
@@ -355,6 +358,7 @@ class MartechTarget(MartechPlugin, Target):
         with self._safe_to_resume():
             self.delivery.flush()
             self.delivery.write_state(now=True)
+            self.rejects.judge()
         super().process_endofpipe()
         self._conclude()
 

@@ -6,7 +6,6 @@ not known here is any JSON object.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from singer_martech.encoding import Unmappable
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 USER_ACTIVITY = "USER_ACTIVITY"
 
 _FIRST_MILLISECONDS, _END_OF_MILLISECONDS = 10**11, 10**13
-_UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 _STRATEGIES = ("PARTIAL_UPDATE", "PARTIAL_DELETE", "FORCE_REPLACE")
 
 
@@ -77,13 +75,11 @@ def _activity(document: Document) -> Checked:
     if "operation" in document:
         raise Unmappable("operation: a USER_ACTIVITY has none")
     checked = with_identifier(document, "$")
-    _text(document, "$type")
-    _text(document, "$session_status")
+    for name in ("$type", "$session_status", "$unique_key"):
+        if name in document:
+            _text(document, name)
     _milliseconds(document.get("$ts"), "$ts")
-    key = document.get("$unique_key")
-    if key is not None and not (isinstance(key, str) and _UUID.fullmatch(key)):
-        raise Unmappable("$unique_key: must be a UUID; in the mapping, {{ … | uuid }} makes one")
-    events = document.get("$events")
+    events = document.get("$events", [])
     if not isinstance(events, list):
         raise Unmappable("$events: must be a list of events")
     for event in events:

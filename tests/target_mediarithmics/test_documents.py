@@ -73,7 +73,7 @@ BAD = [
     ("USER_ACTIVITY", {**ACTIVITY, "$events": None}, "$events"),
     ("USER_ACTIVITY", {**ACTIVITY, "$events": [{**EVENT, "$ts": 1605262037}]}, "$events.$ts"),
     ("USER_ACTIVITY", {**ACTIVITY, "$events": [{"$ts": 1605262037783}]}, "$events.$event_name"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$unique_key": "order 1"}, "$unique_key"),
+    ("USER_ACTIVITY", {**ACTIVITY, "$unique_key": ""}, "$unique_key"),
     ("USER_PROFILE", {**PROFILE, "operation": "UPDATE"}, "operation"),
     ("USER_PROFILE", {**PROFILE, "operation": None}, "operation"),
     ("USER_PROFILE", {**PROFILE, "email_hash": "5d41"}, "user_account_id"),
@@ -119,6 +119,11 @@ def test_a_wrong_document_is_refused_with_the_name_of_the_field(
     assert field in str(caught.value).partition(": ")[0].split(", ")
     with pytest.raises(LineError):
         check_document(name, document, "APPLICATION_X_NDJSON")
+
+
+def test_what_only_the_vendor_can_judge_is_left_to_the_vendor() -> None:
+    document = {"$user_account_id": "7", "$ts": 1605262037783, "$unique_key": "order 1"}
+    assert document_type("USER_ACTIVITY").check(document).document == document
 
 
 def test_a_deletion_names_one_identifier() -> None:

@@ -231,6 +231,17 @@ def test_a_dry_run_sends_nothing_and_shows_what_it_would_send(target: Target, mo
     assert "Bearer" not in run.log
 
 
+def test_a_dry_run_looks_at_everything_before_it_fails(target: Target, mona: Mona) -> None:
+    wrong = [record(id="a"), record(id="b")]
+    numbers = schema(id={"type": "integer"})
+    run = target(numbers, *records(2), *wrong, *records(3), dry_run=True)
+    counts = run.summary()
+    assert run.status == 1
+    assert "rejected so far: 2, max_rejected_records: 0" in run.log
+    assert (counts["read"], counts["delivered"], counts["rejected"]) == (7, 5, 2)
+    assert not mona.exports
+
+
 def test_a_dry_run_says_the_size_that_would_be_sent(target: Target, mona: Mona) -> None:
     dry = target(schema(), *records(3), dry_run=True)
     wet = target(schema(), *records(3))
