@@ -1,0 +1,71 @@
+"""The plugins need no more packages than they use, and the locks pin every one by its hash."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from importlib.metadata import packages_distributions, requires
+
+import pytest
+
+from tests.project.settings import ROOT
+
+PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
+#: Read by the standard library, where the system has no time zones.
+NOT_IMPORTED = {"tzdata"}
+#: These are part of what the packages promise that bring them.
+BROUGHT_ALONG = {
+    "singer-sdk": {"click", "jsonschema", "simplejson"},
+    "requests": {"urllib3"},
+    "jinja2": {"markupsafe"},
+}
+LOCKS = sorted(path.name for path in ROOT.glob("requirements/*.txt"))
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def required(distribution: str) -> set[str]:
+    lines = requires(distribution) or []
+    names = (re.match(r"[\w.-]+", line) for line in lines if "extra ==" not in line)
+    return {normal(name.group()) for name in names if name}
+
+
+def imported() -> set[str]:
+    own = {"singer_martech", *PACKAGES}
+    modules: set[str] = set()
+    for package in own - {"tests", "bench"}:
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    modules |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    modules.add(node.module.partition(".")[0])
+    found = packages_distributions()
+    others = modules - own - set(sys.stdlib_module_names)
+    return {normal(name) for module in others for name in found[module]}
+
+
+def test_every_package_that_is_needed_is_used_and_every_one_used_is_declared() -> None:
+    declared = required("singer-martech")
+    optional = {"typing-extensions"}  # of Pythons before 3.12
+    assert declared - NOT_IMPORTED - optional <= imported()
+    brought = {name for names in BROUGHT_ALONG.values() for name in names}
+    assert imported() - declared - optional <= brought
+
+
+@pytest.mark.parametrize("distribution", BROUGHT_ALONG)
+def test_what_is_brought_along_is_brought_along(distribution: str) -> None:
+    assert BROUGHT_ALONG[distribution] <= required(distribution)
+
+
+@pytest.mark.parametrize(
+    "lock", sorted(ROOT.glob("requirements/*.txt")), ids=lambda path: path.name
+)
+def test_every_locked_package_has_one_version_and_a_hash(lock: object) -> None:
+    text = ROOT.joinpath(str(lock)).read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    assert lines
+    assert [line for line in lines if "==" not in line or "--hash=sha256:" not in line] == []
