@@ -210,7 +210,11 @@ def test_what_is_no_list_of_values_rejects_the_row(value: Any) -> None:
         fit("MULTI_STRING", value)
 
 
-@given(st.lists(st.text().map(str.strip).filter(bool), min_size=1))
+# the csv module that reads them back takes no NUL before Python 3.11
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+
+
+@given(st.lists(TEXTS.map(str.strip).filter(bool), min_size=1))
 @settings(max_examples=200, deadline=None)
 def test_every_list_of_texts_can_be_read_back(values: list[str]) -> None:
     assert split_multi_string(fit("MULTI_STRING", values)) == values
