@@ -125,7 +125,7 @@ def test_a_state_that_is_no_strict_json_keeps_its_bytes(
         (b'{"type":"RECORD","stream":"s","record":{"a":"\xff"}}', "line 2 .* is not UTF-8"),
         (b'{"type":"RECORD","stream":"s","record":{"\xff":1}}', "line 2 .* is not UTF-8"),
         (
-            b'{"type":"RECORD","stream":"s","record":{"a":' + b"[" * 9000 + b"]" * 9000 + b"}}",
+            b'{"type":"RECORD","stream":"s","record":{"a":' + b"[" * 90_000 + b"]" * 90_000 + b"}}",
             "line 2 of the input is nested too deep",
         ),
         (b"[]", "line 2 of the input is not a Singer message"),
