@@ -128,7 +128,7 @@ class TargetMediarithmics(MartechTarget):
             if recipe.import_id is None:
                 return self._imports.find(wanted)
             found = self._imports.get(recipe.import_id)
-            found.check(wanted.document_type, wanted.mime_type, wanted.priority)
+            found = found.check(wanted.document_type, wanted.mime_type, wanted.priority)
         except Refused as error:
             if error.status != _NOT_FOUND or recipe.import_id is None:
                 raise

@@ -152,6 +152,17 @@ def read(read_fields: Callable[[Mapping[str, Any]], _T], fields: Any, what: str)
         raise UnexpectedAnswer(message) from None
 
 
+def id_text(value: Any) -> str:
+    """Return an id as text; the vendor writes some as numbers.
+
+    Raises:
+        TypeError: It is no id.
+    """
+    if not isinstance(value, (str, int)) or isinstance(value, bool) or value == "":
+        raise TypeError(value)
+    return str(value)
+
+
 def optional_id(value: Any) -> str | None:
     """Return an id as text, and None where there is none."""
     return None if value is None or value == "" else str(value)

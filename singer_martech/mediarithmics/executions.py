@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from singer_martech.mediarithmics.connection import id_text
 from singer_martech.secrets import redact
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Execution:
     def read(cls, fields: Mapping[str, Any]) -> Execution:
         """Read one as the vendor sends it."""
         return cls(
-            id=str(fields["id"]),
+            id=id_text(fields["id"]),
             status=str(fields.get("status") or ""),
             created=int(fields["creation_date"]),
             fields=fields,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from singer_martech.answers import HttpFailure, OutcomeUnknown
 from singer_martech.errors import MartechError
-from singer_martech.mediarithmics.connection import read
+from singer_martech.mediarithmics.connection import id_text, read
 from singer_martech.mediarithmics.executions import id_order
 from singer_martech.patience import Patience
 
@@ -67,7 +67,7 @@ class DocumentImport:
     def read(cls, fields: Mapping[str, Any]) -> DocumentImport:
         """Read one as the vendor sends it."""
         return cls(
-            id=str(fields["id"]),
+            id=id_text(fields["id"]),
             name=str(fields.get("name") or ""),
             document_type=str(fields.get("document_type") or ""),
             mime_type=str(fields.get("mime_type") or ""),
@@ -78,13 +78,18 @@ class DocumentImport:
         """Name it as a person finds it."""
         return f"document import '{self.name}' ({self.id})"
 
-    def check(self, document_type: str, mime_type: str, priority: str | None = None) -> None:
+    def check(
+        self, document_type: str, mime_type: str, priority: str | None = None
+    ) -> DocumentImport:
         """See that it takes such documents.
+
+        Returns:
+            It, with what the vendor did not say of it.
 
         Raises:
             ImportMismatch: It takes others.
         """
-        if (self.document_type, self.mime_type) != (document_type, mime_type):
+        if self.document_type not in {"", document_type} or self.mime_type not in {"", mime_type}:
             message = (
                 f"{self} takes {self.document_type} as {self.mime_type}, "
                 f"not {document_type} as {mime_type}"
@@ -97,6 +102,7 @@ class DocumentImport:
         actual = self.fields.get("priority")
         if priority is not None and actual is not None and actual != priority:
             logger.warning("%s keeps its priority %s; %s is wanted", self, actual, priority)
+        return replace(self, document_type=document_type, mime_type=mime_type)
 
 
 class DocumentImports:
@@ -132,11 +138,9 @@ class DocumentImports:
         mismatch = None
         for each in found:
             try:
-                each.check(wanted.document_type, wanted.mime_type, wanted.priority)
+                return each.check(wanted.document_type, wanted.mime_type, wanted.priority)
             except ImportMismatch as error:
                 mismatch = mismatch or error
-            else:
-                return each
         if mismatch is not None:
             raise mismatch
         return None
@@ -186,7 +190,8 @@ class DocumentImports:
                 data = self.connection.call(
                     "POST", self._path, what=what, json=body, repeatable=False
                 )
-                return read(DocumentImport.read, data, what)
+                created = read(DocumentImport.read, data, what)
+                return created.check(wanted.document_type, wanted.mime_type)
             except OutcomeUnknown as error:
                 found = self.find(wanted)
                 if found is not None:

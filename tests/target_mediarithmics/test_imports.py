@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from singer_martech.mediarithmics import Connection, Definition, DocumentImports
+from singer_martech.mediarithmics.imports import NDJSON, DocumentImport
 from tests.target_mediarithmics.conftest import record, schema
 
 if TYPE_CHECKING:
@@ -270,3 +271,8 @@ def test_the_priority_of_an_import_that_exists_stays_with_a_warning(
     assert run.error is None
     assert any("keeps its priority LOW" in line for line in run.log)
     assert vendor.imports()[0]["priority"] == "LOW"
+
+
+def test_what_the_vendor_does_not_say_of_an_import_is_no_mismatch() -> None:
+    found = DocumentImport.read({"id": 5, "name": "visits"}).check("USER_ACTIVITY", NDJSON)
+    assert (found.id, found.document_type, found.mime_type) == ("5", "USER_ACTIVITY", NDJSON)
