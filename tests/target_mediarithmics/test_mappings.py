@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.sandbox.mediarithmics import Mediarithmics
     from tests.target_mediarithmics.conftest import Run
 
-PAGE = Path(__file__).parents[2] / "docs" / "target-mediarithmics.md"
+PAGE = Path(__file__).parents[2] / "README.md"
 BLOCK = re.compile(r"```yaml\n# mapping: ([\w ]+)\n(.*?)```", re.DOTALL)
 MAPPINGS = {name: yaml.safe_load(text) for name, text in BLOCK.findall(PAGE.read_text("utf-8"))}
 HASH = hashlib.sha256(b"ada@example.com").hexdigest()
