@@ -26,10 +26,21 @@ MEBIBYTE = 1024 * 1024
 GIBIBYTE = 1024 * MEBIBYTE
 
 
+#: Runs a command from a small process: what the one that starts it holds counts as its peak.
+MEASURED = """
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[2:])
+with open(sys.argv[1], "w") as file:
+    file.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(status)
+"""
+
+
 def child(name: str, config: dict[str, Any], *, feed: Iterable[bytes] = ()) -> tuple[str, int]:
     """Run a command that is to fail; return its reason and the most memory that it took."""
     Path("config.json").write_text(json.dumps(config), encoding="utf-8")
-    command = [str(Path(sys.executable).with_name(name)), "--config", "config.json"]
+    plugin = [str(Path(sys.executable).with_name(name)), "--config", "config.json"]
+    command = [sys.executable, "-c", MEASURED, "memory", *plugin]
     with open("log", "wb") as log:  # noqa: PTH123 - a file for the child to write to
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log
@@ -41,12 +52,11 @@ def child(name: str, config: dict[str, Any], *, feed: Iterable[bytes] = ()) -> t
         process.stdin.close()
     except BrokenPipeError:
         pass
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    process.wait()
     lines = Path("log").read_text(encoding="utf-8").splitlines()
     assert process.returncode == 1, lines
     assert not any("Traceback" in line for line in lines)
-    return lines[-1], usage.ru_maxrss * 1024
+    return lines[-1], int(Path("memory").read_text(encoding="utf-8")) * 1024
 
 
 def blocks(line: bytes, count: int, block: bytes) -> Iterator[bytes]:
