@@ -237,13 +237,18 @@ def _json_file_object(path: str) -> dict[str, Any]:
     return value
 
 
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which Python reads and JSON does not have."""
+    raise ValueError(name)
+
+
 def _json_text(file: IO[str] | None, option: str) -> IO[str] | None:
     """Read a JSON object now, so that a broken file is named by its option."""
     if file is None:
         return None
     try:
         text = file.read()
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         message = f"the file given with {option} is not valid JSON"
         raise MartechError(message) from None
