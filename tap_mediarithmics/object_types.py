@@ -74,6 +74,10 @@ class ObjectTypes:
         """
         return _SchemaText(text).object_types()
 
+    def with_more(self, other: ObjectTypes) -> ObjectTypes:
+        """Return these types and what only ``other`` names."""
+        return ObjectTypes(other.fields | self.fields, self.enumerations | other.enumerations)
+
 
 def field_type(text: str) -> FieldType | None:
     """Read a type such as ``[UserProfile!]!``; None where it is something else."""

@@ -136,7 +136,7 @@ class Source:
             return None
         if self.export is not None and self.item.query is None:
             datamart_id = self.export.datamart_id or datamart_id
-        types = self._account.object_types(datamart_id, query)
+        types = self._account.live_schema(datamart_id).types_for(query)
         if types is None:
             return None
         try:

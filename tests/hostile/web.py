@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import select
+import selectors
 import socket
 import ssl
 import threading
@@ -130,9 +130,13 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:
 
 
 def _join(one: socket.socket, other: socket.socket) -> None:
-    while True:
-        for ready in select.select([one, other], [], [], 10)[0]:
-            data = ready.recv(65536)
-            if not data:
-                return
-            (other if ready is one else one).sendall(data)
+    with selectors.DefaultSelector() as selector:
+        selector.register(one, selectors.EVENT_READ, (one, other))
+        selector.register(other, selectors.EVENT_READ, (other, one))
+        while True:
+            for ready, _ in selector.select(10):
+                source, sink = ready.data
+                data = source.recv(65536)
+                if not data:
+                    return
+                sink.sendall(data)

@@ -1,0 +1,64 @@
+"""What a datamart's live schema says of the types that a query may ask for."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from singer_martech.answers import BadAnswer, Refused
+from tap_mediarithmics.object_types import ObjectTypes, UnknownSchema
+from tap_mediarithmics.result_schema import unknown_names
+
+if TYPE_CHECKING:
+    from singer_martech.mediarithmics import Datamart
+    from tap_mediarithmics.otql import Query
+
+logger = logging.getLogger(__name__)
+
+_UNAUTHORIZED = 401
+
+
+class LiveSchema:
+    """The live schema of one datamart; each part is asked for once, when it is needed."""
+
+    def __init__(self, datamart: Datamart) -> None:
+        """Send no request yet."""
+        self._datamart = datamart
+
+    def types_for(self, query: Query) -> ObjectTypes | None:
+        """Return the types that ``query`` is read with, or None where they cannot be had.
+
+        Raises:
+            Refused: The credentials are not valid.
+        """
+        try:
+            if self._id is None:
+                logger.warning("datamart %s has no live schema", self._datamart.id)
+                return None
+            types = self._listed
+            if query.object_type not in types.fields or unknown_names(query, types):
+                types = types.with_more(self._written)
+        except (Refused, BadAnswer) as error:
+            if error.status == _UNAUTHORIZED:
+                raise
+            logger.warning("%s", error)
+            return None
+        return types
+
+    @cached_property
+    def _id(self) -> str | None:
+        return self._datamart.live_schema_id()
+
+    @cached_property
+    def _listed(self) -> ObjectTypes:
+        return ObjectTypes.from_list(self._datamart.object_types(str(self._id)))
+
+    @cached_property
+    def _written(self) -> ObjectTypes:
+        """What only the schema's text names: its enumerations."""
+        try:
+            return ObjectTypes.from_text(self._datamart.schema_text(str(self._id)))
+        except UnknownSchema as error:
+            logger.info("the text of schema %s was not understood: %s", self._id, error)
+            return ObjectTypes({})
