@@ -188,6 +188,8 @@ class Exchange:
                 f"sent ({_cause(error)}); whether it was taken is unknown"
             )
             raise OutcomeUnknown(message) from error
+        if _was_not_sent(error):
+            return _FailedTry(f"no connection to {self._host} ({_cause(error)})", None)
         return _FailedTry(_cause(error), None)
 
     def _refused(self, answer: Answer, *, repeatable: bool) -> _FailedTry:

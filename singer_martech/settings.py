@@ -49,7 +49,8 @@ def http_settings(request_timeout_seconds: float = 60) -> list[th.Property[Any]]
             default=request_timeout_seconds,
             title="Request timeout",
             description=(
-                "The longest silence on a connection, in seconds, before the try counts as failed."
+                "A try counts as failed when its connection is silent for longer than this, in "
+                "seconds."
             ),
         ),
         th.Property(
@@ -58,7 +59,7 @@ def http_settings(request_timeout_seconds: float = 60) -> list[th.Property[Any]]
             default=6,
             title="Max attempts",
             description=(
-                "How often one request is tried before the run fails. Answers of 429 do not "
+                "One request is tried this often before the run fails. Answers of 429 do not "
                 "count; refusals (other 4xx) are never repeated."
             ),
         ),
@@ -68,7 +69,8 @@ def http_settings(request_timeout_seconds: float = 60) -> list[th.Property[Any]]
             default=3900,
             title="Max rate limit wait",
             description=(
-                "How long, in seconds, answers of 429 in a row are waited out before the run fails."
+                "Answers of 429 in a row are waited out for this long, in seconds, before the "
+                "run fails."
             ),
         ),
         th.Property(
@@ -76,7 +78,8 @@ def http_settings(request_timeout_seconds: float = 60) -> list[th.Property[Any]]
             th.StringType,
             title="User agent",
             description=(
-                "The User-Agent header of every request. The default is singer-martech/<version>."
+                "Every request carries this User-Agent header. The default is "
+                "singer-martech/<version>."
             ),
         ),
     ]

@@ -69,9 +69,9 @@ def delivery_settings(
             default={},
             title="Stream mappings",
             description=(
-                "What each stream becomes: an object keyed by stream name or glob, or an array "
-                "of such objects, each with a key 'stream', or either as JSON text. The most "
-                "specific name wins."
+                "This says what each stream becomes. It is an object keyed by stream name or "
+                "glob, or an array of such objects, each with a key 'stream', or either as JSON "
+                "text. The most specific name wins."
             ),
         ),
         th.Property(
@@ -79,14 +79,14 @@ def delivery_settings(
             th.IntegerType(minimum=1),
             default=max_request_rows,
             title="Max request rows",
-            description="The number of records that one request may hold.",
+            description="One request holds at most this many records.",
         ),
         th.Property(
             "max_request_bytes",
             th.IntegerType(minimum=1),
             default=max_request_bytes,
             title="Max request bytes",
-            description="The number of bytes that the body of one request may have.",
+            description="The body of one request has at most this many bytes.",
         ),
         th.Property(
             "parallel_requests",
@@ -94,7 +94,7 @@ def delivery_settings(
             default=parallel_requests,
             title="Parallel requests",
             description=(
-                "How many requests are in flight at once. Records of one key are never in "
+                "This many requests may be in flight at once. Records of one key are never in "
                 "flight together and arrive in order."
             ),
         ),
@@ -110,15 +110,15 @@ def delivery_settings(
             th.StringType,
             default="rejects",
             title="Reject path",
-            description="The folder of the reject reports.",
+            description="The reject reports are written into this folder.",
         ),
         th.Property(
             "summary_path",
             th.StringType,
             title="Summary path",
             description=(
-                "Where each run writes its summary as JSON, for singer-martech-report: a folder, "
-                "or a file whose name ends in .json. The default is nowhere."
+                "Each run writes its summary as JSON here, for singer-martech-report: into a "
+                "folder, or to a file whose name ends in .json. By default there is none."
             ),
         ),
         th.Property(
@@ -128,9 +128,9 @@ def delivery_settings(
             default="skip",
             title="Deletes",
             description=(
-                "What to do with records whose _sdc_deleted_at is set: leave them out and count "
-                "them (skip), or put them into the reject report (reject)"
-                + (", or delete them at the vendor (apply)." if "apply" in deletes else ".")
+                "Records whose _sdc_deleted_at is set are left out and counted (skip), or put "
+                "into the reject report (reject)"
+                + (", or deleted at the vendor (apply)." if "apply" in deletes else ".")
             ),
         ),
         th.Property(
@@ -139,8 +139,8 @@ def delivery_settings(
             default=False,
             title="Dry run",
             description=(
-                "Map, validate and size everything, show the first request of each stream, and "
-                "send nothing."
+                "If true, everything is mapped, validated and sized, the first request of each "
+                "stream is shown, and nothing is sent."
             ),
         ),
         th.Property(

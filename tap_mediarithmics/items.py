@@ -78,18 +78,22 @@ def exports_setting() -> th.Property[Any]:
                     "stream",
                     th.StringType(min_length=1),
                     required=True,
-                    description="The name of the stream.",
+                    description="The stream has this name.",
                 ),
                 th.Property(
-                    "export_id", th.StringType, description="An existing export, by its id."
+                    "export_id",
+                    th.StringType,
+                    description="The existing export of this id is read.",
                 ),
-                th.Property("query_id", th.StringType, description="A stored query, by its id."),
+                th.Property(
+                    "query_id", th.StringType, description="The stored query of this id is read."
+                ),
                 th.Property(
                     "query",
                     th.StringType,
                     description=(
-                        "OTQL text. With {start} in it, the stream is incremental: the "
-                        "bookmark of `replication_key` is written there."
+                        "This OTQL text is run. With {start} in it, the stream is incremental: "
+                        "the bookmark of `replication_key` is written there."
                     ),
                 ),
                 th.Property(
@@ -97,47 +101,50 @@ def exports_setting() -> th.Property[Any]:
                     th.StringType,
                     allowed_values=["latest", "all", "run"],
                     description=(
-                        "Which executions to read: `latest`, the newest one if it is new; "
-                        "`all`, each new one; `run`, one that is launched for this run. The "
+                        "This says which executions are read: `latest`, the newest one if it is "
+                        "new; `all`, each new one; `run`, one that is launched for this run. The "
                         "default is `latest`, for `query` and `query_id` it is `run`."
                     ),
                 ),
                 th.Property(
                     "primary_keys",
                     th.ArrayType(th.StringType),
-                    description="Columns that identify a line; by default its place in the result.",
+                    description=(
+                        "These columns identify a line; by default its place in the result does."
+                    ),
                 ),
                 th.Property(
                     "replication_key",
                     th.StringType,
-                    description="Column whose largest value is the bookmark.",
+                    description="The largest value of this column is the bookmark.",
                 ),
                 th.Property(
                     "lookback_seconds",
                     th.NumberType(minimum=0),
                     default=0,
-                    description="How far before the bookmark {start} is.",
+                    description="{start} lies this far before the bookmark, in seconds.",
                 ),
                 th.Property(
                     "start_format",
                     th.StringType,
                     allowed_values=["epoch_ms", "iso", "date"],
                     description=(
-                        "How {start} is written; the default fits the type of `replication_key`."
+                        "{start} is written in this form; the default fits the type of "
+                        "`replication_key`."
                     ),
                 ),
                 th.Property(
                     "schema",
                     th.ObjectType(additional_properties=True),
-                    description="JSON Schema of one line, to fix the columns.",
+                    description="This JSON Schema of one line fixes the columns.",
                 ),
                 th.Property(
                     "max_error_ratio",
                     th.NumberType(minimum=0, maximum=1),
                     description=(
-                        "Share of an execution's tasks that may have failed. Above it the run "
-                        "fails before that execution. By default there is a warning only, but "
-                        "an incremental query allows none."
+                        "This share of an execution's tasks may have failed. Above it the run "
+                        "fails before that execution. By default there is a warning only, but an "
+                        "incremental query allows none."
                     ),
                 ),
                 additional_properties=False,
@@ -145,7 +152,7 @@ def exports_setting() -> th.Property[Any]:
         ),
         default=[],
         title="Exports",
-        description="The exports to read, one object for each stream.",
+        description="Each object of this list makes a stream of an export or a query.",
     )
 
 

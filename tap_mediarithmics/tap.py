@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class TapMediarithmics(MartechTap):
-    """Reads the results of query exports."""
+    """Reads the results of mediarithmics' query exports."""
 
     name = "tap-mediarithmics"
     message_writer_class = MessageWriter
@@ -42,22 +42,22 @@ class TapMediarithmics(MartechTap):
             required=True,
             secret=True,
             title="API token",
-            description="The token, sent as it is in the Authorization header.",
+            description="This API token is sent as it is, in the Authorization header.",
         ),
         th.Property(
             "organisation_id",
             th.StringType,
             required=True,
             title="Organisation ID",
-            description="The organisation that the exports belong to.",
+            description="The exports belong to the organisation of this id.",
         ),
         th.Property(
             "datamart_id",
             th.StringType,
             title="Datamart ID",
             description=(
-                "The datamart of the queries. Needed where a query is given as text, and to "
-                "type streams from the datamart's schema."
+                "The queries belong to the datamart of this id. It is needed where a query is "
+                "given as text, and to type streams from the datamart's schema."
             ),
         ),
         items.exports_setting(),
@@ -66,7 +66,9 @@ class TapMediarithmics(MartechTap):
             th.BooleanType,
             default=False,
             title="Discover exports",
-            description="Also make a stream, `export_<id>`, of every export of the organisation.",
+            description=(
+                "If true, every export of the organisation becomes a stream too, `export_<id>`."
+            ),
         ),
         th.Property(
             "start_date",
@@ -82,7 +84,7 @@ class TapMediarithmics(MartechTap):
             th.NumberType(exclusive_minimum=0),
             default=10,
             title="Poll interval",
-            description="How often, in seconds, a running execution is looked at.",
+            description="A running execution is looked at this often, in seconds.",
         ),
         th.Property(
             "execution_timeout_seconds",
@@ -90,11 +92,11 @@ class TapMediarithmics(MartechTap):
             default=14400,
             title="Execution timeout",
             description=(
-                "How long, in seconds, an execution is waited for. It is left running, and the "
+                "An execution is waited for this long, in seconds. It is left running, and the "
                 "next run waits for it again."
             ),
         ),
-        settings.api_url(DEFAULT_API_URL, "The API's base address."),
+        settings.api_url(DEFAULT_API_URL, "The API has this base URL."),
         *settings.http_settings(),
     ).to_dict()
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class TapRobotmia(MartechTap):
-    """Raw events from robotmia: whole windows, true UTC, nothing lost, nothing twice."""
+    """Exports the raw events of a robotmia project, in whole windows and in true UTC."""
 
     name = "tap-robotmia"
     message_writer_class = MessageWriter
@@ -37,7 +37,10 @@ class TapRobotmia(MartechTap):
             required=True,
             secret=True,
             title="API secret",
-            description="The project's API secret, from the project's settings.",
+            description=(
+                "The project's API secret authenticates every request. It stands in the "
+                "project's settings."
+            ),
         ),
         th.Property(
             "project_timezone",
@@ -45,8 +48,9 @@ class TapRobotmia(MartechTap):
             required=True,
             title="Project time zone",
             description=(
-                "The IANA name of the project's time zone, such as America/Los_Angeles. It must "
-                "be the one in the project's settings: the export counts days and times in it."
+                "The project's time zone is given by its IANA name, such as America/Los_Angeles. "
+                "It must be the one in the project's settings: the export counts days and times "
+                "in it."
             ),
         ),
         th.Property(
@@ -55,8 +59,8 @@ class TapRobotmia(MartechTap):
             required=True,
             title="Start date",
             description=(
-                "The first day to export, in the project's time zone, as yyyy-mm-dd. Of a "
-                "date-time, its date counts."
+                "The export begins with this day, in the project's time zone, as yyyy-mm-dd. Of "
+                "a date-time, its date counts."
             ),
         ),
         th.Property(
@@ -64,8 +68,8 @@ class TapRobotmia(MartechTap):
             th.StringType,
             title="End date",
             description=(
-                "The last day to export, inclusive. The default is today in the project's time "
-                "zone."
+                "The export ends with this day, inclusive. The default is today in the project's "
+                "time zone."
             ),
         ),
         th.Property(
@@ -74,7 +78,7 @@ class TapRobotmia(MartechTap):
             default=5,
             title="Look-back days",
             description=(
-                "How many days before the bookmark every run exports again, for events that "
+                "Every run exports this many days before the bookmark again, for events that "
                 "arrive late. Their event_id makes the repetition harmless."
             ),
         ),
@@ -83,19 +87,22 @@ class TapRobotmia(MartechTap):
             th.IntegerType(minimum=1),
             default=1,
             title="Window days",
-            description="How many days one request asks for.",
+            description="One request asks for this many days.",
         ),
         th.Property(
             "events",
             th.ArrayType(th.StringType),
             title="Events",
-            description="Export only events of these names. The default is all.",
+            description="Only events of these names are exported. The default is all.",
         ),
         th.Property(
             "where",
             th.StringType,
             title="Where",
-            description="A filter in the API's expression language, passed on as it is.",
+            description=(
+                "Only events that pass this filter are exported. It is written in the API's "
+                "expression language and passed on as it is."
+            ),
         ),
         th.Property(
             "event_streams",
@@ -103,8 +110,8 @@ class TapRobotmia(MartechTap):
             default=[],
             title="Event streams",
             description=(
-                "Event names that each also get a stream of their own, event_<name>, with a "
-                "typed column per property."
+                "Events of each of these names also get a stream of their own, event_<name>, "
+                "with a typed column per property."
             ),
         ),
         th.Property(
@@ -113,7 +120,7 @@ class TapRobotmia(MartechTap):
             default=7,
             title="Sample days",
             description=(
-                "How many of the most recent days discovery looks at to type those streams."
+                "Discovery looks at this many of the most recent days to type those streams."
             ),
         ),
         th.Property(
@@ -122,7 +129,7 @@ class TapRobotmia(MartechTap):
             default=2,
             title="Parallel downloads",
             description=(
-                "How many windows are downloaded at once, counting the one being read. Each "
+                "This many windows are downloaded at once, counting the one being read. Each "
                 "needs room for its compressed body in the folder for temporary files."
             ),
         ),
@@ -132,8 +139,8 @@ class TapRobotmia(MartechTap):
             default="project",
             title="Timestamps",
             description=(
-                "What the property time counts: 'project' for the project's wall clock, which is "
-                "the rule, or 'utc' for a project whose time is true UTC already."
+                "This says what the property time counts: 'project', as a rule, the project's "
+                "wall clock; 'utc', for some projects, true UTC."
             ),
         ),
         th.Property(
@@ -142,8 +149,8 @@ class TapRobotmia(MartechTap):
             default=0,
             title="Max malformed lines",
             description=(
-                "How many lines of a run may be no JSON event. Up to it each is kept as received "
-                "in reject_path; one more fails the run."
+                "This many lines of a run may be no JSON event. Up to it each is kept as "
+                "received in reject_path; one more fails the run."
             ),
         ),
         th.Property(
@@ -151,9 +158,9 @@ class TapRobotmia(MartechTap):
             th.StringType,
             default="rejects",
             title="Reject path",
-            description="The folder of the file that keeps malformed lines.",
+            description="Malformed lines are kept in a file in this folder.",
         ),
-        api_url(DEFAULT_API_URL, "The base URL of the data API; the export lies below it."),
+        api_url(DEFAULT_API_URL, "The data API has this base URL; the export lies below it."),
         *http_settings(request_timeout_seconds=REQUEST_TIMEOUT_SECONDS),
     ).to_dict()
 

@@ -39,29 +39,31 @@ class TargetMediarithmics(MartechTarget):
             required=True,
             secret=True,
             title="API token",
-            description="The API token, such as api:…, sent as it is.",
+            description=(
+                "This API token, such as api:…, is sent as it is, in the Authorization header."
+            ),
         ),
         th.Property(
             "datamart_id",
             th.StringType,
             required=True,
             title="Datamart ID",
-            description="The datamart that takes the documents.",
+            description="The datamart of this id takes the documents.",
         ),
-        api_url(DEFAULT_API_URL, "The address of the API."),
+        api_url(DEFAULT_API_URL, "The API has this base URL."),
         th.Property(
             "poll_interval_seconds",
             th.NumberType(exclusive_minimum=0),
             default=5,
             title="Poll interval",
-            description="The pause between two looks at an execution, in seconds.",
+            description="A running execution is looked at this often, in seconds.",
         ),
         th.Property(
             "execution_timeout_seconds",
             th.NumberType(exclusive_minimum=0),
             default=3600,
             title="Execution timeout",
-            description="How long an execution may take, in seconds, before the run fails.",
+            description="The run fails when an execution takes longer than this, in seconds.",
         ),
         th.Property(
             "wait_for_completion",
@@ -69,8 +71,9 @@ class TargetMediarithmics(MartechTarget):
             default=True,
             title="Wait for completion",
             description=(
-                "Count documents as delivered when their execution has succeeded. If false, "
-                "when it was accepted: failed lines and failed executions then go unnoticed."
+                "If true, documents count as delivered when their execution has succeeded. If "
+                "false, they do when it was accepted: failed lines and failed executions then go "
+                "unnoticed."
             ),
         ),
         *delivery_settings(

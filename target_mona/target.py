@@ -29,22 +29,22 @@ class TargetMona(MartechTarget):
             th.StringType,
             title="User ID",
             description=(
-                "The Mona user id, as the dashboard shows it. It may be left out when the access "
-                "token carries it."
+                "The dashboard shows this user id. It may be left out when the access token "
+                "carries it."
             ),
         ),
         th.Property(
             "client_id",
             th.StringType,
             title="Client ID",
-            description="The id that gets access tokens, together with client_secret.",
+            description="This id gets access tokens, together with client_secret.",
         ),
         th.Property(
             "client_secret",
             th.StringType,
             secret=True,
             title="Client secret",
-            description="The secret that gets access tokens, together with client_id.",
+            description="This secret gets access tokens, together with client_id.",
         ),
         th.Property(
             "access_token",
@@ -52,20 +52,20 @@ class TargetMona(MartechTarget):
             secret=True,
             title="Access token",
             description=(
-                "A token that was fetched elsewhere, instead of client_id and client_secret."
+                "This token, fetched elsewhere, is used instead of client_id and client_secret."
             ),
         ),
         api_url(
             API_URL,
-            "The designated URL from the dashboard, with or without /export. {user_id} in it "
-            "stands for the user id.",
+            "Records are sent to this URL: the dashboard's designated URL, with or without "
+            "/export. {user_id} in it stands for the user id.",
         ),
         th.Property(
             "auth_url",
             th.StringType,
             default=AUTH_URL,
             title="Auth URL",
-            description="Where access tokens are fetched.",
+            description="Access tokens are fetched here.",
         ),
         *delivery_settings(max_request_rows=1000, max_request_bytes=4 * 1024 * 1024),
         *http_settings(),

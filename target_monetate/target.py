@@ -34,8 +34,8 @@ class TargetMonetate(MartechTarget):
             required=True,
             title="Retailer",
             description=(
-                "The short name of the retailer: what stands before /production in the base URL "
-                "of Monetate's own API documentation."
+                "The retailer is given by its short name, which stands before /production in the "
+                "base URL of Monetate's own API documentation."
             ),
         ),
         th.Property(
@@ -43,7 +43,7 @@ class TargetMonetate(MartechTarget):
             th.StringType,
             required=True,
             title="Username",
-            description="The API user, such as api-123-retailer.",
+            description="The API user has this name, such as api-123-retailer.",
         ),
         th.Property(
             "private_key",
@@ -51,21 +51,22 @@ class TargetMonetate(MartechTarget):
             secret=True,
             title="Private key",
             description=(
-                "The private key of the API user, in PEM form; its line ends may be written as \\n."
+                "The private key of the API user is given in PEM form; its line ends may be "
+                "written as \\n."
             ),
         ),
         th.Property(
             "private_key_path",
             th.StringType,
             title="Private key path",
-            description="The file of the private key, instead of private_key.",
+            description="This file holds the private key. It is used instead of private_key.",
         ),
         th.Property(
             "private_key_passphrase",
             th.StringType,
             secret=True,
             title="Private key passphrase",
-            description="The passphrase of an encrypted private key.",
+            description="This passphrase opens an encrypted private key.",
         ),
         th.Property(
             "jwt_algorithm",
@@ -73,14 +74,14 @@ class TargetMonetate(MartechTarget):
             allowed_values=list(ALGORITHMS),
             default=ALGORITHMS[0],
             title="JWT algorithm",
-            description="How the assertion that gets an access token is signed.",
+            description="The assertion that gets an access token is signed by this algorithm.",
         ),
         th.Property(
             "token_ttl_seconds",
             th.NumberType(minimum=SHORTEST_TTL_SECONDS, maximum=LONGEST_TTL_SECONDS),
             default=3600,
             title="Token lifetime",
-            description="How long an access token is to live, in seconds; it is renewed in time.",
+            description="An access token is to live this long, in seconds; it is renewed in time.",
         ),
         th.Property(
             "add_missing_fields",
@@ -88,11 +89,11 @@ class TargetMonetate(MartechTarget):
             default=False,
             title="Add missing fields",
             description=(
-                "Add the fields of a stream that its dataset does not have to the dataset, typed "
-                "from the stream's schema. Monetate cannot remove them again."
+                "If true, fields of a stream that its dataset does not have are added to the "
+                "dataset, typed from the stream's schema. Monetate cannot remove them again."
             ),
         ),
-        api_url(API_URL, "Where Monetate's API is."),
+        api_url(API_URL, "The API has this base URL."),
         *delivery_settings(max_request_rows=500, max_request_bytes=4 * 1024 * 1024),
         *http_settings(),
     ).to_dict()

@@ -116,7 +116,9 @@ def test_a_plugin_describes_itself_in_whole_sentences(plugin: str) -> None:
     assert [
         setting
         for setting, text in said.items()
-        if not (text[0].isupper() or text.startswith(("{", "_", "`"))) or not text.endswith(".")
+        if not (text[0].isupper() or text.startswith("{"))
+        or text.startswith(("How ", "What ", "Where ", "Which "))
+        or not text.endswith(".")
     ] == []
 
 
