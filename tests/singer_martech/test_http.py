@@ -164,6 +164,16 @@ def test_a_broken_connection_is_tried_again(client: HttpClient, server: Scripted
     assert len(server.received) == 3
 
 
+def test_where_no_connection_can_be_made_the_host_is_named() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{free.getsockname()[1]}"
+        client = HttpClient(HttpSettings(max_attempts=1))
+        with pytest.raises(Exhausted, match=f"no connection to {host} .*refused"):
+            client.request("GET", f"http://{host}/", what="reading")
+        client.close()
+
+
 def test_a_connection_that_breaks_while_another_failure_is_handled_is_tried_again(
     client: HttpClient, server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
