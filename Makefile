@@ -34,7 +34,7 @@ sandbox: $(installed) ## Serve the sandbox, for runs by hand
 
 .PHONY: test
 test: check ## Check the code and run every test
-	$(bin)/python -m pytest $(PYTEST)
+	$(bin)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal $(PYTEST)
 
 .PHONY: chaos
 chaos: $(installed) ## Break the plugins at random for long (SEEDS="1 2", REQUESTS=2000)
