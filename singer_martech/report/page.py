@@ -51,7 +51,7 @@ def render(runs: Sequence[Run]) -> str:
         lead=_lead(runs),
         style=Markup(_file("style.css")),  # noqa: S704 - the file is ours
         width=charts.WIDTH,
-        tiles=_tiles(real),
+        tiles=_tiles(real, dry_runs=len(runs) - len(real)),
         runs=newest_first,
         shown=shown,
         overview=charts.over_runs(compared) if compared else None,
@@ -97,8 +97,11 @@ def _lead(runs: Sequence[Run]) -> str:
     return f"{words.moment(first)} to {words.moment(last)}"
 
 
-def _tiles(runs: Sequence[Run]) -> list[Tile]:
+def _tiles(runs: Sequence[Run], *, dry_runs: int) -> list[Tile]:
     ended = outcomes(runs)
+    said = [f"{count} {outcome}" for outcome, count in ended.most_common()]
+    if dry_runs:
+        said.append(f"and {dry_runs} dry run{'s' if dry_runs > 1 else ''}")
     delivered = sum(run.delivered for run in runs)
     rejected = sum(run.rejected for run in runs)
     retries = sum(run.retries for run in runs)
@@ -110,7 +113,7 @@ def _tiles(runs: Sequence[Run]) -> list[Tile]:
             "outcomes",
             "Runs",
             words.number(len(runs)),
-            ", ".join(f"{count} {outcome}" for outcome, count in ended.most_common()) or "none",
+            ", ".join(said) or "none",
         ),
         Tile("delivered", "Delivered", words.number(delivered), f"records, {words.size(sent)}"),
         Tile("rejected", "Rejected", words.number(rejected), _share(rejected, delivered)),

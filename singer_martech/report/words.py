@@ -13,6 +13,7 @@ _MINUTE = 60
 _HOUR = 3600
 _THOUSAND = 1000
 _FEW = 10
+_BRIEF = 0.1
 
 
 def number(value: float) -> str:
@@ -40,7 +41,9 @@ def size(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a span of time: 0.8 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    """Return a span of time: 13 ms, 0.8 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    if 0 < seconds < _BRIEF:
+        return f"{seconds * _THOUSAND:.0f} ms"
     if seconds < _FEW:
         return f"{seconds:.1f} s"
     whole = round(seconds)

@@ -209,7 +209,7 @@ def test_runs_add_up_and_equal_reasons_merge(tmp_path: Path) -> None:
 def test_a_dry_run_is_marked_and_not_added_up(tmp_path: Path) -> None:
     page = page_of(tmp_path, summary("a"), summary("b", dry_run=True))
     assert "Delivered 2,000 records" in page.text
-    assert "dry run" in page.text
+    assert "1 succeeded, and 1 dry run" in page.text
 
 
 def test_the_same_run_given_twice_counts_once(tmp_path: Path) -> None:
