@@ -26,16 +26,17 @@ _STRAY = re.compile(
 
 
 def main() -> int:
-    """Build into `dist`, install the wheel into a new environment, and run every command."""
+    """Build into `dist`, install each archive into a new environment, and run every command."""
     shutil.rmtree(DIST, ignore_errors=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wheel = build(DIST, folder)
-        python = install(wheel, folder / "environment")
-        started = check(wheel, python, folder)
+        for archive in sorted(DIST.iterdir()):
+            python = install(archive, folder / f"of-{archive.name}")
+            started = check(wheel, python, folder)
+            _say(f"{archive.name}: {started} commands start in a fresh environment")
     for path in sorted(DIST.iterdir()):
         _say(f"{path.relative_to(ROOT)}: {path.stat().st_size:,} bytes")
-    _say(f"{started} commands start in a fresh environment")
     version = wheel.name.split("-")[1]
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     if f"## [{version}]" not in changelog:
@@ -63,17 +64,17 @@ def build_wheel(dist: Path, source: Path = ROOT) -> Path:
     return wheel
 
 
-def install(wheel: Path, environment: Path) -> Path:
-    """Install a wheel and what it needs into a new environment; return its Python."""
+def install(archive: Path, environment: Path) -> Path:
+    """Install a wheel or an sdist and what it needs into a new environment; return its Python."""
     venv.create(environment, with_pip=True)
     python = environment / "bin" / "python"
     command = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-    subprocess.run([*command, str(wheel)], check=True)
+    subprocess.run([*command, str(archive)], check=True)
     return python
 
 
 def check(wheel: Path, python: Path, folder: Path) -> int:
-    """Run every command of the wheel; return how many there are.
+    """Run every command that the wheel names; return how many there are.
 
     Raises:
         RuntimeError: One of them does not say what it should.
