@@ -73,9 +73,11 @@ def test_the_page_of_a_plugin_has_all_its_parts(plugin: str) -> None:
     headings = re.findall(r"^## (.*)$", _FENCE.sub("", text), re.MULTILINE)
     for part in PARTS[plugin.partition("-")[0]]:
         assert any(part in heading for heading in headings), part
-    last = text[text.rindex("\n## When") :]
+    last = text[text.rindex("\n## When a run fails\n") :]
     rows = [line for line in last.splitlines() if line.startswith("| ")]
-    assert len(rows) > 5, "error line, cause and remedy, in a table"
+    assert rows[0] == "| line | cause | remedy |"
+    assert len(rows) > 5
+    assert [row for row in rows if not re.fullmatch(r"\|( .*\S.* \|){3}", row)] == []
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)
