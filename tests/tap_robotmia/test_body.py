@@ -61,7 +61,11 @@ def test_a_whole_body_is_read_as_it_was_sent(sent: bytes) -> None:
     assert text_of(body).rstrip() == TEXT.rstrip()
 
 
-@pytest.mark.parametrize("sent", [b"", b"\n", gzip.compress(b""), gzip.compress(b"\n\n")])
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"\n", gzip.compress(b""), gzip.compress(b"\n\n")],
+    ids=["nothing", "blank", "gzip of nothing", "gzip of blanks"],
+)
 def test_an_empty_body_is_whole(sent: bytes) -> None:
     assert text_of(received([sent])).strip() == b""
 

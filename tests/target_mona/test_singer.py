@@ -189,6 +189,7 @@ def test_batch_files_of_a_renamed_stream_are_loaded(
         (gzip.compress(b"{oops"), "is not JSON"),
         (gzip.compress(b"[1]"), "a RECORD without a record object"),
     ],
+    ids=["missing", "not gzip", "cut", "not JSON", "no object"],
 )
 def test_a_broken_batch_file_ends_the_run_with_one_line(
     target: Target, tmp_path: Path, content: bytes | None, reason: str
