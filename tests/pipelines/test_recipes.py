@@ -167,6 +167,19 @@ def test_shared_state(kitchen: Kitchen, sandbox: Sandbox) -> None:
     assert len(sandbox.mona.messages()) == sent + 1
 
 
+def test_shared_state_in_a_database(kitchen: Kitchen, sandbox: Sandbox) -> None:
+    load = Recipe.read("shared-state").commands[0]
+    set_events(sandbox, a=20, b=1)
+    with postgres("SELECT 1;") as access:
+        place = f"{access['user']}@{access['host']}:{access['port']}/{access['database']}"
+        uri = f"postgresql+psycopg://{place}"
+        for sent in (2, 3):  # the second machine repeats the look-back days, no more
+            kitchen.prepare(Recipe({}, []))
+            kitchen.run(load, sandbox, MELTANO_DATABASE_URI=uri)
+            assert len(sandbox.mona.messages()) == sent
+            assert not (kitchen.folder / ".meltano" / "meltano.db").exists()
+
+
 def test_replaying_rejects(kitchen: Kitchen, sandbox: Sandbox) -> None:
     recipe = Recipe.read("replaying-rejects")
     kitchen.prepare(recipe)
