@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -11,26 +12,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.project.settings import PLUGINS
+from tests.project.settings import DOCS, PLUGINS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.sandbox.server import Sandbox
 
-STRUCTURED = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"json": {"()": "singer_sdk.logging.StructuredFormatter"}},
-    "handlers": {
-        "root": {
-            "class": "logging.StreamHandler",
-            "formatter": "json",
-            "stream": "ext://sys.stderr",
-        }
-    },
-    "root": {"level": "DEBUG", "handlers": ["root"]},
-}
+PAGE = (DOCS / "run-summaries.md").read_text(encoding="utf-8").partition("## Log lines")[2]
+(EXAMPLE,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+#: The page's configuration, but with everything there is.
+STRUCTURED = {**yaml.safe_load(EXAMPLE), "root": {"level": "DEBUG", "handlers": ["stderr"]}}
 
 SCORES = [
     {
