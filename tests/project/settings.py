@@ -165,4 +165,7 @@ def _default(value: object) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    parts = text.replace("|", "\\|").replace("\n", " ").split("`")
+    # outside of code, a page would take <name> for HTML
+    parts[::2] = [part.replace("<", "\\<") for part in parts[::2]]
+    return "`".join(parts)
