@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import zlib
 from typing import IO, TYPE_CHECKING, cast
 
 from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchFileFormat, StorageTarget
 
-from singer_martech.errors import MartechError
+from singer_martech.errors import BadInput, MartechError
+from singer_martech.reader import LONGEST_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,15 +37,24 @@ def batch_lines(message: Mapping[str, Any], storage: StorageTarget | None) -> It
             head, name = StorageTarget.split_url(address)
             with (storage or StorageTarget.from_url(head)).open(name) as file:
                 yield from _lines(file, is_gzip=encoding.compression == "gzip")
-        except (OSError, EOFError, zlib.error) as error:
-            reason = getattr(error, "strerror", None) or error
+        except MartechError:
+            raise
+        except Exception as error:  # an address of the user may fail in any way
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             message_text = f"stream '{stream}': the BATCH file {address} cannot be read: {reason}"
             raise MartechError(message_text) from error
 
 
 def _lines(file: IO[bytes], *, is_gzip: bool) -> Iterator[bytes]:
     if not is_gzip:
-        yield from file
+        yield from _bounded(file)
         return
     with gzip.open(file) as unpacked:
-        yield from cast("IO[bytes]", unpacked)
+        yield from _bounded(cast("IO[bytes]", unpacked))
+
+
+def _bounded(file: IO[bytes]) -> Iterator[bytes]:
+    while line := file.readline(LONGEST_LINE + 1):
+        if len(line) > LONGEST_LINE:
+            raise BadInput(f"a BATCH file has a line of more than {LONGEST_LINE} bytes")
+        yield line

@@ -18,6 +18,7 @@ from singer_martech.errors import MartechError, Stopped
 from singer_martech.exchange import Traffic
 from singer_martech.outcome import Outcome
 from singer_martech.rejects import TooManyRejects
+from singer_martech.stop import GRACE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -31,12 +32,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-GRACE_SECONDS = 20.0
-"""How long requests that were sent may take to be answered after a signal."""
-
 _MOST_HELD_BACK = 20_000
 _MOST_HELD_BACK_BYTES = 64 * 1024 * 1024
 _MOST_STATES = 10_000
+_SILENCE_SECONDS = 5.0
 
 
 class _NotSent(MartechError):
@@ -173,9 +172,10 @@ class Delivery:
         """
         self._ending = True
         deadline = time.monotonic() + self._grace_seconds if self._stop.is_set else None
+        is_told = False
         while self._in_flight:
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
+            left = _SILENCE_SECONDS if deadline is None else deadline - time.monotonic()
+            if left <= 0:
                 logger.warning(
                     "%d request(s) were not answered within %.0f s after the signal; "
                     "their records are not in STATE and will be sent again",
@@ -186,6 +186,13 @@ class Delivery:
             try:
                 outcome = self._done.get(timeout=left)
             except queue.Empty:
+                if deadline is None and not is_told:
+                    is_told = True
+                    logger.warning(
+                        "the run has failed; what became of %d request(s) that were sent is "
+                        "still waited for, for STATE to be exact; a signal ends the wait",
+                        len(self._in_flight),
+                    )
                 continue
             try:
                 if outcome is not None:

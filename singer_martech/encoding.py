@@ -57,6 +57,15 @@ def encode(value: Any) -> bytes:
     return text
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text is without halves of surrogate pairs, so that UTF-8 can hold it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _is_json(text: bytes) -> bool:
     try:
         json.loads(text, parse_constant=_refuse)

@@ -28,7 +28,7 @@ from singer_martech.secrets import redact
 from singer_martech.urls import check_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from requests.auth import AuthBase
 
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 _BLOCK = 256 * 1024
 _REFUSAL_BYTES = 4 * 1024 * 1024
 _CONNECT_SECONDS = 30.0
+_LONGEST_SILENCE_SECONDS = 1_000_000.0
+"""Some eleven days; what a socket bears is not much more."""
+
 _SUCCESS = range(200, 300)
 _UNAUTHORIZED, _REQUEST_TIMEOUT, _TOO_MANY_REQUESTS = 401, 408, 429
 
@@ -123,6 +126,7 @@ class Exchange:
             failure = self._try(read, repeatable=repeatable)
             if isinstance(failure, Answer):
                 return failure
+            self.stop.check()
             if failure.at_once:
                 self.traffic.retries += 1
                 continue
@@ -160,17 +164,25 @@ class Exchange:
             rewind(0)
         timeout = self.limits.request_timeout_seconds
         self.traffic.requests += 1
-        response = session.request(
-            self.method,
-            self.url,
-            auth=self.auth,
-            timeout=(min(timeout, _CONNECT_SECONDS), timeout),
-            stream=True,
-            **arguments,
-        )
-        length = response.request.headers.get("Content-Length")
-        self.traffic.bytes += int(length or 0)
+        try:
+            response = session.request(
+                self.method,
+                self.url,
+                auth=self.auth,
+                timeout=(min(timeout, _CONNECT_SECONDS), min(timeout, _LONGEST_SILENCE_SECONDS)),
+                stream=True,
+                **arguments,
+            )
+        except requests.RequestException as error:
+            is_untrusted = isinstance(error, requests.exceptions.SSLError)
+            if error.request is not None and not is_untrusted and not _was_not_sent(error):
+                self._count_body(error.request.headers)
+            raise
+        self._count_body(response.request.headers)
         return response
+
+    def _count_body(self, headers: Mapping[str, Any]) -> None:
+        self.traffic.bytes += int(headers.get("Content-Length") or 0)
 
     def _broken(self, error: Exception, *, repeatable: bool) -> _FailedTry:
         """Judge a try without a whole answer."""

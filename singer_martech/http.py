@@ -7,6 +7,7 @@ A request is tried until it succeeds, is refused, or its tries are used up; see
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
@@ -16,10 +17,11 @@ from requests.adapters import HTTPAdapter
 
 from singer_martech._compat import override
 from singer_martech.answers import Answer, BadAnswer, Refused
+from singer_martech.aside import aside
 from singer_martech.auth import NoAuth
 from singer_martech.exchange import Exchange
 from singer_martech.spool import raise_if_disk_full
-from singer_martech.stop import Stop
+from singer_martech.stop import GRACE_SECONDS, Stop
 from singer_martech.urls import is_loopback
 
 if TYPE_CHECKING:
@@ -155,7 +157,7 @@ class HttpClient:
         def read(response: requests.Response) -> Answer:
             return exchange.read(response, max_bytes)
 
-        return exchange.run(read, repeatable=repeatable)
+        return self._carried_out(exchange, read, repeatable=repeatable)
 
     def download(  # noqa: PLR0913 - the parts of an HTTP request
         self,
@@ -218,11 +220,23 @@ class HttpClient:
                 check(answer)
             return answer
 
-        return exchange.run(read, repeatable=True)
+        return self._carried_out(exchange, read, repeatable=True)
 
     def close(self) -> None:
         """Close all connections."""
         self._session.close()
+
+    def _carried_out(
+        self,
+        exchange: Exchange,
+        read: Callable[[requests.Response], Answer],
+        *,
+        repeatable: bool,
+    ) -> Answer:
+        # what only reads is not worth waiting for when the run is to end
+        grace_seconds = 0.0 if exchange.method == "GET" else GRACE_SECONDS
+        work = partial(exchange.run, read, repeatable=repeatable)
+        return aside(work, self.stop, grace_seconds)
 
     def _exchange(  # noqa: PLR0913, PLR0917 - the parts of an HTTP request
         self,

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from singer_martech.stop import Stop
 
 _BLOCK = 1024 * 1024
-_LONGEST_LINE = 256 * _BLOCK
+LONGEST_LINE = 256 * _BLOCK
+"""In bytes; memory has to end somewhere."""
+
 NOT_JSON = "not_json"
 """Key of a RECORD message that says why its record cannot be written as JSON."""
 
@@ -86,6 +88,8 @@ class MessageReader(GenericSingerReader[str]):
     @property
     @override
     def default_input(self) -> IO[str]:
+        if sys.stdin is None:
+            raise BadInput("there is no input: standard input is closed")
         return sys.stdin
 
     @staticmethod
@@ -143,8 +147,8 @@ class MessageReader(GenericSingerReader[str]):
                 parts, length = [], 0
             parts.append(lines[-1])
             length += len(lines[-1])
-            if length > _LONGEST_LINE:
-                raise BadInput(f"the input has a line of more than {_LONGEST_LINE} bytes")
+            if length > LONGEST_LINE:
+                raise BadInput(f"the input has a line of more than {LONGEST_LINE} bytes")
         yield b"".join(parts)
 
     def _blocks(self, descriptor: int) -> Iterator[bytes]:
@@ -177,7 +181,11 @@ class MessageReader(GenericSingerReader[str]):
             BadInput: It is not a JSON object.
         """
         start = b'{"type":"RECORD","stream":%s,"record":' % msgspec.json.encode(stream)
-        return self._decode(b"%s%s}" % (start, record.strip()), number)
+        try:
+            return self._decode(b"%s%s}" % (start, record.strip()), number)
+        except BadInput as error:
+            place = f"of the BATCH of stream '{stream}'"
+            raise BadInput(str(error).replace("of the input", place, 1)) from None
 
     def _decode(self, line: bytes, number: int) -> dict[str, Any]:
         """Decode a message, with its record or STATE as received under ``raw``.

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
+GRACE_SECONDS = 20.0
+"""How long requests that were sent may take to be answered after a signal."""
+
+_LONGEST_WAIT_SECONDS = 1_000_000.0
+"""Some eleven days; a system call counts its milliseconds in 31 bits."""
+
+
 class Stop:
     """A request to end, made once and seen by every thread.
 
@@ -66,7 +73,7 @@ class Stop:
         """
         poll = select.poll()
         poll.register(self._pipe, select.POLLIN)
-        poll.poll(max(seconds, 0) * 1000)
+        poll.poll(min(max(seconds, 0), _LONGEST_WAIT_SECONDS) * 1000)
         self.check()
 
     def install(self) -> None:

@@ -22,8 +22,8 @@ from singer_martech.batch_files import batch_lines
 from singer_martech.checkpoint import Checkpoints
 from singer_martech.delivery import Delivery
 from singer_martech.dry_run import DryChannel
-from singer_martech.encoding import encode
-from singer_martech.errors import BadInput, MartechError, SettingError
+from singer_martech.encoding import encode, is_unicode
+from singer_martech.errors import BadInput, MartechError, SettingError, Stopped
 from singer_martech.mapping import StreamMappings
 from singer_martech.plugin import MartechPlugin
 from singer_martech.reader import NOT_JSON, MessageReader
@@ -311,6 +311,7 @@ class MartechTarget(MartechPlugin, Target):
     @override
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "schema"})
+        _check_schema_message(message_dict)
         self._assert_line_requires(message_dict["schema"], requires={"properties"})
         stream = message_dict["stream"]
         schema = encode([message_dict["schema"], message_dict.get("key_properties")])
@@ -320,7 +321,10 @@ class MartechTarget(MartechPlugin, Target):
         self.delivery.flush()
         self._schemas[stream] = schema
         self.rejects.begin_schema(message_dict)
-        super()._process_schema_message(message_dict)
+        try:
+            super()._process_schema_message(message_dict)
+        except RecursionError:
+            raise BadInput(f"stream '{stream}': its SCHEMA is nested too deep") from None
         self._routes.pop(stream, None)
         for stream_map in self.mapper.stream_maps[stream]:
             if not isinstance(stream_map, RemoveRecordTransform):
@@ -368,15 +372,21 @@ class MartechTarget(MartechPlugin, Target):
         try:
             yield
         except BaseException as error:
+            end = error
             try:
                 if isinstance(error, (TooManyRejects, BadInput)):
                     self.delivery.flush_despite_rejects()
+            except Stopped as stopped:
+                logger.warning("%s", error)
+                end = stopped
             except MartechError as second:
                 logger.warning("%s", second)
             finally:
                 self.delivery.finish_in_flight()
                 self.delivery.write_state(now=True)
-                self._conclude(error)
+                self._conclude(end)
+            if end is not error:
+                raise end from error
             raise
 
     def _conclude(self, error: BaseException | None = None) -> None:
@@ -407,6 +417,18 @@ class MartechTarget(MartechPlugin, Target):
                     f"{tally.rejected:,}",
                     f"{rate:,.0f}",
                 )
+
+
+def _check_schema_message(message: Mapping[str, Any]) -> None:
+    stream, keys = message["stream"], message.get("key_properties")
+    if not isinstance(stream, str) or not stream or not is_unicode(stream):
+        raise BadInput("a SCHEMA of the input has no name for its stream, or one that is no text")
+    if not isinstance(message["schema"], dict):
+        raise BadInput(f"stream '{stream}': the schema of its SCHEMA must be an object")
+    if keys is not None and not (
+        isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    ):
+        raise BadInput(f"stream '{stream}': key_properties of its SCHEMA must be a list of names")
 
 
 def _exact(record: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from singer_martech.auth import HeaderAuth, NoAuth, Token, TokenAuth
 from singer_martech.errors import SettingError, Stopped
 from singer_martech.exchange import Traffic
 from singer_martech.http import HttpClient, HttpSettings
+from singer_martech.secrets import register_secret
 from singer_martech.stop import Stop
 from tests.singer_martech.scripted_server import RESET, SILENCE, Reply, ScriptedServer
 
@@ -329,6 +330,49 @@ def test_a_stop_ends_a_wait_at_once(server: ScriptedServer) -> None:
     client.close()
     assert caught.value.signum == signal.SIGTERM
     assert time.monotonic() - began < 10
+
+
+def test_a_stop_does_not_wait_for_a_vendor_that_is_silent(server: ScriptedServer) -> None:
+    server.script(Reply(SILENCE))
+    stop = Stop()
+    client = HttpClient(HttpSettings(request_timeout_seconds=60), stop=stop)
+    began = time.monotonic()
+
+    def stop_when_asked() -> None:
+        while not server.received:
+            os.sched_yield()
+        stop.request(signal.SIGTERM)
+
+    thread = threading.Thread(target=stop_when_asked)
+    thread.start()
+    with pytest.raises(Stopped):
+        client.request("GET", server.url, what="reading")
+    thread.join()
+    assert time.monotonic() - began < 10
+
+
+def test_a_timeout_beyond_what_a_socket_bears_is_no_error(server: ScriptedServer) -> None:
+    client = HttpClient(HttpSettings(request_timeout_seconds=1e300))
+    assert post(client, server).status == 200
+    client.close()
+
+
+def test_what_a_try_sent_counts_though_its_connection_broke(
+    client: HttpClient, server: ScriptedServer
+) -> None:
+    server.script(Reply(RESET), Reply(200))
+    traffic = Traffic()
+    client.request("POST", server.url, what="sending", data=b"abc", traffic=traffic)
+    assert traffic == Traffic(requests=2, retries=1, bytes=6)
+
+
+def test_a_secret_behind_much_blank_space_is_hidden_though_an_answer_is_cut(
+    client: HttpClient, server: ScriptedServer
+) -> None:
+    register_secret("a-secret-that-is-cut")
+    server.script(Reply(400, b" " * 2390 + b"a-secret-that-is-cut"))
+    with pytest.raises(Refused, match=r"400: \[secret\]$"):
+        post(client, server)
 
 
 def test_a_download_starts_the_file_anew_until_it_is_whole(

@@ -44,6 +44,13 @@ def test_a_wait_without_a_request_takes_its_time() -> None:
     Stop().wait(-1)
 
 
+def test_a_wait_may_be_longer_than_the_system_can_count() -> None:
+    stop = Stop()
+    stop.request(signal.SIGTERM)
+    with pytest.raises(Stopped):
+        stop.wait(1e300)
+
+
 def test_whoever_wants_to_know_is_told() -> None:
     stop = Stop()
     told: list[bool] = []

@@ -186,7 +186,7 @@ def test_batch_files_of_a_renamed_stream_are_loaded(
         (None, "stream 'orders': the BATCH file .* cannot be read: No such file"),
         (b"no gzip", "stream 'orders': the BATCH file .* cannot be read: Not a gzipped file"),
         (gzip.compress(b'{"id":1}\n' * 99)[:-9], "the BATCH file .* cannot be read: Compressed"),
-        (gzip.compress(b"{oops"), "is not JSON"),
+        (gzip.compress(b"{oops"), "line 1 of the BATCH of stream 'orders' is not JSON"),
         (gzip.compress(b"[1]"), "a RECORD without a record object"),
     ],
     ids=["missing", "not gzip", "cut", "not JSON", "no object"],
@@ -206,6 +206,24 @@ def test_a_broken_batch_file_ends_the_run_with_one_line(
     assert re.search(reason, run.reason)
     assert "Traceback" not in run.log
     assert run.states == []
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("file:///dev/zero", "a BATCH file has a line of more than 268435456 bytes"),
+        ("nowhere://a/b", "stream 'orders': the BATCH file nowhere://a/b cannot be read"),
+    ],
+)
+def test_a_batch_file_that_never_ends_or_is_nowhere_is_named(
+    target: Target, tmp_path: Path, address: str, reason: str
+) -> None:
+    line = batch(tmp_path)
+    assert isinstance(line, dict)
+    encoding = {"format": "jsonl"}
+    run = target(schema(), {**line, "encoding": encoding, "manifest": [address]})
+    assert run.status == 1
+    assert run.reason.startswith(reason)
 
 
 def test_a_batch_of_another_format_says_what_is_possible(target: Target, tmp_path: Path) -> None:
@@ -302,6 +320,12 @@ def test_validation_can_be_switched_off(
     assert messages() == [{"id": "x"}]
 
 
+SCHEMA_X = {"type": "SCHEMA", "stream": "x", "schema": {"properties": {}}}
+DEEP: dict[str, Any] = {}
+for _ in range(400):
+    DEEP = {"type": "object", "properties": {"a": DEEP}}
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -313,6 +337,13 @@ def test_validation_can_be_switched_off(
             "stream 'nobody': a RECORD came before its SCHEMA",
         ),
         ('{"type":"SCHEMA","stream":"x"}', "a SCHEMA of the input lacks schema"),
+        (schema("\ud800"), "a SCHEMA of the input has no name for its stream"),
+        (
+            {"type": "SCHEMA", "stream": "x", "schema": 5},
+            "stream 'x': the schema of its SCHEMA must be an object",
+        ),
+        ({**SCHEMA_X, "key_properties": "id"}, "key_properties of its SCHEMA must be a list"),
+        (schema("x", a=DEEP), "stream 'x': its SCHEMA is nested too deep"),
         ('{"type":"SCHEMA","stream":"x","schema":{"properties":{"a":{"type":"y"}}}}', "stream 'x'"),
         ('{"type":"STATE"}', "a STATE of the input lacks value"),
         ('{"type":"BATCH","stream":"orders"}', "a BATCH of the input lacks encoding, manifest"),
