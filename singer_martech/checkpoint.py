@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
+
+from singer_martech.messages import write_output
 
 _MOST_BYTES = 32 * 1024 * 1024
 """So many bytes of STATE are kept, however many records wait; then some are passed over."""
@@ -64,17 +65,6 @@ class Checkpoints:
             self._bytes -= len(newest)
         if newest is None or newest == self._written or self._silent:
             return
-        _write(newest + b"\n")
+        write_output(newest + b"\n")
         self._written = newest
         self._written_at = time.monotonic()
-
-
-def _write(line: bytes) -> None:
-    """Write to standard output, whatever its encoding: the bytes of a STATE are its own."""
-    binary = getattr(sys.stdout, "buffer", None)
-    if binary is None:
-        sys.stdout.write(line.decode())
-    else:
-        sys.stdout.flush()
-        binary.write(line)
-    sys.stdout.flush()

@@ -16,6 +16,7 @@ from singer_sdk.singerlib.encoding.simple import Message, RecordMessage
 from singer_sdk.singerlib.json import serialize_json
 
 from singer_martech._compat import override
+from singer_martech.errors import MartechError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,8 +70,19 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
         lines = b"".join(self._pending)
         self._pending.clear()
         self._pending_bytes = 0
-        output = sys.stdout
-        binary = getattr(output, "buffer", None)
+        write_output(lines)
+
+
+def write_output(lines: bytes) -> None:
+    """Write to standard output, whatever its encoding: the bytes of a message are its own.
+
+    Raises:
+        BrokenPipeError: The program that reads the output has ended.
+        MartechError: The output cannot be written, such as to a full disk.
+    """
+    output = sys.stdout
+    binary = getattr(output, "buffer", None)
+    try:
         if binary is None:  # a test's text buffer
             output.write(lines.decode())
         else:
@@ -78,7 +90,11 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
             rest = memoryview(lines)
             while rest:  # a signal ends a write early, and the lines must come whole
                 rest = rest[binary.write(rest) :]
-            binary.flush()
+        output.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise MartechError(f"the output cannot be written: {error.strerror}") from error
 
 
 def encode(message: Mapping[str, Any] | RecordLine) -> bytes:

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 from singer_sdk import Tap
+from singer_sdk.cli import plugin_cli
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.plugin_base import PluginBase, SingerCommand, _ConfigInput
@@ -53,7 +54,16 @@ class PluginCommand(SingerCommand):
             self._end(error, str(error), _FAILED)
 
     @override
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.BadParameter as error:  # such as a file that is not there
+            raise MartechError(error.format_message()) from error
+
+    @override
     def invoke(self, ctx: click.Context) -> Any:
+        if sys.stdout is None:
+            raise MartechError("nothing can be written: standard output is closed")
         # past SingerCommand, which prints a wrong configuration's schema
         try:
             return click.Command.invoke(self, ctx)
@@ -75,8 +85,9 @@ class PluginCommand(SingerCommand):
         self.logger.error(" ".join(redact(line).split()))
         self.logger.debug("ended by", exc_info=error)
         try:
-            sys.stdout.flush()
-        except BrokenPipeError:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except OSError:
             # nobody reads: keep the interpreter from flushing once more at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(status)
@@ -144,6 +155,17 @@ class MartechPlugin(PluginBase):
             if path != "ENV":
                 config |= _json_file_object(path)
         return _ConfigInput(config=config, parse_env="ENV" in value)
+
+    @plugin_cli
+    def cli(cls) -> click.Command:  # noqa: N805 - as of a class property
+        """The command."""
+        try:
+            return PluginBase.__dict__["cli"].method(cls)  # type: ignore[no-any-return]
+        except Exception as error:  # noqa: BLE001 - a logging configuration may fail in any way
+            sys.exit(
+                f"{cls.name}: logging cannot be set up as LOGLEVEL or SINGER_SDK_LOG_CONFIG say: "
+                f"{' '.join(str(error).split())}"
+            )
 
     @override
     @classmethod

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from jsonschema import Draft7Validator
 from singer_sdk import typing as th
 
+from singer_martech.encoding import is_unicode
 from singer_martech.errors import SettingError
 from singer_martech.secrets import register_secret
 from singer_martech.urls import check_url
@@ -106,6 +107,11 @@ def checked(
     _warn_about_unknown(schema, config)
     typed = _with_types(schema, config)
     faults = [_line(error, env_prefix) for error in Draft7Validator(schema).iter_errors(typed)]
+    faults += [
+        f"setting '{name}' holds a character that no text may hold: NUL, or what is not UTF-8"
+        for name, value in typed.items()
+        if name in schema["properties"] and not _is_clean(value)
+    ]
     for name, value in typed.items():
         if name.endswith("_url") and isinstance(value, str):
             try:
@@ -113,6 +119,11 @@ def checked(
             except SettingError as error:
                 faults.append(str(error))
     return typed, faults
+
+
+def boolean(value: object) -> object:
+    """Return the truth value that text names; anything else as it is."""
+    return _from_text(value, ["boolean"]) if isinstance(value, str) else value
 
 
 def json_value(value: object, name: str) -> Any:
@@ -128,6 +139,20 @@ def json_value(value: object, name: str) -> Any:
     except (ValueError, RecursionError):
         message = f"setting '{name}' is not valid JSON"
         raise SettingError(message) from None
+
+
+def _is_clean(value: object) -> bool:
+    """Whether all text in a value can be sent, and be the name of a file."""
+    rest = [value]
+    while rest:
+        each = rest.pop()
+        if isinstance(each, str) and ("\0" in each or not is_unicode(each)):
+            return False
+        if isinstance(each, dict):
+            rest += [*each, *each.values()]
+        elif isinstance(each, list):
+            rest += each
+    return True
 
 
 def _register_secrets(schema: Mapping[str, Any], config: Mapping[str, Any]) -> None:

@@ -19,8 +19,17 @@ def open_spool() -> IO[bytes]:
     It has no name from the start, so it is gone when it is closed or when the process
     ends in any way, and only this process can read it. It lies in the folder that
     ``TMPDIR`` names.
+
+    Raises:
+        MartechError: There is no such folder, or it takes no files.
     """
-    return tempfile.TemporaryFile(prefix="singer-martech-")
+    try:
+        return tempfile.TemporaryFile(prefix="singer-martech-")
+    except OSError as error:
+        raise MartechError(
+            f"no temporary file can be made ({error.strerror}): point TMPDIR to a folder that "
+            "can be written"
+        ) from error
 
 
 def raise_if_disk_full(error: OSError, what: str) -> None:

@@ -135,7 +135,11 @@ class Largest:
         is_text = self._kind != "date-time" and isinstance(self.value, str)
         fitting = _TEXT_FORMATS.get(self._kind, "iso" if is_text else "epoch_ms")
         chosen = start_format or fitting
-        text = instants.date_time(instant)
+        try:
+            text = instants.date_time(instant)
+        except OverflowError:
+            message = f"{self._what}: lookback_seconds leads to a time before the year 1"
+            raise MartechError(message) from None
         return {"epoch_ms": str(instant), "iso": text, "date": text[:10]}[chosen]
 
     def _milliseconds(self) -> int | None:

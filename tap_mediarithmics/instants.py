@@ -66,9 +66,11 @@ def parse(text: str) -> dt.datetime | None:
         text = f"{text[:-1]}+00:00"
     try:
         instant = dt.datetime.fromisoformat(text)
-    except ValueError:
+        instant = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+        instant.astimezone(UTC)
+    except (ValueError, OverflowError):  # also where its year would not be one in UTC
         return None
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+    return instant
 
 
 def is_date_time(text: str) -> bool:

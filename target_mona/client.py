@@ -6,6 +6,7 @@ its Python client.
 
 from __future__ import annotations
 
+import re
 import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 API_URL = "https://incoming{user_id}.monalabs.io"
 AUTH_URL = "https://monalabs.frontegg.com/identity/resources/auth/v1/api-token"
+_PART_OF_HOST = re.compile(r"[\w-]+", re.ASCII)
 _AUTH_PATH = urlsplit(AUTH_URL).path
 _CREDENTIAL_REFUSED = frozenset({401, 403})
 
@@ -110,6 +112,11 @@ class MonaClient:
     @cached_property
     def url(self) -> str:
         """Where messages are sent."""
+        if "{user_id}" in self._api_url and not _PART_OF_HOST.fullmatch(self.user_id):
+            raise SettingError(
+                "setting 'user_id' may hold letters, digits, '-' and '_' only: it becomes a part "
+                "of the host's name"
+            )
         return f"{self._api_url.replace('{user_id}', self.user_id)}/export"
 
     @cached_property

@@ -97,6 +97,13 @@ def test_the_start_is_written_as_the_column_holds_it_and_in_milliseconds_where_t
     assert bookmark.start(1700000000000, 0, None) == expected
 
 
+def test_a_lookback_to_before_all_calendars_is_told() -> None:
+    bookmark = Largest("s", "ts", "date-time", {"replication_key": "ts"})
+    bookmark.add("2024-01-01T00:00:00Z")
+    with pytest.raises(MartechError, match="lookback_seconds leads to a time before the year 1"):
+        bookmark.start(None, 1e15, "iso")
+
+
 def test_a_damaged_date_in_the_state_is_told() -> None:
     with pytest.raises(MartechError, match="'soon' is no value that a bookmark can have"):
         largest("date-time", old="soon")
@@ -179,7 +186,9 @@ def test_the_usual_forms_of_a_date_are_read(text: str, milliseconds: int) -> Non
     assert instants.milliseconds(instant) == milliseconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "2020-13-01", "12", "2020-01-01T25:00:00Z"])
+@pytest.mark.parametrize(
+    "text", ["", "soon", "2020-13-01", "12", "2020-01-01T25:00:00Z", "0001-01-01T00:00:00+14:00"]
+)
 def test_anything_else_is_no_date(text: str) -> None:
     assert instants.parse(text) is None
     assert not instants.is_date_time(text)

@@ -116,3 +116,7 @@ def test_the_secret_is_in_nothing_that_is_written(
     for text in (run.log, failed.log, b"".join(run.lines).decode()):
         assert secret not in text
         assert "czNjcjN0" not in text
+
+
+def test_a_file_that_is_not_there_is_named(tap: Tap) -> None:
+    assert "'--state': 'nowhere.json'" in tap.run("--state", "nowhere.json", status=1).reason

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -64,6 +66,10 @@ def test_settings_come_as_text_from_the_environment(target: Target, mona: Mona) 
         ({"max_request_rows": "many"}, "setting 'max_request_rows' must be a whole number"),
         ({"dry_run": "perhaps"}, "setting 'dry_run' must be true or false"),
         ({"streams": "{"}, "setting 'streams' is not valid JSON"),
+        (
+            {"user_id": "me.example.com/", "api_url": "https://incoming{user_id}.monalabs.io"},
+            "setting 'user_id' may hold letters",
+        ),
         ({"streams": {"a.b": 5}}, "setting 'streams': the mapping of 'a.b' must be an object"),
     ],
 )
@@ -169,6 +175,42 @@ def test_about_in_other_forms(target: Target, arguments: list[str], start: str) 
     run = target.command("--about", *arguments, environment=ENVIRONMENT)
     assert run.status == 0
     assert run.output.strip().startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("{command} --config {config} <&-", "there is no input: standard input is closed"),
+        ("{command} --config {config} >&-", "nothing can be written: standard output is closed"),
+        ("{command} --config {config} >/dev/full", "the output cannot be written: No space left"),
+        ("LOGLEVEL=LOUD {command} --config {config}", "logging cannot be set up as LOGLEVEL"),
+    ],
+)
+def test_what_surrounds_a_run_may_be_wrong_too(target: Target, command: str, reason: str) -> None:
+    name = Path(sys.executable).with_name("target-mona")
+    line = command.format(command=name, config=config_file(target, **target.config))
+    result = subprocess.run(
+        ["sh", "-c", line], input=as_bytes([state(1)]), capture_output=True, check=False
+    )
+    assert result.returncode == 1
+    assert reason in result.stderr.decode().splitlines()[-1]
+    assert b"Traceback" not in result.stderr
+
+
+def test_an_interrupt_while_the_command_is_loaded_leaves_no_traceback() -> None:
+    # the module stands for any moment of loading, as it interrupts in the middle of it
+    script = (
+        "import os, signal, sys\n"
+        "from target_mona.__main__ import main\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'target_mona.target':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "main()\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert (result.returncode, result.stderr) == (-signal.SIGINT, b"")
 
 
 def test_it_runs_as_a_module_too() -> None:
