@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 HEAD_CHARACTERS = 300
 """How much of an answer, or of a cause, a message shows."""
 
+_HEAD_BYTES = 64 * 1024
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -35,7 +37,8 @@ class Answer:
     @property
     def head(self) -> str:
         """The first characters of the body on one line, without secrets."""
-        text = self.body[: 8 * HEAD_CHARACTERS].decode("utf-8", "replace")
+        # far more than is shown: a secret that the cut goes through would not be known for one
+        text = redact(self.body[:_HEAD_BYTES].decode("utf-8", "replace"))
         return redact(" ".join(text.split()))[:HEAD_CHARACTERS]
 
     def json(self) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import logging
 import re
@@ -15,15 +16,21 @@ MASK = "[secret]"
 _SHORTEST = 4
 """Shorter texts stand in ordinary words; hiding them would make every line unreadable."""
 
+_PERCENT = re.compile("%[0-9A-F]{2}")
+
 _lock = threading.Lock()
 _known: set[str] = set()
 _pattern: re.Pattern[str] | None = None
 
 
 def register_secret(text: str) -> None:
-    """Hide ``text`` from now on, also where it is escaped for a URL or for JSON."""
+    """Hide ``text`` from now on, also where it is escaped for a URL, JSON, HTML or Python."""
     quoted = {quote(text), quote(text, safe=""), quote_plus(text)}
-    forms = {text, text.strip(), *quoted, json.dumps(text)[1:-1]}
+    lower = {_PERCENT.sub(lambda found: found[0].lower(), form) for form in quoted}
+    in_json = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+    slashes = {form.replace("/", "\\/") for form in in_json}  # as PHP writes them
+    forms = {text, text.strip(), " ".join(text.split()), *quoted, *lower, *in_json, *slashes}
+    forms |= {repr(text)[1:-1], html.escape(text), html.escape(text, quote=False)}
     if "\n" in text:  # of a PEM key, every line is a part of the secret
         forms.update(line.strip() for line in text.splitlines())
     with _lock:

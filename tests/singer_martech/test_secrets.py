@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import html
 import io
 import json
 import logging
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -27,7 +29,16 @@ secrets = st.text("abcXYZ0123456789+/=%$&\"'\\ ö-_.", min_size=8, max_size=20)
 @given(secret=secrets)
 def test_a_secret_is_hidden_in_every_form_in_which_it_may_be_written(secret: str) -> None:
     register_secret(secret)
-    forms: list[Callable[[str], str]] = [str, quote, lambda text: json.dumps(text)[1:-1]]
+    forms: list[Callable[[str], str]] = [
+        str,
+        quote,
+        html.escape,
+        lambda text: " ".join(text.split()),  # as a message of one line has it
+        lambda text: re.sub("%..", lambda found: found[0].lower(), quote(text, safe="")),
+        lambda text: repr(text)[1:-1],
+        lambda text: json.dumps(text)[1:-1],
+        lambda text: json.dumps(text, ensure_ascii=False)[1:-1].replace("/", "\\/"),
+    ]
     for form in forms:
         assert form(secret).strip() not in redact(f"<{form(secret)}>").replace(MASK, "")
 
