@@ -45,19 +45,20 @@ def stream_name(event: str) -> str:
 
 
 class ColumnTypes:
-    """Collects the types of the properties that some events have."""
+    """Collects the types of the properties that some events have.
+
+    Attributes:
+        events: How many it has looked at.
+    """
 
     def __init__(self) -> None:
         """Know no property yet."""
+        self.events = 0
         self._types: dict[str, set[str]] = {}
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no property was seen."""
-        return not self._types
 
     def add(self, event: Event) -> None:
         """Look at one event."""
+        self.events += 1
         for name, value in properties_of(event).items():
             if name not in _RESERVED:
                 self._types.setdefault(name, set()).update(_types_of(value))

@@ -188,7 +188,7 @@ class TapRobotmia(MartechTap):
             with failures_named(stream_name(names[0])):
                 types = self.exports.column_types(names)
             for name in names:
-                if types[name].is_empty:
+                if not types[name].events:
                     self.logger.warning(
                         "no event '%s' in the last days (setting 'sample_days'): the columns of "
                         "its stream are not known yet, so its properties go to _extra",

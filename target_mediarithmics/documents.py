@@ -40,11 +40,15 @@ class DocumentType(NamedTuple):
         deletion_fields: Of a type with the operation DELETE, what such a document holds
             beside its identifiers, with dots for what is nested.
         check: Checks a document of any operation, and raises Unmappable.
+        nested: The field that holds an object or a list, which no CSV can hold.
+        nested_in: The operations whose documents have that field; empty where all have it.
     """
 
     operations: tuple[str, ...]
     deletion_fields: tuple[str, ...]
     check: Callable[[Document], Checked]
+    nested: str = ""
+    nested_in: tuple[str, ...] = ()
 
 
 def document_type(name: str) -> DocumentType:
@@ -210,11 +214,20 @@ def _names() -> Iterator[tuple[str, DocumentType]]:
     upsert, update = ("UPSERT", "DELETE"), ("UPDATE", "DELETE")
     segment = ("segment_id", "segment_technical_name", "expiration_duration")
     yield USER_ACTIVITY, DocumentType((), (), _activity)
-    yield "USER_PROFILE", DocumentType(upsert, (), _profile)
-    yield "USER_CHOICE", DocumentType(upsert, ("user_choice.$processing_id",), _choice)
+    yield "USER_PROFILE", DocumentType(upsert, (), _profile, "user_profile", ("UPSERT",))
+    yield (
+        "USER_CHOICE",
+        DocumentType(upsert, ("user_choice.$processing_id",), _choice, "user_choice"),
+    )
     yield "USER_SEGMENT", DocumentType(update, segment, _segment)
-    yield "USER_IDENTIFIERS_ASSOCIATION_DECLARATIONS", DocumentType((), (), _association)
-    yield "USER_IDENTIFIERS_DISSOCIATION_DECLARATIONS", DocumentType((), (), _dissociation)
+    yield (
+        "USER_IDENTIFIERS_ASSOCIATION_DECLARATIONS",
+        DocumentType((), (), _association, "identifiers"),
+    )
+    yield (
+        "USER_IDENTIFIERS_DISSOCIATION_DECLARATIONS",
+        DocumentType((), (), _dissociation, "identifiers"),
+    )
     yield "USER_IDENTIFIERS_DELETION", DocumentType((), (), _identifier_deletion)
     yield "USER_POINTS_DELETION", DocumentType((), (), _point_deletion)
 

@@ -130,6 +130,12 @@ def _check_document(stream: str, document: Any, kind: DocumentType, mime_type: s
     if is_constant and kind.operations and operation not in kind.operations:
         allowed = ", ".join(kind.operations)
         raise _wrong(stream, "document", f"operation must be one of {allowed}")
+    if mime_type == CSV and kind.nested and (not kind.nested_in or operation in kind.nested_in):
+        raise _wrong(
+            stream,
+            "mime_type",
+            f"such documents hold '{kind.nested}', which is nested: use {NDJSON}",
+        )
 
 
 def _is_expression(value: Any) -> bool:

@@ -9,6 +9,7 @@ from singer_martech._compat import override
 from singer_martech.encoding import Unmappable, encode
 from singer_martech.errors import MartechError, SettingError
 from singer_martech.mapping import compiled
+from singer_martech.settings import boolean
 from singer_martech.sink import Mapped, MartechSink
 from singer_martech.templates import is_undefined
 from target_monetate import field_types
@@ -51,7 +52,7 @@ class MonetateSink(MartechSink):
             if not isinstance(row, (dict, str)) or not row:
                 raise fault("row", "must be an object, or a template that gives one")
             compiled(row, name, "row")
-        if not isinstance(mapping.get("allow_append", False), bool):
+        if not isinstance(_allows_append(mapping), bool):
             raise fault("allow_append", "must be true or false")
 
     @override
@@ -113,7 +114,7 @@ class MonetateSink(MartechSink):
                 f"{PRIVACY_TYPE}: a row would erase its customer from all datasets, which this "
                 "target never does; map the stream to another dataset"
             )
-        if dataset.unique_key is None and not mapping.get("allow_append"):
+        if dataset.unique_key is None and not _allows_append(mapping):
             raise MartechError(
                 f"stream '{self.stream_name}': the dataset '{dataset.name}' has no unique key, so "
                 "every row is added, also one that is sent a second time after a broken run; if "
@@ -196,3 +197,8 @@ class MonetateSink(MartechSink):
 
     def _say(self, topic: str, message: str) -> None:
         self.target.warn_once(self.stream_name, topic, message)
+
+
+def _allows_append(mapping: Mapping[str, Any]) -> object:
+    given = mapping.get("allow_append")
+    return False if given is None or given == "" else boolean(given)

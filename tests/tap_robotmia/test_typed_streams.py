@@ -55,6 +55,16 @@ def test_discovery_types_the_streams_from_recent_days(
     assert {each["event"] for each in asked} == {'["Login", "Pay now!"]'}
 
 
+def test_events_that_hold_only_a_time_are_not_taken_for_none(vendor: Robotmia, tap: Tap) -> None:
+    vendor.set_events([event(0.1, "Login")])
+    process = tap.start(
+        "--discover", start_date=day(0), end_date=day(0), event_streams=["Login", "Other"]
+    )
+    _, log = process.communicate(timeout=60)
+    assert b"no event 'Other' in the last days" in log
+    assert b"no event 'Login'" not in log
+
+
 def test_events_and_typed_streams_share_each_download(
     vendor: Robotmia, tap: Tap, span: dict[str, Any]
 ) -> None:

@@ -89,7 +89,7 @@ def test_a_good_run_ends_with_0_state_and_no_word_of_failure(run: Any, monetate:
         ({"streams": {"a": {"schema": 5}}}, "must be the name of a dataset"),
         ({"streams": {"a": {"row": []}}}, "must be an object"),
         ({"streams": {"a": {"row": {"id": "{{ id"}}}}, "key 'row': id: "),
-        ({"streams": {"a": {"allow_append": "no"}}}, "must be true or false"),
+        ({"streams": {"a": {"allow_append": "maybe"}}}, "must be true or false"),
     ],
     ids=str,
 )

@@ -73,11 +73,12 @@ def test_a_dataset_without_unique_key_is_refused(load: Loader, monetate: Monetat
     assert not monetate.posts
 
 
+@pytest.mark.parametrize("allowed", [True, "true"])
 def test_a_dataset_without_unique_key_is_fed_when_the_mapping_allows_it(
-    load: Loader, monetate: Monetate
+    load: Loader, monetate: Monetate, allowed: Any
 ) -> None:
     rows = [{"customer_id": "a", "price": 1}, {"customer_id": "a", "price": 2}]
-    mapping = {"purchase_events": {"allow_append": True}}
+    mapping = {"purchase_events": {"allow_append": allowed}}
     load.rows(*rows, stream="purchase_events", streams=mapping)
     assert [row["price"] for row in monetate.rows("purchase_events")] == [1, 2]
     assert load.summaries()["purchase_events"]["delivered"] == 2
