@@ -13,8 +13,10 @@ from tests.sandbox.server import Sandbox
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# how long an example takes says more about the machine than about the code
-hypothesis.settings.register_profile("project", deadline=None)
+# How long an example takes says more about the machine than about the code, and whether a
+# change is right is not up to chance: new examples are for `pytest --hypothesis-profile random`.
+hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("random", deadline=None)
 hypothesis.settings.load_profile("project")
 
 
