@@ -18,13 +18,24 @@ from bench.inputs import CUSTOMER_SCHEMA
 
 _ids = itertools.count(1)
 _ANY_SIZE = 1 << 31
+_BLOCK = 1 << 18
 SERVED: web.AppKey[dict[str, Path]] = web.AppKey("served", dict)
 
 
 async def export(request: web.Request) -> web.StreamResponse:
-    """Answer any export with the one body."""
-    headers = {"Content-Encoding": "gzip", "Content-Type": "text/plain"}
-    return web.FileResponse(request.app[SERVED]["body"], headers=headers)
+    """Answer any export with the one body, as often as the first path segment says.
+
+    Gzip streams may follow each other, so the body stays one.
+    """
+    times = int(request.match_info["times"])
+    body = request.app[SERVED]["body"].read_bytes()
+    answer = web.StreamResponse(headers={"Content-Encoding": "gzip", "Content-Type": "text/plain"})
+    answer.content_length = times * len(body)
+    await answer.prepare(request)
+    for _ in range(times):
+        for start in range(0, len(body), _BLOCK):
+            await answer.write(body[start : start + _BLOCK])
+    return answer
 
 
 async def take(request: web.Request) -> web.Response:
@@ -124,13 +135,13 @@ def application(body: Path, result_file: Path) -> web.Application:
     """Return the server."""
     app = web.Application(client_max_size=_ANY_SIZE)
     app[SERVED] = {"body": body, "result": result_file}
-    mics, take_path = "/mediarithmics", r"/{milliseconds:\d+}"
+    mics, take_path, times_path = "/mediarithmics", r"/{milliseconds:\d+}", r"/{times:\d+}"
     monetate = f"{take_path}/monetate/api/data/v1/bench/production"
     app.add_routes(
         [
-            web.route("*", "/robotmia/export/", export),
-            web.get("/mixpanel/api/2.0/export", export),
-            web.get("/mixpanel/{rest:.*}", empty),
+            web.route("*", f"{times_path}/robotmia/export/", export),
+            web.get(f"{times_path}/mixpanel/api/2.0/export", export),
+            web.get(f"{times_path}/mixpanel/{{rest:.*}}", empty),
             web.post(f"{take_path}/mona/export", take),
             web.get(f"{take_path}/monetate/api/auth/v0/refresh/", monetate_token),
             web.get(f"{monetate}/schema/customers/", monetate_schema),
