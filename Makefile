@@ -13,6 +13,10 @@ installed := $(venv)/.installed
 
 # Plugins of others, each with a lock of its own that meltano.yml names.
 third_party := tap-postgres tap-spreadsheets target-duckdb target-jsonl
+# Airflow has an environment of its own, since its packages need not agree with this project's.
+venv_airflow := .venv-airflow
+installed_airflow := $(venv_airflow)/.installed
+locks := $(third_party) airflow
 compile = $(bin)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.10 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
@@ -22,7 +26,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .PHONY: help
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(installed) ## Run every pipeline against a local sandbox and show what landed
@@ -35,6 +39,10 @@ sandbox: $(installed) ## Serve the sandbox, for runs by hand
 .PHONY: test
 test: check ## Check the code and run every test
 	$(bin)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal $(PYTEST)
+
+.PHONY: test-airflow
+test-airflow: $(installed_airflow) ## Back-fill a month with the real Airflow
+	AIRFLOW="$(CURDIR)/$(venv_airflow)/bin/airflow" $(bin)/python -m pytest tests/airflow $(PYTEST)
 
 .PHONY: chaos
 chaos: $(installed) ## Break the plugins at random for long (SEEDS="1 2", REQUESTS=2000)
@@ -49,7 +57,7 @@ pythons: ## Run the tests on every supported Python that is found (TESTS="tests/
 audit: $(installed) ## Look for known weaknesses in the locked packages (needs a network)
 	@$(bin)/python -m uv tool run --quiet pip-audit --version >/dev/null 2>&1 || { \
 	  echo "pip-audit cannot be had here: nothing was checked" >&2; exit 1; }
-	@for lock in dev $(third_party); do \
+	@for lock in dev $(locks); do \
 	  $(bin)/python -m uv tool run --quiet pip-audit --require-hashes --disable-pip \
 	    --requirement requirements/$$lock.txt || { \
 	    echo "requirements/$$lock.txt: weaknesses, or no answer from the database (see above)" >&2; \
@@ -88,18 +96,18 @@ install: $(installed) ## Make .venv and install everything into it
 .PHONY: lock
 lock: $(installed) ## Renew the locked versions in requirements/
 	$(compile) --group dev --output-file requirements/dev.txt pyproject.toml
-	for plugin in $(third_party); do \
-	  $(compile) --output-file requirements/$$plugin.txt requirements/$$plugin.in || exit 1; done
+	for lock in $(locks); do \
+	  $(compile) --output-file requirements/$$lock.txt requirements/$$lock.in || exit 1; done
 
 .PHONY: clean
 clean: ## Remove what the demo and the tests left (the environment stays)
 	rm -rf .demo .meltano plugins output rejects build dist \
 	  .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -type d -not -path './$(venv)/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -not -path './$(venv)*/*' -prune -exec rm -rf {} +
 
 .PHONY: distclean
-distclean: clean ## Remove the environment too
-	rm -rf $(venv)
+distclean: clean ## Remove the environments too
+	rm -rf $(venv) $(venv_airflow)
 
 $(installed): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
@@ -108,4 +116,12 @@ $(installed): requirements/dev.txt pyproject.toml
 	@$(bin)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(venv)
 	@$(bin)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
 	@$(bin)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The lock is whole; pip alone would look for sqlalchemy[asyncio] beside the locked sqlalchemy.
+$(installed_airflow): requirements/airflow.txt $(installed)
+	@echo "Installing into $(venv_airflow)"
+	@$(bin)/python -m venv --clear $(venv_airflow)
+	@$(venv_airflow)/bin/python -m pip install --quiet --no-deps --require-hashes \
+	  --requirement requirements/airflow.txt
 	@touch $@

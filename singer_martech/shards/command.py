@@ -122,7 +122,7 @@ def days(*, shards: int | None, days: int | None, writers: str, **options: Any) 
             return plan_days_each(job, whole, days)
         return plan_days(job, whole, shards=shards or 1)
 
-    job = Job(*(options.pop(name) for name in ("tap", "target", "environment", "name")))
+    job = {name: options.pop(name) for name in ("tap", "target", "environment", "name")}
     _print(job, planned, writers)
 
 
@@ -135,17 +135,17 @@ def streams(*, streams: tuple[str, ...], writers: str, **options: str) -> None:
     def planned(job: Job, *, one_shard: bool) -> list[Shard]:
         return plan_streams(job, streams, one_shard=one_shard)
 
-    _print(Job(**options), planned, writers)
+    _print(options, planned, writers)
 
 
-def _print(job: Job, planned: Planned, writers: str) -> None:
-    reason = only_writer(job.target, writers)
+def _print(job: dict[str, str], planned: Planned, writers: str) -> None:
+    reason = only_writer(job["target"], writers)
     try:
-        shards = planned(job, one_shard=reason is not None)
+        shards = planned(Job(**job), one_shard=reason is not None)
     except MartechError as error:
         raise click.ClickException(str(error)) from error
     if reason:
-        click.echo(f"{job.target} gets one shard, since it takes one writer: {reason}", err=True)
+        click.echo(f"{job['target']} gets one shard, since it takes one writer: {reason}", err=True)
     for shard in shards:
         click.echo(shard.line())
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from zoneinfo import ZoneInfo
 
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _OUTSIDE_OF_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 RUN_FOLDERS = ".meltano/shards"
@@ -64,12 +65,21 @@ class Job:
         target: The name of the loader.
         environment: The Meltano environment, which is part of the ids of states.
         name: The name of the back-fill. Another name is another back-fill, from the start.
+
+    Raises:
+        MartechError: A name is none that Meltano could know.
     """
 
     tap: str
     target: str
     environment: str
     name: str = "back-fill"
+
+    def __post_init__(self) -> None:
+        """Refuse what would become an option or another command."""
+        for name in (self.tap, self.target, self.environment):
+            if not _NAME.fullmatch(name):
+                raise MartechError(f"'{name}' is no name of a plugin or an environment")
 
     @property
     def state_id(self) -> str:
@@ -99,7 +109,7 @@ class Job:
             },
             # A scheduler starts a shard again when its run is dead. Meltano alone would not
             # believe that for five minutes.
-            command=["meltano", "run", "--no-install", "--force", self.tap, self.target],
+            command=["meltano", "run", "--force", self.tap, self.target],
             **what,
         )
 

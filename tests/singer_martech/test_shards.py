@@ -407,6 +407,9 @@ def test_the_command_says_why_a_loader_gets_one_shard() -> None:
         (["--shards=2", "--days=2"], "either --shards or --days"),
         ([], "either --shards or --days"),
         (["--shards=0"], "--shards"),
+        (["--shards=2", "--target=--full-refresh"], "'--full-refresh' is no name"),
+        (["--shards=2", "--tap=tap-shop; id"], "'tap-shop; id' is no name"),
+        (["--shards=2", "--environment=a:b"], "'a:b' is no name"),
     ],
 )
 def test_wrong_arguments_are_named_in_one_line(wrong: list[str], reason: str) -> None:
