@@ -113,7 +113,7 @@ def _retry_after(answer: Answer) -> float | None:
     except ValueError:
         try:
             date = parsedate_to_datetime(text)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
         if date.tzinfo is None:
             date = date.replace(tzinfo=datetime.timezone.utc)

@@ -117,13 +117,15 @@ class RobotmiaStream(UnitStream):
         if value is None or not is_ours or self.replication_method == "FULL_TABLE":
             return None
         try:
-            return parse_instant(value)
-        except (AttributeError, ValueError):
+            instant = parse_instant(value)
+            self._exports.clock.day(instant)
+        except (AttributeError, OverflowError, ValueError):
             message = (
                 f"the STATE's bookmark of stream '{self.name}' is not an instant such as "
                 "2018-02-11T00:00:00Z; correct it, or start with an empty state"
             )
             raise MartechError(message) from None
+        return instant
 
 
 class EventsStream(RobotmiaStream):

@@ -11,6 +11,12 @@ from singer_martech.secrets import redact
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_LONGEST_NUMBER = 100
+"""Python refuses to read thousands of digits as a number."""
+
+_END_OF_MILLISECONDS = 10**14
+"""The year 5138; what is far beyond is no date."""
+
 _SUCCEEDED = frozenset({"SUCCEEDED", "SUCCESS"})
 _FAILED = frozenset({"FAILED", "CANCELED", "CANCELLED"})
 _UNDER_WAY = frozenset({"PENDING", "RUNNING", "SCHEDULED", "WAITING_DEPENDENT_JOB"})
@@ -33,10 +39,13 @@ class Execution:
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> Execution:
         """Read one as the vendor sends it."""
+        created = int(fields["creation_date"])
+        if not 0 <= created < _END_OF_MILLISECONDS:
+            raise ValueError("its date lies outside of all calendars")
         return cls(
             id=id_text(fields["id"]),
             status=str(fields.get("status") or ""),
-            created=int(fields["creation_date"]),
+            created=created,
             fields=fields,
         )
 
@@ -90,5 +99,5 @@ class Execution:
 
 def id_order(identifier: str) -> tuple[int, str]:
     """Sort ids as numbers, which most are, and others by their text."""
-    is_number = identifier.isascii() and identifier.isdigit()
+    is_number = len(identifier) < _LONGEST_NUMBER and identifier.isascii() and identifier.isdigit()
     return (int(identifier) if is_number else -1, identifier)

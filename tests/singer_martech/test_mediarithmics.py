@@ -232,6 +232,13 @@ def test_executions_sort_by_date_and_then_by_the_number_in_their_id() -> None:
         "10",
     ]
     assert id_order("²") == (-1, "²")
+    assert id_order("9" * 5000) == (-1, "9" * 5000)
+
+
+@pytest.mark.parametrize("date", [10**30, 1e300, -1])
+def test_an_execution_with_a_date_outside_of_all_calendars_is_refused(date: float) -> None:
+    with pytest.raises(ValueError, match="outside of all calendars"):
+        Execution.read({"id": "1", "creation_date": date})
 
 
 def test_files_come_as_they_were_sent(

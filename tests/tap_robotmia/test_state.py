@@ -174,7 +174,9 @@ def test_bookmarks_of_other_forms_are_understood(vendor: Robotmia, tap: Tap, boo
     assert run.bookmark() == start_of(12)
 
 
-@pytest.mark.parametrize("bookmark", ["yesterday", 1704067200, {"a": 1}, ["2024-01-01"]])
+@pytest.mark.parametrize(
+    "bookmark", ["yesterday", 17, {"a": 1}, ["2024-01-01"], "0001-01-01T00:00:00+14:00"]
+)
 def test_a_bookmark_that_is_no_instant_ends_the_run(tap: Tap, bookmark: Any) -> None:
     run = tap.run(start_date=day(0), end_date=day(1), state=state(bookmark), status=1)
     assert "the STATE's bookmark of stream 'events' is not an instant" in run.reason
