@@ -17,6 +17,7 @@ third_party := tap-postgres tap-spreadsheets target-duckdb target-jsonl
 venv_airflow := .venv-airflow
 installed_airflow := $(venv_airflow)/.installed
 locks := $(third_party) airflow
+side_by_side := --numprocesses logical --maxprocesses 4 --dist worksteal
 compile = $(bin)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.10 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
@@ -38,7 +39,7 @@ sandbox: $(installed) ## Serve the sandbox, for runs by hand
 
 .PHONY: test
 test: check ## Check the code and run every test
-	$(bin)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal $(PYTEST)
+	$(bin)/python -m pytest $(side_by_side) $(PYTEST)
 
 .PHONY: test-airflow
 test-airflow: $(installed_airflow) ## Back-fill a month with the real Airflow
@@ -51,7 +52,7 @@ chaos: $(installed) ## Break the plugins at random for long (SEEDS="1 2", REQUES
 
 .PHONY: pythons
 pythons: ## Run the tests on every supported Python that is found (TESTS="tests/singer_martech")
-	@$(PYTHON) tests/pythons.py $(TESTS)
+	@$(PYTHON) tests/pythons.py $(side_by_side) $(TESTS)
 
 .PHONY: audit
 audit: $(installed) ## Look for known weaknesses in the locked packages (needs a network)
