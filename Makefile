@@ -59,7 +59,7 @@ audit: $(installed) ## Look for known weaknesses in the locked packages (needs a
 	@$(bin)/python -m uv tool run --quiet pip-audit --version >/dev/null 2>&1 || { \
 	  echo "pip-audit cannot be had here: nothing was checked" >&2; exit 1; }
 	@for lock in dev $(locks); do \
-	  $(bin)/python -m uv tool run --quiet pip-audit --require-hashes --disable-pip \
+	  $(bin)/python -m uv tool run --quiet pip-audit --strict --require-hashes --disable-pip \
 	    --requirement requirements/$$lock.txt || { \
 	    echo "requirements/$$lock.txt: weaknesses, or no answer from the database (see above)" >&2; \
 	    exit 1; }; done
