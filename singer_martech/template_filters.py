@@ -25,7 +25,7 @@ _ISO = re.compile(
     r"(?:[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]+))?)?"
     r" ?(Z|z|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
 )
-_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "singer-martech")
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "singer-martech").bytes
 
 
 def as_text(value: Any) -> str:
@@ -52,11 +52,9 @@ def moment(value: Any) -> datetime.datetime:
         ValueError: It is none of these.
     """
     if isinstance(value, str):
-        value = _moment_of_text(value.strip())
+        return _moment_of_text(value.strip())
     if isinstance(value, datetime.datetime):
-        if value.tzinfo is None:
-            return value.replace(tzinfo=datetime.timezone.utc)
-        return value.astimezone(datetime.timezone.utc)
+        return _in_utc(value)
     if isinstance(value, datetime.date):
         return datetime.datetime(value.year, value.month, value.day, tzinfo=datetime.timezone.utc)
     if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
@@ -80,17 +78,25 @@ def _moment_of_text(text: str) -> datetime.datetime:
             offset = f"{offset[:3]}:{offset[3:]}"
         fraction = fraction[:6].ljust(6, "0")
         text = f"{date}T{hour or '00'}:{minute or '00'}:{second or '00'}.{fraction}{offset}"
-    return datetime.datetime.fromisoformat(text)
+    return _in_utc(datetime.datetime.fromisoformat(text))
+
+
+def _in_utc(point: datetime.datetime) -> datetime.datetime:
+    if point.tzinfo is None:
+        return point.replace(tzinfo=datetime.timezone.utc)
+    return point.astimezone(datetime.timezone.utc)
 
 
 def epoch_s(value: Any) -> int:
     """Whole seconds since 1970."""
-    return (moment(value) - _EPOCH) // datetime.timedelta(seconds=1)
+    since = moment(value) - _EPOCH
+    return since.days * 86_400 + since.seconds
 
 
 def epoch_ms(value: Any) -> int:
     """Whole milliseconds since 1970."""
-    return (moment(value) - _EPOCH) // datetime.timedelta(milliseconds=1)
+    since = moment(value) - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 
 
 def iso(value: Any) -> str:
@@ -109,7 +115,7 @@ def name_uuid(value: Any) -> str:
     """A UUID (version 5) that is always the same for the same text."""
     # as uuid.uuid5 does, in a third of its time
     name = as_text(value).encode()
-    digest = bytearray(hashlib.sha1(_NAMESPACE.bytes + name, usedforsecurity=False).digest()[:16])
+    digest = bytearray(hashlib.sha1(_NAMESPACE + name, usedforsecurity=False).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
     text = digest.hex()
