@@ -30,11 +30,13 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class TaskTries:
-    """How a task of a run ended, and after how many tries."""
+    """How a task of a run ended, after how many tries, and from when to when the last one was."""
 
     name: str
     state: str
     tries: int
+    began: str
+    ended: str
 
 
 class Engine:
@@ -130,12 +132,12 @@ class Engine:
     def tasks(self, dag: str) -> dict[str, list[TaskTries]]:
         """Return the tasks of a DAG's run, those that were mapped in their order."""
         query = (
-            "SELECT task_id, rendered_map_index, state, try_number FROM task_instance"
-            " WHERE dag_id = ? ORDER BY task_id, map_index"
+            "SELECT task_id, rendered_map_index, state, try_number, start_date, end_date"
+            " FROM task_instance WHERE dag_id = ? ORDER BY task_id, map_index"
         )
         found: dict[str, list[TaskTries]] = {}
-        for task, name, state, tries in self._rows(query, dag):
-            found.setdefault(task, []).append(TaskTries(name or task, state, tries))
+        for task, name, *rest in self._rows(query, dag):
+            found.setdefault(task, []).append(TaskTries(name or task, *rest))
         return found
 
     def logs(self) -> str:

@@ -264,10 +264,15 @@ def test_only_the_killed_shard_was_tried_again_and_went_on_from_its_state(
     assert sorted(again) == [str(days[13]), str(days[14])]
 
 
-def test_the_pool_bounds_how_many_exports_run_at_once(
-    back_filled: BackFill, sandbox: Sandbox
+def test_the_pool_bounds_how_many_shards_run_and_with_them_the_exports(
+    back_filled: BackFill, sandbox: Sandbox, engine: Engine
 ) -> None:
     assert back_filled.landed
+    shards = engine.tasks(BACK_FILL)["run"]
+    at_once = [
+        sum(other.began <= shard.began < other.ended for other in shards) for shard in shards
+    ]
+    assert max(at_once) == SLOTS
     assert 1 < max_concurrent(sandbox.robotmia.exports) <= SLOTS * DOWNLOADS
 
 

@@ -294,10 +294,15 @@ def test_a_bookmark_that_is_further_stays() -> None:
 
 
 def test_a_bookmark_in_the_middle_moves_on_and_the_rest_of_the_state_stays() -> None:
-    state = {"events": bookmark("2026-02-01T08:00:00.000000Z", "2026-01-20"), "other": {"x": 1}}
-    assert given_over({**DONE, JOB.state_id: ready(state)}) == {
-        "events": bookmark("2026-03-01T12:00:00.000000Z", "2026-01-01"),
-        "other": {"x": 1},
+    state = ready({"events": bookmark("2026-02-01T08:00:00.000000Z", "2026-01-20"), "x": {"y": 1}})
+    state["completed"]["singer_state"]["version"] = 2
+    after = hand_over(PLAN, {**DONE, JOB.state_id: state}, 5)
+    assert after[JOB.state_id]["completed"]["singer_state"] == {
+        "bookmarks": {
+            "events": bookmark("2026-03-01T12:00:00.000000Z", "2026-01-01"),
+            "x": {"y": 1},
+        },
+        "version": 2,
     }
 
 
