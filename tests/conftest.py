@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -12,6 +13,9 @@ from tests.sandbox.server import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# The SDK's notice at every start on Python 3.10 is none of what the processes are looked at for.
+os.environ.setdefault("PYTHONWARNINGS", "ignore:Python 3.10 reached its end of life")
 
 # How long an example takes says more about the machine than about the code, and whether a
 # change is right is not up to chance: new examples are for `pytest --hypothesis-profile random`.

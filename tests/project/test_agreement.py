@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -13,6 +13,9 @@ import yaml
 from tests.project import settings
 from tests.project.renewal import renewed_files
 from tests.project.settings import MELTANO, PLUGINS, ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +43,14 @@ def test_meltano_yml_the_pages_and_the_hub_agree_with_about(
         assert path.read_text(encoding="utf-8") == renewed, f"{path}: run make docs"
 
 
-def test_meltano_yml_follows_meltanos_schema() -> None:
+def test_meltano_yml_follows_meltanos_schema(tmp_path: Path) -> None:
+    text = MELTANO.read_text(encoding="utf-8")
+    if sys.version_info < (3, 11):  # its newest check-jsonschema knows no newer capabilities
+        text = re.sub(r"(\n *- |, )(validate-records|target-schema)\b", "", text)
+    checked = tmp_path / "meltano.yml"
+    checked.write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.meltano"]
-    subprocess.run([*command, str(MELTANO)], check=True)
+    subprocess.run([*command, str(checked)], check=True)
 
 
 @pytest.mark.parametrize("name", PLUGINS)

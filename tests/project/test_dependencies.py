@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from importlib.metadata import packages_distributions, requires
+from importlib.metadata import distributions, files, requires
 
 import pytest
 
@@ -43,9 +43,20 @@ def imported() -> set[str]:
                     modules |= {alias.name.partition(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.module:
                     modules.add(node.module.partition(".")[0])
-    found = packages_distributions()
     others = modules - own - set(sys.stdlib_module_names)
-    return {normal(name) for module in others for name in found[module]}
+    found = {name: modules_of(name) for name in installed()}
+    assert others <= set().union(*found.values())
+    return {name for name, held in found.items() if held & others}
+
+
+def installed() -> set[str]:
+    return {normal(each.metadata["Name"]) for each in distributions()}
+
+
+def modules_of(name: str) -> set[str]:
+    # not packages_distributions(), which on Python 3.10 knows only what names its modules itself
+    paths = (path for path in files(name) or () if path.suffix in {".py", ".so", ".pyd"})
+    return {path.parts[0].partition(".")[0] for path in paths}
 
 
 def test_every_package_that_is_needed_is_used_and_every_one_used_is_declared() -> None:

@@ -36,6 +36,7 @@ DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}\Z")
 
 FLAGS = ("identifier", "unique_key", "event_time", "required")
 
+_NO_CHARACTER = "\ufdd0"
 _TIMESTAMP = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)T([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?"
     r"(Z|[+-]([01]\d|2[0-3]):?[0-5]\d)?\Z",
@@ -237,10 +238,12 @@ def split_multi_string(text: str) -> list[str]:
     Raises:
         ValueError: The quotes do not pair, or a value is empty.
     """
+    readable = text.replace("\0", _NO_CHARACTER)  # csv takes no NUL before Python 3.11
     try:
-        values = next(csv.reader([text], strict=True, skipinitialspace=True))
+        fields = next(csv.reader([readable], strict=True, skipinitialspace=True))
     except (csv.Error, StopIteration) as error:
         raise ValueError("the quotes of the comma-separated values do not pair") from error
+    values = [field.replace(_NO_CHARACTER, "\0") for field in fields]
     if any(not value.strip() for value in values):
         raise ValueError("a comma-separated value may not be blank")
     return values
