@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any
 
 import click
+from jsonschema import Draft7Validator
 from singer_sdk import Tap
 from singer_sdk.cli import plugin_cli
 from singer_sdk.exceptions import ConfigValidationError
@@ -33,6 +34,50 @@ _OF_OTHERS = frozenset({"partitions", "progress_markers"})
 """Parts of a bookmark that these taps never write; the SDK trips over those of a wrong shape."""
 
 _SIGNAL_BASE = 128
+
+_TEXT: dict[str, Any] = {"type": "string"}
+_METHOD = {"enum": ["FULL_TABLE", "INCREMENTAL", "LOG_BASED", None]}
+_CATALOG: dict[str, Any] = {
+    "properties": {"streams": {"type": "array", "items": {"$ref": "#/definitions/stream"}}},
+    "definitions": {
+        "stream": {
+            "type": "object",
+            "required": ["tap_stream_id"],
+            "properties": {
+                "tap_stream_id": _TEXT,
+                "key_properties": {"type": ["array", "null"], "items": _TEXT},
+                "replication_key": {"type": ["string", "null"]},
+                "replication_method": _METHOD,
+                "schema": {"$ref": "#/definitions/schema"},
+                "metadata": {"type": "array", "items": {"$ref": "#/definitions/metadata"}},
+            },
+        },
+        "schema": {
+            "type": "object",
+            "properties": {
+                "type": {"type": ["string", "array"], "items": _TEXT},
+                "properties": {
+                    "type": "object",
+                    "additionalProperties": {"$ref": "#/definitions/schema"},
+                },
+            },
+        },
+        "metadata": {
+            "type": "object",
+            "properties": {
+                "breadcrumb": {"type": "array", "items": _TEXT},
+                "metadata": {
+                    "type": "object",
+                    "properties": {
+                        "table-key-properties": {"type": ["array", "null"], "items": _TEXT},
+                        "forced-replication-method": _METHOD,
+                    },
+                },
+            },
+        },
+    },
+}
+"""What the SDK takes for granted in a catalog."""
 
 
 class PluginCommand(SingerCommand):
@@ -223,14 +268,23 @@ class MartechTap(MartechPlugin, Tap):
 
 
 def _check_catalog(catalog: dict[str, Any]) -> None:
+    wrong = next(Draft7Validator(_CATALOG).iter_errors(catalog), None)
+    place = "" if wrong is None else "/".join(map(str, wrong.absolute_path))
     try:
         Catalog.from_dict(catalog)
-    except (AttributeError, KeyError, TypeError, ValueError):
-        message = (
-            "the file given with --catalog is not the catalog of a Singer tap; --discover "
-            "prints one"
+        is_right = wrong is None and all(
+            entry.get("stream", entry["tap_stream_id"]) == entry["tap_stream_id"]
+            for entry in catalog["streams"]
         )
-        raise MartechError(message) from None
+    except (AttributeError, KeyError, TypeError, ValueError):
+        is_right = False
+    if not is_right:
+        message = (
+            "the file given with --catalog is not the catalog of a Singer tap"
+            + (f" (see {place})" if place else "")
+            + "; --discover prints one"
+        )
+        raise MartechError(message)
 
 
 def _says_something(record: logging.LogRecord) -> bool:

@@ -120,3 +120,22 @@ def test_the_secret_is_in_nothing_that_is_written(
 
 def test_a_file_that_is_not_there_is_named(tap: Tap) -> None:
     assert "'--state': 'nowhere.json'" in tap.run("--state", "nowhere.json", status=1).reason
+
+
+@pytest.mark.parametrize(
+    ("odd", "place"),
+    [
+        ({"stream": "others"}, ""),
+        ({"key_properties": [{}]}, "streams/0/key_properties/0"),
+        ({"schema": {"properties": {"x": {"type": True}}}}, "streams/0/schema/properties/x/type"),
+        ({"replication_method": "SOMETIMES"}, "streams/0/replication_method"),
+    ],
+)
+def test_a_catalog_with_something_odd_in_it_is_named_with_the_place(
+    vendor: Robotmia, tap: Tap, odd: dict[str, Any], place: str
+) -> None:
+    stream = {"tap_stream_id": "events", "schema": {"properties": {}}, "metadata": [], **odd}
+    run = tap.run(catalog={"streams": [stream]}, status=1)
+    assert "the file given with --catalog is not the catalog" in run.reason
+    assert place in run.reason
+    assert not vendor.requests
