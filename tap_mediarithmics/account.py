@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.http import HttpSettings
-from singer_martech.mediarithmics import Connection, Datamart, Exports
+from singer_martech.mediarithmics import Datamart, Exports
+from singer_martech.mediarithmics.settings import connect
 from tap_mediarithmics import instants
 from tap_mediarithmics.live_schema import LiveSchema
 
@@ -26,12 +26,7 @@ class Account:
 
     def __init__(self, config: Mapping[str, Any], stop: Stop) -> None:
         """Send no request yet."""
-        self.connection = Connection(
-            config["api_token"],
-            config["api_url"],
-            settings=HttpSettings.from_config(config),
-            stop=stop,
-        )
+        self.connection = connect(config, stop)
         self.exports = Exports(self.connection, config["organisation_id"])
         self.datamart_id: str | None = config.get("datamart_id")
         self.poll_interval_seconds = float(config["poll_interval_seconds"])

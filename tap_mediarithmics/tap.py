@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
-from singer_martech import settings
 from singer_martech._compat import override
 from singer_martech.errors import SettingError
-from singer_martech.mediarithmics import DEFAULT_API_URL
+from singer_martech.mediarithmics.settings import access_settings, waiting_settings
 from singer_martech.messages import MessageWriter
 from singer_martech.plugin import MartechTap
+from singer_martech.settings import http_settings
 from tap_mediarithmics import items, otql
 from tap_mediarithmics.account import Account
 from tap_mediarithmics.items import ExportItem
@@ -36,14 +36,7 @@ class TapMediarithmics(MartechTap):
     dynamic_catalog = True
 
     config_jsonschema = th.PropertiesList(
-        th.Property(
-            "api_token",
-            th.StringType,
-            required=True,
-            secret=True,
-            title="API token",
-            description="This API token is sent as it is, in the Authorization header.",
-        ),
+        *access_settings(),
         th.Property(
             "organisation_id",
             th.StringType,
@@ -79,25 +72,12 @@ class TapMediarithmics(MartechTap):
                 "query starts here on its first run."
             ),
         ),
-        th.Property(
-            "poll_interval_seconds",
-            th.NumberType(exclusive_minimum=0),
-            default=10,
-            title="Poll interval",
-            description="A running execution is looked at this often, in seconds.",
+        *waiting_settings(
+            poll_interval_seconds=10,
+            execution_timeout_seconds=14400,
+            when_over="It is left running, and the next run waits for it again.",
         ),
-        th.Property(
-            "execution_timeout_seconds",
-            th.NumberType(minimum=0),
-            default=14400,
-            title="Execution timeout",
-            description=(
-                "An execution is waited for this long, in seconds. It is left running, and the "
-                "next run waits for it again."
-            ),
-        ),
-        settings.api_url(DEFAULT_API_URL, "The API has this base URL."),
-        *settings.http_settings(),
+        *http_settings(),
     ).to_dict()
 
     @override

@@ -10,10 +10,10 @@ from singer_sdk import typing as th
 
 from singer_martech.answers import Refused
 from singer_martech.errors import SettingError
-from singer_martech.http import HttpSettings
-from singer_martech.mediarithmics import DEFAULT_API_URL, Connection, DocumentImports, Uploads
+from singer_martech.mediarithmics import DocumentImports, Uploads
 from singer_martech.mediarithmics.imports import ImportMismatch
-from singer_martech.settings import api_url, http_settings
+from singer_martech.mediarithmics.settings import access_settings, connect, waiting_settings
+from singer_martech.settings import http_settings
 from singer_martech.target import MartechTarget, delivery_settings
 from target_mediarithmics.channel import ImportChannel
 from target_mediarithmics.sinks import MediarithmicsSink
@@ -33,16 +33,7 @@ class TargetMediarithmics(MartechTarget):
     name = "target-mediarithmics"
     default_sink_class = MediarithmicsSink
     config_jsonschema = th.PropertiesList(
-        th.Property(
-            "api_token",
-            th.StringType,
-            required=True,
-            secret=True,
-            title="API token",
-            description=(
-                "This API token, such as api:…, is sent as it is, in the Authorization header."
-            ),
-        ),
+        *access_settings(),
         th.Property(
             "datamart_id",
             th.StringType,
@@ -50,20 +41,10 @@ class TargetMediarithmics(MartechTarget):
             title="Datamart ID",
             description="The datamart of this id takes the documents.",
         ),
-        api_url(DEFAULT_API_URL, "The API has this base URL."),
-        th.Property(
-            "poll_interval_seconds",
-            th.NumberType(exclusive_minimum=0),
-            default=5,
-            title="Poll interval",
-            description="A running execution is looked at this often, in seconds.",
-        ),
-        th.Property(
-            "execution_timeout_seconds",
-            th.NumberType(exclusive_minimum=0),
-            default=3600,
-            title="Execution timeout",
-            description="The run fails when an execution takes longer than this, in seconds.",
+        *waiting_settings(
+            poll_interval_seconds=5,
+            execution_timeout_seconds=3600,
+            when_over="When it takes longer, the run fails.",
         ),
         th.Property(
             "wait_for_completion",
@@ -152,14 +133,7 @@ class TargetMediarithmics(MartechTarget):
 
     @cached_property
     def _imports(self) -> DocumentImports:
-        config = self.config
-        connection = Connection(
-            config["api_token"],
-            config["api_url"],
-            settings=HttpSettings.from_config(config),
-            stop=self.stop,
-        )
-        return DocumentImports(connection, config["datamart_id"])
+        return DocumentImports(connect(self.config, self.stop), self.config["datamart_id"])
 
     @cached_property
     def _uploads(self) -> Uploads:

@@ -1,0 +1,71 @@
+"""The settings that both plugins of mediarithmics have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk import typing as th
+
+from singer_martech import settings
+from singer_martech.http import HttpSettings
+from singer_martech.mediarithmics.connection import DEFAULT_API_URL, Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from singer_martech.stop import Stop
+
+
+def access_settings() -> list[th.Property[Any]]:
+    """Declare where the API is, and the token for it."""
+    return [
+        th.Property(
+            "api_token",
+            th.StringType,
+            required=True,
+            secret=True,
+            title="API token",
+            description=(
+                "This API token, such as api:…, is sent as it is, in the Authorization header."
+            ),
+        ),
+        settings.api_url(DEFAULT_API_URL, "The API has this base URL."),
+    ]
+
+
+def waiting_settings(
+    poll_interval_seconds: float, execution_timeout_seconds: float, when_over: str
+) -> list[th.Property[Any]]:
+    """Declare how an execution is waited for.
+
+    Args:
+        poll_interval_seconds: A default.
+        execution_timeout_seconds: A default.
+        when_over: A sentence about what happens after the timeout.
+    """
+    return [
+        th.Property(
+            "poll_interval_seconds",
+            th.NumberType(exclusive_minimum=0),
+            default=poll_interval_seconds,
+            title="Poll interval",
+            description="A running execution is looked at this often, in seconds.",
+        ),
+        th.Property(
+            "execution_timeout_seconds",
+            th.NumberType(minimum=0),
+            default=execution_timeout_seconds,
+            title="Execution timeout",
+            description=f"An execution is waited for this long, in seconds. {when_over}",
+        ),
+    ]
+
+
+def connect(config: Mapping[str, Any], stop: Stop) -> Connection:
+    """Return the connection that the settings describe; no request is sent yet."""
+    return Connection(
+        config["api_token"],
+        config["api_url"],
+        settings=HttpSettings.from_config(config),
+        stop=stop,
+    )
