@@ -185,11 +185,13 @@ def test_files_of_the_warehouse_land_once_and_the_next_run_brings_the_next_file(
 
 def test_a_tap_writes_into_a_loader_of_others(project: MeltanoProject, sandbox: Sandbox) -> None:
     (project.folder / "output").mkdir(exist_ok=True)
-    done = project.run(
-        "tap-mediarithmics",
-        "target-jsonl",
-        settings=sandbox_settings(sandbox),
-    )
+    numbers = {  # from the environment, where everything is text
+        "TAP_MEDIARITHMICS_POLL_INTERVAL_SECONDS": "0.25",
+        "TAP_MEDIARITHMICS_MAX_ATTEMPTS": "3",
+        "TAP_MEDIARITHMICS_DISCOVER_EXPORTS": "false",
+    }
+    settings = {**sandbox_settings(sandbox), **numbers}
+    done = project.run("tap-mediarithmics", "target-jsonl", settings=settings)
     assert done.status == 0, done.log
     lines = (project.folder / "output" / "customers.jsonl").read_text(encoding="utf-8")
     customers = [json.loads(line) for line in lines.splitlines()]

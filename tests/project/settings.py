@@ -38,7 +38,9 @@ SDK_SETTINGS = (
 _KINDS = {
     "boolean": "boolean",
     "integer": "integer",
-    "number": "decimal",
+    # not decimal, which Meltano cannot write into a plugin's configuration when it comes from
+    # the environment; the plugins read numbers from text
+    "number": "string",
     "object": "object",
     "array": "array",
     "string": "string",
