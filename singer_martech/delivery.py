@@ -102,6 +102,17 @@ class Delivery:
         Raises:
             MartechError: A batch failed, or too many records were rejected.
         """
+        batch = self._open.get(channel)
+        if (
+            batch is not None
+            and not self._released
+            and batch.has_room_for(item)
+            and not self._is_busy(item.key)
+        ):  # the way of nearly all
+            batch.append(item)
+            if batch.is_full:
+                self._dispatch(batch)
+            return
         self._released.append((channel, item))
         self._add_released()
         while self._holds_too_much and self._in_flight:

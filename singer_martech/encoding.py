@@ -52,7 +52,7 @@ def encode(value: Any) -> bytes:
         ).encode()
     except (TypeError, NotImplementedError, ValueError, OverflowError, RecursionError) as error:
         raise Unmappable(f"cannot be written as JSON: {error}") from error
-    if (b"NaN" in text or b"Infinity" in text) and not _is_json(text):
+    if type(value) is not str and (b"NaN" in text or b"Infinity" in text) and not _is_json(text):
         raise Unmappable("cannot be written as JSON: it holds NaN or Infinity")
     return text
 

@@ -50,6 +50,8 @@ decode_record: Callable[[bytes | msgspec.Raw], Any] = msgspec.json.Decoder(
 ).decode
 """Decodes JSON; a number with a point becomes a decimal, to the digit."""
 
+_decode_object = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
+
 
 class MessageReader(GenericSingerReader[str]):
     """Reads messages from a pipe or a file.
@@ -195,12 +197,18 @@ class MessageReader(GenericSingerReader[str]):
         """
         try:
             envelope = _decode_envelope(line)
-            if envelope.type == "RECORD":
-                message = _record_message(envelope)
-            else:
-                message = decode_record(line)
-                if envelope.type == "STATE":
-                    message["raw"] = bytes(envelope.value)
+            if envelope.type == "RECORD" and envelope.stream:
+                return {
+                    "type": "RECORD",
+                    "stream": envelope.stream,
+                    "record": _decode_object(envelope.record),
+                    "raw": bytes(envelope.record),
+                    "version": envelope.version,
+                    "time_extracted": envelope.time_extracted,
+                }
+            message: dict[str, Any] = decode_record(line)
+            if envelope.type == "STATE":
+                message["raw"] = bytes(envelope.value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
             message = _decode_leniently(line, number)
         if message["type"] == "RECORD":
@@ -209,17 +217,6 @@ class MessageReader(GenericSingerReader[str]):
             if not isinstance(message.get("record"), dict):
                 raise BadInput(f"line {number} of the input: a RECORD without a record object")
         return message
-
-
-def _record_message(envelope: _Envelope) -> dict[str, Any]:
-    return {
-        "type": "RECORD",
-        "stream": envelope.stream,
-        "record": decode_record(envelope.record),
-        "raw": bytes(envelope.record),
-        "version": envelope.version,
-        "time_extracted": envelope.time_extracted,
-    }
 
 
 def _decode_leniently(line: bytes, number: int) -> dict[str, Any]:

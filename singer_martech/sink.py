@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk.exceptions import MissingKeyPropertiesError
 from singer_sdk.sinks import Sink
 
 from singer_martech._compat import override
 from singer_martech.batch import Item
-from singer_martech.encoding import Unmappable, encode
+from singer_martech.encoding import Unmappable
 from singer_martech.rejects import TooManyRejects
 from singer_martech.templates import TemplateError
 from singer_martech.validation import RecordValidator
@@ -29,7 +30,8 @@ class MissingKeys(TooManyRejects, MissingKeyPropertiesError):
     """The record that was one too many lacks a key property."""
 
 
-class Mapped(NamedTuple):
+@dataclass(slots=True)
+class Mapped:
     """What a record has become.
 
     Attributes:
@@ -75,12 +77,16 @@ class MartechSink(Sink):
 
         Args:
             record: The record.
-            whole: The record as JSON, if it is at hand; ``json_of`` returns it anyway.
+            whole: The record as JSON, as it was received, if nothing of it has changed.
 
         Raises:
             Unmappable: It cannot become anything; the message says why.
             TemplateError: One of its mapping's expressions fails.
         """
+
+    def takes_names(self, names: tuple[str, ...]) -> bool:
+        """Whether a record with fields of these names may go out as it was received."""
+        return not any(name.startswith(_METADATA_PREFIX) for name in names)
 
     def map_delete(self, record: dict[str, Any]) -> Mapped:
         """Say what the deletion of a record becomes, where the vendor knows deletion.
@@ -111,11 +117,6 @@ class MartechSink(Sink):
     @override
     def get_validator(self) -> None:
         """Validation is compiled; see ``load``."""
-
-    @staticmethod
-    def json_of(record: dict[str, Any], whole: bytes | None) -> bytes:
-        """Return a record as JSON; as it was received, where nothing changed it."""
-        return encode(record) if whole is None else whole
 
     def load(self, message: Mapping[str, Any], record: dict[str, Any], whole: bytes | None) -> None:
         """Take in a record.
@@ -161,11 +162,11 @@ class MartechSink(Sink):
         else:
             names = tuple(record)
             if names not in self._plain_names:
-                if any(name.startswith(_METADATA_PREFIX) for name in names):
+                if self.takes_names(names):
+                    self._plain_names.add(names)
+                else:
                     self._remove_sdc_metadata_from_record(record)
                     whole = None
-                else:
-                    self._plain_names.add(names)
         if self._check is not None and not self._check.is_valid(record):
             missing = [key for key in self._key_properties if key not in record]
             reason = self._check.reason(record)

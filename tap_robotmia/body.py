@@ -3,13 +3,15 @@
 An export that breaks off often ends as if nothing had happened: with a clean HTTP end, a
 gzip stream without its trailer, or a last line that says ``terminated early`` (vendor
 page: a body must not be processed before it is received in its entirety). So the body is
-inflated once while it arrives, to judge it, and a second time to read it.
+inflated once while it arrives, to judge it, and a second time to read it, by a library that
+takes less than half of zlib's time for it.
 """
 
 from __future__ import annotations
 
-import zlib
 from typing import IO, TYPE_CHECKING
+
+from isal import isal_zlib
 
 from singer_martech.answers import BrokenBody
 from singer_martech.errors import MartechError
@@ -30,11 +32,11 @@ MAX_UNCHECKED_BYTES = 4096 * MEBIBYTE
 MAX_RATIO = 200
 """Beyond the bytes above, a body may inflate to this many times its compressed size."""
 
-_PIECE = MEBIBYTE // 2
+_PIECE = 2 * MEBIBYTE
 _READ = MEBIBYTE // 4
 _BLOCKS_AHEAD = 2
 _GZIP_MAGIC = b"\x1f\x8b"
-_GZIP_WINDOW = 16 + zlib.MAX_WBITS
+_GZIP_WINDOW = 16 + isal_zlib.MAX_WBITS
 _TERMINATED = (b"terminated early", b"export terminated early")
 
 
@@ -51,7 +53,7 @@ class Inflater:
         self.inflated = 0
         self._head = b""
         self._gzip: bool | None = None
-        self._member: zlib._Decompress | None = None
+        self._member: isal_zlib.Decompress | None = None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield what ``data`` inflates to, in pieces of bounded size.
@@ -94,11 +96,11 @@ class Inflater:
                     data = data.lstrip(b"\0")  # padding between members, or after the last
                     if not data:
                         return
-                self._member = zlib.decompressobj(_GZIP_WINDOW)
+                self._member = isal_zlib.decompressobj(_GZIP_WINDOW)
             damage = ""
             try:
                 piece = self._member.decompress(data, _PIECE)
-            except zlib.error as error:
+            except isal_zlib.error as error:  # type: ignore[misc] # its stub names an instance
                 damage = str(error)
             if damage:  # raised here, because an exception's context counts as its reason
                 raise BrokenBody(f"the gzip stream is damaged: {damage}")
@@ -236,8 +238,8 @@ class Body:
     def blocks(self) -> Iterator[bytes]:
         """Yield the text in blocks of whole lines.
 
-        A thread inflates ahead of the reader: the one spends its time in zlib, which lets
-        the other work.
+        A thread inflates ahead of the reader: the one spends its time in inflating, which
+        lets the other work.
         """
         return iterate_ahead(self._blocks(), _BLOCKS_AHEAD)
 

@@ -97,6 +97,11 @@ class MonaSink(MartechSink):
         self._allowed_names = NameSets()
 
     @override
+    def takes_names(self, names: tuple[str, ...]) -> bool:
+        is_reserved = any(name.startswith(_RESERVED) for name in names)
+        return super().takes_names(names) and not is_reserved
+
+    @override
     def map_record(self, record: dict[str, Any], whole: bytes | None) -> Mapped:
         recipe = self._recipe
         arc = recipe.fixed_arc or _arc(_text(recipe.arc_class(record)))
@@ -134,9 +139,9 @@ class MonaSink(MartechSink):
 
     def _message(self, record: dict[str, Any], whole: bytes | None) -> bytes:
         template = self._recipe.message
+        if template is None and whole is not None and record:
+            return whole  # its names are known to be taken
         message: Any = record if template is None else template(record)
-        if template is not None:
-            whole = None
         if not isinstance(message, dict) or not message:
             raise Unmappable("its message would be empty; Mona takes objects with a field or more")
         names = tuple(message)
@@ -145,7 +150,7 @@ class MonaSink(MartechSink):
             if renamed is not message:
                 return encode(renamed)
             self._allowed_names.add(names)
-        return self.json_of(message, whole)
+        return encode(message)
 
     def _without_reserved(self, message: dict[str, Any]) -> dict[str, Any]:
         """Rename fields as the vendor's own client does."""
