@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import jwt
 from requests.auth import AuthBase
 
 from singer_martech._compat import override
@@ -49,6 +48,8 @@ class Assertion(AuthBase):
 
     @override
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        import jwt  # noqa: PLC0415 - brings cryptography, which takes its time to load
+
         claims = {"username": self._username, "iat": int(time.time())}
         assertion = jwt.encode(claims, self._private_key, algorithm=self._algorithm)
         register_secret(assertion)

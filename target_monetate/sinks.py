@@ -46,7 +46,9 @@ class MonetateSink(MartechSink):
             if not isinstance(schema, str) or not schema.strip():
                 raise fault("schema", "must be the name of a dataset")
             compiled(schema, name, "schema")
-            if field_types.uses_record(schema):
+            from target_monetate import mapping_types  # noqa: PLC0415 - see that module
+
+            if mapping_types.uses_record(schema):
                 raise fault("schema", "is the same for all records: it may hold {{ stream }} only")
         if row is not None:
             if not isinstance(row, (dict, str)) or not row:
@@ -125,7 +127,9 @@ class MonetateSink(MartechSink):
     def _sources(self, row: Any) -> dict[str, Source] | None:
         """Return the fields that the rows will have, or None where nobody can tell."""
         if row is not None:
-            return field_types.of_mapping(row, self.schema)
+            from target_monetate import mapping_types  # noqa: PLC0415 - see that module
+
+            return mapping_types.of_mapping(row, self.schema)
         return {
             name: source
             for name, source in field_types.of_record(self.schema).items()

@@ -12,7 +12,6 @@ from singer_martech.errors import SettingError
 from singer_martech.http import HttpSettings
 from singer_martech.settings import api_url, http_settings
 from singer_martech.target import MartechTarget, delivery_settings
-from target_monetate import private_key
 from target_monetate.channel import DatasetChannel
 from target_monetate.client import API_URL, MonetateClient
 from target_monetate.login import ALGORITHMS, LONGEST_TTL_SECONDS, SHORTEST_TTL_SECONDS
@@ -20,6 +19,8 @@ from target_monetate.sinks import MonetateSink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 
 class TargetMonetate(MartechTarget):
@@ -100,6 +101,7 @@ class TargetMonetate(MartechTarget):
 
     def __init__(self, **options: Any) -> None:
         """Check the configuration, the key included; nothing is sent yet."""
+        self._key: RSAPrivateKey | None = None
         super().__init__(**options)
         self._channels: dict[str, DatasetChannel] = {}
         self._said: set[tuple[str, str]] = set()
@@ -107,10 +109,18 @@ class TargetMonetate(MartechTarget):
     @override
     def check_settings(self, config: Mapping[str, Any]) -> Iterator[str]:
         try:
-            private_key.from_settings(config)
+            self._key_of(config)
         except SettingError as error:
             yield str(error)
         yield from super().check_settings(config)
+
+    def _key_of(self, config: Mapping[str, Any]) -> RSAPrivateKey:
+        # cryptography takes its time to load, which no --version or --about needs to wait for
+        from target_monetate import private_key  # noqa: PLC0415
+
+        if self._key is None:
+            self._key = private_key.from_settings(config)
+        return self._key
 
     @cached_property
     def client(self) -> MonetateClient:
@@ -119,7 +129,7 @@ class TargetMonetate(MartechTarget):
         return MonetateClient(
             retailer=config["retailer"],
             username=config["username"],
-            private_key=private_key.from_settings(config),
+            private_key=self._key_of(config),
             algorithm=config["jwt_algorithm"],
             token_ttl_seconds=config["token_ttl_seconds"],
             api_url=config["api_url"],
