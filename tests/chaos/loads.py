@@ -81,12 +81,6 @@ class Load(ABC):
         self.sandbox = sandbox
         self.records = records
         self.vendor: Vendor = sandbox.vendors[self.vendor_name]
-        #: Where `position` stood when the runs began.
-        self.begins: list[int] = []
-
-    def position(self) -> int:
-        """Return a number that `arrivals` of later runs are above."""
-        return max((request.number for request in self.vendor.requests), default=0)
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -101,8 +95,12 @@ class Load(ABC):
         """Return, by key, the number that the vendor holds in the end."""
 
     @abstractmethod
-    def arrivals(self) -> Iterator[tuple[int, int]]:
-        """Yield position and number of each record that must not come twice in one run."""
+    def arrivals(self) -> Iterator[tuple[str, int]]:
+        """Yield sender and number of each record that must not come twice in one run.
+
+        Each run has a User-Agent of its own: what a killed one sent last may well be taken
+        when the next has begun.
+        """
 
     def calm_down(self) -> None:  # noqa: B027 - most leave nothing
         """Bring what a run left under way at the vendor to its end."""
@@ -111,12 +109,13 @@ class Load(ABC):
         """Return pairs of requests under way at once that carried one key."""
         return []
 
-    def repeats(self) -> list[tuple[int, int]]:
-        """Return run and number of what was taken twice in one run."""
-        counts: Counter[tuple[int, int]] = Counter()
-        for position, number in self.arrivals():
-            counts[sum(begin < position for begin in self.begins), number] += 1
-        return [each for each, count in counts.items() if count > 1]
+    def repeats(self) -> list[tuple[str, int]]:
+        """Return sender and number of what was taken twice in one run."""
+        return [each for each, count in Counter(self.arrivals()).items() if count > 1]
+
+    def senders(self) -> dict[int, str]:
+        """Return who sent each request."""
+        return {each.number: each.headers["user-agent"] for each in self.vendor.requests}
 
 
 class MonaLoad(Load):
@@ -145,9 +144,10 @@ class MonaLoad(Load):
         records = self.sandbox.mona.records()
         return {key: record["n"] for (arc, key), record in records.items() if arc == KEYED}
 
-    def arrivals(self) -> Iterator[tuple[int, int]]:
+    def arrivals(self) -> Iterator[tuple[str, int]]:
         self._look()
-        return ((request, n) for request, arc, n in self._taken if arc == UNKEYED)
+        senders = self.senders()
+        return ((senders[request], n) for request, arc, n in self._taken if arc == UNKEYED)
 
     def overlaps(self) -> list[Any]:
         # silence after the vendor acted is no reason to wait for it
@@ -201,11 +201,12 @@ class MonetateLoad(Load):
         rows = map(json.loads, self.sandbox.monetate.raw_rows(KEYED))
         return {row["id"]: row["n"] for row in rows}
 
-    def arrivals(self) -> Iterator[tuple[int, int]]:
+    def arrivals(self) -> Iterator[tuple[str, int]]:
+        senders = self.senders()
         rows = self.vendor.store.rows(
             "SELECT request, row FROM monetate_rows WHERE dataset = ?", UNKEYED
         )
-        return ((row["request"], json.loads(row["row"])["n"]) for row in rows)
+        return ((senders[row["request"]], json.loads(row["row"])["n"]) for row in rows)
 
     def overlaps(self) -> list[Any]:
         return self.sandbox.monetate.overlapping_keys
@@ -249,10 +250,6 @@ class MediarithmicsLoad(Load):
             },
         }
 
-    def position(self) -> int:
-        executions = self.sandbox.mediarithmics.import_executions()
-        return max((each.id for each in executions), default=0)
-
     def missing(self, numbers: Sequence[int]) -> set[int]:
         self._look()
         return set(numbers) - self._numbers
@@ -261,10 +258,12 @@ class MediarithmicsLoad(Load):
         profiles = self.sandbox.mediarithmics.profiles()
         return {name.rpartition("=")[2]: profile["n"] for name, profile in profiles.items()}
 
-    def arrivals(self) -> Iterator[tuple[int, int]]:
+    def arrivals(self) -> Iterator[tuple[str, int]]:
         # an upload is looked for before it is sent again, so nothing comes twice in one run
         self._look()
-        return iter(self._landed)
+        executions = self.sandbox.mediarithmics.import_executions()
+        senders = {each.id: each.detail["sender"] for each in executions}
+        return ((senders[execution], n) for execution, n in self._landed)
 
     def calm_down(self) -> None:
         for execution in self.sandbox.mediarithmics.import_executions():
@@ -319,7 +318,6 @@ class Campaign:
         kill = None
         if len(self.history) < most_kills(self._requests):
             kill = Kill.drawn(chance, self._requests // 4)
-        load.begins.append(load.position())
         folder = self._folder / f"run {len(self.history)}"
         folder.mkdir()
         config = {
@@ -330,6 +328,7 @@ class Campaign:
             "checkpoint_interval_seconds": chance.choice([0.05, 0.2, 1, 60]),
             "max_rejected_records": 1_000_000,
             "reject_path": str(self._folder / "rejects"),
+            "user_agent": folder.name,
             **load.settings(),
         }
         plugin = Plugin(load.target, config, folder, self._sandbox, load.vendor)

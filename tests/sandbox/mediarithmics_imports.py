@@ -197,11 +197,13 @@ class Imports:
             return self._vendor.refuse(413, "The file is too large")
         if not body.strip():
             return self._vendor.refuse(400, "The file is empty")
-        execution = self._vendor.executions.create(
-            "import",
-            definition["id"],
-            {**definition, "bytes": len(body), "lines": _count_lines(body, definition)},
-        )
+        detail = {
+            **definition,
+            "bytes": len(body),
+            "lines": _count_lines(body, definition),
+            "sender": request.headers.get("User-Agent"),
+        }
+        execution = self._vendor.executions.create("import", definition["id"], detail)
         path = self._vendor.executions.file(f"{execution.id}.upload")
         await asyncio.to_thread(path.write_bytes, body)
         return self._vendor.ok(self._shown(execution))
