@@ -109,9 +109,7 @@ class Delivery:
             and batch.has_room_for(item)
             and not self._is_busy(item.key)
         ):  # the way of nearly all
-            batch.append(item)
-            if batch.is_full:
-                self._dispatch(batch)
+            self._add(batch, channel, item)
             return
         self._released.append((channel, item))
         self._add_released()
