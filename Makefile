@@ -42,7 +42,7 @@ test: check ## Check the code and run every test
 	$(bin)/python -m pytest $(side_by_side) $(PYTEST)
 
 .PHONY: test-airflow
-test-airflow: $(installed_airflow) ## Back-fill a month with the real Airflow
+test-airflow: $(installed) $(installed_airflow) ## Back-fill a month with the real Airflow
 	AIRFLOW="$(CURDIR)/$(venv_airflow)/bin/airflow" $(bin)/python -m pytest tests/airflow $(PYTEST)
 
 .PHONY: chaos
@@ -120,7 +120,7 @@ $(installed): requirements/dev.txt pyproject.toml
 	@touch $@
 
 # The lock is whole; pip alone would look for sqlalchemy[asyncio] beside the locked sqlalchemy.
-$(installed_airflow): requirements/airflow.txt $(installed)
+$(installed_airflow): requirements/airflow.txt | $(installed)
 	@echo "Installing into $(venv_airflow)"
 	@$(bin)/python -m venv --clear $(venv_airflow)
 	@$(venv_airflow)/bin/python -m pip install --quiet --no-deps --require-hashes \
