@@ -318,19 +318,25 @@ def test_no_secret_is_in_a_failure_even_if_the_vendor_repeats_it(server: Scripte
     assert "[secret] is wrong" in str(caught.value)
 
 
+def stop_when_asked(server: ScriptedServer, stop: Stop) -> threading.Thread:
+    """Let a thread ask for the end as soon as the server has got a request."""
+
+    def run() -> None:
+        while not server.received:
+            os.sched_yield()
+        stop.request(signal.SIGTERM)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
 def test_a_stop_ends_a_wait_at_once(server: ScriptedServer) -> None:
     server.script(Reply(429, headers={"Retry-After": "30"}))
     stop = Stop()
     client = HttpClient(PATIENT, stop=stop)
     began = time.monotonic()
-
-    def stop_when_asked() -> None:
-        while not server.received:
-            os.sched_yield()
-        stop.request(signal.SIGTERM)
-
-    thread = threading.Thread(target=stop_when_asked)
-    thread.start()
+    thread = stop_when_asked(server, stop)
     with pytest.raises(Stopped) as caught:
         post(client, server)
     thread.join()
@@ -344,14 +350,7 @@ def test_a_stop_does_not_wait_for_a_vendor_that_is_silent(server: ScriptedServer
     stop = Stop()
     client = HttpClient(HttpSettings(request_timeout_seconds=60), stop=stop)
     began = time.monotonic()
-
-    def stop_when_asked() -> None:
-        while not server.received:
-            os.sched_yield()
-        stop.request(signal.SIGTERM)
-
-    thread = threading.Thread(target=stop_when_asked)
-    thread.start()
+    thread = stop_when_asked(server, stop)
     with pytest.raises(Stopped):
         client.request("GET", server.url, what="reading")
     thread.join()
