@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from singer_martech.structs import object_type
 from tap_mediarithmics import instants
 from tap_mediarithmics.conversion import kind_of
 
@@ -27,11 +28,13 @@ class CompiledReader:
     """
 
     def __init__(self, properties: Mapping[str, Any]) -> None:
-        self._struct, self._finish = _struct(properties)
-        self._attributes = dict(
-            zip(self._struct.__struct_encode_fields__, self._struct.__struct_fields__, strict=True)
-        )
-        self._decode = msgspec.json.Decoder(self._struct).decode
+        struct, self._finish = _struct(properties)
+        self._attributes: dict[str, str] = {}
+        self._decode: Callable[[bytes], Any] = _give_way
+        if struct is not None:
+            names = zip(struct.__struct_encode_fields__, struct.__struct_fields__, strict=True)
+            self._attributes = dict(names)
+            self._decode = msgspec.json.Decoder(struct).decode
         self._encode = msgspec.json.Encoder().encode
 
     def rewrite(self, line: bytes, replication_key: str | None) -> tuple[bytes, Any] | None:
@@ -56,20 +59,25 @@ def _value(attribute: Any) -> Any:
     return None if attribute is msgspec.UNSET else attribute
 
 
-def _struct(properties: Mapping[str, Any]) -> tuple[type[msgspec.Struct], Finish | None]:
+def _struct(properties: Mapping[str, Any]) -> tuple[type[msgspec.Struct] | None, Finish | None]:
     """Make a type whose decoder refuses objects that do not fit, and what finishes them."""
-    fields = []
-    names = {}
-    finishes = {}
-    for index, (name, schema) in enumerate(properties.items()):
-        attribute = f"field_{index}"
-        names[attribute] = name
-        kind, finish = _compiled(schema)
-        fields.append((attribute, kind | msgspec.UnsetType, msgspec.UNSET))
-        if finish is not None:
-            finishes[attribute] = finish
-    struct = msgspec.defstruct("Line", fields, rename=names, forbid_unknown_fields=True, gc=False)
+    compiled = {name: _compiled(schema) for name, schema in properties.items()}
+    struct = object_type(
+        (name, kind | msgspec.UnsetType, msgspec.UNSET) for name, (kind, _) in compiled.items()
+    )
+    if struct is None:
+        return None, None
+    finishes = {
+        attribute: finish
+        for attribute, (_, finish) in zip(struct.__struct_fields__, compiled.values(), strict=True)
+        if finish is not None
+    }
     return struct, _finish_struct(finishes) if finishes else None
+
+
+def _give_way(value: Any) -> Any:
+    """Stand in for a decoder that cannot be made."""
+    raise ValueError(value)
 
 
 def _compiled(schema: Any) -> tuple[Any, Callable[[Any], Any] | None]:
@@ -77,6 +85,8 @@ def _compiled(schema: Any) -> tuple[Any, Callable[[Any], Any] | None]:
     kind = kind_of(schema)
     if kind == "object" and schema.get("properties"):
         struct, finish = _struct(schema["properties"])
+        if struct is None:
+            return msgspec.Raw, _give_way
         return struct | None, finish and _finish_object(finish)
     if kind == "object":
         return dict[str, msgspec.Raw] | None, None

@@ -221,3 +221,14 @@ def test_both_ways_make_the_same_record(fields: dict[str, Any]) -> None:
     for name, value in json.loads(line, parse_float=Decimal).items():
         kept = record.get("_extra", {}).get(name, record.get(name))
         assert name in {"ts", "day", "list"} or says_the_same(kept, value), (name, value, record)
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb", "\ud800"])
+def test_a_column_may_have_any_name(name: str) -> None:
+    text = {"type": ["null", "string"]}
+    nested = {"type": ["null", "object"], "properties": {name: text}}
+    reader = LineReader({name: text, "more": nested, "none": nested})
+    values = {name: "x", "more": {name: "y"}, "none": None}
+    line = json.dumps(values).encode()
+    assert reader.rewrite(line) is None
+    assert reader.record(line) == values
