@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from typing import TYPE_CHECKING
 
 from singer_martech._compat import override
@@ -29,8 +28,6 @@ class DryChannel(Channel):
         shown: The streams whose first request was shown; shared by all channels.
     """
 
-    _lock = threading.Lock()
-
     def __init__(self, channel: Channel, shown: set[str]) -> None:
         """Take over the limits of the real channel."""
         self._channel = channel
@@ -52,10 +49,8 @@ class DryChannel(Channel):
         outcome.traffic.requests += 1
         outcome.traffic.bytes += batch.bytes
         for tally in batch.rows_of:
-            with self._lock:
-                is_first = tally.stream not in self._shown
+            if tally.stream not in self._shown:
                 self._shown.add(tally.stream)
-            if is_first:
                 text = redact(self.preview(batch))
                 cut = "" if len(text) <= _SHOWN_CHARACTERS else f" … ({len(text)} characters)"
                 logger.info(

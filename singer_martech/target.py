@@ -196,7 +196,8 @@ class MartechTarget(MartechPlugin, Target):
         self._checkpoints = Checkpoints(interval, silent=self.config["dry_run"])
         self.message_reader: MessageReader
         self.delivery = Delivery(
-            parallel_requests=self.config["parallel_requests"],
+            # in a dry run, which is first does not depend on who is faster
+            parallel_requests=1 if self.config["dry_run"] else self.config["parallel_requests"],
             checkpoints=self._checkpoints,
             rejects=self.rejects,
             stop=self.stop,
