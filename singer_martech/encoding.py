@@ -74,6 +74,17 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
+def unicode(value: Any) -> Any:
+    """Return a JSON value with a replacement character for each half of a surrogate pair."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {unicode(name): unicode(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [unicode(item) for item in value]
+    return value
+
+
 def _refuse(name: str) -> None:
     raise ValueError(name)
 

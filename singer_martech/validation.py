@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 
+from singer_martech.encoding import unicode
 from singer_martech.errors import MartechError
 
 if TYPE_CHECKING:
@@ -35,14 +36,21 @@ class RecordValidator:
             first = str(error).partition("\n")[0]
             message = f"stream '{stream}': its SCHEMA is not a valid JSON Schema: {first}"
             raise MartechError(message) from error
-        self.is_valid = self._validator.is_valid
+
+    def is_valid(self, record: Mapping[str, Any]) -> bool:
+        """Whether a record fits."""
+        try:
+            return self._validator.is_valid(record)
+        except UnicodeEncodeError:
+            return self._validator.is_valid(unicode(record))
 
     def reason(self, record: Mapping[str, Any]) -> str:
         """Say what is wrong with a record that is not valid.
 
         The values themselves are left out: they stand in the record beside.
         """
-        error = next(iter(self._validator.iter_errors(record)))
+        # which half of a surrogate pair a text holds makes no difference to its schema
+        error = next(iter(self._validator.iter_errors(unicode(record))))
         place = ".".join(map(str, error.instance_path)) or "the record"
         return f"breaks its schema at {place}: {error.message}"
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from decimal import Decimal
 from typing import Any
@@ -32,6 +33,19 @@ def validator(schema: Any) -> RecordValidator:
 )
 def test_values_that_fit_are_valid(schema: Any, value: Any) -> None:
     assert validator(schema).is_valid({"x": value})
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"enum": ["a", {"a": "a"}]}, {"type": "integer"}, {"uniqueItems": True, "maxItems": 1}],
+)
+@pytest.mark.parametrize("value", ["\ud800", {"a": "\ud800"}, {"\ud800": 1}, ["\ud800", "\ud800"]])
+def test_a_half_surrogate_is_like_any_text(schema: Any, value: Any) -> None:
+    plain = json.loads(json.dumps(value).replace("\\ud800", "x"))
+    checked = validator(schema)
+    assert checked.is_valid({"x": value}) == checked.is_valid({"x": plain})
+    if not checked.is_valid({"x": value}):
+        assert checked.reason({"x": value}) == checked.reason({"x": plain})
 
 
 @pytest.mark.parametrize(
