@@ -1,4 +1,4 @@
-"""Writing values as JSON, exactly."""
+"""Writing and reading values as JSON, exactly."""
 
 from __future__ import annotations
 
@@ -35,6 +35,14 @@ def _other(value: Any) -> Any:
 
 _encoder = msgspec.json.Encoder(enc_hook=_other, decimal_format="number")
 
+decode: Callable[[bytes | msgspec.Raw], Any] = msgspec.json.Decoder(float_hook=Decimal).decode
+"""Decodes JSON; a number with a point becomes a decimal, to the digit."""
+
+decode_object: Callable[[bytes | msgspec.Raw], dict[str, Any]] = msgspec.json.Decoder(
+    dict[str, Any], float_hook=Decimal
+).decode
+"""Likewise; what is no object is refused."""
+
 
 def encode(value: Any) -> bytes:
     """Return a value as JSON.
@@ -66,14 +74,6 @@ def is_unicode(text: str) -> bool:
     return True
 
 
-def _is_json(text: bytes) -> bool:
-    try:
-        json.loads(text, parse_constant=_refuse)
-    except ValueError:
-        return False
-    return True
-
-
 def unicode(value: Any) -> Any:
     """Return a JSON value with a replacement character for each half of a surrogate pair."""
     if isinstance(value, str):
@@ -83,6 +83,14 @@ def unicode(value: Any) -> Any:
     if isinstance(value, list):
         return [unicode(item) for item in value]
     return value
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text, parse_constant=_refuse)
+    except ValueError:
+        return False
+    return True
 
 
 def _refuse(name: str) -> None:

@@ -8,7 +8,6 @@ import os
 import select
 import sys
 from collections import Counter
-from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
@@ -16,7 +15,7 @@ import simplejson
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
 from singer_martech._compat import override
-from singer_martech.encoding import json_members
+from singer_martech.encoding import decode, decode_object, json_members
 from singer_martech.errors import BadInput
 
 if TYPE_CHECKING:
@@ -45,12 +44,6 @@ class _Envelope(msgspec.Struct):
 
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
-decode_record: Callable[[bytes | msgspec.Raw], Any] = msgspec.json.Decoder(
-    float_hook=Decimal
-).decode
-"""Decodes JSON; a number with a point becomes a decimal, to the digit."""
-
-_decode_object = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
 
 
 class MessageReader(GenericSingerReader[str]):
@@ -59,6 +52,7 @@ class MessageReader(GenericSingerReader[str]):
     RECORD and STATE messages carry their JSON as received, under ``raw``.
 
     Attributes:
+        decoders: How the records of a stream are decoded, if not to an exact dictionary.
         stop: Ends reading when the run is asked to end.
         pause_seconds: The longest time between two calls of ``tick``.
         tick: Called between blocks of input, and while none comes.
@@ -73,6 +67,7 @@ class MessageReader(GenericSingerReader[str]):
     def __init__(self) -> None:
         """Open the pipe by which other threads end a wait for input."""
         super().__init__()
+        self.decoders: dict[str, Callable[[bytes], Any]] = {}
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -197,16 +192,19 @@ class MessageReader(GenericSingerReader[str]):
         """
         try:
             envelope = _decode_envelope(line)
-            if envelope.type == "RECORD" and envelope.stream:
+            stream = envelope.stream
+            if envelope.type == "RECORD" and stream:
+                raw = bytes(envelope.record)
+                decode_record = self.decoders.get(stream) or decode_object
                 return {
                     "type": "RECORD",
-                    "stream": envelope.stream,
-                    "record": _decode_object(envelope.record),
-                    "raw": bytes(envelope.record),
+                    "stream": stream,
+                    "record": decode_record(raw),
+                    "raw": raw,
                     "version": envelope.version,
                     "time_extracted": envelope.time_extracted,
                 }
-            message: dict[str, Any] = decode_record(line)
+            message: dict[str, Any] = decode(line)
             if envelope.type == "STATE":
                 message["raw"] = bytes(envelope.value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):

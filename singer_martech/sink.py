@@ -13,13 +13,15 @@ from singer_martech._compat import override
 from singer_martech.batch import Item
 from singer_martech.encoding import Unmappable
 from singer_martech.rejects import TooManyRejects
+from singer_martech.short_way import SCALARS, short_way
 from singer_martech.templates import TemplateError
 from singer_martech.validation import RecordValidator
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Collection, Hashable, Mapping, Sequence
 
     from singer_martech.batch import Channel
+    from singer_martech.short_way import ShortWay
     from singer_martech.tally import Tally
     from singer_martech.target import MartechTarget
 
@@ -84,6 +86,29 @@ class MartechSink(Sink):
             TemplateError: One of its mapping's expressions fails.
         """
 
+    def reads(self) -> Collection[str] | None:
+        """Name the fields that ``map_record`` looks at, beside ``whole``; None: maybe all.
+
+        Asked after ``prepare``.
+        """
+        return None
+
+    def short_way(self) -> ShortWay | None:
+        """Return the short way of records that come as they were received, if there is one."""
+        reads = self.reads()
+        if reads is None:
+            return None
+        return short_way(self.schema, sorted(reads), dict.fromkeys(reads, SCALARS))
+
+    def map_values(self, values: tuple[Any, ...], whole: bytes) -> Mapped | None:
+        """Say what a record becomes that came the short way; None sends it the long way.
+
+        Args:
+            values: Those of the fields that ``short_way`` reads, and others behind them.
+            whole: The record as JSON, as it was received.
+        """
+        return self.map_record(dict(zip(self._way.reads, values, strict=False)), whole)
+
     def takes_names(self, names: tuple[str, ...]) -> bool:
         """Whether a record with fields of these names may go out as it was received."""
         return not any(name.startswith(_METADATA_PREFIX) for name in names)
@@ -118,12 +143,25 @@ class MartechSink(Sink):
     def get_validator(self) -> None:
         """Validation is compiled; see ``load``."""
 
-    def load(self, message: Mapping[str, Any], record: dict[str, Any], whole: bytes | None) -> None:
+    def open_short_way(self) -> ShortWay | None:
+        """Return the short way, unless all records need something done to them first."""
+        way = None if self._adds_metadata else self.short_way()
+        if way is None or not self.takes_names(tuple(self.schema["properties"])):
+            return None
+        self._way = way
+        return way
+
+    def load(
+        self,
+        message: Mapping[str, Any],
+        record: dict[str, Any] | tuple[Any, ...],
+        whole: bytes | None,
+    ) -> None:
         """Take in a record.
 
         Args:
             message: The RECORD message it came in, with the record as received in ``raw``.
-            record: The record after stream maps.
+            record: The record after stream maps, or its values if it came the short way.
             whole: The record as JSON where it is as received, else None.
 
         Raises:
@@ -132,13 +170,10 @@ class MartechSink(Sink):
         tally = self.tally
         tally.read += 1
         try:
-            if record.get("_sdc_deleted_at") is not None:
-                mapped = self._deletion(record)
-                if mapped is None:
-                    tally.skipped_deletes += 1
-                    return
-            else:
-                mapped = self._mapped(message, record, whole)
+            mapped = self._mapped(message, record, whole)
+            if mapped is None:
+                tally.skipped_deletes += 1
+                return
         except (Unmappable, TemplateError) as error:
             self.target.reject(tally, message, str(error))
             return
@@ -154,6 +189,22 @@ class MartechSink(Sink):
         self.target.delivery.add(mapped.channel, item)
 
     def _mapped(
+        self,
+        message: Mapping[str, Any],
+        record: dict[str, Any] | tuple[Any, ...],
+        whole: bytes | None,
+    ) -> Mapped | None:
+        """Return what a record becomes, or None for a deleted one that is left out."""
+        if isinstance(record, tuple):
+            mapped = self.map_values(record, message["raw"])
+            if mapped is not None:
+                return mapped
+            record = self._way.refuse(message["raw"])
+        if record.get("_sdc_deleted_at") is not None:
+            return self._deletion(record)
+        return self._mapped_at_length(message, record, whole)
+
+    def _mapped_at_length(
         self, message: Mapping[str, Any], record: dict[str, Any], whole: bytes | None
     ) -> Mapped:
         if self._adds_metadata:

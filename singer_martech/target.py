@@ -307,6 +307,10 @@ class MartechTarget(MartechPlugin, Target):
             sink = cast("MartechSink", self.get_sink(stream_map.stream_alias))
             routes.append((None if is_plain else stream_map.transform, sink))
         self._routes[stream] = routes
+        if len(routes) == 1 and routes[0][0] is None:
+            way = routes[0][1].open_short_way()
+            if way is not None:
+                self.message_reader.decoders[stream] = way.decode
         return routes
 
     @override
@@ -327,6 +331,7 @@ class MartechTarget(MartechPlugin, Target):
         except RecursionError:
             raise BadInput(f"stream '{stream}': its SCHEMA is nested too deep") from None
         self._routes.pop(stream, None)
+        self.message_reader.decoders.pop(stream, None)
         for stream_map in self.mapper.stream_maps[stream]:
             if not isinstance(stream_map, RemoveRecordTransform):
                 sink = cast("MartechSink", self.get_sink(stream_map.stream_alias))

@@ -52,12 +52,16 @@ class Template:
         source: A JSON value.
         stream: What ``stream`` stands for in it.
 
+    Attributes:
+        fields: The fields of a record that it looks at; None where it may look at all.
+
     Raises:
         TemplateError: A string in it is not a valid template.
     """
 
     def __init__(self, source: Any, stream: str) -> None:
         """Compile it."""
+        self.fields: set[str] | None = set()
         self._stream = stream
         self._expressions: Expressions | None = None
         self._build = self._compiled(source, "")
@@ -99,6 +103,7 @@ class Template:
                 return _filtered(self._compiled_path(path), FILTERS[name], place)
         from singer_martech import expressions  # noqa: PLC0415 - see that module
 
+        self.fields = None
         if self._expressions is None:
             self._expressions = expressions.Expressions()
         slots: list[str | int] = [
@@ -118,6 +123,10 @@ class Template:
             return lambda _record, _values: UNDEFINED if steps else self._stream
         if first != "record":
             steps = [first, *steps]
+        if not steps:
+            self.fields = None
+        elif self.fields is not None:
+            self.fields.add(steps[0])
         if len(steps) == 1:
             name = steps[0]
             return lambda record, _values: record.get(name, UNDEFINED)
@@ -127,6 +136,17 @@ class Template:
 def at(place: str, message: str) -> str:
     """Say where in a template something is wrong."""
     return f"{place}: {message}" if place else message
+
+
+def fields_of(*templates: Template | None) -> set[str] | None:
+    """Return the fields of a record that templates look at; None where one may look at all."""
+    fields: set[str] = set()
+    for template in templates:
+        if template is not None:
+            if template.fields is None:
+                return None
+            fields |= template.fields
+    return fields
 
 
 def is_undefined(value: Any) -> bool:

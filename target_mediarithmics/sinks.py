@@ -14,7 +14,7 @@ from target_mediarithmics.documents import deletion_of
 from target_mediarithmics.recipe import MAPPING_KEYS, Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from singer_martech.templates import Template
     from target_mediarithmics.target import TargetMediarithmics
@@ -45,6 +45,11 @@ class MediarithmicsSink(MartechSink):
         channel = self.target.import_channel(self.stream_name, recipe, self._columns)
         self._import_key = id(channel)
         self._channel = self.target.channel(channel)
+
+    @override
+    def reads(self) -> Collection[str] | None:
+        document = self._recipe.document  # without one, the record is the document
+        return None if document is None else document.fields
 
     @override
     def map_record(self, record: dict[str, Any], whole: bytes | None) -> Mapped:

@@ -15,12 +15,12 @@ from singer_martech.mapping import compiled
 from singer_martech.sink import Mapped, MartechSink, NameSets
 from singer_martech.splitting import PartlyRefused, send_in_parts
 from singer_martech.template_filters import as_text, iso, moment
-from singer_martech.templates import is_undefined
+from singer_martech.templates import fields_of, is_undefined
 from target_mona import context_id
 from target_mona.client import PartialRefusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from singer_martech.batch import Batch, Item
     from singer_martech.exchange import Traffic
@@ -102,6 +102,10 @@ class MonaSink(MartechSink):
         return super().takes_names(names) and not is_reserved
 
     @override
+    def reads(self) -> Collection[str] | None:
+        return self._recipe.reads
+
+    @override
     def map_record(self, record: dict[str, Any], whole: bytes | None) -> Mapped:
         recipe = self._recipe
         arc = recipe.fixed_arc or _arc(_text(recipe.arc_class(record)))
@@ -139,8 +143,8 @@ class MonaSink(MartechSink):
 
     def _message(self, record: dict[str, Any], whole: bytes | None) -> bytes:
         template = self._recipe.message
-        if template is None and whole is not None and record:
-            return whole  # its names are known to be taken
+        if template is None and whole is not None and b'"' in whole:
+            return whole  # it is not empty, and its names are known to be taken
         message: Any = record if template is None else template(record)
         if not isinstance(message, dict) or not message:
             raise Unmappable("its message would be empty; Mona takes objects with a field or more")
@@ -184,6 +188,13 @@ class _Recipe(NamedTuple):
     export_timestamp: Template | None
     message: Template | None
     action: Template | None
+
+    @property
+    def reads(self) -> set[str] | None:
+        """The fields of a record that it looks at; None where it may look at all."""
+        templates = (self.arc_class, self.context_template, self.export_timestamp)
+        read = fields_of(*templates, self.message, self.action)
+        return None if read is None else read.union(self.context_fields)
 
     @classmethod
     def from_mapping(

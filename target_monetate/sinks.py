@@ -11,16 +11,18 @@ from singer_martech.errors import MartechError, SettingError
 from singer_martech.mapping import compiled
 from singer_martech.settings import boolean
 from singer_martech.sink import Mapped, MartechSink
-from singer_martech.templates import is_undefined
+from singer_martech.templates import fields_of, is_undefined
 from target_monetate import field_types
 from target_monetate.client import NoSuchDataset
 from target_monetate.dataset import PRIVACY_TYPE, quoted
 from target_monetate.fitting import RowFitter
 from target_monetate.missing_fields import CannotAddFields, add_missing_fields
+from target_monetate.whole_rows import WholeRows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
+    from singer_martech.short_way import ShortWay
     from singer_martech.templates import Template
     from target_monetate.dataset import Dataset
     from target_monetate.field_types import Source
@@ -68,6 +70,7 @@ class MonetateSink(MartechSink):
         self._dataset = dataset
         self._unique_key = dataset.unique_key
         self._fitter = RowFitter(dataset)
+        self._whole_rows = WholeRows(dataset, self.schema)
         self._channel = self.target.channel(self.target.dataset_channel(dataset.name))
         self._left_out = self._warn(dataset, sources)
         self._least_fields = len(dataset.fields) - len(self._left_out)
@@ -84,9 +87,27 @@ class MonetateSink(MartechSink):
         if len(row) < self._least_fields:
             self._warn_of_left_out(row)
         body = encode(fitted) if whole is None or fitted is not row else whole
+        return self._row_of(body, None if self._unique_key is None else fitted[self._unique_key])
+
+    @override
+    def reads(self) -> Collection[str] | None:
+        return fields_of(self._row)
+
+    @override
+    def short_way(self) -> ShortWay | None:
+        return self._whole_rows.way if self._row is None else super().short_way()
+
+    @override
+    def map_values(self, values: tuple[Any, ...], whole: bytes) -> Mapped | None:
+        if self._row is not None:
+            return super().map_values(values, whole)
+        rows = self._whole_rows
+        return self._row_of(whole, rows.key(values)) if rows.fit(values) else None
+
+    def _row_of(self, body: bytes, key: Any) -> Mapped:
         if self._unique_key is None:
             return Mapped(self._channel, None, body, repeatable=False)
-        return Mapped(self._channel, (self._dataset.name, fitted[self._unique_key]), body)
+        return Mapped(self._channel, (self._dataset.name, key), body)
 
     def _dataset_name(self, mapping: Mapping[str, Any]) -> str:
         schema = mapping.get("schema")

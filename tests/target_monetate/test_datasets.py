@@ -121,17 +121,18 @@ def test_fields_left_out_are_warned_about_once(load: Loader, monetate: Monetate)
         "people",
         {
             "id": {"data_type": "STRING", "identifier": True, "unique_key": True},
-            **dict.fromkeys(["name", "city", "phone"], "STRING"),
+            **dict.fromkeys(["name", "phone"], "STRING"),
+            "visits": "NUMBER",
         },
     )
-    schema = schema_message("people", {"id": KEY, "name": TEXT, "city": TEXT}, ["id"])
+    schema = schema_message("people", {"id": KEY, "name": TEXT, "visits": NUMBER}, ["id"])
     records = [record_message("people", id=str(number), name="x") for number in range(5)]
-    others = [record_message("people", id="b", city="y"), record_message("people", id="c")]
-    load(schema, record_message("people", id="a", name="x", city=None), *records, *others)
+    others = [record_message("people", id="b", visits=1), record_message("people", id="c")]
+    load(schema, record_message("people", id="a", name="x", visits=None), *records, *others)
     said = [line for line in load.lines("WARNING") if "become null" in line]
     assert len(said) == 2
     assert "its rows leave out 'phone'" in said[0]
-    assert "a row leaves out 'city'" in said[1]
+    assert "a row leaves out 'visits'" in said[1]
 
 
 def test_a_dataset_without_identifier_name_is_warned_about(

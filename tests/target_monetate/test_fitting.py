@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from singer_martech.encoding import Unmappable, encode
-from singer_martech.reader import decode_record
+from singer_martech.encoding import Unmappable, decode, encode
 from target_monetate.dataset import Dataset, Field
 from target_monetate.fitting import RowFitter
 from tests.sandbox.monetate_datasets import split_multi_string, value_fault
@@ -242,7 +241,7 @@ def test_whatever_is_sent_is_what_the_vendor_wants(data_type: str, value: Any) -
         return
     if fitted is not None:
         assert value_fault(data_type, json.loads(encode(fitted))) is None
-        assert fit(data_type, decode_record(encode(fitted))) == fitted
+        assert fit(data_type, decode(encode(fitted))) == fitted
 
 
 def test_a_row_that_fits_is_passed_on_as_it_is() -> None:

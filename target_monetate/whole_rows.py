@@ -1,0 +1,73 @@
+"""Rows that go out as they came, because every value fits its field already."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from singer_martech.encoding import Unmappable
+from singer_martech.short_way import TEXT, short_way
+from target_monetate.dataset import BOOLEAN, NUMBER
+from target_monetate.fitting import FITTERS, Unfit, fit_string
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from singer_martech.short_way import ShortWay
+    from target_monetate.dataset import Dataset
+    from target_monetate.fitting import Fitter
+
+_FITS_BY_KIND = {NUMBER: frozenset({"integer", "number"}), BOOLEAN: frozenset({"boolean"})}
+"""The fields that fit by the JSON type of their value alone; the others have to be text."""
+
+
+class WholeRows:
+    """Tells such rows from the others.
+
+    Args:
+        dataset: Where they go.
+        schema: The JSON Schema of the records, which are the rows.
+
+    Attributes:
+        way: The short way of the records; None where no row can go out as it came.
+    """
+
+    def __init__(self, dataset: Dataset, schema: Mapping[str, Any]) -> None:
+        """Decide what has to be looked at in each row."""
+        self.way: ShortWay | None = None
+        names = list(schema["properties"])
+        if not set(dataset.required) <= set(names) <= set(dataset.fields):
+            return
+        kinds = {name: _FITS_BY_KIND.get(dataset.fields[name].data_type, TEXT) for name in names}
+        fitters: dict[str, Fitter] = {
+            name: FITTERS.get(dataset.fields[name].data_type, fit_string)
+            for name in names
+            if kinds[name] is TEXT
+        }
+        strings = [name for name, fit in fitters.items() if fit is fit_string]
+        reads = [*strings, *(fitters.keys() - strings)]
+        key = dataset.unique_key
+        if key is not None and key not in reads:
+            kinds[key] -= {"number"}  # whose digits the decoder does not keep
+            reads.append(key)
+        self._strings = len(strings)
+        self._others = [
+            (place, fitters[name])
+            for place, name in enumerate(reads)
+            if name in fitters.keys() - strings
+        ]
+        self._key = None if key is None else reads.index(key)
+        self.way = short_way(schema, reads, kinds, required=names)
+
+    def fit(self, values: tuple[Any, ...]) -> bool:
+        """Whether a row may go out as it came."""
+        strings = values[: self._strings]
+        if tuple(map(str.strip, strings)) != strings or not all(strings):
+            return False
+        try:
+            return all(fit(values[place]) is values[place] for place, fit in self._others)
+        except (Unfit, Unmappable):
+            return False
+
+    def key(self, values: tuple[Any, ...]) -> Any:
+        """Return the value of the unique key."""
+        return None if self._key is None else values[self._key]
