@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-import select
 import sys
 from collections import Counter
 from typing import IO, TYPE_CHECKING, Any
@@ -17,6 +14,7 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from singer_martech._compat import override
 from singer_martech.encoding import decode, decode_object, json_members
 from singer_martech.errors import BadInput
+from singer_martech.input_ahead import InputAhead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,8 +22,7 @@ if TYPE_CHECKING:
 
     from singer_martech.stop import Stop
 
-_BLOCK = 1024 * 1024
-LONGEST_LINE = 256 * _BLOCK
+LONGEST_LINE = 256 * 1024 * 1024
 """In bytes; memory has to end somewhere."""
 
 NOT_JSON = "not_json"
@@ -52,7 +49,7 @@ class MessageReader(GenericSingerReader[str]):
     RECORD and STATE messages carry their JSON as received, under ``raw``.
 
     Attributes:
-        decoders: How the records of a stream are decoded, if not to an exact dictionary.
+        takers: By stream, what may take a record as it came, so that it makes no message.
         stop: Ends reading when the run is asked to end.
         pause_seconds: The longest time between two calls of ``tick``.
         tick: Called between blocks of input, and while none comes.
@@ -65,22 +62,15 @@ class MessageReader(GenericSingerReader[str]):
     guard: Callable[[], AbstractContextManager[None]]
 
     def __init__(self) -> None:
-        """Open the pipe by which other threads end a wait for input."""
+        """Read nothing yet."""
         super().__init__()
-        self.decoders: dict[str, Callable[[bytes], Any]] = {}
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
-
-    def __del__(self) -> None:
-        """Close the pipe."""
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+        self.takers: dict[str, Callable[[bytes], bool]] = {}
+        self._input: InputAhead | None = None
 
     def wake(self) -> None:
         """End a wait for input, so that ``tick`` is called now."""
-        with contextlib.suppress(BlockingIOError):  # when full, the reader will wake anyway
-            os.write(self._wake_write, b"\0")
+        if self._input is not None:
+            self._input.wake()
 
     @property
     @override
@@ -99,7 +89,8 @@ class MessageReader(GenericSingerReader[str]):
 
     @override
     def deserialize_json(self, line: str) -> dict[str, Any]:
-        return self._decode(line.encode("utf-8", "surrogatepass"), 1)
+        encoded = line.encode("utf-8", "surrogatepass")
+        return _message(encoded, _envelope(encoded), 1)
 
     @override
     def process_lines(
@@ -116,10 +107,30 @@ class MessageReader(GenericSingerReader[str]):
         callbacks: dict[str, Callable[[dict[str, Any]], None]],
         counts: Counter[str],
     ) -> None:
-        for number, line in enumerate(self._lines(source), 1):
+        try:
+            descriptor = source.fileno()
+        except io.UnsupportedOperation:
+            self._process_lines(self._lines_of_text(source), callbacks, counts)
+            return
+        with InputAhead(descriptor) as self._input:
+            self._process_lines(self._lines(self._input), callbacks, counts)
+
+    def _process_lines(
+        self,
+        lines: Iterator[bytes],
+        callbacks: dict[str, Callable[[dict[str, Any]], None]],
+        counts: Counter[str],
+    ) -> None:
+        for number, line in enumerate(lines, 1):
             if not line or line.isspace():
                 continue
-            message = self._decode(line, number)
+            envelope = _envelope(line)
+            if envelope is not None and envelope.type == "RECORD":
+                take = self.takers.get(envelope.stream)
+                if take is not None and take(bytes(envelope.record)):
+                    counts["RECORD"] += 1
+                    continue
+            message = _message(line, envelope, number)
             kind = message["type"]
             callback = callbacks.get(kind)
             if callback is None:
@@ -127,15 +138,10 @@ class MessageReader(GenericSingerReader[str]):
             callback(message)
             counts[kind] += 1
 
-    def _lines(self, source: IO[str]) -> Iterator[bytes]:
-        try:
-            descriptor = source.fileno()
-        except io.UnsupportedOperation:
-            yield from self._lines_of_text(source)
-            return
+    def _lines(self, source: InputAhead) -> Iterator[bytes]:
         parts: list[bytes] = []
         length = 0
-        for block in self._blocks(descriptor):
+        for block in self._blocks(source):
             lines = block.split(b"\n")
             if len(lines) > 1:
                 parts.append(lines[0])
@@ -148,21 +154,13 @@ class MessageReader(GenericSingerReader[str]):
                 raise BadInput(f"the input has a line of more than {LONGEST_LINE} bytes")
         yield b"".join(parts)
 
-    def _blocks(self, descriptor: int) -> Iterator[bytes]:
-        # not select(), which knows no descriptor above 1023
-        poll = select.poll()
-        for source in (descriptor, self._wake_read):
-            poll.register(source, select.POLLIN)
-        while True:
+    def _blocks(self, source: InputAhead) -> Iterator[bytes]:
+        block: bytes | None = None
+        while block != b"":
             self.stop.check()
-            readable = {source for source, _ in poll.poll(self.pause_seconds * 1000)}
-            if self._wake_read in readable:
-                os.read(self._wake_read, _BLOCK)
+            block = source.block(self.pause_seconds)
             self.tick()
-            if descriptor in readable:
-                block = os.read(descriptor, _BLOCK)
-                if not block:
-                    return
+            if block:
                 yield block
 
     def _lines_of_text(self, source: IO[str]) -> Iterator[bytes]:
@@ -178,43 +176,57 @@ class MessageReader(GenericSingerReader[str]):
             BadInput: It is not a JSON object.
         """
         start = b'{"type":"RECORD","stream":%s,"record":' % msgspec.json.encode(stream)
+        line = b"%s%s}" % (start, record.strip())
         try:
-            return self._decode(b"%s%s}" % (start, record.strip()), number)
+            return _message(line, _envelope(line), number)
         except BadInput as error:
             place = f"of the BATCH of stream '{stream}'"
             raise BadInput(str(error).replace("of the input", place, 1)) from None
 
-    def _decode(self, line: bytes, number: int) -> dict[str, Any]:
-        """Decode a message, with its record or STATE as received under ``raw``.
 
-        Raises:
-            BadInput: The line is not a Singer message.
-        """
-        try:
-            envelope = _decode_envelope(line)
-            stream = envelope.stream
-            if envelope.type == "RECORD" and stream:
-                raw = bytes(envelope.record)
-                decode_record = self.decoders.get(stream) or decode_object
-                return {
-                    "type": "RECORD",
-                    "stream": stream,
-                    "record": decode_record(raw),
-                    "raw": raw,
-                    "version": envelope.version,
-                    "time_extracted": envelope.time_extracted,
-                }
-            message: dict[str, Any] = decode(line)
-            if envelope.type == "STATE":
-                message["raw"] = bytes(envelope.value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
-            message = _decode_leniently(line, number)
-        if message["type"] == "RECORD":
-            if not isinstance(message.get("stream"), str) or not message["stream"]:
-                raise BadInput(f"line {number} of the input: a RECORD without a stream")
-            if not isinstance(message.get("record"), dict):
-                raise BadInput(f"line {number} of the input: a RECORD without a record object")
-        return message
+_REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
+
+
+def _envelope(line: bytes) -> _Envelope | None:
+    try:
+        return _decode_envelope(line)
+    except _REFUSALS:
+        return None
+
+
+def _message(line: bytes, envelope: _Envelope | None, number: int) -> dict[str, Any]:
+    """Decode a message, with its record or STATE as received under ``raw``.
+
+    Raises:
+        BadInput: The line is not a Singer message.
+    """
+    if envelope is None:
+        return _checked(_decode_leniently(line, number), number)
+    try:
+        if envelope.type == "RECORD" and envelope.stream:
+            return {
+                "type": "RECORD",
+                "stream": envelope.stream,
+                "record": decode_object(envelope.record),
+                "raw": bytes(envelope.record),
+                "version": envelope.version,
+                "time_extracted": envelope.time_extracted,
+            }
+        message: dict[str, Any] = decode(line)
+        if envelope.type == "STATE":
+            message["raw"] = bytes(envelope.value)
+    except _REFUSALS:
+        message = _decode_leniently(line, number)
+    return _checked(message, number)
+
+
+def _checked(message: dict[str, Any], number: int) -> dict[str, Any]:
+    if message["type"] == "RECORD":
+        if not isinstance(message.get("stream"), str) or not message["stream"]:
+            raise BadInput(f"line {number} of the input: a RECORD without a stream")
+        if not isinstance(message.get("record"), dict):
+            raise BadInput(f"line {number} of the input: a RECORD without a record object")
+    return message
 
 
 def _decode_leniently(line: bytes, number: int) -> dict[str, Any]:

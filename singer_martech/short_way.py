@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import msgspec
 from msgspec.structs import astuple
 
-from singer_martech.encoding import decode_object
 from singer_martech.structs import object_type
 
 if TYPE_CHECKING:
@@ -62,42 +61,45 @@ class ShortWay:
         self.reads = reads
         self._find: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
         self._starts = starts
+        self._only = reads[0] if len(reads) == 1 else None
         self._tried = self._refused = 0
 
-    def decode(self, record: bytes) -> tuple[Any, ...] | dict[str, Any]:
-        """Return the values of ``reads``, or the whole record where it has to go the long way.
+    def values(self, record: bytes) -> tuple[Any, ...] | None:
+        """Return the values of ``reads``, or None where a record has to go the long way.
 
         The values are followed by others, which nobody should look at.
-
-        Raises:
-            msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError: It is
-                not JSON, or holds what only a lenient decoder takes.
         """
         self._tried += 1
         try:
             found = self._find(record)
+            fits = not self._starts or self._fits(found, record)
         except (ValueError, RecursionError):
-            return self.refuse(record)
-        if self._starts:
-            # what is passed over unread is whole JSON, but maybe not UTF-8
-            if not record.isascii():
-                record.decode()
-            for get, starts in self._starts:
-                if memoryview(get(found))[0] not in starts:
-                    return self.refuse(record)
-        return astuple(found)
+            fits = False
+        if fits:
+            return astuple(found)
+        self.refuse()
+        return None
 
-    def refuse(self, record: bytes) -> dict[str, Any]:
-        """Return a record for the long way; when most go there, the others follow.
+    def named(self, values: tuple[Any, ...]) -> dict[str, Any]:
+        """Return the values of ``reads`` by their names."""
+        if self._only is not None:
+            return {self._only: values[0]}
+        return dict(zip(self.reads, values))  # noqa: B905 - others follow, and naming them costs
 
-        Raises:
-            msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError: See
-                ``decode``.
-        """
+    def _fits(self, found: Any, record: bytes) -> bool:
+        """Whether what was passed over unread, which is whole JSON, is UTF-8 and of its type."""
+        if not record.isascii():
+            record.decode()
+        for get, starts in self._starts:  # noqa: SIM110 - a generator costs more than the rest
+            if memoryview(get(found))[0] not in starts:
+                return False
+        return True
+
+    def refuse(self) -> None:
+        """Count a record that has to go the long way; when most have to, the others follow."""
         self._refused += 1
         if self._refused >= _MANY and 2 * self._refused > self._tried:
             self._find = _refuse_all
-        return decode_object(record)
 
 
 def _refuse_all(record: bytes) -> NoReturn:

@@ -101,13 +101,13 @@ class MartechSink(Sink):
         return short_way(self.schema, sorted(reads), dict.fromkeys(reads, SCALARS))
 
     def map_values(self, values: tuple[Any, ...], whole: bytes) -> Mapped | None:
-        """Say what a record becomes that came the short way; None sends it the long way.
+        """Say what a record becomes that goes the short way; None sends it the long way.
 
         Args:
             values: Those of the fields that ``short_way`` reads, and others behind them.
             whole: The record as JSON, as it was received.
         """
-        return self.map_record(dict(zip(self._way.reads, values, strict=False)), whole)
+        return self.map_record(self._way.named(values), whole)
 
     def takes_names(self, names: tuple[str, ...]) -> bool:
         """Whether a record with fields of these names may go out as it was received."""
@@ -143,25 +143,41 @@ class MartechSink(Sink):
     def get_validator(self) -> None:
         """Validation is compiled; see ``load``."""
 
-    def open_short_way(self) -> ShortWay | None:
-        """Return the short way, unless all records need something done to them first."""
+    def open_short_way(self) -> bool:
+        """Make ``take`` ready; whether there is a short way at all."""
         way = None if self._adds_metadata else self.short_way()
         if way is None or not self.takes_names(tuple(self.schema["properties"])):
-            return None
+            return False
         self._way = way
-        return way
+        return True
 
-    def load(
-        self,
-        message: Mapping[str, Any],
-        record: dict[str, Any] | tuple[Any, ...],
-        whole: bytes | None,
-    ) -> None:
+    def take(self, raw: bytes) -> bool:
+        """Take in a record as it was received, if the short way takes it; else do nothing.
+
+        Raises:
+            MartechError: The run cannot go on.
+        """
+        values = self._way.values(raw)
+        if values is None:
+            return False
+        try:
+            mapped = self.map_values(values, raw)
+        except (Unmappable, TemplateError):
+            return False  # the long way says why
+        if mapped is None:
+            self._way.refuse()
+            return False
+        self.target.sequence += 1
+        self.tally.read += 1
+        self._hand_over(mapped, raw)
+        return True
+
+    def load(self, message: Mapping[str, Any], record: dict[str, Any], whole: bytes | None) -> None:
         """Take in a record.
 
         Args:
             message: The RECORD message it came in, with the record as received in ``raw``.
-            record: The record after stream maps, or its values if it came the short way.
+            record: The record after stream maps.
             whole: The record as JSON where it is as received, else None.
 
         Raises:
@@ -170,10 +186,13 @@ class MartechSink(Sink):
         tally = self.tally
         tally.read += 1
         try:
-            mapped = self._mapped(message, record, whole)
-            if mapped is None:
-                tally.skipped_deletes += 1
-                return
+            if record.get("_sdc_deleted_at") is not None:
+                mapped = self._deletion(record)
+                if mapped is None:
+                    tally.skipped_deletes += 1
+                    return
+            else:
+                mapped = self._mapped(message, record, whole)
         except (Unmappable, TemplateError) as error:
             self.target.reject(tally, message, str(error))
             return
@@ -183,28 +202,14 @@ class MartechSink(Sink):
             except TooManyRejects as too_many:
                 raise MissingKeys(str(too_many)) from error
             return
-        raw = message["raw"]
-        sequence = self.target.sequence
-        item = Item(tally, sequence, mapped.key, mapped.body, raw, mapped.repeatable)
-        self.target.delivery.add(mapped.channel, item)
+        self._hand_over(mapped, message["raw"])
+
+    def _hand_over(self, mapped: Mapped, raw: bytes) -> None:
+        target = self.target
+        item = Item(self.tally, target.sequence, mapped.key, mapped.body, raw, mapped.repeatable)
+        target.delivery.add(mapped.channel, item)
 
     def _mapped(
-        self,
-        message: Mapping[str, Any],
-        record: dict[str, Any] | tuple[Any, ...],
-        whole: bytes | None,
-    ) -> Mapped | None:
-        """Return what a record becomes, or None for a deleted one that is left out."""
-        if isinstance(record, tuple):
-            mapped = self.map_values(record, message["raw"])
-            if mapped is not None:
-                return mapped
-            record = self._way.refuse(message["raw"])
-        if record.get("_sdc_deleted_at") is not None:
-            return self._deletion(record)
-        return self._mapped_at_length(message, record, whole)
-
-    def _mapped_at_length(
         self, message: Mapping[str, Any], record: dict[str, Any], whole: bytes | None
     ) -> Mapped:
         if self._adds_metadata:

@@ -308,9 +308,9 @@ class MartechTarget(MartechPlugin, Target):
             routes.append((None if is_plain else stream_map.transform, sink))
         self._routes[stream] = routes
         if len(routes) == 1 and routes[0][0] is None:
-            way = routes[0][1].open_short_way()
-            if way is not None:
-                self.message_reader.decoders[stream] = way.decode
+            sink = routes[0][1]
+            if sink.open_short_way():
+                self.message_reader.takers[stream] = sink.take
         return routes
 
     @override
@@ -331,7 +331,7 @@ class MartechTarget(MartechPlugin, Target):
         except RecursionError:
             raise BadInput(f"stream '{stream}': its SCHEMA is nested too deep") from None
         self._routes.pop(stream, None)
-        self.message_reader.decoders.pop(stream, None)
+        self.message_reader.takers.pop(stream, None)
         for stream_map in self.mapper.stream_maps[stream]:
             if not isinstance(stream_map, RemoveRecordTransform):
                 sink = cast("MartechSink", self.get_sink(stream_map.stream_alias))
@@ -354,8 +354,9 @@ class MartechTarget(MartechPlugin, Target):
         stream = message_dict["stream"]
         routes = self._find_routes({"stream": stream, "record": {}})
         storage = next((sink.batch_config.storage for _, sink in routes if sink.batch_config), None)
+        take = self.message_reader.takers.get(stream)
         for number, line in enumerate(batch_lines(message_dict, storage), 1):
-            if not line.isspace():
+            if not line.isspace() and not (take is not None and take(line.strip())):
                 # as if each record had come in a message
                 record = self.message_reader.record_message(stream, line, number)
                 self._process_record_message(record)

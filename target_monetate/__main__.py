@@ -1,14 +1,11 @@
 """Runs the target: ``python -m target_monetate``."""
 
-import signal
+from singer_martech.start import start
 
 
 def main() -> None:
-    """Run the command; an interrupt ends it without a traceback also while it is loaded."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from target_monetate.target import TargetMonetate  # noqa: PLC0415 - which takes the better part of a second
-
-    TargetMonetate.cli()
+    """Run the command."""
+    start("target_monetate.target.TargetMonetate")
 
 
 if __name__ == "__main__":

@@ -181,6 +181,9 @@ def test_another_thread_can_end_the_wait(reader: MessageReader, pipe: tuple[Any,
     reader.tick = ticked.set
     thread = threading.Thread(target=reader.process_lines, args=(output, {}))
     thread.start()
+    given.write(b"\n")
+    assert ticked.wait(20)
+    ticked.clear()
     reader.wake()
     assert ticked.wait(20)
     given.close()

@@ -1,0 +1,95 @@
+"""An input that is read ahead, so that the program that writes it need not wait for ours.
+
+What stands between two programs holds some hundred lines. Were it emptied only when those are
+worked off, the two would take turns instead of working at the same time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_PIECE = 128 * 1024
+_MOST_PIECES = 32
+_BLOCK = 1024 * 1024
+
+
+class InputAhead:
+    """Reads in a thread.
+
+    Args:
+        descriptor: Of a file, a pipe or a socket.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        """Read nothing yet."""
+        self._descriptor = descriptor
+        self._pieces: queue.SimpleQueue[bytes | OSError | None] = queue.SimpleQueue()
+        self._room = threading.Semaphore(_MOST_PIECES)
+        self._end: bytes | OSError | None = None
+        self._is_wanted = True
+
+    def __enter__(self) -> Self:
+        """Begin to read."""
+        # a daemon: a program that stays silent must not hold up the end of a failed run
+        threading.Thread(target=self._run, name="input", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Read no more."""
+        self._is_wanted = False
+        self._room.release()
+
+    def block(self, seconds: float) -> bytes | None:
+        """Return what has come, or wait for it.
+
+        Args:
+            seconds: How long to wait.
+
+        Returns:
+            An empty block at the end of the input; None when nothing has come in time, or
+            when the wait was ended.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        pieces: list[bytes] = []
+        size = 0
+        with contextlib.suppress(queue.Empty):
+            while self._end is None and size < _BLOCK:
+                piece = self._pieces.get(block=not pieces, timeout=seconds)
+                if piece is None:
+                    break
+                if isinstance(piece, OSError) or not piece:
+                    self._end = piece
+                    break
+                self._room.release()
+                pieces.append(piece)
+                size += len(piece)
+        if pieces:
+            return b"".join(pieces)
+        if isinstance(self._end, OSError):
+            raise self._end
+        return self._end
+
+    def wake(self) -> None:
+        """End a wait; called by other threads, and when a signal comes."""
+        self._pieces.put(None)
+
+    def _run(self) -> None:
+        piece: bytes | OSError = b"?"
+        while piece and not isinstance(piece, OSError):
+            self._room.acquire()
+            if not self._is_wanted:
+                return
+            try:
+                piece = os.read(self._descriptor, _PIECE)
+            except OSError as error:
+                piece = error
+            self._pieces.put(piece)
