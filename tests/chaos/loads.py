@@ -202,10 +202,10 @@ class MonetateLoad(Load):
         return {row["id"]: row["n"] for row in rows}
 
     def arrivals(self) -> Iterator[tuple[str, int]]:
-        senders = self.senders()
         rows = self.vendor.store.rows(
             "SELECT request, row FROM monetate_rows WHERE dataset = ?", UNKEYED
         )
+        senders = self.senders()  # afterwards, so that it knows those of all rows
         return ((senders[row["request"]], json.loads(row["row"])["n"]) for row in rows)
 
     def overlaps(self) -> list[Any]:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     Campaign = loads.Campaign | extractions.Campaign
 
-SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "").split()] or [1, 2]
-REQUESTS = int(os.environ.get("CHAOS_REQUESTS") or 120)
+SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "").split()] or [1, 2, 3, 4]
+REQUESTS = int(os.environ.get("CHAOS_REQUESTS") or 500)
 
 
 def carry_out(campaign: Callable[[int, Path], Campaign], name: str, folder: Path) -> None:
