@@ -31,7 +31,7 @@ _PARALLEL = 4
 _MANY = 10
 """Days, which show that cost grows in a straight line, and memory not at all."""
 
-_PIPELINE = 3
+_PIPELINE = 5
 """Meltano's own start is long: a pipeline of few events would show little else."""
 
 

@@ -98,7 +98,8 @@ class MartechSink(Sink):
         reads = self.reads()
         if reads is None:
             return None
-        return short_way(self.schema, sorted(reads), dict.fromkeys(reads, SCALARS))
+        kinds = dict.fromkeys(reads, SCALARS)
+        return short_way(self.schema, sorted(reads), kinds, required=self.key_properties)
 
     def map_values(self, values: tuple[Any, ...], whole: bytes) -> Mapped | None:
         """Say what a record becomes that goes the short way; None sends it the long way.

@@ -70,7 +70,7 @@ class MonetateSink(MartechSink):
         self._dataset = dataset
         self._unique_key = dataset.unique_key
         self._fitter = RowFitter(dataset)
-        self._whole_rows = WholeRows(dataset, self.schema)
+        self._whole_rows = WholeRows(dataset, self.schema, self.key_properties)
         self._channel = self.target.channel(self.target.dataset_channel(dataset.name))
         self._left_out = self._warn(dataset, sources)
         self._least_fields = len(dataset.fields) - len(self._left_out)

@@ -10,7 +10,7 @@ from target_monetate.dataset import BOOLEAN, NUMBER
 from target_monetate.fitting import FITTERS, Unfit, fit_string
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from singer_martech.short_way import ShortWay
     from target_monetate.dataset import Dataset
@@ -26,16 +26,19 @@ class WholeRows:
     Args:
         dataset: Where they go.
         schema: The JSON Schema of the records, which are the rows.
+        key_properties: The fields without which a record is none.
 
     Attributes:
         way: The short way of the records; None where no row can go out as it came.
     """
 
-    def __init__(self, dataset: Dataset, schema: Mapping[str, Any]) -> None:
+    def __init__(
+        self, dataset: Dataset, schema: Mapping[str, Any], key_properties: Sequence[str]
+    ) -> None:
         """Decide what has to be looked at in each row."""
         self.way: ShortWay | None = None
         names = list(schema["properties"])
-        if not set(dataset.required) <= set(names) <= set(dataset.fields):
+        if not {*dataset.required, *key_properties} <= set(names) <= set(dataset.fields):
             return
         kinds = {name: _FITS_BY_KIND.get(dataset.fields[name].data_type, TEXT) for name in names}
         fitters: dict[str, Fitter] = {

@@ -306,6 +306,21 @@ def test_fields_that_do_not_go_out_as_they_came_have_none(sandbox: Sandbox) -> N
     assert messages == [{"id": "1", "MY_MONA_x": 1}] * 3
 
 
+def test_a_record_without_its_key_goes_the_long_way(sandbox: Sandbox) -> None:
+    streams = {"people": {"context_id": "name"}}
+    target = TargetMona(config={**sandbox.mona.credentials(), **PATIENT, "streams": streams})
+    fields = {"id": {"type": "string"}, "name": {"type": "string"}}
+    message = {"type": "SCHEMA", "stream": "people", "schema": {"properties": fields}}
+    records = [{"id": "1", "name": "a"}, {"id": "2", "name": "b"}, {"name": "c"}]
+    lines = [
+        {**message, "key_properties": ["id"]},
+        *({"type": "RECORD", "stream": "people", "record": each} for each in records),
+    ]
+    *taken, rejected = _outcome(target, "\n".join(map(json.dumps, lines)))
+    assert [key for _, _, key, _, _, _ in taken] == [0, 1]
+    assert rejected[2] == "a key property is missing: id"
+
+
 @pytest.mark.parametrize("made", WAYS)
 def test_both_ways_lead_to_the_same(made: Any, sandbox: Sandbox) -> None:
     fields = {name: each for name, each in FIELDS.items() if name != "more" or made in NESTED}
