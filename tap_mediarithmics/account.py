@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.mediarithmics import Datamart, Exports
+from singer_martech.mediarithmics.datamart import Datamart
+from singer_martech.mediarithmics.exports import Exports
 from singer_martech.mediarithmics.settings import connect
 from tap_mediarithmics import instants
 from tap_mediarithmics.live_schema import LiveSchema
@@ -13,7 +14,7 @@ from tap_mediarithmics.live_schema import LiveSchema
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from singer_martech.mediarithmics import Export
+    from singer_martech.mediarithmics.exports import Export
     from singer_martech.stop import Stop
 
 

@@ -23,7 +23,7 @@ from tap_mediarithmics.modes import After
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
-    from singer_martech.mediarithmics import Execution
+    from singer_martech.mediarithmics.executions import Execution
 
 EXECUTION_DATE = "_execution_creation_date"
 _UNSAFE = re.compile(r"[\"'\\{}\x00-\x1f]")

@@ -11,7 +11,8 @@ from singer_martech.errors import MartechError
 from tap_mediarithmics.modes import new_executions
 
 if TYPE_CHECKING:
-    from singer_martech.mediarithmics import Execution, Exports
+    from singer_martech.mediarithmics.executions import Execution
+    from singer_martech.mediarithmics.exports import Exports
     from singer_martech.stop import Stop
     from tap_mediarithmics.modes import After
 

@@ -11,7 +11,7 @@ from tap_mediarithmics.object_types import ObjectTypes, UnknownSchema
 from tap_mediarithmics.result_schema import unknown_names
 
 if TYPE_CHECKING:
-    from singer_martech.mediarithmics import Datamart
+    from singer_martech.mediarithmics.datamart import Datamart
     from tap_mediarithmics.otql import Query
 
 logger = logging.getLogger(__name__)

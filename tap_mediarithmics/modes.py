@@ -6,12 +6,13 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from singer_martech.mediarithmics import id_order
+from singer_martech.mediarithmics.executions import id_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_martech.mediarithmics import Execution, Exports
+    from singer_martech.mediarithmics.executions import Execution
+    from singer_martech.mediarithmics.exports import Exports
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from singer_martech.answers import Answer
-    from singer_martech.mediarithmics import Execution, Exports
+    from singer_martech.mediarithmics.executions import Execution
+    from singer_martech.mediarithmics.exports import Exports
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Record
 
-    from singer_martech.mediarithmics import Execution, Exports
+    from singer_martech.mediarithmics.executions import Execution
+    from singer_martech.mediarithmics.exports import Exports
     from singer_martech.streams import UnitStream
     from tap_mediarithmics.streams import ResultStream
 

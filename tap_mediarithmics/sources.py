@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from singer_martech.answers import OutcomeUnknown, Refused
 from singer_martech.errors import MartechError
-from singer_martech.mediarithmics import QueryFault, id_order
+from singer_martech.mediarithmics.datamart import QueryFault
+from singer_martech.mediarithmics.executions import id_order
 from tap_mediarithmics import modes, otql
 from tap_mediarithmics.items import START
 from tap_mediarithmics.launching import Launcher
@@ -22,7 +23,9 @@ from tap_mediarithmics.result_schema import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_martech.mediarithmics import Datamart, Execution, Export
+    from singer_martech.mediarithmics.datamart import Datamart
+    from singer_martech.mediarithmics.executions import Execution
+    from singer_martech.mediarithmics.exports import Export
     from tap_mediarithmics.account import Account
     from tap_mediarithmics.items import ExportItem
     from tap_mediarithmics.modes import After

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Record
 
-    from singer_martech.mediarithmics import Execution, Export
+    from singer_martech.mediarithmics.executions import Execution
+    from singer_martech.mediarithmics.exports import Export
     from singer_martech.plugin import MartechTap
     from singer_martech.streams import Lines
     from tap_mediarithmics.account import Account

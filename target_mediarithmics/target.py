@@ -10,9 +10,9 @@ from singer_sdk import typing as th
 
 from singer_martech.answers import Refused
 from singer_martech.errors import SettingError
-from singer_martech.mediarithmics import DocumentImports, Uploads
-from singer_martech.mediarithmics.imports import ImportMismatch
+from singer_martech.mediarithmics.imports import DocumentImports, ImportMismatch
 from singer_martech.mediarithmics.settings import access_settings, connect, waiting_settings
+from singer_martech.mediarithmics.uploads import Uploads
 from singer_martech.settings import http_settings
 from singer_martech.target import MartechTarget, delivery_settings
 from target_mediarithmics.channel import ImportChannel
@@ -21,7 +21,7 @@ from target_mediarithmics.sinks import MediarithmicsSink
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from singer_martech.mediarithmics import DocumentImport
+    from singer_martech.mediarithmics.imports import DocumentImport
     from target_mediarithmics.recipe import Recipe
 
 _NOT_FOUND = 404

@@ -10,15 +10,10 @@ import pytest
 
 from singer_martech.answers import BadAnswer, BrokenBody, Exhausted, Refused
 from singer_martech.http import HttpSettings
-from singer_martech.mediarithmics import (
-    Connection,
-    Datamart,
-    Execution,
-    Exports,
-    QueryFault,
-    UnexpectedAnswer,
-    id_order,
-)
+from singer_martech.mediarithmics.connection import Connection, UnexpectedAnswer
+from singer_martech.mediarithmics.datamart import Datamart, QueryFault
+from singer_martech.mediarithmics.executions import Execution, id_order
+from singer_martech.mediarithmics.exports import Exports
 from singer_martech.secrets import redact
 
 if TYPE_CHECKING:

@@ -12,13 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singer_martech.mediarithmics import (
-    Connection,
-    DocumentImports,
-    Execution,
-    ImportResult,
-    Uploads,
-)
+from singer_martech.mediarithmics.connection import Connection
+from singer_martech.mediarithmics.executions import Execution
+from singer_martech.mediarithmics.import_results import ImportResult
+from singer_martech.mediarithmics.imports import DocumentImports
+from singer_martech.mediarithmics.uploads import Uploads
 from target_mediarithmics.error_lines import failed_lines
 from tests.sandbox.mediarithmics_documents import error_line
 from tests.target_mediarithmics.conftest import record, schema, state

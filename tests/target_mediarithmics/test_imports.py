@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from singer_martech.mediarithmics import Connection, Definition, DocumentImports
-from singer_martech.mediarithmics.imports import NDJSON, DocumentImport
+from singer_martech.mediarithmics.connection import Connection
+from singer_martech.mediarithmics.imports import NDJSON, Definition, DocumentImport, DocumentImports
 from tests.target_mediarithmics.conftest import record, schema
 
 if TYPE_CHECKING:
