@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import select
 import threading
 from typing import TYPE_CHECKING
 
@@ -30,9 +31,9 @@ class InputAhead:
     def __init__(self, descriptor: int) -> None:
         """Read nothing yet."""
         self._descriptor = descriptor
-        self._pieces: queue.SimpleQueue[bytes | OSError | None] = queue.SimpleQueue()
+        self._pieces: queue.SimpleQueue[bytes | BaseException | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(_MOST_PIECES)
-        self._end: bytes | OSError | None = None
+        self._end: bytes | BaseException | None = None
         self._is_wanted = True
 
     def __enter__(self) -> Self:
@@ -42,7 +43,7 @@ class InputAhead:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Read no more."""
+        """Read no more; one piece that was waited for may still be taken, and is lost."""
         self._is_wanted = False
         self._room.release()
 
@@ -57,7 +58,7 @@ class InputAhead:
             when the wait was ended.
 
         Raises:
-            OSError: It cannot be read.
+            BaseException: It cannot be read.
         """
         pieces: list[bytes] = []
         size = 0
@@ -66,7 +67,7 @@ class InputAhead:
                 piece = self._pieces.get(block=not pieces, timeout=seconds)
                 if piece is None:
                     break
-                if isinstance(piece, OSError) or not piece:
+                if isinstance(piece, BaseException) or not piece:
                     self._end = piece
                     break
                 self._room.release()
@@ -74,7 +75,7 @@ class InputAhead:
                 size += len(piece)
         if pieces:
             return b"".join(pieces)
-        if isinstance(self._end, OSError):
+        if isinstance(self._end, BaseException):
             raise self._end
         return self._end
 
@@ -83,13 +84,22 @@ class InputAhead:
         self._pieces.put(None)
 
     def _run(self) -> None:
-        piece: bytes | OSError = b"?"
-        while piece and not isinstance(piece, OSError):
+        piece: bytes | BaseException = b"?"
+        while piece and not isinstance(piece, BaseException):
             self._room.acquire()
             if not self._is_wanted:
                 return
             try:
-                piece = os.read(self._descriptor, _PIECE)
-            except OSError as error:
+                piece = self._read()
+            except BaseException as error:  # noqa: BLE001 - raised again by whoever reads
                 piece = error
             self._pieces.put(piece)
+
+    def _read(self) -> bytes:
+        while True:
+            try:
+                return os.read(self._descriptor, _PIECE)
+            except BlockingIOError:  # whoever opened it chose so, and may share it
+                change = select.poll()
+                change.register(self._descriptor, select.POLLIN)
+                change.poll()

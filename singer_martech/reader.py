@@ -114,6 +114,7 @@ class MessageReader(GenericSingerReader[str]):
             return
         with InputAhead(descriptor) as self._input:
             self._process_lines(self._lines(self._input), callbacks, counts)
+        self._input = None
 
     def _process_lines(
         self,

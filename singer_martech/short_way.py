@@ -2,7 +2,9 @@
 
 One compiled decoder checks a record against its schema and takes out the few fields that
 decide where it goes; the rest is passed over. What it refuses goes the long way, which
-decodes every value exactly and decides: the two ways never differ in what becomes of a record.
+decodes every value exactly and decides: the two ways do not differ in what becomes of a record.
+The one exception: a number that no decoder can hold (an exponent of 18 digits) goes out as it
+came where nobody looks at it, while the long way, which has to read it, rejects its record.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ from operator import attrgetter, or_
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import msgspec
-from msgspec.structs import astuple
 
 from singer_martech.structs import object_type
 
@@ -55,20 +56,19 @@ class ShortWay:
         self,
         reads: Sequence[str],
         struct: type[msgspec.Struct],
+        read: Callable[[Any], tuple[Any, ...]],
         starts: Sequence[tuple[Callable[[Any], Any], bytes]],
     ) -> None:
         """Take over what ``short_way`` compiled."""
         self.reads = reads
         self._find: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
+        self._read = read
         self._starts = starts
         self._only = reads[0] if len(reads) == 1 else None
         self._tried = self._refused = 0
 
     def values(self, record: bytes) -> tuple[Any, ...] | None:
-        """Return the values of ``reads``, or None where a record has to go the long way.
-
-        The values are followed by others, which nobody should look at.
-        """
+        """Return the values of ``reads``, or None where a record has to go the long way."""
         self._tried += 1
         try:
             found = self._find(record)
@@ -76,7 +76,7 @@ class ShortWay:
         except (ValueError, RecursionError):
             fits = False
         if fits:
-            return astuple(found)
+            return self._read(found)
         self.refuse()
         return None
 
@@ -84,7 +84,13 @@ class ShortWay:
         """Return the values of ``reads`` by their names."""
         if self._only is not None:
             return {self._only: values[0]}
-        return dict(zip(self.reads, values))  # noqa: B905 - others follow, and naming them costs
+        return dict(zip(self.reads, values, strict=True))
+
+    def refuse(self) -> None:
+        """Count a record that has to go the long way; when most have to, the others follow."""
+        self._refused += 1
+        if self._refused >= _MANY and 2 * self._refused > self._tried:
+            self._find = _refuse_all
 
     def _fits(self, found: Any, record: bytes) -> bool:
         """Whether what was passed over unread, which is whole JSON, is UTF-8 and of its type."""
@@ -94,12 +100,6 @@ class ShortWay:
             if memoryview(get(found))[0] not in starts:
                 return False
         return True
-
-    def refuse(self) -> None:
-        """Count a record that has to go the long way; when most have to, the others follow."""
-        self._refused += 1
-        if self._refused >= _MANY and 2 * self._refused > self._tried:
-            self._find = _refuse_all
 
 
 def _refuse_all(record: bytes) -> NoReturn:
@@ -123,6 +123,18 @@ def short_way(
     Returns:
         None where the schema asks for more than types and simple bounds.
     """
+    try:
+        return _made(schema, reads, kinds, required)
+    except (TypeError, ValueError):
+        return None  # no schema at all, which nobody says where records are not validated
+
+
+def _made(
+    schema: Mapping[str, Any],
+    reads: Sequence[str],
+    kinds: Mapping[str, Collection[str]],
+    required: Collection[str],
+) -> ShortWay | None:
     properties = schema["properties"]
     if "object" not in schema.get("type", "object"):
         return None
@@ -130,20 +142,31 @@ def short_way(
     if not _OF_RECORDS.issuperset(schema) or not needed.issubset(properties):
         return None
     fields, starts = [], []
-    for index, name in enumerate([*reads, *(properties.keys() - set(reads))]):
-        kind = _compiled(properties[name], frozenset(kinds.get(name, ANY)))
+    attributes = {name: f"field_{index}" for index, name in enumerate(properties)}
+    for name, field in properties.items():  # in this order, since so they come in most records
+        kind = _compiled(field, frozenset(kinds.get(name, ANY)))
         if kind is None:
             return None
         field_type, field_starts = kind
         default: Any = None
         if field_starts:
             default = msgspec.Raw(field_starts[:1])
-            starts.append((attrgetter(f"field_{index}"), field_starts))
+            starts.append((attrgetter(attributes[name]), field_starts))
         if name in needed:
             default = msgspec.NODEFAULT
         fields.append((name, field_type, default))
     struct = object_type(fields)
-    return None if struct is None else ShortWay(reads, struct, starts)
+    if struct is None:
+        return None
+    return ShortWay(reads, struct, _reader([attributes[name] for name in reads]), starts)
+
+
+def _reader(attributes: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return what takes the values of attributes out of an object."""
+    if not attributes:
+        return lambda _: ()
+    get = attrgetter(*attributes)
+    return (lambda found: (get(found),)) if len(attributes) == 1 else get
 
 
 def _compiled(schema: Any, allowed: frozenset[str]) -> tuple[Any, bytes] | None:

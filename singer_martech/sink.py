@@ -105,7 +105,7 @@ class MartechSink(Sink):
         """Say what a record becomes that goes the short way; None sends it the long way.
 
         Args:
-            values: Those of the fields that ``short_way`` reads, and others behind them.
+            values: Those of the fields that ``short_way`` reads.
             whole: The record as JSON, as it was received.
         """
         return self.map_record(self._way.named(values), whole)

@@ -352,7 +352,7 @@ class MartechTarget(MartechPlugin, Target):
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "encoding", "manifest"})
         stream = message_dict["stream"]
-        routes = self._find_routes({"stream": stream, "record": {}})
+        routes = self._routes.get(stream) or self._find_routes({"stream": stream, "record": {}})
         storage = next((sink.batch_config.storage for _, sink in routes if sink.batch_config), None)
         take = self.message_reader.takers.get(stream)
         for number, line in enumerate(batch_lines(message_dict, storage), 1):

@@ -49,7 +49,7 @@ class RecordValidator:
 
         The values themselves are left out: they stand in the record beside.
         """
-        # which half of a surrogate pair a text holds makes no difference to its schema
+        # which half of a surrogate pair a text holds is taken to make no difference
         error = next(iter(self._validator.iter_errors(unicode(record))))
         place = ".".join(map(str, error.instance_path)) or "the record"
         return f"breaks its schema at {place}: {error.message}"

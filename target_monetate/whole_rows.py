@@ -38,7 +38,8 @@ class WholeRows:
         """Decide what has to be looked at in each row."""
         self.way: ShortWay | None = None
         names = list(schema["properties"])
-        if not {*dataset.required, *key_properties} <= set(names) <= set(dataset.fields):
+        needed = {*dataset.required, *key_properties}
+        if not names or not needed <= set(names) <= set(dataset.fields):
             return
         kinds = {name: _FITS_BY_KIND.get(dataset.fields[name].data_type, TEXT) for name in names}
         fitters: dict[str, Fitter] = {
@@ -47,17 +48,14 @@ class WholeRows:
             if kinds[name] is TEXT
         }
         strings = [name for name, fit in fitters.items() if fit is fit_string]
-        reads = [*strings, *(fitters.keys() - strings)]
+        others = [name for name, fit in fitters.items() if fit is not fit_string]
+        reads = [*strings, *others]
         key = dataset.unique_key
         if key is not None and key not in reads:
             kinds[key] -= {"number"}  # whose digits the decoder does not keep
             reads.append(key)
         self._strings = len(strings)
-        self._others = [
-            (place, fitters[name])
-            for place, name in enumerate(reads)
-            if name in fitters.keys() - strings
-        ]
+        self._others = [(reads.index(name), fitters[name]) for name in others]
         self._key = None if key is None else reads.index(key)
         self.way = short_way(schema, reads, kinds, required=names)
 

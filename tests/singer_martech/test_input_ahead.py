@@ -82,6 +82,26 @@ def test_what_cannot_be_read_is_an_error_after_all_else(tmp_path: Path) -> None:
     os.close(descriptor)
 
 
+def test_a_pipe_that_does_not_block_is_waited_for(pipe: tuple[int, int]) -> None:
+    os.set_blocking(pipe[0], False)
+    with InputAhead(pipe[0]) as ahead:
+        assert ahead.block(0.05) is None
+        os.write(pipe[1], b"x\n")
+        assert ahead.block(20) == b"x\n"
+    os.write(pipe[1], b"y")
+
+
+def test_any_failure_of_the_thread_is_raised(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: int) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr("singer_martech.input_ahead.os.read", read)
+    with InputAhead(pipe[0]) as ahead, pytest.raises(MemoryError):
+        ahead.block(20)
+
+
 def test_a_wait_can_be_ended(pipe: tuple[int, int]) -> None:
     with InputAhead(pipe[0]) as ahead:
         waker = threading.Timer(0.01, ahead.wake)

@@ -33,7 +33,8 @@ VALUES = (
     *('"2024-01-31T10:00:00Z"', '"2024-01-31"', '"a,b"', '"true"', '"\\"\\\\"'),
     *("0", "-0", "1", "-7", "1.0", "1.50", "-0.0", "1e2", "1E400", "1e-400", "0.1", "NaN"),
     *(str(2**63), str(2**64), "9" * 40, "9" * 5000, "12345678901234567.123456789"),
-    *("true", "false", "null", "{}", '{"a":1.10}', '{"a":"\\ud800"}', "[]", "[1,[2.50]]"),
+    *("-1E+5", "true", "false", "null", "{}", "[]"),
+    *('{"a":1.10}', '{"a":"\\ud800"}', "[1,[2.50]]"),
 )
 """JSON as it may stand in a record, and what only looks like JSON."""
 
@@ -150,6 +151,45 @@ def test_a_number_with_a_point_is_not_looked_at(value: str) -> None:
     assert way.values(b'{"price":%s}' % value.encode()) is None
 
 
+@pytest.mark.parametrize("number", ["1e1000000000000000000", "-" + "9" * 5000])
+def test_a_number_beyond_all_bounds_goes_out_where_nobody_looks_at_it(
+    number: str, sandbox: Sandbox
+) -> None:
+    fields = {"id": {"type": "string"}, "more": {"type": "object"}}
+    schema = {"type": "SCHEMA", "stream": "people", "schema": {"properties": fields}}
+    record = f'{{"id": "a", "more": {{"n": {number}}}}}'
+    line = f'{{"type": "RECORD", "stream": "people", "record": {record}}}'
+    text = "\n".join([json.dumps({**schema, "key_properties": ["id"]}), line, line])
+    rejected, taken = _outcome(mona(sandbox), text)
+    assert "out of all bounds" in rejected[2]  # the first record always goes the long way
+    assert record.encode() in taken[3]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": {"type": [{"type": "string"}]}}},
+        {"properties": {"a": {"type": None}}},
+        {"properties": {"a": {"type": "string", "minLength": -1}}},
+        {"properties": {"a": {}}, "required": True},
+        {"properties": {"a": {}}, "required": [["a"]]},
+        {"properties": {"a": {}}, "type": None},
+        {"properties": 5},
+    ],
+)
+def test_what_is_no_schema_has_none(schema: Any) -> None:
+    assert short_way(schema, [], {}) is None
+
+
+def test_a_record_of_many_fields_is_read_in_their_order() -> None:
+    names = [f"n{number}" for number in range(200)]
+    fields = {name: {"type": "integer"} for name in names}
+    reads = ["n150", "n3"]
+    way = short_way({"properties": fields}, reads, {})
+    assert way is not None
+    assert way.values(json.dumps(dict(zip(names, range(200), strict=True))).encode()) == (150, 3)
+
+
 def test_text_that_is_passed_over_has_to_be_utf_8() -> None:
     way = way_of(x={"type": "object"})
     assert way is not None
@@ -158,7 +198,7 @@ def test_text_that_is_passed_over_has_to_be_utf_8() -> None:
 
 
 def test_when_most_records_are_refused_no_more_are_tried() -> None:
-    way = way_of(x={"type": "string"})
+    way = short_way({"properties": {"x": {"type": "string"}}}, ["x"], {})
     assert way is not None
     for _ in range(500):
         assert way.values(b'{"x":"a"}') == ("a",)
