@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -225,8 +226,12 @@ def test_a_second_signal_ends_at_once(target: Target, sandbox: Sandbox, mona: Mo
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.2)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(5) == 130
+    # of two signals that come before a busy process has seen the first, it gets one only
+    for _ in range(25):
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.2)
+    assert process.returncode == 130
     assert process.communicate()[0] == b""
     assert mona.messages() == []
 
