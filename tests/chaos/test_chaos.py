@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Campaign = loads.Campaign | extractions.Campaign
 
-SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "").split()] or [1, 2, 3, 4]
+SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "").split()] or [1, 2]
 REQUESTS = int(os.environ.get("CHAOS_REQUESTS") or 500)
 
 
