@@ -141,8 +141,7 @@ def _made(
     needed = {*reads, *required, *schema.get("required", ())}
     if not _OF_RECORDS.issuperset(schema) or not needed.issubset(properties):
         return None
-    fields, starts = [], []
-    attributes = {name: f"field_{index}" for index, name in enumerate(properties)}
+    fields, beginnings = [], {}
     for name, field in properties.items():  # in this order, since so they come in most records
         kind = _compiled(field, frozenset(kinds.get(name, ANY)))
         if kind is None:
@@ -151,13 +150,15 @@ def _made(
         default: Any = None
         if field_starts:
             default = msgspec.Raw(field_starts[:1])
-            starts.append((attrgetter(attributes[name]), field_starts))
+            beginnings[name] = field_starts
         if name in needed:
             default = msgspec.NODEFAULT
         fields.append((name, field_type, default))
     struct = object_type(fields)
     if struct is None:
         return None
+    attributes = dict(zip(properties, struct.__struct_fields__, strict=True))
+    starts = [(attrgetter(attributes[name]), each) for name, each in beginnings.items()]
     return ShortWay(reads, struct, _reader([attributes[name] for name in reads]), starts)
 
 

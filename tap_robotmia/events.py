@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from singer_sdk.singerlib.json import serialize_json
 
+from singer_martech.encoding import decode_object
 from tap_robotmia.event_id import content_id, event_id
 
 if TYPE_CHECKING:
@@ -154,12 +155,9 @@ def properties_of(event: Event) -> dict[str, Any]:
 def read_object(text: bytes) -> dict[str, Any]:
     """Read a JSON object without losing a digit of its numbers."""
     try:
-        return _decode_exactly(text)
+        return decode_object(text)
     except (msgspec.MsgspecError, ArithmeticError, RecursionError):
         return _loads(text)  # type: ignore[no-any-return]
-
-
-_decode_exactly = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
 
 
 def _refuse(line: bytes) -> _Line:
