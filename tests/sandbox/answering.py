@@ -68,7 +68,7 @@ async def _act_or_stand_in(
     handler: Handler,
     fault: Fault,
 ) -> web.Response:
-    if fault.status is None:
+    if not fault.stands_in:
         return await _act(vendor, request, handler)
     if fault.after_acting:
         await _act(vendor, request, handler)

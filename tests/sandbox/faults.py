@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aiohttp import web
 
+from tests.sandbox.impostors import IMPOSTORS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -41,6 +43,8 @@ class Fault:
             no text is sent as JSON; without one the vendor's own error body is sent). With
             `after_acting` the vendor acts first, so what was sent has landed all the same.
             Without a status, `headers` and `retry_after` are added to the vendor's own answer.
+        impostor: One of `IMPOSTORS` by its name, such as `captive portal`: an answer with status
+            200 that does not come from the vendor. `after_acting` counts here too.
         terminated_early: The answer breaks off half-way at a line's end, its last line being the
             text given (`True`: `terminated early`); gzip and HTTP end cleanly.
         cut_gzip: The gzip stream ends without its trailer and with half of its lines, each of
@@ -63,6 +67,7 @@ class Fault:
     expire_token: bool = False
     reset: Reset | None = None
     status: int | None = None
+    impostor: str | None = None
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     retry_after: float | str | None = None
@@ -79,6 +84,18 @@ class Fault:
         init=False,
         repr=False,
     )
+
+    def __post_init__(self) -> None:
+        if self.impostor is not None and self.impostor not in IMPOSTORS:
+            names = ", ".join(IMPOSTORS)
+            raise ValueError(f"No impostor is called {self.impostor!r}; there are: {names}")
+        if self.impostor is not None and self.status is not None:
+            raise ValueError("A fault answers with an impostor or with a status, not with both")
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether the answer is the fault's own, not the vendor's."""
+        return self.status is not None or self.impostor is not None
 
     @classmethod
     def accepted(cls) -> set[str]:
@@ -105,6 +122,7 @@ class Fault:
     def describe(self) -> str:
         """Return the fault in a few words, for the record and the page."""
         parts = [str(self.status)] if self.status is not None else []
+        parts += [f"impostor: {self.impostor}"] if self.impostor else []
         parts += [f"reset {self.reset}"] if self.reset else []
         parts += [
             name.replace("_", " ")
@@ -122,7 +140,11 @@ class Fault:
         return ", ".join(parts) or "headers"
 
     def answer(self, default_body: Callable[[int], Any]) -> web.Response:
-        """Return the answer that stands in for the vendor's; `status` must be set."""
+        """Return the answer that stands in for the vendor's; `stands_in` must be true."""
+        if self.impostor is not None:
+            impostor = IMPOSTORS[self.impostor]
+            kind = {"Content-Type": impostor.content_type} if impostor.content_type else None
+            return web.Response(body=impostor.body, headers=kind)
         status = self.status or 500
         body = default_body(status) if self.body is None else self.body
         if isinstance(body, bytes):
@@ -259,4 +281,5 @@ def parse_faults(text: bytes) -> list[dict[str, Any]]:
         if unknown or "vendor" not in item:
             message = "Each fault is an object with a vendor and the words of Fault"
             raise ValueError(message)
+        Fault(**item)
     return items

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 import requests
 import urllib3
 
+from tests.sandbox.impostors import IMPOSTORS
 from tests.sandbox.server import Sandbox
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +65,68 @@ def test_what_was_sent_may_land_although_the_answer_says_otherwise(sandbox: Sand
     sandbox.faults.add("mona", "/export", status=502, after_acting=True)
     assert send(sandbox).status_code == 502
     assert landed(sandbox) == 1
+
+
+def every_request(sandbox: Sandbox) -> list[tuple[str, str, str]]:
+    """Return vendor, method and path of everything that the vendors answer."""
+    return [
+        (vendor.name, route.method, re.sub(r"\{\w+\}", "1", route.path))
+        for vendor in sandbox.vendors.values()
+        for route in vendor.routes()
+    ]
+
+
+@pytest.mark.parametrize("name", IMPOSTORS)
+def test_an_impostor_answers_every_request_of_every_vendor(sandbox: Sandbox, name: str) -> None:
+    requests_of_all = every_request(sandbox)
+    assert {vendor for vendor, _, _ in requests_of_all} == set(sandbox.vendors)
+    with requests.Session() as session:
+        for vendor, method, path in requests_of_all:
+            fault = sandbox.faults.add(vendor, path, method=method, impostor=name)
+            answer = session.request(method, sandbox.url + path, data=b"{}", timeout=10)
+            assert answer.status_code == 200
+            assert answer.content == IMPOSTORS[name].body
+            if IMPOSTORS[name].content_type:
+                assert answer.headers["Content-Type"] == IMPOSTORS[name].content_type
+            assert fault.served == 1
+    assert {item.status for item in sandbox.requests} == {200}
+    assert {item.fault for item in sandbox.requests} == {f"impostor: {name}"}
+
+
+def test_the_impostors_are_what_networks_put_between() -> None:
+    bodies = {name: impostor.body for name, impostor in IMPOSTORS.items()}
+    assert b"<html" in bodies["captive portal"]
+    assert b'type="password"' in bodies["proxy login"]
+    assert bodies["empty"] == b""
+    assert json.loads(bodies["empty object"]) == {}
+    for name in ("error", "errors", "success false", "status error", "top level error"):
+        assert json.loads(bodies[name])
+
+
+@pytest.mark.parametrize(("acts", "count"), [(False, 0), (True, 1)])
+def test_what_an_impostor_answers_lands_only_if_the_vendor_acted(
+    sandbox: Sandbox, acts: bool, count: int
+) -> None:
+    sandbox.faults.add("mona", "/export", impostor="captive portal", after_acting=acts)
+    answer = send(sandbox)
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/html")
+    assert landed(sandbox) == count
+
+
+def test_an_impostor_has_a_name_that_is_known_and_no_status(sandbox: Sandbox) -> None:
+    faults: list[dict[str, Any]] = [
+        {"impostor": "butler"},
+        {"impostor": "empty", "status": 200},
+    ]
+    for wrong in faults:
+        with pytest.raises(ValueError, match="impostor"):
+            sandbox.faults.add("mona", **wrong)
+        answer = requests.post(
+            f"{sandbox.url}/_sandbox/faults", json={"vendor": "mona", **wrong}, timeout=5
+        )
+        assert answer.status_code == 400
+    assert sandbox.faults.as_list() == []
 
 
 @pytest.mark.parametrize(("moment", "count"), [("before", 0), ("after", 1)])
