@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from aiohttp import web
 
 from tests.sandbox.mona_records import merge, overlaps, read_messages
-from tests.sandbox.mona_rules import as_text, message_fault, read_body, request_fault
+from tests.sandbox.mona_rules import (
+    as_text,
+    message_fault,
+    read_body,
+    request_fault,
+    timestamp_of,
+)
 from tests.sandbox.mona_tokens import TOKEN_PATH, TokenService
 from tests.sandbox.recording import RECORD
 from tests.sandbox.vendor import Section, Vendor
@@ -29,7 +35,14 @@ _TABLES = (
       request INTEGER, place INTEGER, reason TEXT, message TEXT)""",
 )
 
-FailureKeys = Literal["index", "context_id", "both", "index_list", "none"]
+FailureKeys = Literal[
+    "index", "context_id", "both", "index_list", "none", "text", "null", "missing"
+]
+
+#: Where messages go. The vendor's own client has an older and a newer name for each of two
+#: addresses, and sends no token to those in `_WITHOUT_TOKEN`.
+_EXPORT_PATHS = ("/mona/export", "/mona/sendEvent", "/mona/monaExport", "/mona/monaSendEvent")
+_WITHOUT_TOKEN = frozenset({"/mona/monaExport", "/mona/monaSendEvent"})
 
 
 class Mona(Vendor):
@@ -42,7 +55,13 @@ class Mona(Vendor):
         refuse_if: A function of a message (as sent) to a reason, or None to take it.
         failure_keys: How the refusal of messages names them: `index` and `context_id` map each to
             its reason (`context_id` cannot name a message without one), `both` has both kinds of
-            keys, `index_list` maps a reason to the places it holds for, `none` is empty.
+            keys, `index_list` maps a reason to the places it holds for, `none` is `{}`, `text`
+            is the first reason as plain text, `null` is null, and `missing` leaves
+            `failure_reasons` out. What the vendor really sends is not known in public.
+        refusal_body: What a refusal of messages is answered with instead: text as it is, anything
+            else as JSON. None: as `failure_keys` says.
+        takes_without_token: `/monaExport` and `/monaSendEvent` need no token. The vendor opens
+            them for a user who asks for it; False refuses them.
         max_request_bytes, max_messages: More than that in one request is a 413; None: no limit.
         success_status, success_body: What a request that was taken whole is answered with.
     """
@@ -64,6 +83,8 @@ class Mona(Vendor):
         self.single_use_refresh = False
         self.refuse_if: Callable[[dict[str, Any]], str | None] | None = None
         self.failure_keys: FailureKeys = "index"
+        self.refusal_body: Any = None
+        self.takes_without_token = True
         self.max_request_bytes: int | None = None
         self.max_messages: int | None = None
         self.success_status = 200
@@ -94,7 +115,7 @@ class Mona(Vendor):
         return [
             web.post(f"/mona-auth{TOKEN_PATH}", self.tokens.log_in),
             web.post(f"/mona-auth{TOKEN_PATH}/token/refresh", self.tokens.refresh),
-            web.post("/mona/export", self._export),
+            *(web.post(path, self._export) for path in _EXPORT_PATHS),
         ]
 
     def error_body(self, status: int, reason: str) -> Any:  # noqa: ARG002 - each vendor has a form
@@ -121,7 +142,7 @@ class Mona(Vendor):
     @property
     def exports(self) -> list[RecordedRequest]:
         """The export requests; `notes["keys"]` holds the keys that each carried."""
-        return self.requests_to("/mona/export")
+        return [item for item in self.requests_to("/mona/") if item.path in _EXPORT_PATHS]
 
     def overlaps(self) -> list[tuple[Key, RecordedRequest, RecordedRequest]]:
         """The pairs of exports that carried the same key at the same time; best is none."""
@@ -161,16 +182,18 @@ class Mona(Vendor):
 
     async def _export(self, request: web.Request) -> web.Response:
         try:
-            messages = self._checked(request, await request.read())
+            payload = self._checked(request, await request.read())
         except _Refused as refusal:
             return self.refuse(refusal.status, refusal.reason)
-        refused = self._take(request[RECORD], messages)
+        messages = payload["messages"]
+        refused = self._take(request[RECORD], messages, payload.get("defaultAction"))
         if refused:
-            return web.json_response(self._failures(messages, refused), status=400)
+            return self._partial_refusal(messages, refused)
         return web.Response(status=self.success_status, text=self.success_body)
 
-    def _checked(self, request: web.Request, body: bytes) -> list[Any]:
-        if not self.tokens.authorizes(request):
+    def _checked(self, request: web.Request, body: bytes) -> dict[str, Any]:
+        needs_token = request.path not in _WITHOUT_TOKEN or not self.takes_without_token
+        if needs_token and not self.tokens.authorizes(request):
             raise _Refused(401, "The access token is missing, wrong or expired")
         if request.content_type != "application/json":
             raise _Refused(400, "Content-Type is not application/json")
@@ -187,17 +210,23 @@ class Mona(Vendor):
         request[RECORD].notes.update(keys=_keys(messages), messages=len(messages))
         if self.max_messages is not None and len(messages) > self.max_messages:
             raise _Refused(413, "Too many messages")
-        return messages
+        taken: dict[str, Any] = payload
+        return taken
 
     def observe(self, record: RecordedRequest, body: bytes) -> None:
-        if record.path != "/mona/export":
+        if record.path not in _EXPORT_PATHS:
             return
         # What cannot be read carries no keys; the vendor has its say when it is to act.
         with suppress(KeyError, TypeError, ValueError):
             messages = read_body(body)["messages"]
             record.notes.update(keys=_keys(messages), messages=len(messages))
 
-    def _take(self, record: RecordedRequest, messages: list[Any]) -> dict[int, str]:
+    def _take(
+        self,
+        record: RecordedRequest,
+        messages: list[Any],
+        default_action: str | None,
+    ) -> dict[int, str]:
         """Store what is right and return the reasons of what is not, by place."""
         rows: list[tuple[Any, ...]] = []
         refused: dict[int, str] = {}
@@ -208,15 +237,15 @@ class Mona(Vendor):
             if reason is not None:
                 refused[place] = reason
                 continue
-            given = "contextId" in item
-            stamp = item.get("exportTimestamp")
+            context_id = item.get("contextId")
+            stamp = timestamp_of(item)
             rows.append(
                 (
                     record.number,
                     item["arcClass"],
-                    item["contextId"] if given else str(uuid.uuid4()),
-                    given,
-                    item.get("action", "OVERWRITE"),
+                    str(uuid.uuid4()) if context_id is None else context_id,
+                    context_id is not None,
+                    item.get("action") or default_action or "OVERWRITE",
                     None if stamp is None else as_text(stamp),
                     as_text(item["message"]),
                 ),
@@ -245,14 +274,28 @@ class Mona(Vendor):
                 ],
             )
 
+    def _partial_refusal(self, messages: list[Any], refused: dict[int, str]) -> web.Response:
+        if isinstance(self.refusal_body, str):
+            return web.Response(status=400, text=self.refusal_body)
+        body = self.refusal_body
+        return web.json_response(
+            self._failures(messages, refused) if body is None else body,
+            status=400,
+        )
+
     def _failures(self, messages: list[Any], refused: dict[int, str]) -> dict[str, Any]:
+        if self.failure_keys == "missing":
+            return {"failed": len(refused)}
+        if self.failure_keys in {"text", "null"}:
+            text = next(iter(refused.values())) if self.failure_keys == "text" else None
+            return {"failed": len(refused), "failure_reasons": text}
         reasons: dict[str, Any] = {}
         for place, reason in refused.items():
             if self.failure_keys in {"index", "both"}:
                 reasons[str(place)] = reason
             if self.failure_keys in {"context_id", "both"}:
                 item = messages[place]
-                if isinstance(item, dict) and "contextId" in item:
+                if isinstance(item, dict) and item.get("contextId") is not None:
                     reasons[str(item["contextId"])] = reason
             if self.failure_keys == "index_list":
                 reasons.setdefault(reason, []).append(place)
@@ -272,5 +315,5 @@ def _keys(messages: list[Any]) -> set[Key]:
     return {
         (str(item.get("arcClass")), str(item["contextId"]))
         for item in messages
-        if isinstance(item, dict) and "contextId" in item
+        if isinstance(item, dict) and item.get("contextId") is not None
     }

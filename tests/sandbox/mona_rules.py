@@ -1,4 +1,9 @@
-"""What Mona says of a request: the reasons for which it refuses one, or one of its messages."""
+"""What Mona says of a request: the reasons for which it refuses one, or one of its messages.
+
+The vendor's own Python client sends null for every optional that is not set, so null counts as
+absent everywhere here. It also sends `sampleConfigName` and `sendTimestamp` (the newer name of
+`exportTimestamp`) with a message, and `defaultAction` and `sampleConfigName` beside the messages.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +14,19 @@ from typing import Any
 
 import msgspec
 
-_MESSAGE_FIELDS = {"arcClass", "message", "contextId", "exportTimestamp", "action"}
+_REQUEST_FIELDS = {"userId", "messages", "defaultAction", "sampleConfigName"}
+_MESSAGE_FIELDS = {
+    "arcClass",
+    "message",
+    "contextId",
+    "exportTimestamp",
+    "sendTimestamp",
+    "action",
+    "sampleConfigName",
+}
 _ACTIONS = {"OVERWRITE", "ADD", "NEW"}
 _ARC_CLASS = re.compile(r"[A-Za-z0-9_@-]+(\.[A-Za-z0-9_@-]+)*")
+_DIGITS = re.compile(r"[0-9]+")
 _TIMESTAMP_DIGITS = {10, 13}
 
 _reader = msgspec.json.Decoder()
@@ -47,18 +62,21 @@ def request_fault(payload: Any, user_id: str) -> str | None:
     """Return why the whole request is refused, or None."""
     if not isinstance(payload, dict):
         return "The payload is no JSON object"
-    unknown = sorted(set(payload) - {"userId", "messages"})
+    unknown = sorted(set(payload) - _REQUEST_FIELDS)
     if unknown:
         return f"Unknown field: {unknown[0]}"
-    user = payload.get("userId")
-    if isinstance(user, bool) or not isinstance(user, str | int) or user == "":
-        return "userId is missing"
-    if str(user) != user_id:
-        return "userId is not the one of the access token"
     messages = payload.get("messages")
     if not isinstance(messages, list) or not messages:
         return "messages is no array, or empty"
-    return None
+    if not _is_absent_or_action(payload.get("defaultAction")):
+        return "defaultAction is none of OVERWRITE, ADD, NEW"
+    return _user_fault(payload.get("userId"), user_id) or _sampling_fault(payload)
+
+
+def _user_fault(user: Any, user_id: str) -> str | None:
+    if isinstance(user, bool) or not isinstance(user, str | int) or user == "":
+        return "userId is missing"
+    return None if str(user) == user_id else "userId is not the one of the access token"
 
 
 def message_fault(item: Any) -> str | None:
@@ -72,8 +90,10 @@ def message_fault(item: Any) -> str | None:
         _arc_class_fault(item.get("arcClass"))
         or _content_fault(item.get("message"))
         or _context_fault(item)
-        or _timestamp_fault(item)
+        or _timestamp_fault(item, "exportTimestamp")
+        or _timestamp_fault(item, "sendTimestamp")
         or _action_fault(item)
+        or _sampling_fault(item)
     )
 
 
@@ -94,9 +114,9 @@ def _content_fault(message: Any) -> str | None:
 
 
 def _context_fault(item: dict[str, Any]) -> str | None:
-    if "contextId" not in item:
+    context_id = item.get("contextId")
+    if context_id is None:
         return None
-    context_id = item["contextId"]
     if not isinstance(context_id, str) or not context_id:
         return "contextId is no string, or empty"
     if context_id.count(".") > item["arcClass"].count("."):
@@ -104,23 +124,44 @@ def _context_fault(item: dict[str, Any]) -> str | None:
     return None
 
 
-def _timestamp_fault(item: dict[str, Any]) -> str | None:
-    if "exportTimestamp" not in item:
+def _timestamp_fault(item: dict[str, Any], name: str) -> str | None:
+    value = item.get(name)
+    if value is None:
         return None
-    value = item["exportTimestamp"]
     if isinstance(value, int | float) and not isinstance(value, bool):
-        right = value > 0 and len(str(int(value))) in _TIMESTAMP_DIGITS
-        return None if right else "exportTimestamp has neither 10 nor 13 digits"
-    if isinstance(value, str):
-        try:
-            datetime.fromisoformat(value.replace("Z", "+00:00"))
-        except ValueError:
-            return "exportTimestamp is no ISO date and time"
-        return None
-    return "exportTimestamp is neither a number nor a string"
+        right = 0 < value < 10**13 and len(str(int(value))) in _TIMESTAMP_DIGITS
+        return None if right else f"{name} has neither 10 nor 13 digits"
+    if not isinstance(value, str):
+        return f"{name} is neither a number nor a string"
+    if _DIGITS.fullmatch(value):
+        # 8 digits would be a date of ISO 8601, which the vendor does not read them as.
+        right = len(value) in _TIMESTAMP_DIGITS
+        return None if right else f"{name} has neither 10 nor 13 digits"
+    try:
+        datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except ValueError:
+        return f"{name} is no ISO date and time"
+    return None
 
 
 def _action_fault(item: dict[str, Any]) -> str | None:
-    if "action" in item and item["action"] not in _ACTIONS:
+    if not _is_absent_or_action(item.get("action")):
         return "action is none of OVERWRITE, ADD, NEW"
     return None
+
+
+def _is_absent_or_action(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value in _ACTIONS)
+
+
+def _sampling_fault(given: dict[str, Any]) -> str | None:
+    name = given.get("sampleConfigName")
+    if name is not None and (not isinstance(name, str) or not name):
+        return "sampleConfigName is no string, or empty"
+    return None
+
+
+def timestamp_of(item: dict[str, Any]) -> Any:
+    """Return when a message was sent, under its newer name or its older one; None: not given."""
+    newer = item.get("sendTimestamp")
+    return item.get("exportTimestamp") if newer is None else newer

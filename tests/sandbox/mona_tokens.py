@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
+from datetime import timedelta
+from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
 import jwt
@@ -86,7 +88,11 @@ class TokenService:
                 "accessToken": self.issue(),
                 "refreshToken": refresh,
                 "expiresIn": self._mona.expires_in,
-                "expires": self._mona.now.timestamp() + self._mona.expires_in,
+                # An HTTP date, as in the vendor's own client; `expiresIn` is what it reads.
+                "expires": format_datetime(
+                    self._mona.now + timedelta(seconds=self._mona.expires_in),
+                    usegmt=True,
+                ),
             },
         )
 

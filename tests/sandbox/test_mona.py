@@ -1,7 +1,9 @@
-"""The sandbox's Mona is as strict as its page, so that what passes here deserves to."""
+"""The sandbox's Mona is as strict as its page and as lenient as its own client needs."""
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -19,11 +21,17 @@ def log_in(sandbox: Sandbox, secret: str | None = None) -> requests.Response:
     return requests.post(sandbox.mona.auth_url, json=fields, timeout=5)
 
 
-def export(sandbox: Sandbox, *messages: Any, token: str | None = None, **fields: Any) -> Any:
+def export(
+    sandbox: Sandbox,
+    *messages: Any,
+    token: str | None = None,
+    path: str = "export",
+    **fields: Any,
+) -> Any:
     payload = {"userId": sandbox.mona.user_id, "messages": list(messages), **fields}
     bearer = sandbox.mona.access_token() if token is None else token
     return requests.post(
-        f"{sandbox.mona.api_url}/export",
+        f"{sandbox.mona.api_url}/{path}",
         json=payload,
         headers={"Authorization": f"Bearer {bearer}"},
         timeout=5,
@@ -36,6 +44,31 @@ def test_a_login_gives_a_token_that_names_the_user_and_opens_the_export(sandbox:
     assert claims["tenantId"] == sandbox.mona.user_id
     assert answer["expiresIn"] == 14400
     assert export(sandbox, GOOD, token=answer["accessToken"]).status_code == 200
+
+
+def test_a_login_says_as_an_http_date_when_its_token_expires(sandbox: Sandbox) -> None:
+    sandbox.mona.now = datetime(2026, 3, 4, 12, tzinfo=timezone.utc)
+    answer = log_in(sandbox).json()
+    assert answer["expires"].endswith(" GMT")
+    expires = parsedate_to_datetime(answer["expires"])
+    assert expires == sandbox.mona.now + timedelta(seconds=answer["expiresIn"])
+
+
+@pytest.mark.parametrize("path", ["sendEvent", "monaExport", "monaSendEvent"])
+def test_the_addresses_of_the_vendors_client_are_exports_too(sandbox: Sandbox, path: str) -> None:
+    assert export(sandbox, GOOD, path=path).status_code == 200
+    assert [item["context_id"] for item in sandbox.mona.messages()] == ["o-1"]
+    assert [item.notes["messages"] for item in sandbox.mona.exports] == [1]
+
+
+def test_two_of_them_need_no_token_unless_that_is_switched_off(sandbox: Sandbox) -> None:
+    statuses = [
+        export(sandbox, GOOD, path=path, token="").status_code
+        for path in ("export", "sendEvent", "monaExport", "monaSendEvent")
+    ]
+    assert statuses == [401, 401, 200, 200]
+    sandbox.mona.takes_without_token = False
+    assert export(sandbox, GOOD, path="monaExport", token="").status_code == 401
 
 
 def test_a_wrong_secret_is_refused(sandbox: Sandbox) -> None:
@@ -66,7 +99,16 @@ def test_without_a_good_token_nothing_is_taken(sandbox: Sandbox, token: str) -> 
 
 @pytest.mark.parametrize(
     "fields",
-    [{"userId": "2"}, {"userId": None}, {"messages": []}, {"messages": {}}, {"extra": 1}],
+    [
+        {"userId": "2"},
+        {"userId": None},
+        {"messages": []},
+        {"messages": {}},
+        {"extra": 1},
+        {"defaultAction": "DELETE"},
+        {"defaultAction": []},
+        {"sampleConfigName": 1},
+    ],
 )
 def test_a_bad_request_is_refused_whole(sandbox: Sandbox, fields: dict[str, Any]) -> None:
     answer = export(sandbox, GOOD, **fields)
@@ -113,7 +155,15 @@ def test_another_content_type_or_method_is_refused(sandbox: Sandbox) -> None:
         {"exportTimestamp": 170000000},
         {"exportTimestamp": True},
         {"exportTimestamp": "yesterday"},
+        {"exportTimestamp": "20231114"},
+        {"exportTimestamp": "170000000"},
+        {"exportTimestamp": "17000000001"},
+        {"exportTimestamp": 1e300},
+        {"sendTimestamp": 170000000},
+        {"sendTimestamp": []},
+        {"sampleConfigName": 1},
         {"action": "DELETE"},
+        {"action": []},
         {"other": 1},
     ],
 )
@@ -136,6 +186,11 @@ def test_a_bad_message_is_refused_and_the_rest_is_taken(
         {"exportTimestamp": 1700000000.123456},
         {"exportTimestamp": 1700000000123},
         {"exportTimestamp": "2023-11-14T22:13:20Z"},
+        {"exportTimestamp": "1700000000"},
+        {"exportTimestamp": "1700000000123"},
+        {"sendTimestamp": 1700000000},
+        {"sampleConfigName": "weekly"},
+        {"action": None, "sampleConfigName": None, "exportTimestamp": None, "sendTimestamp": None},
         {"arcClass": "shop.order", "contextId": "s.o"},
         {"arcClass": "a@b-c_9"},
         {"message": {"none": None, "deep": {"MONA_x": 1}}},
@@ -147,6 +202,36 @@ def test_what_the_page_allows_is_taken(sandbox: Sandbox, change: dict[str, Any])
     assert answer.status_code == 200, answer.text
 
 
+def test_null_stands_for_an_optional_that_is_not_set(sandbox: Sandbox) -> None:
+    unset = {"contextId": None, "action": None, "sampleConfigName": None}
+    times = {"exportTimestamp": None, "sendTimestamp": None}
+    answer = export(sandbox, {**GOOD, **unset, **times}, {**GOOD, **unset, **times})
+    assert answer.status_code == 200, answer.text
+    first, second = sandbox.mona.messages()
+    assert first["context_id"] != second["context_id"]
+    assert {name: first[name] for name in ("given", "action", "export_timestamp")} == {
+        "given": 0,
+        "action": "OVERWRITE",
+        "export_timestamp": None,
+    }
+    assert sandbox.mona.exports[0].notes["keys"] == set()
+
+
+def test_a_message_is_sent_when_the_newer_field_says(sandbox: Sandbox) -> None:
+    export(sandbox, {**GOOD, "sendTimestamp": "1700000001", "exportTimestamp": None})
+    export(sandbox, {**GOOD, "sendTimestamp": 1700000002, "exportTimestamp": 1700000000})
+    stamps = [item["export_timestamp"] for item in sandbox.mona.messages()]
+    assert stamps == ['"1700000001"', "1700000002"]
+
+
+def test_a_default_action_is_for_messages_without_one(sandbox: Sandbox) -> None:
+    messages = [GOOD, {**GOOD, "action": None}, {**GOOD, "action": "NEW"}]
+    options = {"defaultAction": "ADD", "sampleConfigName": "weekly"}
+    assert export(sandbox, *messages, **options).status_code == 200
+    assert [item["action"] for item in sandbox.mona.messages()] == ["ADD", "ADD", "NEW"]
+    assert export(sandbox, GOOD, defaultAction=None, sampleConfigName=None).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("shape", "reasons"),
     [
@@ -155,18 +240,34 @@ def test_what_the_page_allows_is_taken(sandbox: Sandbox, change: dict[str, Any])
         ("both", {"0": "odd", "o-1": "odd", "2": "odd"}),
         ("index_list", {"odd": [0, 2]}),
         ("none", {}),
+        ("text", "odd"),
+        ("null", None),
     ],
 )
 def test_refusals_name_messages_in_the_shape_that_is_set(
     sandbox: Sandbox,
     shape: Any,
-    reasons: dict[str, Any],
+    reasons: Any,
 ) -> None:
     sandbox.mona.failure_keys = shape
     sandbox.mona.refuse_if = lambda item: "odd" if item["message"]["total"] % 2 else None
     anonymous = {"arcClass": "order", "message": {"total": 5}}
     answer = export(sandbox, GOOD, {**GOOD, "message": {"total": 2}}, anonymous)
     assert answer.json() == {"failed": 2, "failure_reasons": reasons}
+
+
+@pytest.mark.parametrize("body", [{}, [], "", "some were refused", {"message": "odd"}])
+def test_a_refusal_may_have_any_body(sandbox: Sandbox, body: Any) -> None:
+    sandbox.mona.refusal_body = body
+    answer = export(sandbox, GOOD, {**GOOD, "message": {}})
+    assert answer.status_code == 400
+    assert (answer.text if isinstance(body, str) else answer.json()) == body
+    assert len(sandbox.mona.messages()) == 1
+
+
+def test_a_refusal_may_have_no_reasons(sandbox: Sandbox) -> None:
+    sandbox.mona.failure_keys = "missing"
+    assert export(sandbox, {**GOOD, "message": {}}).json() == {"failed": 1}
 
 
 def test_records_merge_by_arc_class_and_context(sandbox: Sandbox) -> None:
