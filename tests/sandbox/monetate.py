@@ -1,8 +1,12 @@
 """The Monetate sandbox: tokens by signed assertion, datasets, rows.
 
 Settings of a test (taken back by `reset()`): `page_size`, `error_shape`, `partial_on_400`,
-`accept_null`, `refuse_if`, `warnings`, `max_rows`, `max_bytes`, `latency`, `token_lifetime`,
-`null_identifier`, `spot_checks_per_second`.
+`accept_null`, `refuse_unknown_fields`, `refuse_compact_offsets`, `refuse_if`, `warnings`,
+`max_rows`, `max_bytes`, `latency`, `token_lifetime`, `null_identifier`, `spot_checks_per_second`.
+
+With its settings at their defaults every answer of the Data API agrees with the vendor's OpenAPI
+description, as `test_monetate_openapi.py` says. Some settings leave it on purpose: the shapes
+`object` and `strings` of `error_shape`, and `null_identifier`.
 """
 
 from __future__ import annotations
@@ -18,10 +22,11 @@ from tests.sandbox.monetate_datasets import (
     Field,
     complete,
     dataset_faults,
+    is_identifier_name,
     read_fields,
 )
 from tests.sandbox.monetate_rows import Rows, is_json
-from tests.sandbox.vendor import Section, Vendor
+from tests.sandbox.vendor import Section, Vendor, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,6 +127,12 @@ class Monetate(Vendor):
         self.partial_on_400 = False
         #: An explicit null of an optional field passes for an absent one.
         self.accept_null = False
+        #: A row with a field that the dataset does not have is refused. The vendor's description
+        #: does not forbid one; False takes it, and the field is kept in `raw_rows` alone.
+        self.refuse_unknown_fields = True
+        #: A DATETIME whose offset has no colon (`+0200`) is refused: the vendor's description says
+        #: `format: date-time`, which is RFC 3339. False takes it.
+        self.refuse_compact_offsets = False
         #: (dataset, row) -> a reason, or True, to refuse a row that breaks no rule.
         self.refuse_if: Callable[[str, Row], str | bool | None] | None = None
         #: What `meta.warnings` of every accepted post says.
@@ -130,8 +141,9 @@ class Monetate(Vendor):
         self.max_bytes: int | None = None
         #: Seconds that a post takes, so that posts overlap.
         self.latency = 0.0
-        #: A dataset without Identifier Name says so with null; False: by leaving it out.
-        self.null_identifier = True
+        #: A dataset without Identifier Name leaves `named_identifier` out, which is a string in
+        #: the vendor's description; True: it is null.
+        self.null_identifier = False
         self.spot_checks_per_second = 1
         #: Keys that were in two posts under way at once; must stay empty.
         self.overlapping_keys: list[tuple[str, str]] = []
@@ -309,8 +321,7 @@ class Monetate(Vendor):
         refused = self.tokens.unauthorized(request)
         if refused:
             return refused
-        text = request.query.get("page", "1")
-        page = int(text) if text.isdigit() else 0
+        page = whole_number(request.query.get("page", "1")) or 0
         names = [
             row["name"] for row in self.store.rows("SELECT name FROM monetate_datasets ORDER BY id")
         ]
@@ -357,12 +368,17 @@ class Monetate(Vendor):
         if not isinstance(body, dict):
             return self.refuse(400, "The body must be a JSON object.")
         read = read_fields(body.get("fields"))
-        name = str(body.get("name", ""))
-        dataset = Dataset(
-            name, read.fields, body.get("type", "attribute"), body.get("named_identifier")
-        )
-        faults = read.messages or list(dataset_faults(dataset))
-        if self.dataset(name):
+        name, kind = body.get("name"), body.get("type", "attribute")
+        named_identifier = body.get("named_identifier")
+        faults = list(read.messages)
+        if "named_identifier" in body and not is_identifier_name(named_identifier):
+            faults.append("named_identifier must be a name")
+        if not isinstance(name, str) or not isinstance(kind, str):
+            faults.append("name and type must be strings")
+            return self._refuse_all(faults)
+        dataset = Dataset(name, read.fields, kind, named_identifier)
+        faults += [] if read.messages else dataset_faults(dataset)
+        if not faults and self.dataset(name):
             faults.append(f"a schema {name} exists already")
         if faults:
             return self._refuse_all(faults)
@@ -383,7 +399,7 @@ class Monetate(Vendor):
         if not isinstance(body, dict) or ("fields" in body) == ("named_identifier" in body):
             return self.refuse(400, "Supply either fields or named_identifier.")
         if "named_identifier" in body:
-            if not isinstance(body["named_identifier"], str) or not body["named_identifier"]:
+            if not is_identifier_name(body["named_identifier"]):
                 return self.refuse(400, "named_identifier must be a name")
             dataset.named_identifier = body["named_identifier"]
             self._save(dataset)
@@ -429,5 +445,5 @@ def _json(request: web.Request, text: bytes) -> Any:
         return None
     try:
         return json.loads(text)
-    except ValueError:
+    except (RecursionError, ValueError):
         return None

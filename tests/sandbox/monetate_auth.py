@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.sandbox.recording import RECORD
+from tests.sandbox.vendor import whole_number
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -75,12 +76,11 @@ class Tokens:
             return self._vendor.refuse(401, str(error))
         if key in self.revoked_keys:
             return self._vendor.refuse(403, "This key has been deactivated")
-        text = request.query.get("ttl", str(_DEFAULT_TTL))
-        if not text.isdigit() or not _SHORTEST_TTL <= int(text) <= _LONGEST_TTL:
+        ttl = whole_number(request.query.get("ttl", str(_DEFAULT_TTL)))
+        if ttl is None or not _SHORTEST_TTL <= ttl <= _LONGEST_TTL:
             return self._vendor.refuse(
                 400, f"ttl must lie between {_SHORTEST_TTL} and {_LONGEST_TTL}"
             )
-        ttl = int(text)
         issued = self._vendor.now.timestamp()
         expires = issued + (
             ttl if self._vendor.token_lifetime is None else self._vendor.token_lifetime

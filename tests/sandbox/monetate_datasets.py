@@ -34,6 +34,8 @@ DATASET_TYPES = frozenset(
 
 DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}\Z")
 
+_IDENTIFIER_NAME = re.compile(r"\w+")
+
 FLAGS = ("identifier", "unique_key", "event_time", "required")
 
 _NO_CHARACTER = "\ufdd0"
@@ -41,6 +43,8 @@ _TIMESTAMP = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)T([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?"
     r"(Z|[+-]([01]\d|2[0-3]):?[0-5]\d)?\Z",
 )
+
+_COMPACT_OFFSET = re.compile(r"[+-]\d{4}\Z")
 
 _DAYS_OF_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
@@ -122,7 +126,7 @@ def read_fields(described: object) -> FieldErrors:
     for name, item in described.items():
         if name != name.strip() or not name:
             found.messages.append(f"{name!r} is no name of a field")
-        elif not isinstance(item, dict) or item.get("data_type") not in DATA_TYPES:
+        elif not isinstance(item, dict) or not _is_data_type(item.get("data_type")):
             found.messages.append(f"{name}: data_type must be one of {sorted(DATA_TYPES)}")
         elif set(item) - {"data_type", *FLAGS}:
             found.messages.append(f"{name}: unknown attribute")
@@ -134,6 +138,15 @@ def read_fields(described: object) -> FieldErrors:
                 **{flag: item.get(flag, False) for flag in FLAGS},
             )
     return found
+
+
+def _is_data_type(value: object) -> bool:
+    return isinstance(value, str) and value in DATA_TYPES
+
+
+def is_identifier_name(value: object) -> bool:
+    """Tell whether a value can be a dataset's Identifier Name."""
+    return isinstance(value, str) and _IDENTIFIER_NAME.fullmatch(value) is not None
 
 
 def dataset_faults(dataset: Dataset) -> Iterator[str]:
@@ -165,6 +178,8 @@ def row_errors(
     row: object,
     *,
     accept_null: bool = False,
+    refuse_unknown: bool = True,
+    refuse_compact_offsets: bool = False,
 ) -> list[RowError]:
     """Return everything that keeps a row from being taken.
 
@@ -174,10 +189,13 @@ def row_errors(
         row: The row as parsed.
         accept_null: Take an explicit null of an optional field for an absent one; the vendor's
             description knows no nullable field.
+        refuse_unknown: Refuse a row for a field that its dataset does not have.
+        refuse_compact_offsets: Refuse a timestamp whose offset has no colon.
     """
     if not isinstance(row, dict):
         return [RowError(number, None, "a row is an object")]
-    found = [RowError(number, name, "unknown field") for name in row if name not in dataset.fields]
+    unknown = [name for name in row if name not in dataset.fields] if refuse_unknown else []
+    found = [RowError(number, name, "unknown field") for name in unknown]
     for name, item in dataset.fields.items():
         needed = item.identifier or item.unique_key or item.required
         if name not in row:
@@ -188,6 +206,9 @@ def row_errors(
         if value is None and accept_null and not needed:
             continue
         message = value_fault(item.data_type, value)
+        if not message and item.data_type == "DATETIME" and refuse_compact_offsets:
+            compact = _COMPACT_OFFSET.search(value)
+            message = "the offset of a timestamp has a colon" if compact else None
         if message:
             found.append(RowError(number, name, message))
     return found

@@ -114,7 +114,7 @@ class Rows:
         try:
             raw_rows = msgspec.json.decode(text, type=_Body).schema_rows
             rows = [msgspec.json.decode(raw) for raw in raw_rows]
-        except msgspec.MsgspecError as error:
+        except (RecursionError, msgspec.MsgspecError) as error:
             raise _RefusedError(400, f"JSON parse error - {error}") from error
         if self._vendor.max_rows is not None and len(rows) > self._vendor.max_rows:
             raise _RefusedError(413, "Too many rows.")
@@ -123,7 +123,14 @@ class Rows:
     def _errors(self, dataset: Dataset, rows: list[Any]) -> list[RowError]:
         found: list[RowError] = []
         for number, row in enumerate(rows):
-            errors = row_errors(dataset, number, row, accept_null=self._vendor.accept_null)
+            errors = row_errors(
+                dataset,
+                number,
+                row,
+                accept_null=self._vendor.accept_null,
+                refuse_unknown=self._vendor.refuse_unknown_fields,
+                refuse_compact_offsets=self._vendor.refuse_compact_offsets,
+            )
             if not errors and self._vendor.refuse_if is not None:
                 reason = self._vendor.refuse_if(dataset.name, row)
                 if reason:

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from tests.sandbox.recording import RecordedRequest
     from tests.sandbox.server import Sandbox
 
+#: Not `str.isdigit`, which takes superscripts; a longer one is no number that anybody means.
+_DIGITS = re.compile(r"[0-9]{1,18}")
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that a parameter or a path writes in plain digits, or None."""
+    return int(text) if _DIGITS.fullmatch(text) else None
+
 
 @dataclass
 class Section:
