@@ -52,6 +52,9 @@ class Robotmia(Vendor):
         max_concurrent_exports: More at one moment are a 429; None: no limit.
         hourly_budget, budget_seconds: So many exports in so many seconds, then 429; None: any.
         send_retry_after: A 429 of the budget says when to come back.
+        extra_keys: What every generated event has beside `event` and `properties`, as rows of the
+            same wire format have elsewhere; for example `EXTRA_KEYS`. Events that a test gives are
+            exported as they are.
         gzip_minimum_bytes: Smaller bodies are sent as they are.
         chunked: Bodies come in chunks, without their length.
     """
@@ -76,6 +79,7 @@ class Robotmia(Vendor):
         self.hourly_budget: int | None = None
         self.budget_seconds = 3600.0
         self.send_retry_after = False
+        self.extra_keys: dict[str, Any] = {}
         self.gzip_minimum_bytes = 0
         self.chunked = True
         self._exports_at: list[float] = []
@@ -95,8 +99,10 @@ class Robotmia(Vendor):
         }
 
     def routes(self) -> list[web.RouteDef]:
-        path = f"{self.prefixes[0]}/export/"
-        return [web.get(path, self._export, allow_head=False), web.post(path, self._export)]
+        # Clients of the same wire format ask without the slash that the vendor's page has.
+        paths = [f"{self.prefixes[0]}/export/", f"{self.prefixes[0]}/export"]
+        gets = [web.get(path, self._export, allow_head=False) for path in paths]
+        return [*gets, *(web.post(path, self._export) for path in paths)]
 
     def error_body(self, status: int, reason: str) -> Any:  # noqa: ARG002 - each vendor has a form
         return {"error": reason}
@@ -143,7 +149,7 @@ class Robotmia(Vendor):
     @property
     def exports(self) -> list[RecordedRequest]:
         """The export requests; `parameters` holds what each asked for."""
-        return self.requests_to("/export/$")
+        return self.requests_to("/export/?$")
 
     def sections(self) -> list[Section]:
         days = [self.today - timedelta(days=number) for number in range(7)]
@@ -174,8 +180,7 @@ class Robotmia(Vendor):
         return self._response(body, request)
 
     def _refused(self, request: web.Request) -> web.Response | None:
-        expected = base64.b64encode(f"{self.api_secret}:".encode()).decode()
-        if request.headers.get("Authorization") != f"Basic {expected}":
+        if not self._is_authorized(request):
             return self.refuse(self.refusal_status, _REASONS[401])
         if not self.has_api_access:
             return self.refuse(402, _REASONS[402])
@@ -183,6 +188,18 @@ class Robotmia(Vendor):
         if most is not None and sum(item.ended is None for item in list(self.exports)) > most:
             return self.refuse(429, _REASONS[429])
         return self._over_budget()
+
+    def _is_authorized(self, request: web.Request) -> bool:
+        scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
+        if scheme != "Basic":
+            return False
+        try:
+            # Clients of the same wire format write it with the alphabet of URLs,
+            credential = base64.urlsafe_b64decode(encoded.replace("+", "-").replace("/", "_"))
+        except ValueError:
+            return False
+        # and without the colon.
+        return credential in {f"{self.api_secret}:".encode(), self.api_secret.encode()}
 
     def _over_budget(self) -> web.Response | None:
         now = self.now.timestamp()

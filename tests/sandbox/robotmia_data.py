@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import json
 import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from tests.sandbox.robotmia_events import event_from
+from tests.sandbox.robotmia_events import event_from, with_keys
 from tests.sandbox.robotmia_shop import shop_day
 from tests.sandbox.robotmia_where import parse_where
 
@@ -85,13 +86,15 @@ class EventData:
         found = list(self._given.get(day, ()))
         first = vendor.today - timedelta(days=vendor.history_days - 1)
         if self._generated and first <= day <= vendor.today:
-            found += shop_day(
+            generated = shop_day(
                 vendor.sandbox.seed,
                 vendor.project_timezone,
                 day,
                 vendor.events_per_day,
                 utc=vendor.utc_times,
             )
+            extra = vendor.extra_keys
+            found += [with_keys(event, extra) for event in generated] if extra else generated
         now = vendor.now.timestamp()
         arrived = [event for event in found if event.arrives_at <= now]
         return sorted(arrived, key=lambda event: event.time)
@@ -119,7 +122,13 @@ class EventData:
         # What has arrived only ever grows, so that the counts tell two states apart.
         counts = tuple(len(part) for part in chosen)
         vendor = self._vendor
-        state = (self._version, vendor.project_timezone, vendor.events_per_day, vendor.utc_times)
+        state = (
+            self._version,
+            vendor.project_timezone,
+            vendor.events_per_day,
+            vendor.utc_times,
+            json.dumps(vendor.extra_keys),
+        )
         with self._lock:
             return self._compressed((export, counts, state), chosen)
 

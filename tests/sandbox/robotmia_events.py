@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 #: What may be added to an event's properties, as JSON text, because projects do hold it. All but
@@ -31,6 +31,14 @@ ODDITIES = {
 
 #: Oddities that only tests which ask for them get.
 ON_DEMAND = {"lone surrogate", "many properties", "long text"}
+
+
+#: Keys that rows of the same wire format have beside `event` and `properties` elsewhere.
+EXTRA_KEYS: dict[str, Any] = {
+    "labels": ["imported", "é"],
+    "dataset": "$mixpanel",
+    "sampling_factor": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,14 @@ def event_from(
             raise ValueError("A line without a time of its own needs `time`") from error
         return Event(line, time, arrives_at=arrives_at)
     return Event(line, raw_time, name, properties, arrives_at)
+
+
+def with_keys(event: Event, keys: dict[str, Any]) -> Event:
+    """Return an event whose line also has these keys beside those it has."""
+    if not event.line.endswith(b"}") or not keys:
+        raise ValueError("Keys are added to a line that is an object, and there is at least one")
+    added = json.dumps(keys, ensure_ascii=False, separators=(",", ":"))
+    return replace(event, line=event.line[:-1] + b"," + added[1:].encode())
 
 
 def with_oddity(event: dict[str, Any], oddity: str, *, ascii_only: bool = False) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import zlib
@@ -12,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import requests
 
-from tests.sandbox.robotmia_events import ODDITIES, ON_DEMAND, with_oddity
+from tests.sandbox.robotmia_events import EXTRA_KEYS, ODDITIES, ON_DEMAND, with_oddity
 
 if TYPE_CHECKING:
     from datetime import date
@@ -74,12 +75,46 @@ def test_a_wrong_secret_is_refused(sandbox: Sandbox, status: int) -> None:
         answer = export(sandbox, auth=credential)
         assert answer.status_code == status
         assert "Unable to authenticate" in answer.json()["error"]
-    # The colon belongs to the credential.
-    encoded = "c2FuZGJveC1yb2JvdG1pYS1zZWNyZXQ="
     url = f"{sandbox.robotmia.api_url}/export/"
-    headers = {"Authorization": f"Basic {encoded}"}
-    assert requests.post(url, headers=headers, timeout=5).status_code == status
     assert requests.post(url, timeout=5).status_code == status
+    for header in ["Basic", "Basic ***", "Basic YQ", f"Bearer {encoded(secret)}", "Basic \u00e9"]:
+        headers = {"Authorization": header.encode()}
+        assert requests.post(url, headers=headers, timeout=5).status_code == status
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def test_the_colon_of_the_credential_and_the_slash_of_the_address_may_be_missing(
+    sandbox: Sandbox,
+) -> None:
+    sandbox.robotmia.set_events([event()])
+    sandbox.robotmia.api_secret = "~~secret??>"
+    standard = encoded(sandbox.robotmia.api_secret)
+    assert "/" in standard
+    url = f"{sandbox.robotmia.api_url}/export"
+    days = {"from_date": DAY, "to_date": DAY}
+    for credential in [
+        standard,
+        standard.replace("+", "-").replace("/", "_"),
+        encoded(f"{sandbox.robotmia.api_secret}:"),
+    ]:
+        headers = {"Authorization": f"Basic {credential}"}
+        assert names(requests.get(url, params=days, headers=headers, timeout=5)) == ["Page Viewed"]
+        assert names(requests.post(url, data=days, headers=headers, timeout=5)) == ["Page Viewed"]
+    assert len(sandbox.robotmia.exports) == 6
+
+
+def test_rows_may_have_keys_beside_event_and_properties(sandbox: Sandbox) -> None:
+    plain = export(sandbox, "2026-03-10").content.splitlines()
+    sandbox.robotmia.extra_keys = EXTRA_KEYS
+    lines = export(sandbox, "2026-03-10").content.splitlines()
+    assert len(lines) == len(plain) > 300
+    for line, before in zip(lines, plain, strict=True):
+        assert json.loads(line) == {**json.loads(before), **EXTRA_KEYS}
+    sandbox.robotmia.set_events([{**event(), "labels": []}])
+    assert json.loads(export(sandbox).content) == {**event(), "labels": []}
 
 
 def test_days_are_the_projects_and_both_ends_are_included(sandbox: Sandbox) -> None:
