@@ -2,7 +2,8 @@
 
 Settings of a test (taken back by `reset()`): `polls_until_done`, `hold()`, `plan(...)`,
 `polls_until_parameters`, `pending_with_result`, `files_per_execution`, `date_forms`,
-`with_total`, `max_results`, `error_shape`, `refuse_if`, `max_upload_bytes`, `creation_latency`.
+`with_total`, `max_results`, `error_shape`, `refuse_if`, `rules`, `max_upload_bytes`,
+`creation_latency`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from aiohttp import web
 from tests.sandbox import mediarithmics_executions as executions_module
 from tests.sandbox import mediarithmics_exports as exports_module
 from tests.sandbox import mediarithmics_imports as imports_module
+from tests.sandbox.mediarithmics_documents import Rules
 from tests.sandbox.mediarithmics_executions import Execution, Executions, Outcome
 from tests.sandbox.mediarithmics_exports import Exports
 from tests.sandbox.mediarithmics_imports import Imports
@@ -95,6 +97,8 @@ class Mediarithmics(Wire):
         self.error_shape = "json"
         #: (document type, document) -> a reason, or True, to fail a line that breaks no rule.
         self.refuse_if: Callable[[str, dict[str, Any]], str | bool | None] | None = None
+        #: Which rules of the vendor's pages are enforced.
+        self.rules = Rules()
         self.max_upload_bytes: int | None = None
         #: Seconds that creating an import takes, so that two creations overlap.
         self.creation_latency = 0.0

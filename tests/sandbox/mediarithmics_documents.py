@@ -6,11 +6,15 @@ import csv
 import io
 import json
 import re
+import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import IO
+
+    Check = Callable[["Document", "Rules", bool], None]
 
 CONTENT_TYPES = {
     "APPLICATION_X_NDJSON": "application/x-ndjson",
@@ -25,6 +29,7 @@ ACTIVITY_TYPES = frozenset(
         "APP_VISIT",
         "DISPLAY_AD",
         "EMAIL",
+        "RECOMMENDER",
         "TOUCH",
         "USER_SCENARIO_START",
         "USER_SCENARIO_STOP",
@@ -44,6 +49,15 @@ _EARLIEST_MS = 631_152_000_000
 _LATEST_MS = 4_102_444_800_000
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECASE)
+_DIGITS = re.compile(r"[0-9]+")
+
+#: The identifiers that an activity may have, each of them optional.
+_ACTIVITY_IDENTIFIERS = (
+    "$user_account_id",
+    "$user_agent_id",
+    "$email_hash",
+    "$user_identifiers",
+)
 
 _DECLARED_IDENTIFIERS = {
     "USER_EMAIL": "hash",
@@ -57,6 +71,34 @@ Document = dict[str, Any]
 
 class LineError(Exception):
     """Why a line is not taken."""
+
+
+@dataclass
+class Rules:
+    """Which rules of the vendor's pages are enforced; a test may switch each.
+
+    Attributes:
+        force_replace: A USER_CHOICE with UPSERT needs `force_replace`, as the page on user choices
+            says.
+        json_data_bag: The `data_bag` of a USER_SEGMENT is text that holds JSON, as the page on user
+            segments says.
+        uuid1_keys: A `$unique_key` is a UUID of version 1, as the page on activities describes it.
+            Without this rule a UUID of any version is taken.
+        csv_for_segments_only: TEXT_CSV is for USER_SEGMENT; the pages of the other types say that
+            they take ndjson only. Without this rule it is refused for USER_ACTIVITY alone.
+        narrow: Only the shapes of the pages' complete examples are taken, whatever the vendor's own
+            code and test files hold: one identifier in an activity, no null in it, at least two
+            identifiers in an association, a profile that repeats the line's identifiers.
+    """
+
+    force_replace: bool = True
+    json_data_bag: bool = True
+    uuid1_keys: bool = False
+    csv_for_segments_only: bool = False
+    narrow: bool = False
+
+
+_EXAMPLES = Rules(force_replace=False, narrow=True)
 
 
 def parse_lines(file: IO[bytes], mime_type: str) -> Iterator[tuple[int, str, Any]]:
@@ -118,23 +160,36 @@ def _refuse_constant(text: str) -> Any:
     raise ValueError(text)
 
 
-def check_document(document_type: str, document: Document, mime_type: str) -> None:
+def check_document(
+    document_type: str,
+    document: Document,
+    mime_type: str,
+    rules: Rules | None = None,
+) -> None:
     """Check one line against the rules of its type; a type that is not known takes any object.
+
+    Args:
+        document_type: The type.
+        document: The line.
+        mime_type: In CSV every value is text.
+        rules: How the pages are read; None: by their examples alone.
 
     Raises:
         LineError: The line breaks a rule; the message names the field.
     """
     check = _CHECKS.get(document_type)
     if check:
-        check(document, mime_type == "TEXT_CSV")
+        check(document, _EXAMPLES if rules is None else rules, mime_type == "TEXT_CSV")
 
 
-def identifier_of(document: Document, prefix: str = "") -> str:
+def identifier_of(document: Document, prefix: str = "", *, narrow: bool = False) -> str:
     """Return the identifier of a line as text, such as `email_hash=5d41…`.
 
     Args:
         document: The line.
         prefix: `$` in activities, whose names all begin so.
+        narrow: A compartment without an account is refused. The vendor has one beside an e-mail
+            address too, where it says nothing about the identifier.
 
     Raises:
         LineError: The line has no identifier, or more than one.
@@ -145,7 +200,7 @@ def identifier_of(document: Document, prefix: str = "") -> str:
     if account is not None:
         where = f"compartment_id={compartment}," if compartment is not None else ""
         found.append(where + f"user_account_id={_identifier(account, 'user_account_id')}")
-    elif compartment is not None:
+    elif compartment is not None and narrow:
         raise LineError(f"{prefix}compartment_id needs {prefix}user_account_id")
     agent = document.get(f"{prefix}user_agent_id")
     if agent is not None:
@@ -172,30 +227,75 @@ def _identifier(value: object, name: str) -> str:
     return value
 
 
-def _activity(document: Document, _: bool) -> None:
-    identifier_of(document, "$")
+def _activity(document: Document, rules: Rules, _: bool) -> None:
+    if rules.narrow:
+        _narrow_activity(document)
+    _activity_identifiers(document)
     if "operation" in document:
         raise LineError("operation: an activity has none")
     _one_of(document, "$type", ACTIVITY_TYPES)
+    if document.get("$session_status") is not None:
+        _one_of(document, "$session_status", SESSION_STATUSES)
+    if document.get("$ts") is not None:
+        _milliseconds(document["$ts"], "$ts")
+    _unique_key(document.get("$unique_key"), rules)
+    events = document.get("$events")
+    if not isinstance(events, list | None):
+        raise LineError("$events must be a list")
+    for event in events or ():
+        if not isinstance(event, dict):
+            raise LineError("$events: an event is an object")
+        _identifier(event.get("$event_name"), "$event_name")
+        if event.get("$ts") is not None:
+            _milliseconds(event["$ts"], "$events.$ts")
+        if not isinstance(event.get("$properties"), dict | None):
+            raise LineError("$events.$properties must be an object")
+
+
+def _narrow_activity(document: Document) -> None:
+    identifier_of(document, "$", narrow=True)
     _one_of(document, "$session_status", SESSION_STATUSES)
     _milliseconds(document.get("$ts"), "$ts")
-    unique_key = document.get("$unique_key")
-    if unique_key is not None and not (isinstance(unique_key, str) and _UUID.match(unique_key)):
-        raise LineError("$unique_key must be a UUID")
     events = document.get("$events")
     if not isinstance(events, list):
         raise LineError("$events must be a list")
     for event in events:
-        if not isinstance(event, dict):
-            raise LineError("$events: an event is an object")
-        _identifier(event.get("$event_name"), "$event_name")
-        _milliseconds(event.get("$ts"), "$events.$ts")
-        if not isinstance(event.get("$properties", {}), dict):
-            raise LineError("$events.$properties must be an object")
+        if isinstance(event, dict):
+            _milliseconds(event.get("$ts"), "$events.$ts")
+    if document.get("$unique_key") == "":
+        raise LineError("$unique_key must be a UUID")
 
 
-def _profile(document: Document, _: bool) -> None:
-    identifier_of(document)
+def _activity_identifiers(document: Document) -> None:
+    """Check that there is an identifier, and that those that are there can be ones.
+
+    Each is optional and may be null or empty beside another.
+    """
+    found = [name for name in _ACTIVITY_IDENTIFIERS if document.get(name) not in (None, "", [])]
+    if not found:
+        raise LineError("no user identifier")
+    for name in found:
+        value = document[name]
+        if name == "$user_identifiers":
+            if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+                raise LineError("$user_identifiers must be a list of objects")
+        elif name == "$email_hash":
+            _email(value, hashed=False)
+        else:
+            _identifier(value, name)
+
+
+def _unique_key(value: object, rules: Rules) -> None:
+    if value is None or value == "":
+        return
+    if not (isinstance(value, str) and _UUID.match(value)):
+        raise LineError("$unique_key must be a UUID")
+    if rules.uuid1_keys and uuid.UUID(value).version != 1:
+        raise LineError("$unique_key must be a UUID of version 1")
+
+
+def _profile(document: Document, rules: Rules, _: bool) -> None:
+    identifier_of(document, narrow=rules.narrow)
     _one_of(document, "operation", {"UPSERT", "DELETE"})
     if document["operation"] == "DELETE":
         return
@@ -205,19 +305,23 @@ def _profile(document: Document, _: bool) -> None:
     if not isinstance(profile, dict):
         raise LineError("user_profile must be an object")
     for name in ("user_account_id", "compartment_id"):
-        if name in document and profile.get(f"${name}") != document[name]:
+        if rules.narrow and name in document and profile.get(f"${name}") != document[name]:
             raise LineError(f"user_profile must repeat ${name}")
 
 
-def _segment(document: Document, text: bool) -> None:
-    identifier_of(document)
+def _segment(document: Document, rules: Rules, text: bool) -> None:
+    identifier_of(document, narrow=rules.narrow)
     _one_of(document, "operation", {"UPDATE", "DELETE"})
-    segments = [name for name in ("segment_id", "segment_technical_name") if name in document]
-    if len(segments) != 1:
-        raise LineError("segment_id or segment_technical_name is needed, and not both")
-    _identifier(document[segments[0]], segments[0])
+    names = ("segment_id", "segment_technical_name")
+    segments = [name for name in names if document.get(name) is not None]
+    if not segments or (rules.narrow and len(segments) > 1):
+        raise LineError("segment_id or segment_technical_name is needed")
+    for name in segments:
+        _identifier(document[name], name)
+    if rules.json_data_bag:
+        _data_bag(document.get("data_bag"))
     duration = document.get("expiration_duration")
-    if text and isinstance(duration, str) and duration.isdigit():
+    if text and isinstance(duration, str) and _DIGITS.fullmatch(duration):
         duration = int(duration)
     if duration is None and document["operation"] == "DELETE":
         return
@@ -225,22 +329,38 @@ def _segment(document: Document, text: bool) -> None:
         raise LineError("expiration_duration must be a number of minutes")
 
 
-def _choice(document: Document, _: bool) -> None:
-    identifier_of(document)
+def _data_bag(value: object) -> None:
+    if value is None:
+        return
+    try:
+        json.loads(value if isinstance(value, str) else "")
+    except ValueError:
+        raise LineError("data_bag must be text that holds JSON") from None
+
+
+def _choice(document: Document, rules: Rules, _: bool) -> None:
+    identifier_of(document, narrow=rules.narrow)
     _one_of(document, "operation", {"UPSERT", "DELETE"})
     choice = document.get("user_choice")
     if not isinstance(choice, dict):
         raise LineError("user_choice must be an object")
     _identifier(choice.get("$processing_id"), "user_choice.$processing_id")
-    if document["operation"] == "UPSERT":
-        _milliseconds(choice.get("$choice_ts"), "user_choice.$choice_ts")
+    if document["operation"] == "DELETE":
+        return
+    moment = choice.get("$choice_ts")
+    if isinstance(moment, str) and _DIGITS.fullmatch(moment):
+        moment = int(moment)  # the page's example has it in quotes
+    _milliseconds(moment, "user_choice.$choice_ts")
+    if rules.force_replace and not isinstance(document.get("force_replace"), bool):
+        raise LineError("force_replace is mandatory for UPSERT")
 
 
-def _association(document: Document, _: bool) -> None:
-    _declared_list(document, at_least=2)
+def _association(document: Document, rules: Rules, _: bool) -> None:
+    # The vendor's own tests declare one identifier, which creates its user point.
+    _declared_list(document, at_least=2 if rules.narrow else 1)
 
 
-def _dissociation(document: Document, _: bool) -> None:
+def _dissociation(document: Document, _: Rules, __: bool) -> None:
     _declared_list(document, at_least=1)
 
 
@@ -254,11 +374,11 @@ def _declared_list(document: Document, at_least: int) -> None:
         _declared(identifier, {"USER_EMAIL", "USER_AGENT", "USER_ACCOUNT"})
 
 
-def _identifier_deletion(document: Document, _: bool) -> None:
+def _identifier_deletion(document: Document, _: Rules, __: bool) -> None:
     _declared(document, {"USER_EMAIL", "USER_AGENT", "USER_ACCOUNT"})
 
 
-def _point_deletion(document: Document, _: bool) -> None:
+def _point_deletion(document: Document, _: Rules, __: bool) -> None:
     _declared(document, set(_DECLARED_IDENTIFIERS))
 
 
@@ -280,7 +400,7 @@ def _milliseconds(value: object, name: str) -> None:
         raise LineError(f"{name} must be epoch milliseconds")
 
 
-_CHECKS: dict[str, Callable[[Document, bool], None]] = {
+_CHECKS: dict[str, Check] = {
     "USER_ACTIVITY": _activity,
     "USER_PROFILE": _profile,
     "USER_SEGMENT": _segment,

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from tests.sandbox.vendor import whole_number
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -189,7 +191,8 @@ class Executions:
 
     def get(self, execution_id: int | str) -> Execution | None:
         """Return an execution, or None."""
-        return self._all.get(int(execution_id)) if str(execution_id).isdigit() else None
+        number = whole_number(str(execution_id))
+        return None if number is None else self._all.get(number)
 
     def save(self, execution: Execution) -> None:
         """Write an execution into the database."""

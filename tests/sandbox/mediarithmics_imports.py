@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from tests.sandbox.forms import uploaded_file
 from tests.sandbox.mediarithmics_documents import (
     CONTENT_TYPES,
     PRIORITIES,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import sqlite3
 
     from tests.sandbox.mediarithmics import Mediarithmics
+    from tests.sandbox.mediarithmics_documents import Rules
     from tests.sandbox.mediarithmics_executions import Execution
 
     Document = dict[str, Any]
@@ -128,7 +130,7 @@ class Imports:
         if refused:
             return refused
         body = await self._vendor.json_body(request)
-        fault = _definition_fault(body)
+        fault = _definition_fault(body, self._vendor.rules)
         if fault:
             return self._vendor.refuse(400, fault)
         # Two that create at once both succeed: there is nothing unique about a name.
@@ -149,7 +151,7 @@ class Imports:
         for key in ("id", "datafarm_key", "datamart_id"):
             if isinstance(changed, dict):
                 changed.pop(key, None)
-        fault = _definition_fault(changed)
+        fault = _definition_fault(changed, self._vendor.rules)
         if fault:
             return self._vendor.refuse(400, fault)
         with self._store.transaction() as connection:
@@ -188,10 +190,9 @@ class Imports:
         definition, refused = self._found(request)
         if refused or definition is None:
             return refused or self._vendor.not_found()
-        expected = CONTENT_TYPES[definition["mime_type"]]
-        if request.content_type != expected:
-            return self._vendor.refuse(400, f"Content-Type must be {expected}")
-        body = await request.read()
+        body = _upload(request, await request.read(), definition)
+        if isinstance(body, str):
+            return self._vendor.refuse(400, body)
         limit = self._vendor.max_upload_bytes
         if limit is not None and len(body) > limit:
             return self._vendor.refuse(413, "The file is too large")
@@ -344,7 +345,12 @@ class Imports:
         if isinstance(content, LineError):
             return str(content)
         try:
-            check_document(detail["document_type"], content, detail["mime_type"])
+            check_document(
+                detail["document_type"],
+                content,
+                detail["mime_type"],
+                self._vendor.rules,
+            )
         except LineError as error:
             return str(error)
         if self._vendor.refuse_if is not None:
@@ -380,7 +386,7 @@ class Imports:
 _DEFINITION_KEYS = ("name", "document_type", "mime_type", "encoding", "priority")
 
 
-def _definition_fault(body: Any) -> str | None:
+def _definition_fault(body: Any, rules: Rules) -> str | None:
     if not isinstance(body, dict):
         return "The body must be a JSON object"
     for key in sorted(set(body) - set(_DEFINITION_KEYS)):
@@ -394,10 +400,26 @@ def _definition_fault(body: Any) -> str | None:
         "encoding must be utf-8": body["encoding"].lower() != "utf-8",
         f"priority must be one of {', '.join(sorted(PRIORITIES))}": body.get("priority", "MEDIUM")
         not in PRIORITIES,
-        "USER_ACTIVITY takes APPLICATION_X_NDJSON only": body["document_type"] == "USER_ACTIVITY"
-        and body["mime_type"] == "TEXT_CSV",
+        f"{body['document_type']} takes APPLICATION_X_NDJSON only": body["mime_type"] == "TEXT_CSV"
+        and not _may_be_csv(body["document_type"], rules),
     }
     return next((reason for reason, is_wrong in wrong.items() if is_wrong), None)
+
+
+def _upload(request: web.Request, body: bytes, definition: dict[str, Any]) -> bytes | str:
+    """Return the documents that a request brings, or why it is refused."""
+    if request.content_type == "multipart/form-data":
+        # As the vendor's page uploads a file; what type the part names does not matter.
+        file = uploaded_file(request.headers["Content-Type"], body)
+        return "The form holds no file" if file is None else file
+    expected = CONTENT_TYPES[definition["mime_type"]]
+    return body if request.content_type == expected else f"Content-Type must be {expected}"
+
+
+def _may_be_csv(document_type: str, rules: Rules) -> bool:
+    if rules.csv_for_segments_only:
+        return document_type == "USER_SEGMENT"
+    return document_type != "USER_ACTIVITY"
 
 
 def _count_lines(body: bytes, definition: dict[str, Any]) -> int:
@@ -419,7 +441,8 @@ def _apply_activity(connection: sqlite3.Connection, document: Document) -> None:
     connection.execute(
         "INSERT INTO mediarithmics_activities (unique_key, document) VALUES (?, ?)"
         " ON CONFLICT (unique_key) DO UPDATE SET document = excluded.document",
-        (document.get("$unique_key"), json.dumps(document)),
+        # An empty key is none.
+        (document.get("$unique_key") or None, json.dumps(document)),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from aiohttp import web
 
-from tests.sandbox.vendor import Vendor
+from tests.sandbox.vendor import Vendor, whole_number
 
 
 class Wire(Vendor):
@@ -56,18 +56,18 @@ class Wire(Vendor):
 
     def page(self, request: web.Request, items: list[Any], default: int) -> web.Response:
         """Return the page of a list that the request asks for."""
-        first = request.query.get("first_result", "0")
-        most = request.query.get("max_results", str(default))
-        if not first.isdigit() or not most.isdigit() or int(most) < 1:
+        first = whole_number(request.query.get("first_result", "0"))
+        most = whole_number(request.query.get("max_results", str(default)))
+        if first is None or not most:
             return self.refuse(400, "first_result and max_results are numbers")
-        most_results = min(int(most), self.max_results)
-        shown = items[int(first) : int(first) + most_results]
+        most_results = min(most, self.max_results)
+        shown = items[first : first + most_results]
         body = {
             "status": "ok",
             "data": shown,
             "count": len(shown),
             "total": len(items),
-            "first_result": int(first),
+            "first_result": first,
             "max_result": most_results,
             "max_results": most_results,
         }
@@ -97,5 +97,5 @@ class Wire(Vendor):
             return None
         try:
             return json.loads(await request.read())
-        except ValueError:
+        except (RecursionError, ValueError):
             return None

@@ -110,6 +110,14 @@ def test_an_organisation_must_be_named_and_ones_own(client: Client) -> None:
 # Exports.
 
 
+def test_a_number_that_is_none_is_refused(client: Client) -> None:
+    for odd in ("\u00b2", "-1", "9" * 5000):
+        page = {**client.organisation, "first_result": odd}
+        assert client.get("/exports", **page).status_code == 400
+    path = f"/exports/{client.vendor.exports()[0]['id']}/executions/\u00b2/files"
+    assert client.get(f"{path}/technical_name=export").status_code == 404
+
+
 def test_exports_come_in_pages(client: Client, vendor: Mediarithmics) -> None:
     page = client.get("/exports", **client.organisation, first_result=1, max_results=1).json()
     assert [item["id"] for item in page["data"]] == [vendor.exports()[1]["id"]]
@@ -350,9 +358,15 @@ CHOICE = {
     "operation": "UPSERT",
     "user_agent_id": "vec:1",
     "user_choice": {"$processing_id": "9", "$choice_ts": 1605262037783},
+    "force_replace": True,
 }
+LATER = {"$processing_id": "9"}
 EMAIL = {"type": "USER_EMAIL", "hash": "a1"}
 AGENT = {"type": "USER_AGENT", "user_agent_id": "vec:1"}
+
+
+def _without(document: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key != name}
 
 
 def _import(vendor: Mediarithmics, document_type: str) -> str:
@@ -467,13 +481,51 @@ def test_a_pending_execution_may_show_a_result(client: Client, vendor: Mediarith
     [
         ("USER_ACTIVITY", ACTIVITY),
         ("USER_ACTIVITY", {**ACTIVITY, "$unique_key": "8a5f7a0e-7a3b-11ee-b962-0242ac120002"}),
+        ("USER_ACTIVITY", {**ACTIVITY, "$unique_key": None}),
+        ("USER_ACTIVITY", {**ACTIVITY, "$unique_key": ""}),
+        ("USER_ACTIVITY", {**ACTIVITY, "$ts": None, "$session_status": None, "$events": None}),
+        ("USER_ACTIVITY", {"$email_hash": {"$hash": "a1"}, "$type": "RECOMMENDER"}),
+        ("USER_ACTIVITY", {**ACTIVITY, "$events": [{"$event_name": "a", "$properties": None}]}),
+        ("USER_ACTIVITY", {**ACTIVITY, "$events": [{"$event_name": "a", "$ts": None}]}),
+        ("USER_ACTIVITY", {**ACTIVITY, "$user_agent_id": "vec:1", "$user_account_id": "7"}),
+        ("USER_ACTIVITY", {**ACTIVITY, "$email_hash": None, "$user_account_id": "7"}),
+        ("USER_ACTIVITY", {**ACTIVITY, "$user_identifiers": []}),
+        (
+            "USER_ACTIVITY",
+            {"$type": "TOUCH", "$user_identifiers": [{"$type": "USER_AGENT"}] * 3},
+        ),
+        ("USER_ACTIVITY", {**ACTIVITY, "$compartment_id": 1}),
         ("USER_PROFILE", PROFILE),
         ("USER_PROFILE", {"operation": "DELETE", **ACCOUNT}),
+        ("USER_PROFILE", {**_without(PROFILE, "email_hash"), **ACCOUNT}),
+        (
+            "USER_PROFILE",
+            {**PROFILE, "user_profile": {"$user_account_id": "8", "$compartment_id": 1}},
+        ),
+        ("USER_PROFILE", {**PROFILE, "compartment_id": "1"}),
+        ("USER_PROFILE", {**PROFILE, "compartment_id": 1}),
         ("USER_SEGMENT", MEMBER),
+        ("USER_SEGMENT", {**MEMBER, "segment_technical_name": "buyers"}),
+        ("USER_SEGMENT", {**MEMBER, "segment_id": None, "segment_technical_name": "buyers"}),
+        ("USER_SEGMENT", {**MEMBER, "data_bag": '{"score": 7}'}),
         ("USER_SEGMENT", {"operation": "DELETE", "email_hash": "a1", "segment_id": "5"}),
         ("USER_CHOICE", CHOICE),
+        (
+            "USER_CHOICE",
+            {
+                **CHOICE,
+                "force_replace": False,
+                "user_choice": {"$processing_id": "9", "$choice_ts": "1605262037783"},
+            },
+        ),
         ("USER_IDENTIFIERS_ASSOCIATION_DECLARATIONS", {"identifiers": [EMAIL, AGENT]}),
+        ("USER_IDENTIFIERS_ASSOCIATION_DECLARATIONS", {"identifiers": [EMAIL]}),
+        (
+            "USER_IDENTIFIERS_ASSOCIATION_DECLARATIONS",
+            {"identifiers": [{**EMAIL, "compartment_id": 1}, {**EMAIL, "compartment_id": "1"}]},
+        ),
         ("USER_IDENTIFIERS_DELETION", EMAIL),
+        ("USER_IDENTIFIERS_DELETION", {**EMAIL, "compartment_id": 1}),
         ("USER_POINTS_DELETION", {"type": "USER_POINT", "user_point_id": "1"}),
         ("SOMETHING_NEW", {"any": "thing"}),
     ],
@@ -489,16 +541,16 @@ def test_a_right_line_is_taken(
     assert vendor.documents("x") == [document]
 
 
-def _without(document: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in document.items() if key != name}
-
-
 @pytest.mark.parametrize(
     ("document_type", "document", "field"),
     [
         ("USER_ACTIVITY", _without(ACTIVITY, "$email_hash"), "identifier"),
-        ("USER_ACTIVITY", {**ACTIVITY, "$user_agent_id": "vec:1"}, "identifier"),
-        ("USER_ACTIVITY", {**ACTIVITY, "$compartment_id": "1"}, "$user_account_id"),
+        ("USER_ACTIVITY", {**ACTIVITY, "$email_hash": None}, "identifier"),
+        ("USER_ACTIVITY", {**ACTIVITY, "$email_hash": {}}, "email_hash"),
+        ("USER_ACTIVITY", {**ACTIVITY, "$user_agent_id": 1}, "$user_agent_id"),
+        ("USER_ACTIVITY", {**ACTIVITY, "$user_identifiers": ["a"]}, "$user_identifiers"),
+        ("USER_ACTIVITY", {**ACTIVITY, "$session_status": ""}, "$session_status"),
+        ("USER_ACTIVITY", {**ACTIVITY, "$events": {}}, "$events"),
         ("USER_ACTIVITY", {**ACTIVITY, "$ts": 1605262037}, "$ts"),
         ("USER_ACTIVITY", {**ACTIVITY, "$ts": "1605262037783"}, "$ts"),
         ("USER_ACTIVITY", {**ACTIVITY, "$ts": 1605262037783.0}, "$ts"),
@@ -508,7 +560,7 @@ def _without(document: dict[str, Any], name: str) -> dict[str, Any]:
         ("USER_ACTIVITY", {**ACTIVITY, "$events": [{"$ts": 1605262037783}]}, "$event_name"),
         ("USER_PROFILE", {**PROFILE, "operation": "UPDATE"}, "operation"),
         ("USER_PROFILE", _without(PROFILE, "user_profile"), "user_profile"),
-        ("USER_PROFILE", {**_without(PROFILE, "email_hash"), **ACCOUNT}, "$user_account_id"),
+        ("USER_PROFILE", {**PROFILE, **ACCOUNT}, "identifier"),
         ("USER_PROFILE", {**PROFILE, "update_strategy": "MERGE"}, "update_strategy"),
         ("USER_SEGMENT", _without(MEMBER, "segment_id"), "segment_id"),
         ("USER_SEGMENT", _without(MEMBER, "expiration_duration"), "expiration_duration"),
@@ -520,7 +572,11 @@ def _without(document: dict[str, Any], name: str) -> dict[str, Any]:
             {"operation": "DELETE", "user_agent_id": "1", "user_choice": {}},
             "$processing_id",
         ),
-        ("USER_IDENTIFIERS_ASSOCIATION_DECLARATIONS", {"identifiers": [EMAIL]}, "identifiers"),
+        ("USER_CHOICE", {**CHOICE, "user_choice": {**LATER, "$choice_ts": "today"}}, "$choice_ts"),
+        ("USER_CHOICE", _without(CHOICE, "force_replace"), "force_replace"),
+        ("USER_SEGMENT", {**MEMBER, "data_bag": {"score": 7}}, "data_bag"),
+        ("USER_SEGMENT", {**MEMBER, "data_bag": "score"}, "data_bag"),
+        ("USER_IDENTIFIERS_ASSOCIATION_DECLARATIONS", {"identifiers": []}, "identifiers"),
         ("USER_IDENTIFIERS_DELETION", {"type": "USER_EMAIL"}, "hash"),
         ("USER_IDENTIFIERS_DELETION", {"type": "USER_POINT", "user_point_id": "1"}, "type"),
         ("SOMETHING_NEW", "not JSON", "JSON"),
@@ -541,6 +597,93 @@ def test_a_wrong_line_fails_alone_and_the_error_file_names_the_field(
     assert line["line"] == 1
     assert field in line["error"]
     assert vendor.documents() == []
+
+
+VERSION_4 = "8a5f7a0e-7a3b-41ee-b962-0242ac120002"
+
+
+@pytest.mark.parametrize(
+    ("rule", "document_type", "lines"),
+    [  # the first line breaks the rule
+        ("force_replace", "USER_CHOICE", [_without(CHOICE, "force_replace"), CHOICE]),
+        ("force_replace", "USER_CHOICE", [{**CHOICE, "force_replace": "true"}, CHOICE]),
+        ("json_data_bag", "USER_SEGMENT", [{**MEMBER, "data_bag": {"score": 7}}, MEMBER]),
+        ("json_data_bag", "USER_SEGMENT", [{**MEMBER, "data_bag": "score"}, MEMBER]),
+        ("uuid1_keys", "USER_ACTIVITY", [{**ACTIVITY, "$unique_key": VERSION_4}, ACTIVITY]),
+        ("narrow", "USER_ACTIVITY", [{**ACTIVITY, "$ts": None}, ACTIVITY]),
+        ("narrow", "USER_ACTIVITY", [{**ACTIVITY, "$user_agent_id": "vec:1"}, ACTIVITY]),
+        ("narrow", "USER_PROFILE", [{**_without(PROFILE, "email_hash"), **ACCOUNT}, PROFILE]),
+        ("narrow", "USER_SEGMENT", [{**MEMBER, "segment_technical_name": "x"}, MEMBER]),
+    ],
+)
+def test_a_rule_fails_the_lines_that_break_it_and_can_be_switched(
+    client: Client,
+    vendor: Mediarithmics,
+    rule: str,
+    document_type: str,
+    lines: list[dict[str, Any]],
+) -> None:
+    import_id = _import(vendor, document_type)
+    setattr(vendor.rules, rule, False)
+    assert client.load(import_id, *lines)["result"]["total_failure"] == 0
+    setattr(vendor.rules, rule, True)
+    result = client.load(import_id, *lines)["result"]
+    assert (result["total_success"], result["total_failure"]) == (1, 1)
+    assert client.data_file(result["error_file_uri"]).json()["line"] == 1
+
+
+def test_csv_may_be_for_segments_only(client: Client, vendor: Mediarithmics) -> None:
+    path = f"{client.datamart}/document_imports"
+
+    def statuses() -> list[int]:
+        return [
+            client.post(
+                path,
+                {
+                    "document_type": document_type,
+                    "mime_type": "TEXT_CSV",
+                    "encoding": "utf-8",
+                    "name": "x",
+                },
+            ).status_code
+            for document_type in ("USER_SEGMENT", "USER_PROFILE", "ANYTHING", "USER_ACTIVITY")
+        ]
+
+    assert statuses() == [200, 200, 200, 400]
+    vendor.rules.csv_for_segments_only = True
+    assert statuses() == [200, 400, 400, 400]
+
+
+@pytest.mark.parametrize("kind", ["application/octet-stream", NDJSON, "text/plain"])
+def test_a_file_may_be_uploaded_in_a_form(
+    client: Client,
+    vendor: Mediarithmics,
+    kind: str,
+) -> None:
+    import_id = _import(vendor, "USER_PROFILE")
+    path = f"{client.datamart}/document_imports/{import_id}/executions"
+    lines = "".join(f"{json.dumps(item)}\r\n" for item in (PROFILE, PROFILE)).encode()
+    answer = client.session.post(
+        vendor.api_url + path,
+        data={"comment": "nightly"},
+        files={"file": ("profiles.ndjson", lines, kind)},
+        timeout=10,
+    )
+    assert answer.status_code == 200, answer.text
+    vendor.finish(answer.json()["data"]["id"])
+    ended = client.get(f"{path}/{answer.json()['data']['id']}").json()["data"]
+    assert ended["parameters"]["number_of_lines"] == 2
+    assert vendor.documents() == [PROFILE, PROFILE]
+
+
+def test_a_form_without_a_file_is_refused(client: Client, vendor: Mediarithmics) -> None:
+    import_id = _import(vendor, "USER_PROFILE")
+    url = f"{vendor.api_url}{client.datamart}/document_imports/{import_id}/executions"
+    form = {"comment": (None, json.dumps(PROFILE))}
+    assert client.session.post(url, files=form, timeout=10).status_code == 400
+    kind = {"Content-Type": "multipart/form-data"}
+    assert client.session.post(url, data=b"{}", headers=kind, timeout=10).status_code == 400
+    assert vendor.import_executions() == []
 
 
 @pytest.mark.parametrize(
@@ -571,7 +714,7 @@ def test_csv_has_a_header_and_its_cells_may_hold_line_breaks(
     import_id = vendor.add_import("x", "USER_SEGMENT", mime_type="TEXT_CSV")
     body = (
         "operation,email_hash,segment_id,expiration_duration,data_bag\r\n"
-        'UPDATE,a1,5,60,"one\ntwo"\r\n'
+        'UPDATE,a1,5,60,"{""n"":\n1}"\r\n'
         "UPDATE,a2,5,0,\r\n"
         "UPDATE,a3,5\r\n"
     )
@@ -604,9 +747,10 @@ def test_only_a_unique_key_keeps_an_activity_from_being_doubled(
     vendor: Mediarithmics,
 ) -> None:
     keyed = {**ACTIVITY, "$unique_key": "8a5f7a0e-7a3b-11ee-b962-0242ac120002"}
-    client.load(_import(vendor, "USER_ACTIVITY"), ACTIVITY, ACTIVITY, keyed, keyed)
-    assert vendor.activities() == [ACTIVITY, ACTIVITY, keyed]
-    assert len(vendor.documents()) == 4
+    empty = {**ACTIVITY, "$unique_key": ""}
+    client.load(_import(vendor, "USER_ACTIVITY"), ACTIVITY, ACTIVITY, keyed, keyed, empty, empty)
+    assert vendor.activities() == [ACTIVITY, ACTIVITY, keyed, empty, empty]
+    assert len(vendor.documents()) == 6
 
 
 def test_a_failed_or_canceled_execution_lands_nothing(
