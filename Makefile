@@ -52,7 +52,7 @@ chaos: $(installed) ## Break the plugins at random for long (SEEDS="1 2", REQUES
 
 .PHONY: pythons
 pythons: ## Run the tests on every supported Python that is found (TESTS="tests/singer_martech")
-	@$(PYTHON) tests/pythons.py $(side_by_side) $(TESTS)
+	@$(PYTHON) tools/pythons.py $(side_by_side) $(TESTS)
 
 .PHONY: audit
 audit: $(installed) ## Look for known weaknesses in the locked packages (needs a network)
@@ -81,15 +81,15 @@ bench: $(installed) ## Measure the plugins beside what people would use instead
 
 .PHONY: docs
 docs: $(installed) ## Renew the settings in meltano.yml, docs and hub from --about
-	$(bin)/python -m tests.project.renewal
+	$(bin)/python -m tools.docs
 
 .PHONY: screenshot
 screenshot: $(installed) ## Renew the picture of a report in docs/images; needs Chromium
-	$(bin)/python -m tests.demo.screenshot
+	$(bin)/python -m tools.screenshot
 
 .PHONY: release
 release: $(installed) ## Build the sdist and the wheel, and check them in a fresh environment
-	$(bin)/python -m tests.project.release
+	$(bin)/python -m tools.release
 
 .PHONY: install
 install: $(installed) ## Make .venv and install everything into it

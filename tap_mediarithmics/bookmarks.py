@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.errors import MartechError
-from tap_mediarithmics import instants
+from tap_mediarithmics import timestamps
 from tap_mediarithmics.modes import After
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def after_execution(
             return After(created, identifier, start)
     value = state.get("replication_key_value")
     if state.get("replication_key") == key and isinstance(value, str):
-        instant = instants.parse(value)
+        instant = timestamps.parse(value)
         if instant is not None:
-            return After(instants.milliseconds(instant), None, start)
+            return After(timestamps.milliseconds(instant), None, start)
     return After(start=start)
 
 
@@ -65,7 +65,7 @@ class Largest:
     Args:
         stream: The stream's name, for messages.
         key: The column.
-        kind: Its type, as :func:`tap_mediarithmics.conversion.kind_of` names it.
+        kind: Its type, as :func:`tap_mediarithmics.coercion.kind_of` names it.
         state: The stream's bookmark; its value is never undercut.
     """
 
@@ -97,7 +97,7 @@ class Largest:
         if isinstance(value, str):
             if self._kind != "date-time":
                 return value
-            instant = instants.parse(value)
+            instant = timestamps.parse(value)
             if instant is not None:
                 return instant
         elif isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
@@ -136,7 +136,7 @@ class Largest:
         fitting = _TEXT_FORMATS.get(self._kind, "iso" if is_text else "epoch_ms")
         chosen = start_format or fitting
         try:
-            text = instants.date_time(instant)
+            text = timestamps.date_time(instant)
         except OverflowError:
             message = f"{self._what}: lookback_seconds leads to a time before the year 1"
             raise MartechError(message) from None
@@ -144,8 +144,8 @@ class Largest:
 
     def _milliseconds(self) -> int | None:
         if isinstance(self.value, str):
-            instant = instants.parse(self.value)
-            return None if instant is None else instants.milliseconds(instant)
+            instant = timestamps.parse(self.value)
+            return None if instant is None else timestamps.milliseconds(instant)
         return int(self.value) if self._kind in {"integer", "number", ""} else None
 
     def _verbatim(self, lookback_seconds: float, start_format: str | None) -> str:

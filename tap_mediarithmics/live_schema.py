@@ -6,7 +6,7 @@ import logging
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from singer_martech.answers import BadAnswer, Refused
+from singer_martech.http.errors import BadAnswer, Refused
 from tap_mediarithmics.object_types import ObjectTypes, UnknownSchema
 from tap_mediarithmics.result_schema import unknown_names
 

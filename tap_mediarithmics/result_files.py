@@ -8,14 +8,14 @@ import zlib
 from contextlib import ExitStack
 from typing import IO, TYPE_CHECKING
 
-from singer_martech.answers import BrokenBody
 from singer_martech.errors import MartechError
-from singer_martech.spool import open_spool
+from singer_martech.http.errors import BrokenBody
+from singer_martech.runtime.temp_files import open_spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_martech.answers import Answer
+    from singer_martech.http.errors import Answer
     from singer_martech.mediarithmics.executions import Execution
     from singer_martech.mediarithmics.exports import Exports
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from singer_martech._compat import override
 from singer_martech.errors import MartechError
-from singer_martech.streams import Unit, UnitStream, failures_named
-from tap_mediarithmics import instants
+from singer_martech.singer.stream import Unit, UnitStream, failures_named
+from tap_mediarithmics import timestamps
 from tap_mediarithmics.bookmarks import (
     EXECUTION_DATE,
     Largest,
@@ -17,12 +17,12 @@ from tap_mediarithmics.bookmarks import (
     execution_entry,
     now,
 )
-from tap_mediarithmics.conversion import kind_of
-from tap_mediarithmics.items import ADDED_COLUMNS
-from tap_mediarithmics.lines import EXTRA, LineReader
+from tap_mediarithmics.coercion import kind_of
+from tap_mediarithmics.export_config import ADDED_COLUMNS
 from tap_mediarithmics.modes import After, new_executions
+from tap_mediarithmics.record_decoder import EXTRA, LineReader
+from tap_mediarithmics.result_chunk import ResultUnit
 from tap_mediarithmics.result_schema import any_json
-from tap_mediarithmics.result_unit import ResultUnit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     from singer_martech.mediarithmics.executions import Execution
     from singer_martech.mediarithmics.exports import Export
-    from singer_martech.plugin import MartechTap
-    from singer_martech.streams import Lines
-    from tap_mediarithmics.account import Account
-    from tap_mediarithmics.sources import Source
+    from singer_martech.singer.plugin import MartechTap
+    from singer_martech.singer.stream import Lines
+    from tap_mediarithmics.context import Account
+    from tap_mediarithmics.export_source import Source
 
 logger = logging.getLogger(__name__)
 
@@ -273,14 +273,14 @@ class ExportExecutionsStream(_ObjectStream):
             entries = {}
         if settled is not None:
             entries[export_id] = execution_entry(settled)
-            newest = instants.date_time(settled.created)
+            newest = timestamps.date_time(settled.created)
             state["replication_key_value"] = max(state.get("replication_key_value", ""), newest)
         state["exports"] = entries
 
 
 def _last_settled(executions: Sequence[Execution]) -> Execution | None:
     """Return the newest execution before the oldest that may still change."""
-    oldest_running = instants.milliseconds(now()) - _WEEK
+    oldest_running = timestamps.milliseconds(now()) - _WEEK
     settled = None
     for execution in executions:
         if not execution.has_ended and execution.created > oldest_running:

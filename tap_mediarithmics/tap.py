@@ -11,13 +11,13 @@ from singer_sdk import typing as th
 from singer_martech._compat import override
 from singer_martech.errors import SettingError
 from singer_martech.mediarithmics.settings import access_settings, waiting_settings
-from singer_martech.messages import MessageWriter
-from singer_martech.plugin import MartechTap
-from singer_martech.settings import http_settings
-from tap_mediarithmics import items, otql
-from tap_mediarithmics.account import Account
-from tap_mediarithmics.items import ExportItem
-from tap_mediarithmics.sources import Source
+from singer_martech.singer.plugin import MartechTap
+from singer_martech.singer.settings import http_settings
+from singer_martech.singer.writer import MessageWriter
+from tap_mediarithmics import export_config, otql
+from tap_mediarithmics.context import Account
+from tap_mediarithmics.export_config import ExportItem
+from tap_mediarithmics.export_source import Source
 from tap_mediarithmics.streams import ExportExecutionsStream, ExportsStream, ResultStream
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class TapMediarithmics(MartechTap):
                 "given as text, and to type streams from the datamart's schema."
             ),
         ),
-        items.exports_setting(),
+        export_config.exports_setting(),
         th.Property(
             "discover_exports",
             th.BooleanType,
@@ -82,8 +82,8 @@ class TapMediarithmics(MartechTap):
 
     @override
     def check_settings(self, config: Mapping[str, Any]) -> Iterable[str]:
-        yield from items.faults(config)
-        yield from items.start_date_faults(config)
+        yield from export_config.faults(config)
+        yield from export_config.start_date_faults(config)
 
     @cached_property
     def account(self) -> Account:
@@ -95,7 +95,9 @@ class TapMediarithmics(MartechTap):
     def streams(self) -> dict[str, Stream]:
         # the streams about exports come last, so that they show what this run launched
         return dict(
-            sorted(super().streams.items(), key=lambda item: item[0] in items.METADATA_STREAMS)
+            sorted(
+                super().streams.items(), key=lambda item: item[0] in export_config.METADATA_STREAMS
+            )
         )
 
     @override

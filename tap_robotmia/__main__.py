@@ -1,6 +1,6 @@
 """Runs the tap: ``python -m tap_robotmia``."""
 
-from singer_martech.start import start
+from singer_martech.runtime.startup import start
 
 
 def main() -> None:

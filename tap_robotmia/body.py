@@ -13,16 +13,16 @@ from typing import IO, TYPE_CHECKING
 
 from isal import isal_zlib
 
-from singer_martech.answers import BrokenBody
 from singer_martech.errors import MartechError
-from singer_martech.spool import open_spool, raise_if_disk_full
+from singer_martech.http.errors import BrokenBody
+from singer_martech.runtime.temp_files import open_spool, raise_if_disk_full
 from tap_robotmia.events import MalformedLine, parse_line
-from tap_robotmia.read_ahead import iterate_ahead
+from tap_robotmia.prefetch import iterate_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_martech.answers import Answer
+    from singer_martech.http.errors import Answer
 
 MEBIBYTE = 1024 * 1024
 MAX_LINE_BYTES = 16 * MEBIBYTE

@@ -18,10 +18,10 @@ from typing import IO, TYPE_CHECKING, cast
 from requests.auth import AuthBase
 
 from singer_martech._compat import override
-from singer_martech.answers import Exhausted, HttpFailure, RateLimited, Refused
 from singer_martech.errors import MartechError
-from singer_martech.http import HttpClient, HttpSettings
-from singer_martech.secrets import register_basic_auth
+from singer_martech.http.client import HttpClient, HttpSettings
+from singer_martech.http.errors import Exhausted, HttpFailure, RateLimited, Refused
+from singer_martech.runtime.redaction import register_basic_auth
 from tap_robotmia.body import Body, BodyLimit
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from requests import PreparedRequest
     from typing_extensions import Self
 
-    from singer_martech.stop import Stop
+    from singer_martech.runtime.shutdown import Stop
 
 DEFAULT_API_URL = "https://data.robotmia.com/api/2.0"
 REQUEST_TIMEOUT_SECONDS = 600

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from singer_sdk.singerlib.json import serialize_json
 
-from singer_martech.encoding import decode_object
+from singer_martech.values.json_codec import decode_object
 from tap_robotmia.event_id import content_id, event_id
 
 if TYPE_CHECKING:

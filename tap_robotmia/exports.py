@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from singer_martech._compat import override
 from singer_martech.errors import SettingError
-from singer_martech.http import HttpSettings
-from singer_martech.stop import Stop
-from singer_martech.streams import Unit
+from singer_martech.http.client import HttpSettings
+from singer_martech.runtime.shutdown import Stop
+from singer_martech.singer.stream import Unit
 from tap_robotmia.client import DayNotBegun, Export, RobotmiaClient, days
 from tap_robotmia.columns import ColumnTypes, sample
 from tap_robotmia.events import EventReader
-from tap_robotmia.malformed import MalformedLines
+from tap_robotmia.malformed_lines import MalformedLines
+from tap_robotmia.prefetch import read_ahead
 from tap_robotmia.progress import Progress
 from tap_robotmia.project_time import ProjectClock, time_zone
-from tap_robotmia.read_ahead import read_ahead
 from tap_robotmia.windows import days_before, windows
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Record
 
-    from singer_martech.streams import Lines, UnitStream
+    from singer_martech.singer.stream import Lines, UnitStream
     from tap_robotmia.streams import RobotmiaStream
     from tap_robotmia.windows import Window
 

@@ -10,8 +10,8 @@ from singer_sdk import typing as th
 
 from singer_martech._compat import override
 from singer_martech.errors import MartechError
-from singer_martech.messages import RecordLine, encode_record_lines
-from singer_martech.streams import Lines, UnitStream
+from singer_martech.singer.stream import Lines, UnitStream
+from singer_martech.singer.writer import RecordLine, encode_record_lines
 from tap_robotmia.columns import Columns, stream_name
 from tap_robotmia.events import properties_of
 from tap_robotmia.project_time import instant_text, parse_instant
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Record
 
-    from singer_martech.streams import Unit
+    from singer_martech.singer.stream import Unit
     from tap_robotmia.events import Event
     from tap_robotmia.exports import Exports, WindowUnit
     from tap_robotmia.tap import TapRobotmia

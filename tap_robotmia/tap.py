@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk import typing as th
 
 from singer_martech._compat import override
-from singer_martech.messages import MessageWriter
-from singer_martech.plugin import MartechTap
-from singer_martech.settings import api_url, http_settings
-from singer_martech.streams import failures_named
+from singer_martech.singer.plugin import MartechTap
+from singer_martech.singer.settings import api_url, http_settings
+from singer_martech.singer.stream import failures_named
+from singer_martech.singer.writer import MessageWriter
 from tap_robotmia.client import DEFAULT_API_URL, REQUEST_TIMEOUT_SECONDS
 from tap_robotmia.columns import ColumnTypes, stream_name
 from tap_robotmia.exports import Exports, ExportSettings, parse_day

@@ -1,6 +1,6 @@
 """Runs the target: ``python -m target_mediarithmics``."""
 
-from singer_martech.start import start
+from singer_martech.runtime.startup import start
 
 
 def main() -> None:

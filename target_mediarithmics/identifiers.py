@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from singer_martech.encoding import Unmappable
+from singer_martech.values.json_codec import Unmappable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

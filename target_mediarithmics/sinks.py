@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from singer_martech._compat import override
-from singer_martech.encoding import Unmappable, encode
+from singer_martech.delivery.sink import Mapped, MartechSink
 from singer_martech.errors import SettingError
 from singer_martech.mediarithmics.imports import CSV
-from singer_martech.sink import Mapped, MartechSink
-from target_mediarithmics import table
+from singer_martech.values.json_codec import Unmappable, encode
+from target_mediarithmics import csv_rows
 from target_mediarithmics.documents import deletion_of
-from target_mediarithmics.recipe import MAPPING_KEYS, Recipe
+from target_mediarithmics.stream_mapping import MAPPING_KEYS, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from singer_martech.templates import Template
+    from singer_martech.mapping.template import Template
     from target_mediarithmics.target import TargetMediarithmics
 
 
@@ -66,7 +66,7 @@ class MediarithmicsSink(MartechSink):
     def _mapped_document(self, document: dict[str, Any], whole: bytes | None) -> Mapped:
         checked, identifier = self._recipe.kind.check(document)
         if self._columns is not None:
-            body = table.row(self._columns, checked)
+            body = csv_rows.row(self._columns, checked)
         elif whole is not None and checked is document and b"\r" not in whole:
             body = whole
         else:

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 
 from singer_sdk import typing as th
 
-from singer_martech.answers import Refused
+from singer_martech.delivery.target import MartechTarget, delivery_settings
 from singer_martech.errors import SettingError
+from singer_martech.http.errors import Refused
 from singer_martech.mediarithmics.imports import DocumentImports, ImportMismatch
 from singer_martech.mediarithmics.settings import access_settings, connect, waiting_settings
 from singer_martech.mediarithmics.uploads import Uploads
-from singer_martech.settings import http_settings
-from singer_martech.target import MartechTarget, delivery_settings
-from target_mediarithmics.channel import ImportChannel
+from singer_martech.singer.settings import http_settings
+from target_mediarithmics.destination import ImportChannel
 from target_mediarithmics.sinks import MediarithmicsSink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from singer_martech.mediarithmics.imports import DocumentImport
-    from target_mediarithmics.recipe import Recipe
+    from target_mediarithmics.stream_mapping import Recipe
 
 _NOT_FOUND = 404
 

@@ -14,21 +14,21 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from singer_martech.answers import BadAnswer, Exhausted, Refused
-from singer_martech.auth import HeaderAuth, NoAuth, Token, TokenAuth
 from singer_martech.errors import SettingError
-from singer_martech.http import HttpClient
-from target_mona.refusals import culprits, is_partial
+from singer_martech.http.auth import HeaderAuth, NoAuth, Token, TokenAuth
+from singer_martech.http.client import HttpClient
+from singer_martech.http.errors import BadAnswer, Exhausted, Refused
+from target_mona.partial_failures import culprits, is_partial
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from requests.auth import AuthBase
 
-    from singer_martech.answers import Answer
-    from singer_martech.exchange import Traffic
-    from singer_martech.http import HttpSettings
-    from singer_martech.stop import Stop
+    from singer_martech.http.client import HttpSettings
+    from singer_martech.http.errors import Answer
+    from singer_martech.http.request import Traffic
+    from singer_martech.runtime.shutdown import Stop
 
 API_URL = "https://incoming{user_id}.monalabs.io"
 AUTH_URL = "https://monalabs.frontegg.com/identity/resources/auth/v1/api-token"

@@ -8,24 +8,24 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from singer_martech._compat import override
-from singer_martech.batch import Channel
-from singer_martech.encoding import Unmappable, encode
+from singer_martech.delivery.batch import Channel
+from singer_martech.delivery.bisect import PartlyRefused, send_in_parts
+from singer_martech.delivery.sink import Mapped, MartechSink, NameSets
 from singer_martech.errors import SettingError
-from singer_martech.mapping import compiled
-from singer_martech.sink import Mapped, MartechSink, NameSets
-from singer_martech.splitting import PartlyRefused, send_in_parts
-from singer_martech.template_filters import as_text, iso, moment
-from singer_martech.templates import fields_of, is_undefined
+from singer_martech.mapping.filters import as_text, iso, moment
+from singer_martech.mapping.stream_mappings import compiled
+from singer_martech.mapping.template import fields_of, is_undefined
+from singer_martech.values.json_codec import Unmappable, encode
 from target_mona import context_id
 from target_mona.client import PartialRefusal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from singer_martech.batch import Batch, Item
-    from singer_martech.exchange import Traffic
-    from singer_martech.outcome import Outcome
-    from singer_martech.templates import Template
+    from singer_martech.delivery.batch import Batch, Item
+    from singer_martech.delivery.batch_result import Outcome
+    from singer_martech.http.request import Traffic
+    from singer_martech.mapping.template import Template
     from target_mona.client import MonaClient
     from target_mona.target import TargetMona
 
@@ -42,7 +42,7 @@ class ExportChannel(Channel):
 
     Args:
         client: Sends the requests.
-        max_rows: See :class:`singer_martech.batch.Channel`.
+        max_rows: See :class:`singer_martech.delivery.batch.Channel`.
         max_bytes: Likewise.
     """
 

@@ -9,23 +9,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from singer_martech.answers import BadAnswer, Refused
-from singer_martech.auth import HeaderAuth, TokenAuth
 from singer_martech.errors import MartechError
-from singer_martech.http import HttpClient, HttpSettings
-from target_monetate.answers import data_of, explained, meta_of, texts, words
+from singer_martech.http.auth import HeaderAuth, TokenAuth
+from singer_martech.http.client import HttpClient, HttpSettings
+from singer_martech.http.errors import BadAnswer, Refused
+from target_monetate.auth import ALGORITHMS, Assertion, Login
 from target_monetate.dataset import Dataset, UnreadableDataset
-from target_monetate.login import ALGORITHMS, Assertion, Login
+from target_monetate.envelope import data_of, explained, meta_of, texts, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-    from singer_martech.answers import Answer
-    from singer_martech.auth import Token
-    from singer_martech.exchange import Traffic
-    from singer_martech.stop import Stop
+    from singer_martech.http.auth import Token
+    from singer_martech.http.errors import Answer
+    from singer_martech.http.request import Traffic
+    from singer_martech.runtime.shutdown import Stop
 
 API_URL = "https://api.monetate.net"
 ENVELOPE = (b'{"schema_rows":[', b"]}")

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from singer_martech.errors import SettingError
-from singer_martech.secrets import register_secret
+from singer_martech.runtime.redaction import register_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from singer_martech.errors import MartechError
-from singer_martech.plugin import PluginCommand
+from singer_martech.singer.plugin import PluginCommand
 from target_monetate.client import NoSuchDataset
 from target_monetate.dataset import quoted
-from target_monetate.pace import paced
+from target_monetate.rate_limit import paced
 from target_monetate.target import TargetMonetate
 
 if TYPE_CHECKING:

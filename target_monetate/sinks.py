@@ -6,24 +6,24 @@ import difflib
 from typing import TYPE_CHECKING, Any
 
 from singer_martech._compat import override
-from singer_martech.encoding import Unmappable, encode
+from singer_martech.delivery.sink import Mapped, MartechSink
 from singer_martech.errors import MartechError, SettingError
-from singer_martech.mapping import compiled
-from singer_martech.settings import boolean
-from singer_martech.sink import Mapped, MartechSink
-from singer_martech.templates import fields_of, is_undefined
+from singer_martech.mapping.stream_mappings import compiled
+from singer_martech.mapping.template import fields_of, is_undefined
+from singer_martech.singer.settings import boolean
+from singer_martech.values.json_codec import Unmappable, encode
 from target_monetate import field_types
 from target_monetate.client import NoSuchDataset
+from target_monetate.coercion import RowFitter
 from target_monetate.dataset import PRIVACY_TYPE, quoted
-from target_monetate.fitting import RowFitter
-from target_monetate.missing_fields import CannotAddFields, add_missing_fields
-from target_monetate.whole_rows import WholeRows
+from target_monetate.row_fast_path import WholeRows
+from target_monetate.schema_evolution import CannotAddFields, add_missing_fields
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from singer_martech.short_way import ShortWay
-    from singer_martech.templates import Template
+    from singer_martech.mapping.fast_path import ShortWay
+    from singer_martech.mapping.template import Template
     from target_monetate.dataset import Dataset
     from target_monetate.field_types import Source
     from target_monetate.target import TargetMonetate
@@ -48,9 +48,9 @@ class MonetateSink(MartechSink):
             if not isinstance(schema, str) or not schema.strip():
                 raise fault("schema", "must be the name of a dataset")
             compiled(schema, name, "schema")
-            from target_monetate import mapping_types  # noqa: PLC0415 - see that module
+            from target_monetate import template_types  # noqa: PLC0415 - see that module
 
-            if mapping_types.uses_record(schema):
+            if template_types.uses_record(schema):
                 raise fault("schema", "is the same for all records: it may hold {{ stream }} only")
         if row is not None:
             if not isinstance(row, (dict, str)) or not row:
@@ -148,9 +148,9 @@ class MonetateSink(MartechSink):
     def _sources(self, row: Any) -> dict[str, Source] | None:
         """Return the fields that the rows will have, or None where nobody can tell."""
         if row is not None:
-            from target_monetate import mapping_types  # noqa: PLC0415 - see that module
+            from target_monetate import template_types  # noqa: PLC0415 - see that module
 
-            return mapping_types.of_mapping(row, self.schema)
+            return template_types.of_mapping(row, self.schema)
         return {
             name: source
             for name, source in field_types.of_record(self.schema).items()

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk import typing as th
 
 from singer_martech._compat import override
+from singer_martech.delivery.target import MartechTarget, delivery_settings
 from singer_martech.errors import SettingError
-from singer_martech.http import HttpSettings
-from singer_martech.settings import api_url, http_settings
-from singer_martech.target import MartechTarget, delivery_settings
-from target_monetate.channel import DatasetChannel
+from singer_martech.http.client import HttpSettings
+from singer_martech.singer.settings import api_url, http_settings
+from target_monetate.auth import ALGORITHMS, LONGEST_TTL_SECONDS, SHORTEST_TTL_SECONDS
 from target_monetate.client import API_URL, MonetateClient
-from target_monetate.login import ALGORITHMS, LONGEST_TTL_SECONDS, SHORTEST_TTL_SECONDS
+from target_monetate.destination import DatasetChannel
 from target_monetate.sinks import MonetateSink
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from singer_martech import secrets
+from singer_martech.runtime import redaction
 from tests.sandbox.server import Sandbox
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ hypothesis.settings.load_profile("project")
 @pytest.fixture(autouse=True)
 def _secrets_of_this_test_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process knows the secrets of one run; those of all tests would slow every log line."""
-    monkeypatch.setattr(secrets, "_known", set())
-    monkeypatch.setattr(secrets, "_pattern", None)
+    monkeypatch.setattr(redaction, "_known", set())
+    monkeypatch.setattr(redaction, "_pattern", None)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 It can be used alone::
 
-    from singer_martech.mediarithmics.connection import Connection
+    from singer_martech.mediarithmics.client import Connection
     from singer_martech.mediarithmics.exports import Exports
 
     connection = Connection("api:…")

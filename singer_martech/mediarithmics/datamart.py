@@ -6,13 +6,13 @@ import logging
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from singer_martech.answers import Refused
-from singer_martech.mediarithmics.connection import read
+from singer_martech.http.errors import Refused
+from singer_martech.mediarithmics.client import read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from singer_martech.mediarithmics.connection import Connection
+    from singer_martech.mediarithmics.client import Connection
 
 logger = logging.getLogger(__name__)
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from singer_martech.answers import HttpFailure
-from singer_martech.mediarithmics.connection import head_of, optional_id, read
+from singer_martech.http.errors import HttpFailure
+from singer_martech.mediarithmics.client import head_of, optional_id, read
 from singer_martech.mediarithmics.executions import Execution
-from singer_martech.secrets import redact
+from singer_martech.runtime.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from singer_martech.answers import Answer
-    from singer_martech.mediarithmics.connection import Connection
+    from singer_martech.http.errors import Answer
+    from singer_martech.mediarithmics.client import Connection
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.secrets import redact
+from singer_martech.runtime.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from singer_martech.answers import HttpFailure, OutcomeUnknown
 from singer_martech.errors import MartechError
-from singer_martech.mediarithmics.connection import id_text, read
+from singer_martech.http.errors import HttpFailure, OutcomeUnknown
+from singer_martech.http.retry import Patience
+from singer_martech.mediarithmics.client import id_text, read
 from singer_martech.mediarithmics.executions import id_order
-from singer_martech.patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from singer_martech.mediarithmics.connection import Connection
+    from singer_martech.mediarithmics.client import Connection
 
 logger = logging.getLogger(__name__)
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
-from singer_martech import settings
-from singer_martech.http import HttpSettings
-from singer_martech.mediarithmics.connection import DEFAULT_API_URL, Connection
+from singer_martech.http.client import HttpSettings
+from singer_martech.mediarithmics.client import DEFAULT_API_URL, Connection
+from singer_martech.singer import settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from singer_martech.stop import Stop
+    from singer_martech.runtime.shutdown import Stop
 
 
 def access_settings() -> list[th.Property[Any]]:

@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from singer_martech.answers import BadAnswer, Exhausted, OutcomeUnknown, Refused
 from singer_martech.errors import MartechError, Stopped
-from singer_martech.exchange import Traffic
-from singer_martech.mediarithmics.connection import read
+from singer_martech.http.errors import BadAnswer, Exhausted, OutcomeUnknown, Refused
+from singer_martech.http.request import Traffic
+from singer_martech.http.retry import Patience
+from singer_martech.mediarithmics.client import read
 from singer_martech.mediarithmics.executions import Execution
 from singer_martech.mediarithmics.import_results import ImportResult, count_of, reason_of
 from singer_martech.mediarithmics.imports import CONTENT_TYPES
-from singer_martech.patience import Patience
-from singer_martech.spool import open_spool, raise_if_disk_full
+from singer_martech.runtime.temp_files import open_spool, raise_if_disk_full
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

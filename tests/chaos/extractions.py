@@ -9,8 +9,8 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, ClassVar
 from zoneinfo import ZoneInfo
 
+from tests.chaos.fault_plan import BODIES, REQUEST_TIMEOUT_SECONDS, raise_storm
 from tests.chaos.runs import Kill, Plugin, most_kills
-from tests.chaos.storm import BODIES, REQUEST_TIMEOUT_SECONDS, raise_storm
 from tests.sandbox.server import Sandbox
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tests.chaos.fault_plan import REQUEST_TIMEOUT_SECONDS, raise_storm
 from tests.chaos.runs import Kill, Plugin, most_kills
-from tests.chaos.storm import REQUEST_TIMEOUT_SECONDS, raise_storm
 from tests.sandbox.server import Sandbox
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.project import settings
-from tests.project.renewal import renewed_files
-from tests.project.settings import MELTANO, PLUGINS, ROOT
+from tools import settings
+from tools.docs import renewed_files
+from tools.settings import MELTANO, PLUGINS, ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

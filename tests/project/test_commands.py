@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project.settings import PLUGINS
+from tools.settings import PLUGINS
 
 BIN = Path(sys.executable).parent
 

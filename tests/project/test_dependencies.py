@@ -9,7 +9,7 @@ from importlib.metadata import distributions, files, requires
 
 import pytest
 
-from tests.project.settings import ROOT
+from tools.settings import ROOT
 
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 #: Read by the standard library, where the system has no time zones.
@@ -36,7 +36,7 @@ def required(distribution: str) -> set[str]:
 def imported() -> set[str]:
     own = {"singer_martech", *PACKAGES}
     modules: set[str] = set()
-    for package in own - {"tests", "bench"}:
+    for package in own - {"tests", "bench", "tools"}:
         for path in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Import):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project.settings import ROOT
+from tools.settings import ROOT
 
 #: Written in pieces, so that this file does not hold what it looks for.
 TRACES = {

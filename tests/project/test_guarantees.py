@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.project.settings import ROOT
+from tools.settings import ROOT
 
 PAGE = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
 NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)))

@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from tests.pipelines.meltano import MELTANO, sandbox_settings
-from tests.project.hub import HUB, VARIANT
-from tests.project.release import build_wheel
-from tests.project.settings import PLUGINS
+from tools.hub import HUB, VARIANT
+from tools.release import build_wheel
+from tools.settings import PLUGINS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.project.settings import DOCS, PLUGINS
+from tools.settings import DOCS, PLUGINS
 
 if TYPE_CHECKING:
     from pathlib import Path

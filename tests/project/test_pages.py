@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.project import settings
-from tests.project.settings import DOCS, PLUGINS, ROOT
+from tools import settings
+from tools.settings import DOCS, PLUGINS, ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.singer_martech.scripted_server import ScriptedServer
+from tests.kit.scripted_server import ScriptedServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singer_martech.checkpoint import Checkpoints
+from singer_martech.delivery.checkpoint import Checkpoints
 
 if TYPE_CHECKING:
     import pytest
@@ -96,7 +96,7 @@ def test_a_dry_run_writes_none(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_the_bytes_of_a_state_do_not_depend_on_the_terminal() -> None:
     program = (
-        "from singer_martech.checkpoint import Checkpoints\n"
+        "from singer_martech.delivery.checkpoint import Checkpoints\n"
         "checkpoints = Checkpoints(1)\n"
         r"checkpoints.note(1, b'\xc3\xa9')" + "\n"
         "checkpoints.write(None)\n"

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from singer_martech.answers import (
+from singer_martech.errors import SettingError, Stopped
+from singer_martech.http.auth import HeaderAuth, NoAuth, Token, TokenAuth
+from singer_martech.http.client import HttpClient, HttpSettings
+from singer_martech.http.errors import (
     BadAnswer,
     BrokenBody,
     Exhausted,
@@ -21,18 +24,15 @@ from singer_martech.answers import (
     RateLimited,
     Refused,
 )
-from singer_martech.auth import HeaderAuth, NoAuth, Token, TokenAuth
-from singer_martech.errors import SettingError, Stopped
-from singer_martech.exchange import Traffic
-from singer_martech.http import HttpClient, HttpSettings
-from singer_martech.secrets import register_secret
-from singer_martech.stop import Stop
-from tests.singer_martech.scripted_server import RESET, SILENCE, Reply, ScriptedServer
+from singer_martech.http.request import Traffic
+from singer_martech.runtime.redaction import register_secret
+from singer_martech.runtime.shutdown import Stop
+from tests.kit.scripted_server import RESET, SILENCE, Reply, ScriptedServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_martech.answers import Answer
+    from singer_martech.http.errors import Answer
 
 PATIENT = HttpSettings(request_timeout_seconds=5, max_attempts=3, max_rate_limit_wait_seconds=30)
 

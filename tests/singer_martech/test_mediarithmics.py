@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from singer_martech.answers import BadAnswer, BrokenBody, Exhausted, Refused
-from singer_martech.http import HttpSettings
-from singer_martech.mediarithmics.connection import Connection, UnexpectedAnswer
+from singer_martech.http.client import HttpSettings
+from singer_martech.http.errors import BadAnswer, BrokenBody, Exhausted, Refused
+from singer_martech.mediarithmics.client import Connection, UnexpectedAnswer
 from singer_martech.mediarithmics.datamart import Datamart, QueryFault
 from singer_martech.mediarithmics.executions import Execution, id_order
 from singer_martech.mediarithmics.exports import Exports
-from singer_martech.secrets import redact
+from singer_martech.runtime.redaction import redact
 
 if TYPE_CHECKING:
-    from singer_martech.answers import Answer
+    from singer_martech.http.errors import Answer
     from tests.sandbox.mediarithmics import Mediarithmics
     from tests.sandbox.server import Sandbox
 
@@ -100,7 +100,7 @@ def test_a_list_without_pages_and_total_is_read_once(
 def test_a_list_that_grows_for_ever_is_given_up(
     connection: Connection, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("singer_martech.mediarithmics.connection._MOST_PAGES", 3)
+    monkeypatch.setattr("singer_martech.mediarithmics.client._MOST_PAGES", 3)
     for number in range(4):
         rows = [{"id": f"{number}-{row}"} for row in range(50)]
         sandbox.faults.add(

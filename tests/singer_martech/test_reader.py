@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from singer_martech.errors import MartechError, Stopped
-from singer_martech.reader import NOT_JSON, MessageReader
-from singer_martech.stop import Stop
+from singer_martech.runtime.shutdown import Stop
+from singer_martech.singer.reader import NOT_JSON, MessageReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from singer_martech.delivery.rejects import Rejects, TooManyRejects
 from singer_martech.errors import MartechError
-from singer_martech.rejects import Rejects, TooManyRejects
-from singer_martech.secrets import register_secret
+from singer_martech.runtime.redaction import register_secret
 
 COMMAND = Path(sys.executable).with_name("singer-martech-rejects")
 

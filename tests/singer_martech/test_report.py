@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from singer_martech.report.command import main
+from singer_martech.cli.report.command import main
 from target_mona.target import TargetMona
 
 if TYPE_CHECKING:

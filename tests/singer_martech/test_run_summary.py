@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from singer_martech.delivery.metrics import Tally
+from singer_martech.delivery.reject_reasons import Reasons
+from singer_martech.delivery.run_summary import Timeline
 from singer_martech.errors import MartechError, SettingError
-from singer_martech.reasons import Reasons
-from singer_martech.run_summary import Timeline
-from singer_martech.tally import Tally
 from target_mona.target import TargetMona
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from singer_sdk import typing as th
 
-from singer_martech.secrets import redact
-from singer_martech.settings import checked, http_settings
-from singer_martech.target import delivery_settings
+from singer_martech.delivery.target import delivery_settings
+from singer_martech.runtime.redaction import redact
+from singer_martech.singer.settings import checked, http_settings
 
 SCHEMA: dict[str, Any] = th.PropertiesList(
     th.Property("api_token", th.StringType, required=True, secret=True),

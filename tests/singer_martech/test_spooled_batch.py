@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from singer_martech._compat import override
-from singer_martech.batch import Channel, Item
-from singer_martech.outcome import Outcome, Unmatched
-from singer_martech.spool import DiskFull
-from singer_martech.spooled_batch import SpooledBatch
-from singer_martech.tally import Tally
+from singer_martech.delivery.batch import Channel, Item
+from singer_martech.delivery.batch_result import Outcome, Unmatched
+from singer_martech.delivery.metrics import Tally
+from singer_martech.delivery.spooled_batch import SpooledBatch
+from singer_martech.runtime.temp_files import DiskFull
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from singer_martech.batch import Batch
+    from singer_martech.delivery.batch import Batch
 
 
 class Nowhere(Channel):

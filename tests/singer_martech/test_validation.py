@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from singer_martech.errors import MartechError
-from singer_martech.validation import RecordValidator
+from singer_martech.values.validation import RecordValidator
 
 
 def validator(schema: Any) -> RecordValidator:

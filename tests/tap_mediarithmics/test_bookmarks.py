@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from singer_martech.errors import MartechError
-from tap_mediarithmics import instants
+from tap_mediarithmics import timestamps
 from tap_mediarithmics.bookmarks import Largest, after_execution
 from tap_mediarithmics.modes import After
 
@@ -157,16 +157,16 @@ def test_no_state_of_another_tap_breaks_the_reading(state: dict[str, Any]) -> No
 
 @given(st.integers(-62135596800000, 253402300799999))
 def test_milliseconds_survive_the_way_to_a_date_time_and_back(milliseconds: int) -> None:
-    text = instants.date_time(milliseconds)
-    instant = instants.parse(text)
+    text = timestamps.date_time(milliseconds)
+    instant = timestamps.parse(text)
     assert instant is not None
-    assert instants.milliseconds(instant) == milliseconds
-    assert instants.is_date_time(text)
+    assert timestamps.milliseconds(instant) == milliseconds
+    assert timestamps.is_date_time(text)
 
 
 @given(st.integers(-62135596800000, 253402300799999), st.integers(-62135596800000, 253402300799999))
 def test_date_times_sort_as_their_milliseconds_do(one: int, other: int) -> None:
-    assert (one < other) == (instants.date_time(one) < instants.date_time(other))
+    assert (one < other) == (timestamps.date_time(one) < timestamps.date_time(other))
 
 
 @pytest.mark.parametrize(
@@ -181,14 +181,14 @@ def test_date_times_sort_as_their_milliseconds_do(one: int, other: int) -> None:
     ],
 )
 def test_the_usual_forms_of_a_date_are_read(text: str, milliseconds: int) -> None:
-    instant = instants.parse(text)
+    instant = timestamps.parse(text)
     assert instant is not None
-    assert instants.milliseconds(instant) == milliseconds
+    assert timestamps.milliseconds(instant) == milliseconds
 
 
 @pytest.mark.parametrize(
     "text", ["", "soon", "2020-13-01", "12", "2020-01-01T25:00:00Z", "0001-01-01T00:00:00+14:00"]
 )
 def test_anything_else_is_no_date(text: str) -> None:
-    assert instants.parse(text) is None
-    assert not instants.is_date_time(text)
+    assert timestamps.parse(text) is None
+    assert not timestamps.is_date_time(text)

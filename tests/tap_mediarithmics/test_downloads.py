@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from singer_martech.answers import BrokenBody
 from singer_martech.errors import MartechError
+from singer_martech.http.errors import BrokenBody
 from tap_mediarithmics.result_files import check_file
 from tap_mediarithmics.tap import TapMediarithmics
 

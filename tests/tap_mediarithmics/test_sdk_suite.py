@@ -10,7 +10,7 @@ from singer_sdk.testing import SuiteConfig, TapTestRunner, get_tap_test_class
 from tap_mediarithmics.tap import TapMediarithmics
 
 if TYPE_CHECKING:
-    from singer_martech.streams import UnitStream
+    from singer_martech.singer.stream import UnitStream
     from tests.sandbox.server import Sandbox
 
 COLUMNS = {

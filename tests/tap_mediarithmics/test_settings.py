@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from singer_martech import settings
-from tap_mediarithmics import items
+from singer_martech.singer import settings
+from tap_mediarithmics import export_config
 from tap_mediarithmics.tap import TapMediarithmics
 
 if TYPE_CHECKING:
@@ -230,4 +230,4 @@ def test_the_example_of_the_documentation_is_accepted() -> None:
     config = {**plugin["config"], "api_token": TOKEN}
     schema = TapMediarithmics.config_jsonschema
     typed, found = settings.checked(schema, config, "TAP_MEDIARITHMICS_")
-    assert [*found, *items.faults(typed), *items.start_date_faults(typed)] == []
+    assert [*found, *export_config.faults(typed), *export_config.start_date_faults(typed)] == []

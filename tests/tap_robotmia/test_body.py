@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singer_martech.answers import Answer, BrokenBody
 from singer_martech.errors import MartechError
+from singer_martech.http.errors import Answer, BrokenBody
 from tap_robotmia import body as body_module
 from tap_robotmia.body import Body, BodyLimit
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mediarithmics import table
+from target_mediarithmics import csv_rows
 from tests.target_mediarithmics.conftest import record, schema
 
 if TYPE_CHECKING:
@@ -139,8 +139,8 @@ def test_a_csv_reader_reads_what_was_written(case: tuple[list[str], list[dict[st
     if len(set(columns)) != len(columns):
         return
     documents = [{k.replace("\x00", "0"): v for k, v in each.items()} for each in documents]
-    content = table.header(columns) + b"".join(
-        table.row(columns, document) + b"\n" for document in documents
+    content = csv_rows.header(columns) + b"".join(
+        csv_rows.row(columns, document) + b"\n" for document in documents
     )
     read = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
     assert read[0] == columns

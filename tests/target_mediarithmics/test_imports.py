@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from singer_martech.mediarithmics.connection import Connection
+from singer_martech.mediarithmics.client import Connection
 from singer_martech.mediarithmics.imports import NDJSON, Definition, DocumentImport, DocumentImports
 from tests.target_mediarithmics.conftest import record, schema
 

@@ -15,14 +15,14 @@ from typing import IO, TYPE_CHECKING, Any
 import pytest
 
 from target_mona.target import TargetMona
-from tests.target_mona.singer import Run, as_bytes
+from tests.kit.singer import Run, as_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from tests.kit.singer import Line
     from tests.sandbox.mona import Mona
     from tests.sandbox.server import Sandbox
-    from tests.target_mona.singer import Line
 
 COMMAND = Path(sys.executable).with_name("target-mona")
 

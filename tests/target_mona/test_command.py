@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.target_mona.singer import as_bytes, record, records, schema, state
+from tests.kit.singer import as_bytes, record, records, schema, state
 
 if TYPE_CHECKING:
     from tests.sandbox.mona import Mona

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.target_mona.singer import record, records, schema
+from tests.kit.singer import record, records, schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.target_mona.singer import record, records, schema, state
+from tests.kit.singer import record, records, schema, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.kit.singer import Line
     from tests.sandbox.mona import Mona
     from tests.sandbox.server import Sandbox
     from tests.target_mona.conftest import Target
-    from tests.target_mona.singer import Line
 
 
 def test_interleaved_streams_share_requests_and_are_counted_apart(

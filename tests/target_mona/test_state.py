@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.target_mona.singer import as_bytes, record, records, schema, state
+from tests.kit.singer import as_bytes, record, records, schema, state
 
 if TYPE_CHECKING:
+    from tests.kit.singer import Line
     from tests.sandbox.mona import Mona
     from tests.sandbox.server import Sandbox
     from tests.target_mona.conftest import Target
-    from tests.target_mona.singer import Line
 
 
 def with_states(count: int, first: int = 1) -> list[Line]:

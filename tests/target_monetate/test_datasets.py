@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from singer_martech.answers import HttpFailure
 from singer_martech.errors import MartechError
+from singer_martech.http.errors import HttpFailure
 from tests.target_monetate.conftest import (
     KEY,
     NUMBER,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_monetate.pace import folder
-from tests.target_monetate.test_login import client_of
+from target_monetate.rate_limit import folder
+from tests.target_monetate.test_auth import client_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

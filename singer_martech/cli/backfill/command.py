@@ -1,0 +1,184 @@
+"""The command ``singer-martech-shards``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import date, datetime, timezone
+from typing import IO, TYPE_CHECKING, Any, Protocol
+from zoneinfo import ZoneInfo
+
+import click
+
+from singer_martech.cli.backfill.complete import hand_over
+from singer_martech.cli.backfill.plan import (
+    Days,
+    only_writer,
+    plan_days,
+    plan_days_each,
+    plan_streams,
+)
+from singer_martech.cli.backfill.shard import Job, read_shards
+from singer_martech.errors import MartechError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from singer_martech.cli.backfill.shard import Shard
+
+
+class Planned(Protocol):
+    """Plans the shards of a job."""
+
+    def __call__(self, job: Job, *, one_shard: bool) -> list[Shard]:
+        """Return them."""
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"'{text}' is no day such as 2026-01-31") from None
+
+
+def _zone(text: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(text)
+    except (KeyError, ValueError, OSError):
+        message = f"'{text}' is no IANA time zone such as America/Los_Angeles"
+        raise click.BadParameter(message) from None
+
+
+def _job_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option(
+            "--writers",
+            type=click.Choice(["auto", "one", "many"]),
+            default="auto",
+            show_default=True,
+            help="How many runs the loader takes at once; with one, all is one shard.",
+        ),
+        click.option(
+            "--name",
+            default="back-fill",
+            show_default=True,
+            help="The back-fill; another name is another one, from the start.",
+        ),
+        click.option(
+            "--environment",
+            required=True,
+            envvar="MELTANO_ENVIRONMENT",
+            show_envvar=True,
+            help="The Meltano environment of the job.",
+        ),
+        click.option("--target", required=True, help="The loader."),
+        click.option("--tap", required=True, help="The extractor."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+@click.version_option(package_name="singer-martech")
+def main() -> None:
+    """Cut a back-fill into shards for a scheduler, and hand over to the job that goes on.
+
+    Nothing here runs a tap. A plan is JSON lines: the scheduler runs the command of each with
+    its environment variables, in the folder of the Meltano project.
+    """
+
+
+@main.group()
+def plan() -> None:
+    """Print the shards of a back-fill as JSON lines."""
+
+
+@plan.command()
+@_job_options
+@click.option("--first", type=_day, required=True, metavar="DAY", help="The first day.")
+@click.option(
+    "--last", type=_day, metavar="DAY", help="The last day, inclusive; the default is today."
+)
+@click.option("--zone", type=_zone, metavar="ZONE", required=True, help="The project's time zone.")
+@click.option("--shards", type=click.IntRange(1), help="How many shards.")
+@click.option("--days", type=click.IntRange(1), help="How many days a shard has, instead.")
+@click.option(
+    "--window-days",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="How many days one request asks for.",
+)
+def days(*, shards: int | None, days: int | None, writers: str, **options: Any) -> None:
+    """Cut days into shards: for taps with start_date and end_date."""
+    if (shards is None) == (days is None):
+        raise click.UsageError("give either --shards or --days")
+
+    def planned(job: Job, *, one_shard: bool) -> list[Shard]:
+        whole = Days.until(now=datetime.now(timezone.utc), **options)
+        if one_shard:
+            return plan_days(job, whole)
+        if days is not None:
+            return plan_days_each(job, whole, days)
+        return plan_days(job, whole, shards=shards or 1)
+
+    job = {name: options.pop(name) for name in ("tap", "target", "environment", "name")}
+    _print(job, planned, writers)
+
+
+@plan.command()
+@_job_options
+@click.option("--stream", "streams", multiple=True, required=True, help="A stream; repeatable.")
+def streams(*, streams: tuple[str, ...], writers: str, **options: str) -> None:
+    """Make a shard of each stream."""
+
+    def planned(job: Job, *, one_shard: bool) -> list[Shard]:
+        return plan_streams(job, streams, one_shard=one_shard)
+
+    _print(options, planned, writers)
+
+
+def _print(job: dict[str, str], planned: Planned, writers: str) -> None:
+    reason = only_writer(job["target"], writers)
+    try:
+        shards = planned(Job(**job), one_shard=reason is not None)
+    except MartechError as error:
+        raise click.ClickException(str(error)) from error
+    if reason:
+        click.echo(f"{job['target']} gets one shard, since it takes one writer: {reason}", err=True)
+    for shard in shards:
+        click.echo(shard.line())
+
+
+@main.command("hand-over")
+@click.argument("plan", type=click.File("r", encoding="utf-8"), metavar="PLAN")
+@click.option(
+    "--lookback-days",
+    type=click.IntRange(0),
+    default=5,
+    show_default=True,
+    help="The setting of the job that goes on.",
+)
+def hand_over_command(plan: IO[str], lookback_days: int) -> None:
+    """Check that all shards are complete, and print the state of the job that goes on.
+
+    PLAN is a file with the lines of the plan, all of them. Standard input is what `meltano state
+    export` prints; standard output is for `meltano state import`.
+    """
+    try:
+        after = hand_over(read_shards(plan), _states(sys.stdin), lookback_days)
+    except MartechError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(json.dumps(after))
+    for state_id in after:
+        click.echo(f"{state_id} goes on where the back-fill ends", err=True)
+
+
+def _states(lines: Iterable[str]) -> dict[str, Any]:
+    try:
+        states = json.loads("".join(lines))
+    except ValueError:
+        states = None
+    if not isinstance(states, dict):
+        raise MartechError("standard input is not what `meltano state export` prints")
+    return states

@@ -1,0 +1,194 @@
+"""Reading the summaries of runs, as ``singer_martech.delivery.run_summary`` writes them."""
+
+from __future__ import annotations
+
+import datetime  # noqa: TC003 - msgspec reads the annotations
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from singer_martech.delivery.run_summary import FORMAT
+from singer_martech.errors import MartechError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+class Timeline(msgspec.Struct):
+    """How a stream's counts grew; the columns are equally long."""
+
+    seconds: list[float]
+    delivered: list[int]
+    rejected: list[int]
+    retries: list[int]
+
+    def __post_init__(self) -> None:
+        """Refuse columns that do not fit together."""
+        columns = (self.seconds, self.delivered, self.rejected, self.retries)
+        if len({len(column) for column in columns}) != 1 or not self.seconds:
+            raise ValueError("the columns of a time line are not equally long")
+        if self.seconds != sorted(self.seconds):
+            raise ValueError("a time line goes backwards")
+
+
+class Stream(msgspec.Struct):
+    """The counts of one stream, under the names of the summary line."""
+
+    stream: str
+    read: int
+    delivered: int
+    rejected: int
+    skipped_deletes: int
+    superseded: int
+    requests: int
+    retries: int
+    bytes: int
+    seconds: float
+    timeline: Timeline
+    undelivered: int = 0
+
+
+class Reject(msgspec.Struct):
+    """A reason for which records were rejected, and the key of one of them."""
+
+    stream: str
+    reason: str
+    status: int | None
+    example: dict[str, Any]
+    count: int
+
+
+class Run(msgspec.Struct):
+    """One run of one target.
+
+    Its requests and retries are not the sums of its streams', which may share a request.
+    """
+
+    target: str
+    version: str
+    run: str
+    dry_run: bool
+    started_at: datetime.datetime
+    ended_at: datetime.datetime
+    seconds: float
+    outcome: Literal["succeeded", "failed", "stopped"]
+    reason: str | None
+    requests: int
+    retries: int
+    bytes: int
+    timeline: Timeline
+    streams: list[Stream]
+    rejects: list[Reject]
+    rejects_for_other_reasons: int
+
+    @property
+    def delivered(self) -> int:
+        """Records that the vendor took."""
+        return sum(stream.delivered for stream in self.streams)
+
+    @property
+    def rejected(self) -> int:
+        """Records in the reject reports."""
+        return sum(stream.rejected for stream in self.streams)
+
+    @property
+    def undelivered(self) -> int:
+        """Records read whose fate is not known."""
+        return sum(stream.undelivered for stream in self.streams)
+
+    @property
+    def rate(self) -> float:
+        """Records delivered a second, from the first to the last moment of the run."""
+        return self.delivered / self.seconds if self.seconds else 0.0
+
+
+class _Head(msgspec.Struct):
+    format: int
+
+
+def read_runs(paths: Iterable[Path]) -> list[Run]:
+    """Read run summaries, the earliest first.
+
+    Args:
+        paths: Files, and folders whose summaries are all read. A run that stands in several
+            of them is read once.
+
+    Raises:
+        MartechError: One of them is no run summary, or there is none.
+    """
+    runs: dict[tuple[str, str], Run] = {}
+    for path in paths:
+        for file in _files(path):
+            run = read_run(file)
+            runs.setdefault((run.target, run.run), run)
+    if not runs:
+        raise MartechError("no run summary found; the setting 'summary_path' says where they go")
+    return sorted(runs.values(), key=lambda run: (run.started_at, run.target, run.run))
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    # a folder may hold reject reports too, with their schema files
+    return sorted(
+        file for file in path.glob("[!.]*.json") if not file.name.endswith(".schema.json")
+    )
+
+
+def read_run(path: Path) -> Run:
+    """Read one run summary.
+
+    Raises:
+        MartechError: It is none.
+    """
+    try:
+        text = path.read_bytes()
+        written_as = msgspec.json.decode(text, type=_Head).format
+        if written_as != FORMAT:
+            message = (
+                f"{path} is a run summary of format {written_as}, which this version of "
+                "singer-martech-report does not know; use the one of the target that wrote it"
+            )
+            raise MartechError(message)
+        return msgspec.json.decode(text, type=Run)
+    except OSError as error:
+        raise MartechError(f"{path} cannot be read: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MartechError(f"{path} is not a run summary: {error}") from error
+
+
+class MergedReason(msgspec.Struct):
+    """A reason over all runs of a target.
+
+    Attributes:
+        runs: In how many runs it occurred.
+    """
+
+    target: str
+    stream: str
+    reason: str
+    status: int | None
+    example: dict[str, Any]
+    count: int = 0
+    runs: int = 0
+
+
+def merged_reasons(runs: Iterable[Run]) -> list[MergedReason]:
+    """Return the reasons of all runs together, the most frequent first."""
+    merged: dict[tuple[str, str, str, int | None], MergedReason] = {}
+    for run in runs:
+        for each in run.rejects:
+            known = merged.setdefault(
+                (run.target, each.stream, each.reason, each.status),
+                MergedReason(run.target, each.stream, each.reason, each.status, each.example),
+            )
+            known.count += each.count
+            known.runs += 1
+    return sorted(merged.values(), key=lambda reason: -reason.count)
+
+
+def outcomes(runs: Iterable[Run]) -> Counter[str]:
+    """Count how runs ended."""
+    return Counter(run.outcome for run in runs)

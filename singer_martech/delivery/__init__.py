@@ -1,0 +1,1 @@
+"""From a mapped record to the vendor and back to STATE."""

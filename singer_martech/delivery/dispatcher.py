@@ -1,0 +1,413 @@
+"""Getting records to a vendor: gathered, sent in parallel, in order for each key.
+
+All bookkeeping happens in the thread that reads the input; worker threads only send
+batches and report an :class:`Outcome`. So nothing here needs a lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from singer_martech.delivery.batch import too_large
+from singer_martech.delivery.batch_result import Outcome
+from singer_martech.delivery.rejects import TooManyRejects
+from singer_martech.errors import MartechError, Stopped
+from singer_martech.http.request import Traffic
+from singer_martech.runtime.shutdown import GRACE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from singer_martech.delivery.batch import Batch, Channel, Item
+    from singer_martech.delivery.batch_result import Settlement
+    from singer_martech.delivery.checkpoint import Checkpoints
+    from singer_martech.delivery.metrics import Tally
+    from singer_martech.delivery.rejects import Rejects
+    from singer_martech.runtime.shutdown import Stop
+
+logger = logging.getLogger(__name__)
+
+_MOST_HELD_BACK = 20_000
+_MOST_HELD_BACK_BYTES = 64 * 1024 * 1024
+_MOST_STATES = 10_000
+_SILENCE_SECONDS = 5.0
+
+
+class _NotSent(MartechError):
+    """A batch was still waiting when the run failed."""
+
+
+class Delivery:
+    """The records under way, from the reader to the vendor's answer.
+
+    Args:
+        parallel_requests: How many requests are in flight at once.
+        checkpoints: The STATE messages that wait for their records.
+        rejects: Where records that are not taken go.
+        stop: Ends everything on a signal.
+        oldest_seconds: How long a record may wait for others to share its request.
+        wake: Called from a worker thread when a batch is done, to end the reader's wait.
+        while_waiting: Called about once a second while a batch waits for its turn.
+        grace_seconds: How long requests that were sent may take to be answered after a
+            signal.
+
+    Attributes:
+        traffic: What was sent so far; a request with records of several streams is one.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a part of its own
+        self,
+        *,
+        parallel_requests: int,
+        checkpoints: Checkpoints,
+        rejects: Rejects,
+        stop: Stop,
+        oldest_seconds: float,
+        wake: Callable[[], None],
+        while_waiting: Callable[[], None],
+        grace_seconds: float = GRACE_SECONDS,
+    ) -> None:
+        """Start no thread yet."""
+        self.traffic = Traffic()
+        self._parallel = parallel_requests
+        self._checkpoints = checkpoints
+        self._rejects = rejects
+        self._stop = stop
+        self._oldest_seconds = oldest_seconds
+        self._wake = wake
+        self._while_waiting = while_waiting
+        self._grace_seconds = grace_seconds
+        self._open: dict[Channel, Batch] = {}
+        self._in_flight: set[Batch] = set()
+        self._busy_keys: set[Hashable] = set()
+        self._held_back: dict[Hashable | None, deque[tuple[Channel, Item]]] = {}
+        self._held_back_count = 0
+        self._held_back_bytes = 0
+        self._released: deque[tuple[Channel, Item]] = deque()
+        self._barrier: int | None = None
+        self._work: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        self._workers: list[threading.Thread] = []
+        self._ending = False
+        stop.on_request(lambda: self._done.put(None))
+
+    def add(self, channel: Channel, item: Item) -> None:
+        """Take in a record; waits while as much is under way as is allowed.
+
+        Raises:
+            MartechError: A batch failed, or too many records were rejected.
+        """
+        batch = self._open.get(channel)
+        if (
+            batch is not None
+            and not self._released
+            and batch.has_room_for(item)
+            and not self._is_busy(item.key)
+        ):  # the way of nearly all
+            self._add(batch, channel, item)
+            return
+        self._released.append((channel, item))
+        self._add_released()
+        while self._holds_too_much and self._in_flight:
+            self._take_in_outcomes(block=True)
+
+    def reject(
+        self, tally: Tally, sequence: int, raw: bytes, reason: str, status: int | None = None
+    ) -> None:
+        """Report a record that is not taken.
+
+        Raises:
+            TooManyRejects: More were rejected than ``max_rejected_records`` allows. The
+                record is in the report, but no STATE passes it.
+        """
+        tally.rejected += 1
+        try:
+            self._rejects.add(tally.source, raw, reason, status)
+        except MartechError:
+            self._stand_before(sequence)
+            raise
+
+    def tick(self) -> None:
+        """Do what time asks for: take in outcomes, send what waits, write STATE.
+
+        Raises:
+            MartechError: As for ``add``.
+        """
+        self._take_in_outcomes(block=False)
+        self._add_released()
+        now = time.monotonic()
+        crowded = len(self._checkpoints) > _MOST_STATES
+        for batch in list(self._open.values()):
+            is_old = now - batch.opened_at >= self._oldest_seconds
+            if (is_old or crowded) and self._has_capacity:
+                self._dispatch(batch)
+        self.write_state()
+
+    def flush(self) -> None:
+        """Send everything and wait until it is through.
+
+        Raises:
+            MartechError: As for ``add``.
+        """
+        while self._open or self._in_flight or self._released:
+            self._add_released()
+            for batch in list(self._open.values()):
+                self._dispatch(batch)
+            if self._in_flight:
+                self._take_in_outcomes(block=True)
+
+    def flush_despite_rejects(self) -> None:
+        """Send everything, however many records are rejected, so that STATE is exact.
+
+        Raises:
+            MartechError: A batch failed in another way.
+        """
+        while True:
+            try:
+                self.flush()
+            except TooManyRejects:
+                continue
+            return
+
+    def finish_in_flight(self) -> None:
+        """Wait for what was sent, send nothing new; after a signal, for a limited time.
+
+        Failures are logged, since another one is being reported already.
+        """
+        self._ending = True
+        deadline = time.monotonic() + self._grace_seconds if self._stop.is_set else None
+        is_told = False
+        while self._in_flight:
+            left = _SILENCE_SECONDS if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                logger.warning(
+                    "%d request(s) were not answered within %.0f s after the signal; "
+                    "their records are not in STATE and will be sent again",
+                    len(self._in_flight),
+                    self._grace_seconds,
+                )
+                return
+            try:
+                outcome = self._done.get(timeout=left)
+            except queue.Empty:
+                if deadline is None and not is_told:
+                    is_told = True
+                    logger.warning(
+                        "the run has failed; what became of %d request(s) that were sent is "
+                        "still waited for, for STATE to be exact; a signal ends the wait",
+                        len(self._in_flight),
+                    )
+                continue
+            try:
+                if outcome is not None:
+                    self._settle(outcome)
+                elif deadline is None:
+                    deadline = time.monotonic() + self._grace_seconds
+            except (Stopped, _NotSent):
+                continue
+            except MartechError as error:
+                logger.warning("%s", error)
+
+    def write_state(self, *, now: bool = False) -> None:
+        """Write the newest STATE whose records are all settled, if it is time."""
+        oldest = self._oldest_open()
+        if now or self._checkpoints.is_due(oldest):
+            self._rejects.sync()
+            self._checkpoints.write(oldest)
+
+    def close(self) -> None:
+        """End the worker threads that have nothing to do."""
+        for _ in self._workers:
+            self._work.put(None)
+
+    def previews(self) -> dict[Channel, Batch]:
+        """Return the batches that are open, for a dry run."""
+        return self._open
+
+    @property
+    def _has_capacity(self) -> bool:
+        # as many again may wait, so that no worker idles while the next is gathered
+        return len(self._in_flight) < 2 * self._parallel
+
+    @property
+    def _holds_too_much(self) -> bool:
+        return (
+            self._held_back_count > _MOST_HELD_BACK or self._held_back_bytes > _MOST_HELD_BACK_BYTES
+        )
+
+    def _hold_back(self, key: Hashable | None, channel: Channel, item: Item) -> None:
+        self._held_back.setdefault(key, deque()).append((channel, item))
+        self._held_back_count += 1
+        self._held_back_bytes += _size(item)
+
+    def _add_released(self) -> None:
+        """Give each record that waits its place; until it has one, STATE sees it wait."""
+        while self._released:
+            channel, item = self._released[0]
+            if self._is_busy(item.key):
+                self._released.popleft()
+                self._hold_back(item.key, channel, item)
+                continue
+            batch = self._open.get(channel)
+            if batch is not None and not batch.has_room_for(item):
+                self._dispatch(batch)  # which may hold the item's key, hence all over again
+                continue
+            self._released.popleft()
+            self._add(batch, channel, item)
+
+    def _add(self, batch: Batch | None, channel: Channel, item: Item) -> None:
+        if batch is None:
+            if too_large(channel, item.body):
+                reason = f"larger than a request may be (max_request_bytes {channel.max_bytes})"
+                self.reject(item.tally, item.sequence, item.raw, reason)
+                return
+            batch = self._open[channel] = channel.open_batch()
+        batch.append(item)
+        if batch.is_full:
+            self._dispatch(batch)
+
+    def _is_busy(self, key: Hashable | None) -> bool:
+        return key is not None and (key in self._busy_keys or key in self._held_back)
+
+    def _dispatch(self, batch: Batch) -> None:
+        while not self._has_capacity:
+            self._take_in_outcomes(block=True)
+        self._stop.check()
+        if self._open.get(batch.channel) is not batch:
+            return  # it went while this waited
+        del self._open[batch.channel]
+        self._in_flight.add(batch)
+        if self._parallel > 1:
+            self._busy_keys.update(batch.keys)
+        if len(self._workers) < min(self._parallel, len(self._in_flight)):
+            worker = threading.Thread(target=self._send_batches, daemon=True, name="sender")
+            self._workers.append(worker)
+            worker.start()
+        self._work.put(batch)
+
+    def _send_batches(self) -> None:
+        """Send what is queued; the body of a worker thread."""
+        while (batch := self._work.get()) is not None:
+            outcome = Outcome(batch)
+            try:
+                self._stop.check()
+                if self._ending:
+                    outcome.failure = _NotSent()
+                else:
+                    batch.channel.send(batch, outcome)
+            except MartechError as error:
+                outcome.failure = error
+            except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+                outcome.crash = error
+            # at once: the next batch may wait, and must not overtake the one that failed
+            self._ending = self._ending or not outcome.is_whole
+            self._done.put(outcome)
+            self._wake()
+
+    def _take_in_outcomes(self, *, block: bool) -> None:
+        try:
+            while True:
+                outcome = self._done.get(block=block, timeout=1.0)
+                if outcome is not None:
+                    self._settle(outcome)
+                self._stop.check()
+                block = False
+        except queue.Empty:
+            pass
+        self.write_state()
+        if self._in_flight:
+            self._while_waiting()
+
+    def _settle(self, outcome: Outcome) -> None:
+        """Take in what became of a batch.
+
+        Raises:
+            MartechError: It failed, or too many of its records were rejected.
+        """
+        batch = outcome.batch
+        self._in_flight.discard(batch)
+        settlement = outcome.settlement()
+        for tally, count in settlement.delivered.items():
+            tally.delivered += count
+        for tally, count in settlement.superseded.items():
+            tally.superseded += count
+        self._count_traffic(outcome)
+        if settlement.first_unsettled is not None:
+            self._stand_before(settlement.first_unsettled)
+        failure = outcome.failure
+        for rejection in outcome.rejections:
+            item = rejection.item
+            try:
+                self.reject(item.tally, item.sequence, item.raw, rejection.reason, rejection.status)
+            except MartechError as error:
+                failure = failure or error
+        if outcome.is_whole:
+            try:
+                self._reject_unmatched(outcome, settlement)
+            except MartechError as error:
+                failure = failure or error
+            self._release(batch)
+        outcome.close()
+        if outcome.crash is not None:
+            raise outcome.crash
+        if failure is not None:
+            raise failure
+
+    def _reject_unmatched(self, outcome: Outcome, settlement: Settlement) -> None:
+        """Report the records that were not taken, but that nobody can name.
+
+        Raises:
+            TooManyRejects: As for ``reject``; no STATE passes any record of the batch.
+        """
+        for tally, count in settlement.rejected.items():
+            tally.rejected += count
+        try:
+            for unmatched in outcome.unmatched:
+                stream = settlement.rejected.most_common(1)[0][0].source
+                self._rejects.add_unmatched(stream, unmatched)
+        except MartechError:
+            if outcome.batch.first_sequence is not None:
+                self._stand_before(outcome.batch.first_sequence)
+            raise
+
+    def _count_traffic(self, outcome: Outcome) -> None:
+        self.traffic.add(outcome.traffic)
+        rows = sum(outcome.batch.rows_of.values())
+        for tally, count in outcome.batch.rows_of.items():
+            tally.requests += outcome.traffic.requests
+            tally.retries += outcome.traffic.retries
+            tally.bytes += outcome.traffic.bytes * count // rows
+            tally.ended_at = time.monotonic()
+
+    def _release(self, batch: Batch) -> None:
+        """Let records go on that waited for one of their key."""
+        self._busy_keys.difference_update(batch.keys)
+        if not self._held_back:
+            return
+        for key in batch.keys:
+            waiting = self._held_back.pop(key, ())
+            self._held_back_count -= len(waiting)
+            self._held_back_bytes -= sum(_size(item) for _, item in waiting)
+            self._released.extend(waiting)
+
+    def _stand_before(self, sequence: int) -> None:
+        """Let no STATE pass the record at this place."""
+        if self._barrier is None or sequence < self._barrier:
+            self._barrier = sequence
+
+    def _oldest_open(self) -> int | None:
+        places = [self._barrier]
+        places.extend(batch.first_sequence for batch in self._open.values())
+        places.extend(batch.first_sequence for batch in self._in_flight)
+        places.extend(waiting[0][1].sequence for waiting in self._held_back.values())
+        places.extend(item.sequence for _, item in self._released)
+        return min((place for place in places if place is not None), default=None)
+
+
+def _size(item: Item) -> int:
+    return len(item.body) + len(item.raw)

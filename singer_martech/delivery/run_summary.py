@@ -1,0 +1,208 @@
+"""What one run did, as a JSON file: the setting ``summary_path``."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import logging
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from singer_martech.delivery.metrics import Tally
+from singer_martech.errors import SettingError, Stopped
+from singer_martech.runtime import private_files
+from singer_martech.runtime.redaction import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from singer_martech.delivery.reject_reasons import Reasons
+    from singer_martech.http.request import Traffic
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+"""The version of the file's shape; a reader refuses one that it does not know."""
+
+_FIRST_INTERVAL_SECONDS = 0.1
+_MOST_POINTS = 300
+
+
+class Timeline:
+    """How the counts of each stream grew; the longer the run, the coarser.
+
+    However long it lasts, it holds no more than a few hundred points.
+    """
+
+    def __init__(self, started_at: float) -> None:
+        """Begin at a time of the monotonic clock, when nothing was counted yet."""
+        self._started_at = started_at
+        self._interval = _FIRST_INTERVAL_SECONDS
+        self._seconds = [0.0]
+        self._counts: dict[Tally, list[tuple[int, int, int]]] = {}
+        self.due_at = started_at
+
+    def add(self, now: float, tallies: Iterable[Tally]) -> None:
+        """Note the counts as they are."""
+        if len(self._seconds) >= _MOST_POINTS:
+            self._interval *= 2
+            self._seconds = self._seconds[::2]
+            self._counts = {tally: counts[::2] for tally, counts in self._counts.items()}
+        self.due_at = now + self._interval
+        for tally in tallies:
+            counts = self._counts.setdefault(tally, [(0, 0, 0)] * len(self._seconds))
+            counts.append((tally.delivered, tally.rejected, tally.retries))
+        self._seconds.append(round(now - self._started_at, 3))
+
+    def columns(self, tally: Tally) -> dict[str, list[Any]]:
+        """Return a stream's points: the seconds since the start, and the counts by then."""
+        points = self._counts.get(tally) or [(0, 0, 0)] * len(self._seconds)
+        delivered, rejected, retries = (list(column) for column in zip(*points, strict=True))
+        return {
+            "seconds": self._seconds,
+            "delivered": delivered,
+            "rejected": rejected,
+            "retries": retries,
+        }
+
+
+class RunSummary:
+    """The summary of one run, kept while it goes and written at its end.
+
+    Args:
+        path: The setting ``summary_path``: a folder, a file whose name ends in .json, or
+            None for no summary.
+        about: The head of the summary: ``target``, ``version``, ``run`` (its name, as the
+            reject reports have it), ``dry_run``.
+        tallies: The counts of all streams, as they change.
+        traffic: What is sent, as it changes.
+        reasons: Why records are rejected, likewise.
+
+    Raises:
+        SettingError: No file can be written there; said before anything is sent.
+    """
+
+    def __init__(
+        self,
+        path: str | None,
+        *,
+        about: Mapping[str, Any],
+        tallies: Mapping[str, Tally],
+        traffic: Traffic,
+        reasons: Reasons,
+    ) -> None:
+        """Make the folder where it is not there."""
+        self._about = about
+        self._tallies = tallies
+        self._traffic = traffic
+        self._reasons = reasons
+        self._began = datetime.datetime.now(datetime.timezone.utc)
+        self._started_at = time.monotonic()
+        self._all_streams = Tally("")
+        self._timeline = Timeline(self._started_at)
+        self._path = None if path is None else _file(path, f"{about['target']}.{about['run']}.json")
+
+    def sample(self) -> None:
+        """Take the counts into the time line, if it is time."""
+        if self._path is None:
+            return
+        now = time.monotonic()
+        if now >= self._timeline.due_at:
+            self._sample(now)
+
+    def _sample(self, now: float) -> None:
+        tallies = self._tallies.values()
+        self._all_streams.delivered = sum(tally.delivered for tally in tallies)
+        self._all_streams.rejected = sum(tally.rejected for tally in tallies)
+        # not the sum of theirs: streams can share a request
+        self._all_streams.retries = self._traffic.retries
+        self._timeline.add(now, [self._all_streams, *tallies])
+
+    def write(self, error: BaseException | None) -> None:
+        """Write the file, whole or not at all.
+
+        The records are delivered and STATE says so, hence a full disk is only a warning.
+
+        Args:
+            error: What ended the run early, or None.
+        """
+        if self._path is None:
+            return
+        text = json.dumps(_without_secrets(self._document(error)))
+        try:
+            private_files.replace(self._path, text + "\n")
+        except OSError as failure:
+            logger.warning(
+                "the summary %s cannot be written (%s); see the setting 'summary_path'",
+                self._path,
+                failure.strerror,
+            )
+
+    def _document(self, error: BaseException | None) -> dict[str, Any]:
+        now = time.monotonic()
+        self._sample(now)
+        return {
+            "format": FORMAT,
+            **self._about,
+            "started_at": _iso(self._began),
+            "ended_at": _iso(datetime.datetime.now(datetime.timezone.utc)),
+            "seconds": round(now - self._started_at, 3),
+            "outcome": _outcome(error),
+            "reason": None if error is None else _words(error),
+            "requests": self._traffic.requests,
+            "retries": self._traffic.retries,
+            "bytes": self._traffic.bytes,
+            "timeline": self._timeline.columns(self._all_streams),
+            "streams": [
+                {**tally.summary(), "timeline": self._timeline.columns(tally)}
+                for tally in self._tallies.values()
+            ],
+            "rejects": [dataclasses.asdict(reason) for reason in self._reasons.most_common()],
+            "rejects_for_other_reasons": self._reasons.others,
+        }
+
+
+def _file(path: str, name: str) -> Path:
+    """Return the file that a run writes; the folder is there afterwards."""
+    given = Path(path).expanduser()
+    is_folder = given.is_dir() or (given.suffix != ".json" and not given.is_file())
+    file = (given / name if is_folder else given).resolve()
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        message = (
+            f"setting 'summary_path': the folder {file.parent} cannot be made ({error.strerror}); "
+            "name another one"
+        )
+        raise SettingError(message) from error
+    if not os.access(file.parent, os.W_OK | os.X_OK):
+        message = f"setting 'summary_path': no file can be written in {file.parent}; name another"
+        raise SettingError(message)
+    return file
+
+
+def _outcome(error: BaseException | None) -> str:
+    if error is None:
+        return "succeeded"
+    return "stopped" if isinstance(error, Stopped) else "failed"
+
+
+def _words(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {key: _without_secrets(item) for key, item in value.items()}
+    if isinstance(value, list) and not (value and isinstance(value[0], (int, float))):
+        return [_without_secrets(item) for item in value]
+    return value
+
+
+def _iso(moment: datetime.datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")

@@ -1,0 +1,450 @@
+"""What the targets do alike: messages in, records delivered, STATE out."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from singer_sdk import Target
+from singer_sdk import typing as th
+from singer_sdk.exceptions import RecordsWithoutSchemaException
+from singer_sdk.helpers.capabilities import (
+    PluginCapabilities,
+    TargetCapabilities,
+)
+from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
+
+from singer_martech._compat import override
+from singer_martech.delivery.checkpoint import Checkpoints
+from singer_martech.delivery.dispatcher import Delivery
+from singer_martech.delivery.dry_run import DryChannel
+from singer_martech.delivery.metrics import Tally
+from singer_martech.delivery.rejects import Rejects, TooManyRejects
+from singer_martech.delivery.run_summary import RunSummary
+from singer_martech.errors import BadInput, MartechError, SettingError, Stopped
+from singer_martech.mapping.stream_mappings import StreamMappings
+from singer_martech.singer.batch_files import batch_lines
+from singer_martech.singer.plugin import MartechPlugin
+from singer_martech.singer.reader import NOT_JSON, MessageReader
+from singer_martech.values.json_codec import encode, is_unicode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from singer_sdk.helpers.capabilities import (
+        CapabilitiesEnum,
+    )
+
+    from singer_martech.delivery.batch import Channel
+    from singer_martech.delivery.sink import MartechSink
+
+logger = logging.getLogger(__name__)
+
+_PROGRESS_SECONDS = 10.0
+_RECORDS_BETWEEN_TICKS = 1000
+
+
+def delivery_settings(
+    *,
+    max_request_rows: int,
+    max_request_bytes: int,
+    parallel_requests: int = 4,
+    deletes: Sequence[str] = ("skip", "reject"),
+) -> list[th.Property[Any]]:
+    """Declare the settings that all targets share.
+
+    Args:
+        max_request_rows: Its default.
+        max_request_bytes: Its default.
+        parallel_requests: Its default.
+        deletes: What the setting ``deletes`` may be.
+    """
+    return [
+        th.Property(
+            "streams",
+            th.CustomType({"type": ["object", "array", "string", "null"]}),
+            default={},
+            title="Stream mappings",
+            description=(
+                "This says what each stream becomes. It is an object keyed by stream name or "
+                "glob, or an array of such objects, each with a key 'stream', or either as JSON "
+                "text. The most specific name wins."
+            ),
+        ),
+        th.Property(
+            "max_request_rows",
+            th.IntegerType(minimum=1),
+            default=max_request_rows,
+            title="Max request rows",
+            description="One request holds at most this many records.",
+        ),
+        th.Property(
+            "max_request_bytes",
+            th.IntegerType(minimum=1),
+            default=max_request_bytes,
+            title="Max request bytes",
+            description="The body of one request has at most this many bytes.",
+        ),
+        th.Property(
+            "parallel_requests",
+            th.IntegerType(minimum=1, maximum=64),
+            default=parallel_requests,
+            title="Parallel requests",
+            description=(
+                "This many requests may be in flight at once. Records of one key are never in "
+                "flight together and arrive in order."
+            ),
+        ),
+        th.Property(
+            "max_rejected_records",
+            th.IntegerType(minimum=0),
+            default=0,
+            title="Max rejected records",
+            description="The run fails once more records than this are rejected.",
+        ),
+        th.Property(
+            "reject_path",
+            th.StringType,
+            default="rejects",
+            title="Reject path",
+            description="The reject reports are written into this folder.",
+        ),
+        th.Property(
+            "summary_path",
+            th.StringType,
+            title="Summary path",
+            description=(
+                "Each run writes its summary as JSON here, for singer-martech-report: into a "
+                "folder, or to a file whose name ends in .json. By default there is none."
+            ),
+        ),
+        th.Property(
+            "deletes",
+            th.StringType,
+            allowed_values=list(deletes),
+            default="skip",
+            title="Deletes",
+            description=(
+                "Records whose _sdc_deleted_at is set are left out and counted (skip), or put "
+                "into the reject report (reject)"
+                + (", or deleted at the vendor (apply)." if "apply" in deletes else ".")
+            ),
+        ),
+        th.Property(
+            "dry_run",
+            th.BooleanType,
+            default=False,
+            title="Dry run",
+            description=(
+                "If true, everything is mapped, validated and sized, the first request of each "
+                "stream is shown, and nothing is sent."
+            ),
+        ),
+        th.Property(
+            "checkpoint_interval_seconds",
+            th.NumberType(exclusive_minimum=0),
+            default=60,
+            title="Checkpoint interval",
+            description=(
+                "STATE is emitted at least this often, in seconds, when its records are "
+                "delivered; also while no input comes."
+            ),
+        ),
+    ]
+
+
+class NoSchema(BadInput, RecordsWithoutSchemaException):
+    """A record came before the SCHEMA of its stream."""
+
+
+class MartechTarget(MartechPlugin, Target):
+    """A target whose STATE never runs ahead of what the vendor took."""
+
+    default_sink_class: type[MartechSink]
+    message_reader_class = MessageReader
+    capabilities: ClassVar[list[CapabilitiesEnum]] = [
+        PluginCapabilities.ABOUT,
+        PluginCapabilities.STREAM_MAPS,
+        PluginCapabilities.FLATTENING,
+        PluginCapabilities.BATCH,
+        PluginCapabilities.STRUCTURED_LOGGING,
+        TargetCapabilities.VALIDATE_RECORDS,
+    ]
+
+    def __init__(self, **options: Any) -> None:
+        """Check the configuration and make the parts ready; nothing is sent yet."""
+        super().__init__(**options)
+        self.max_parallelism = 1  # the SDK's own drains have nothing to do
+        self.mappings = self._read_mappings(self.config)
+        self.sequence = 0
+        self._tallies: dict[str, Tally] = {}
+        self._schemas: dict[str, bytes] = {}
+        self._routes: dict[str, list[_Route]] = {}
+        self._shown: set[str] = set()
+        self._dry_channels: dict[Channel, DryChannel] = {}
+        self._progress_at = time.monotonic() + _PROGRESS_SECONDS
+        self.rejects = Rejects(
+            self.config["reject_path"],
+            self.name,
+            self.config["max_rejected_records"],
+            judge_at_end=self.config["dry_run"],  # which looks at everything first
+        )
+        interval = float(self.config["checkpoint_interval_seconds"])
+        self._checkpoints = Checkpoints(interval, silent=self.config["dry_run"])
+        self.message_reader: MessageReader
+        self.delivery = Delivery(
+            # in a dry run, which is first does not depend on who is faster
+            parallel_requests=1 if self.config["dry_run"] else self.config["parallel_requests"],
+            checkpoints=self._checkpoints,
+            rejects=self.rejects,
+            stop=self.stop,
+            # half the interval to gather, the other half to be answered
+            oldest_seconds=interval / 2,
+            wake=self.message_reader.wake,
+            while_waiting=self._show_progress,
+        )
+        self._summary = RunSummary(
+            self.config.get("summary_path"),
+            about={
+                "target": self.name,
+                "version": self.plugin_version,
+                "run": self.rejects.run,
+                "dry_run": self.config["dry_run"],
+            },
+            tallies=self._tallies,
+            traffic=self.delivery.traffic,
+            reasons=self.rejects.reasons,
+        )
+        self.stop.on_request(self.message_reader.wake)
+        self.message_reader.stop = self.stop
+        self.message_reader.pause_seconds = min(1.0, interval / 4)
+        self.message_reader.tick = self._tick
+        self.message_reader.guard = self._safe_to_resume
+
+    @override
+    def check_settings(self, config: Mapping[str, Any]) -> Iterator[str]:
+        try:
+            for name, mapping in self._read_mappings(config):
+                self.default_sink_class.check_mapping(name, mapping)
+        except SettingError as error:
+            yield str(error)
+
+    @classmethod
+    def _read_mappings(cls, config: Mapping[str, Any]) -> StreamMappings:
+        return StreamMappings(config["streams"], cls.default_sink_class.mapping_keys)
+
+    @override
+    @classmethod
+    def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
+        super().append_builtin_config(config_jsonschema)
+        # the SDK adds these to every target; here they would mean nothing
+        for name in ("load_method", "batch_size_rows"):
+            config_jsonschema["properties"].pop(name, None)
+
+    def tally(self, stream: str) -> Tally:
+        """Return the counts of a stream."""
+        return self._tallies.setdefault(stream, Tally(stream))
+
+    def channel(self, channel: Channel) -> Channel:
+        """Return the channel to use for a channel: in a dry run, one that sends nothing."""
+        if not self.config["dry_run"]:
+            return channel
+        if channel not in self._dry_channels:
+            self._dry_channels[channel] = DryChannel(channel, self._shown)
+        return self._dry_channels[channel]
+
+    def reject(self, tally: Tally, message: Mapping[str, Any], reason: str) -> None:
+        """Report a record that cannot be sent.
+
+        Raises:
+            TooManyRejects: See :class:`singer_martech.delivery.rejects.Rejects`.
+        """
+        self.delivery.reject(tally, self.sequence, message["raw"], reason)
+
+    @override
+    def _process_record_message(self, message_dict: dict[str, Any]) -> None:
+        stream = message_dict["stream"]
+        routes = self._routes.get(stream)
+        if routes is None:
+            routes = self._find_routes(message_dict)
+        self.sequence += 1
+        record = message_dict["record"]
+        for transform, sink in routes:
+            if NOT_JSON in message_dict:
+                sink.tally.read += 1
+                self.reject(sink.tally, message_dict, message_dict[NOT_JSON])
+                continue
+            if transform is None:
+                sink.load(message_dict, record, message_dict["raw"])
+                continue
+            try:
+                transformed = transform(dict(record))
+            except Exception as error:  # noqa: BLE001 - an expression of the user may fail in any way
+                sink.tally.read += 1
+                self.reject(sink.tally, message_dict, f"a stream map fails: {error}")
+                continue
+            if transformed is not None:
+                sink.load(message_dict, _exact(transformed), None)
+
+    def _find_routes(self, message: dict[str, Any]) -> list[_Route]:
+        """Find the sinks of a stream, and the stream maps that lead to them."""
+        self._assert_line_requires(message, requires={"stream", "record"})
+        stream = message["stream"]
+        if stream not in self.mapper.stream_maps:
+            raise NoSchema(f"stream '{stream}': a RECORD came before its SCHEMA")
+        routes: list[_Route] = []
+        for stream_map in self.mapper.stream_maps[stream]:
+            if isinstance(stream_map, RemoveRecordTransform):
+                continue
+            is_plain = (
+                isinstance(stream_map, SameRecordTransform)
+                and not stream_map.flattening_enabled
+                and len(self.mapper.stream_maps[stream]) == 1
+            )
+            sink = cast("MartechSink", self.get_sink(stream_map.stream_alias))
+            routes.append((None if is_plain else stream_map.transform, sink))
+        self._routes[stream] = routes
+        if len(routes) == 1 and routes[0][0] is None:
+            sink = routes[0][1]
+            if sink.open_short_way():
+                self.message_reader.takers[stream] = sink.take
+        return routes
+
+    @override
+    def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
+        self._assert_line_requires(message_dict, requires={"stream", "schema"})
+        _check_schema_message(message_dict)
+        self._assert_line_requires(message_dict["schema"], requires={"properties"})
+        stream = message_dict["stream"]
+        schema = encode([message_dict["schema"], message_dict.get("key_properties")])
+        if self._schemas.get(stream) == schema:
+            return
+        # records of the old schema must not be overtaken by those of the new one
+        self.delivery.flush()
+        self._schemas[stream] = schema
+        self.rejects.begin_schema(message_dict)
+        try:
+            super()._process_schema_message(message_dict)
+        except RecursionError:
+            raise BadInput(f"stream '{stream}': its SCHEMA is nested too deep") from None
+        self._routes.pop(stream, None)
+        self.message_reader.takers.pop(stream, None)
+        for stream_map in self.mapper.stream_maps[stream]:
+            if not isinstance(stream_map, RemoveRecordTransform):
+                sink = cast("MartechSink", self.get_sink(stream_map.stream_alias))
+                sink.tally.source = stream
+                sink.prepare()
+
+    @override
+    def _process_state_message(self, message_dict: dict[str, Any]) -> None:
+        self._assert_line_requires(message_dict, requires={"value"})
+        self._checkpoints.note(self.sequence, message_dict["raw"])
+
+    @override
+    def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
+        self.delivery.flush()
+        logger.debug("ACTIVATE_VERSION: the vendor keeps no versions of a stream")
+
+    @override
+    def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
+        self._assert_line_requires(message_dict, requires={"stream", "encoding", "manifest"})
+        stream = message_dict["stream"]
+        routes = self._routes.get(stream) or self._find_routes({"stream": stream, "record": {}})
+        storage = next((sink.batch_config.storage for _, sink in routes if sink.batch_config), None)
+        take = self.message_reader.takers.get(stream)
+        for number, line in enumerate(batch_lines(message_dict, storage), 1):
+            if not line.isspace() and not (take is not None and take(line.strip())):
+                # as if each record had come in a message
+                record = self.message_reader.record_message(stream, line, number)
+                self._process_record_message(record)
+            if number % _RECORDS_BETWEEN_TICKS == 0:
+                self.stop.check()
+                self._tick()
+
+    @override
+    def process_endofpipe(self) -> None:
+        with self._safe_to_resume():
+            self.delivery.flush()
+            self.delivery.write_state(now=True)
+            self.rejects.judge()
+        super().process_endofpipe()
+        self._conclude()
+
+    @contextlib.contextmanager
+    def _safe_to_resume(self) -> Iterator[None]:
+        """See to it that, whatever ends the run, STATE says what was proven by then."""
+        try:
+            yield
+        except BaseException as error:
+            end = error
+            try:
+                if isinstance(error, (TooManyRejects, BadInput)):
+                    self.delivery.flush_despite_rejects()
+            except Stopped as stopped:
+                logger.warning("%s", error)
+                end = stopped
+            except MartechError as second:
+                logger.warning("%s", second)
+            finally:
+                self.delivery.finish_in_flight()
+                self.delivery.write_state(now=True)
+                self._conclude(end)
+            if end is not error:
+                raise end from error
+            raise
+
+    def _conclude(self, error: BaseException | None = None) -> None:
+        self.delivery.close()
+        self.rejects.close()
+        self._summary.write(error)
+        for tally in self._tallies.values():
+            logger.info("%s", tally.line())
+
+    def _tick(self) -> None:
+        self.delivery.tick()
+        self._show_progress()
+
+    def _show_progress(self) -> None:
+        self._summary.sample()
+        now = time.monotonic()
+        if now < self._progress_at:
+            return
+        self._progress_at = now + _PROGRESS_SECONDS
+        for tally in self._tallies.values():
+            if tally.pending or (tally.ended_at or 0) > now - _PROGRESS_SECONDS:
+                rate = tally.read / max(now - tally.started_at, 0.001)
+                logger.info(
+                    "stream '%s': %s records read, %s delivered, %s rejected, %s records/s",
+                    tally.stream,
+                    f"{tally.read:,}",
+                    f"{tally.delivered:,}",
+                    f"{tally.rejected:,}",
+                    f"{rate:,.0f}",
+                )
+
+
+def _check_schema_message(message: Mapping[str, Any]) -> None:
+    stream, keys = message["stream"], message.get("key_properties")
+    if not isinstance(stream, str) or not stream or not is_unicode(stream):
+        raise BadInput("a SCHEMA of the input has no name for its stream, or one that is no text")
+    if not isinstance(message["schema"], dict):
+        raise BadInput(f"stream '{stream}': the schema of its SCHEMA must be an object")
+    if keys is not None and not (
+        isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    ):
+        raise BadInput(f"stream '{stream}': key_properties of its SCHEMA must be a list of names")
+
+
+def _exact(record: dict[str, Any]) -> dict[str, Any]:
+    """Give the numbers that a stream map computed the type of those that were received."""
+    return {
+        name: Decimal(repr(value)) if isinstance(value, float) else value
+        for name, value in record.items()
+    }
+
+
+if TYPE_CHECKING:
+    _Route = tuple[Callable[[dict[str, Any]], dict[str, Any] | None] | None, MartechSink]

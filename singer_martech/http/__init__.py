@@ -1,0 +1,1 @@
+"""One HTTP client for all vendors: retries, authentication and errors."""

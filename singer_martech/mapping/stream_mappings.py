@@ -1,0 +1,115 @@
+"""The setting ``streams``: what each stream becomes at the vendor."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from typing import TYPE_CHECKING, Any
+
+from singer_martech.errors import SettingError
+from singer_martech.mapping.template import Template, TemplateError
+from singer_martech.singer.settings import json_value
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+_WILDCARDS = "*?["
+
+
+class StreamMappings:
+    """Per-stream mappings, found by stream name or glob.
+
+    Args:
+        value: The setting: an object keyed by stream, an array of objects that each name
+            their ``stream``, or either as JSON text.
+        known_keys: What a mapping may hold.
+
+    Raises:
+        SettingError: A mapping has another shape or an unknown key.
+    """
+
+    def __init__(self, value: Any, known_keys: Collection[str]) -> None:
+        """Read and check them."""
+        self._known_keys = known_keys
+        self._mappings = dict(self._entries(json_value(value, "streams")))
+
+    def __iter__(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The names and globs with their mappings."""
+        return iter(self._mappings.items())
+
+    def find(self, stream: str) -> Mapping[str, Any] | None:
+        """Return the mapping for a stream; of several that match, the most specific.
+
+        A name equal to the stream's wins over any glob; of globs, the one with the most
+        characters that are no wildcards.
+        """
+        if stream in self._mappings:
+            return self._mappings[stream]
+        matching = [key for key in self._mappings if fnmatch.fnmatchcase(stream, key)]
+        return self._mappings[max(matching, key=_specificity)] if matching else None
+
+    def _entries(self, value: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        if isinstance(value, dict):
+            pairs = list(value.items())
+        elif isinstance(value, list):
+            pairs = [_named(item, index) for index, item in enumerate(value)]
+        else:
+            raise SettingError("setting 'streams' must be an object or an array of objects")
+        seen = set()
+        for name, mapping in pairs:
+            if name in seen:
+                raise SettingError(f"setting 'streams': stream '{name}' is mapped twice")
+            seen.add(name)
+            yield name, self._checked(name, mapping)
+
+    def _checked(self, name: str, mapping: Any) -> Mapping[str, Any]:
+        if mapping is None:
+            mapping = {}
+        if not isinstance(mapping, dict):
+            raise SettingError(f"setting 'streams': the mapping of '{name}' must be an object")
+        for key, value in mapping.items():
+            if key not in self._known_keys:
+                raise SettingError(self._unknown(name, key, value))
+        return mapping
+
+    def _unknown(self, name: str, key: str, value: Any) -> str:
+        near = difflib.get_close_matches(key, self._known_keys, n=1)
+        if near:
+            hint = f"did you mean '{near[0]}'?"
+        elif isinstance(value, dict):
+            hint = (
+                f"for a stream named '{name}.{key}', whose dot Meltano turns into nesting, "
+                "write 'streams' as an array of objects with a key 'stream'"
+            )
+        else:
+            hint = f"known are {', '.join(self._known_keys)}"
+        return f"setting 'streams': the mapping of '{name}' has the unknown key '{key}'; {hint}"
+
+
+def compiled(source: Any, name: str, key: str, stream: str | None = None) -> Template:
+    """Compile a mapping's value.
+
+    Args:
+        source: The value.
+        name: The name or glob of the mapping, for messages.
+        key: The mapping's key, for messages.
+        stream: What ``stream`` stands for; the name, where no stream is known yet.
+
+    Raises:
+        SettingError: It is not a valid template.
+    """
+    try:
+        return Template(source, stream or name)
+    except TemplateError as error:
+        message = f"setting 'streams': stream '{name}', key '{key}': {error}"
+        raise SettingError(message) from error
+
+
+def _named(item: Any, index: int) -> tuple[str, dict[str, Any]]:
+    if not isinstance(item, dict) or not isinstance(item.get("stream"), str):
+        raise SettingError(f"setting 'streams[{index}]' must be an object with a key 'stream'")
+    return item["stream"], {key: value for key, value in item.items() if key != "stream"}
+
+
+def _specificity(pattern: str) -> tuple[int, int]:
+    return sum(character not in _WILDCARDS for character in pattern), -len(pattern)

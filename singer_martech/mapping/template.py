@@ -1,0 +1,202 @@
+"""Templates: how a record becomes what a vendor wants.
+
+A template is any JSON value whose strings may hold Jinja expressions. A string that is
+one ``{{ … }}`` keeps the type of its value; text around it makes a string. What is
+undefined is left out.
+
+Numbers with a point are decimals here, so that money stays exact: ``{{ price * 1.2 }}``
+is not 11.999999999999998.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from singer_martech.mapping.filters import FILTERS, as_text
+
+if TYPE_CHECKING:
+    from singer_martech.mapping.jinja_env import Expressions
+
+_PATH = re.compile(
+    r"""\{\{\s*([^\W\d]\w*)((?:\.[^\W\d]\w*|\[(?:"[^"\\]*"|'[^'\\]*')\])*)\s*
+    (?:\|\s*(\w+)\s*)?\}\}""",
+    re.VERBOSE,
+)
+_STEP = re.compile(r"""\.([^\W\d]\w*)|\[(?:"([^"]*)"|'([^']*)')\]""")
+_RESERVED = frozenset({"true", "false", "none", "True", "False", "None", "not"})
+_MARKS = ("{{", "{%", "{#")
+
+
+class TemplateError(ValueError):
+    """A template cannot be compiled, or fails for a record; the text says where."""
+
+
+class _Undefined(Enum):
+    UNDEFINED = "undefined"
+
+
+UNDEFINED = _Undefined.UNDEFINED
+"""Stands for a value that is not there; its key is left out."""
+
+_Part = Callable[[Mapping[str, Any], list[Any]], Any]
+"""Makes a part of the result of a record and of the values of the expressions."""
+
+
+class Template:
+    """A compiled template.
+
+    Args:
+        source: A JSON value.
+        stream: What ``stream`` stands for in it.
+
+    Attributes:
+        fields: The fields of a record that it looks at; None where it may look at all.
+
+    Raises:
+        TemplateError: A string in it is not a valid template.
+    """
+
+    def __init__(self, source: Any, stream: str) -> None:
+        """Compile it."""
+        self.fields: set[str] | None = set()
+        self._stream = stream
+        self._expressions: Expressions | None = None
+        self._build = self._compiled(source, "")
+
+    def __call__(self, record: Mapping[str, Any]) -> Any:
+        """Return the value for a record, or ``UNDEFINED``.
+
+        Raises:
+            TemplateError: An expression fails for this record.
+        """
+        if self._expressions is None:
+            return self._build(record, [])
+        names = {**record, "record": record, "stream": self._stream}
+        return self._build(record, self._expressions.values(names))
+
+    def _compiled(self, source: Any, place: str) -> _Part:
+        if isinstance(source, str):
+            return self._compiled_text(source, place)
+        if isinstance(source, Mapping):
+            fields = [
+                (str(key), self._compiled(value, f"{place}.{key}".removeprefix(".")))
+                for key, value in source.items()
+            ]
+            return lambda record, values: _object(fields, record, values)
+        if isinstance(source, list):
+            items = [self._compiled(value, f"{place}[{i}]") for i, value in enumerate(source)]
+            return lambda record, values: _array(items, record, values)
+        return lambda _record, _values: source
+
+    def _compiled_text(self, source: str, place: str) -> _Part:
+        if not any(mark in source for mark in _MARKS):
+            return lambda _record, _values: source
+        path = _PATH.fullmatch(source.strip())
+        if path is not None and path.group(1) not in _RESERVED:
+            name = path.group(3)
+            if name is None:
+                return self._compiled_path(path)
+            if name in FILTERS:
+                return _filtered(self._compiled_path(path), FILTERS[name], place)
+        from singer_martech.mapping import jinja_env  # noqa: PLC0415 - see that module
+
+        self.fields = None
+        if self._expressions is None:
+            self._expressions = jinja_env.Expressions()
+        slots: list[str | int] = [
+            part if isinstance(part, str) else self._expressions.add(part.source, place)
+            for part in jinja_env.parts(source, place)
+        ]
+        if len(slots) == 1 and isinstance(slots[0], int):
+            slot = slots[0]
+            return lambda _record, values: values[slot]
+        return lambda _record, values: _joined(slots, values)
+
+    def _compiled_path(self, path: re.Match[str]) -> _Part:
+        """Look up a plain path without Jinja, which is many times faster."""
+        first = path.group(1)
+        steps = ["".join(step) for step in _STEP.findall(path.group(2))]
+        if first == "stream":
+            return lambda _record, _values: UNDEFINED if steps else self._stream
+        if first != "record":
+            steps = [first, *steps]
+        if not steps:
+            self.fields = None
+        elif self.fields is not None:
+            self.fields.add(steps[0])
+        if len(steps) == 1:
+            name = steps[0]
+            return lambda record, _values: record.get(name, UNDEFINED)
+        return lambda record, _values: _walk(record, steps)
+
+
+def at(place: str, message: str) -> str:
+    """Say where in a template something is wrong."""
+    return f"{place}: {message}" if place else message
+
+
+def fields_of(*templates: Template | None) -> set[str] | None:
+    """Return the fields of a record that templates look at; None where one may look at all."""
+    fields: set[str] = set()
+    for template in templates:
+        if template is not None:
+            if template.fields is None:
+                return None
+            fields |= template.fields
+    return fields
+
+
+def is_undefined(value: Any) -> bool:
+    """Whether a value is not there."""
+    return value is UNDEFINED
+
+
+def _filtered(lookup: _Part, apply: Callable[[Any], Any], place: str) -> _Part:
+    """Apply one of our filters to a plain path, without Jinja too."""
+
+    def part(record: Mapping[str, Any], values: list[Any]) -> Any:
+        value = lookup(record, values)
+        if value is None or value is UNDEFINED:
+            return value
+        try:
+            return apply(value)
+        except (ArithmeticError, TypeError, ValueError) as error:
+            raise TemplateError(at(place, f"{type(error).__name__}: {error}")) from error
+
+    return part
+
+
+def _walk(value: Any, steps: list[str]) -> Any:
+    for step in steps:
+        if not isinstance(value, Mapping) or step not in value:
+            return UNDEFINED
+        value = value[step]
+    return value
+
+
+def _object(
+    fields: list[tuple[str, _Part]], record: Mapping[str, Any], values: list[Any]
+) -> dict[str, Any]:
+    result = {}
+    for key, field in fields:
+        value = field(record, values)
+        if value is not UNDEFINED:
+            result[key] = value
+    return result
+
+
+def _array(items: list[_Part], record: Mapping[str, Any], values: list[Any]) -> list[Any]:
+    return [value for item in items if (value := item(record, values)) is not UNDEFINED]
+
+
+def _joined(slots: list[str | int], values: list[Any]) -> Any:
+    texts = []
+    for slot in slots:
+        value = slot if isinstance(slot, str) else values[slot]
+        if value is UNDEFINED:
+            return UNDEFINED
+        texts.append(as_text(value))
+    return "".join(texts)

@@ -1,0 +1,1 @@
+"""Process-level helpers: signals, threads, files and redaction."""

@@ -1,0 +1,1 @@
+"""Singer on both sides: settings, commands, messages in and out."""

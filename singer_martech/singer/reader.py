@@ -1,0 +1,262 @@
+"""Reading Singer messages fast, and noticing that time passes while none come."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections import Counter
+from typing import IO, TYPE_CHECKING, Any
+
+import msgspec
+import simplejson
+from singer_sdk.singerlib.encoding.base import GenericSingerReader
+
+from singer_martech._compat import override
+from singer_martech.errors import BadInput
+from singer_martech.singer.stdin import InputAhead
+from singer_martech.values.json_codec import decode, decode_object, json_members
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from singer_martech.runtime.shutdown import Stop
+
+LONGEST_LINE = 256 * 1024 * 1024
+"""In bytes; memory has to end somewhere."""
+
+NOT_JSON = "not_json"
+"""Key of a RECORD message that says why its record cannot be written as JSON."""
+
+
+class _Envelope(msgspec.Struct):
+    """The parts of a message that decide where it goes; the record stays as it came."""
+
+    type: str
+    stream: str = ""
+    record: msgspec.Raw = msgspec.Raw()
+    value: msgspec.Raw = msgspec.Raw()
+    version: int | None = None
+    time_extracted: str | None = None
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+
+
+class MessageReader(GenericSingerReader[str]):
+    """Reads messages from a pipe or a file.
+
+    RECORD and STATE messages carry their JSON as received, under ``raw``.
+
+    Attributes:
+        takers: By stream, what may take a record as it came, so that it makes no message.
+        stop: Ends reading when the run is asked to end.
+        pause_seconds: The longest time between two calls of ``tick``.
+        tick: Called between blocks of input, and while none comes.
+        guard: A context around all processing, to conclude a run that fails.
+    """
+
+    stop: Stop
+    pause_seconds = 1.0
+    tick: Callable[[], None]
+    guard: Callable[[], AbstractContextManager[None]]
+
+    def __init__(self) -> None:
+        """Read nothing yet."""
+        super().__init__()
+        self.takers: dict[str, Callable[[bytes], bool]] = {}
+        self._input: InputAhead | None = None
+
+    def wake(self) -> None:
+        """End a wait for input, so that ``tick`` is called now."""
+        if self._input is not None:
+            self._input.wake()
+
+    @property
+    @override
+    def default_input(self) -> IO[str]:
+        if sys.stdin is None:
+            raise BadInput("there is no input: standard input is closed")
+        return sys.stdin
+
+    @staticmethod
+    @override
+    def assert_line_requires(line_dict: dict[str, Any], requires: set[str]) -> None:
+        missing = requires - line_dict.keys()
+        if missing:
+            kind = line_dict.get("type", "message")
+            raise BadInput(f"a {kind} of the input lacks {', '.join(sorted(missing))}")
+
+    @override
+    def deserialize_json(self, line: str) -> dict[str, Any]:
+        encoded = line.encode("utf-8", "surrogatepass")
+        return _message(encoded, _envelope(encoded), 1)
+
+    @override
+    def process_lines(
+        self, file_input: IO[str] | None, callbacks: dict[str, Callable[[dict[str, Any]], None]]
+    ) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        with self.guard():
+            self._process(file_input or self.default_input, callbacks, counts)
+        return counts
+
+    def _process(
+        self,
+        source: IO[str],
+        callbacks: dict[str, Callable[[dict[str, Any]], None]],
+        counts: Counter[str],
+    ) -> None:
+        try:
+            descriptor = source.fileno()
+        except io.UnsupportedOperation:
+            self._process_lines(self._lines_of_text(source), callbacks, counts)
+            return
+        with InputAhead(descriptor) as self._input:
+            self._process_lines(self._lines(self._input), callbacks, counts)
+        self._input = None
+
+    def _process_lines(
+        self,
+        lines: Iterator[bytes],
+        callbacks: dict[str, Callable[[dict[str, Any]], None]],
+        counts: Counter[str],
+    ) -> None:
+        for number, line in enumerate(lines, 1):
+            if not line or line.isspace():
+                continue
+            envelope = _envelope(line)
+            if envelope is not None and envelope.type == "RECORD":
+                take = self.takers.get(envelope.stream)
+                if take is not None and take(bytes(envelope.record)):
+                    counts["RECORD"] += 1
+                    continue
+            message = _message(line, envelope, number)
+            kind = message["type"]
+            callback = callbacks.get(kind)
+            if callback is None:
+                raise BadInput(f"line {number} of the input: unknown message type '{kind}'")
+            callback(message)
+            counts[kind] += 1
+
+    def _lines(self, source: InputAhead) -> Iterator[bytes]:
+        parts: list[bytes] = []
+        length = 0
+        for block in self._blocks(source):
+            lines = block.split(b"\n")
+            if len(lines) > 1:
+                parts.append(lines[0])
+                yield b"".join(parts)
+                yield from lines[1:-1]
+                parts, length = [], 0
+            parts.append(lines[-1])
+            length += len(lines[-1])
+            if length > LONGEST_LINE:
+                raise BadInput(f"the input has a line of more than {LONGEST_LINE} bytes")
+        yield b"".join(parts)
+
+    def _blocks(self, source: InputAhead) -> Iterator[bytes]:
+        block: bytes | None = None
+        while block != b"":
+            self.stop.check()
+            block = source.block(self.pause_seconds)
+            self.tick()
+            if block:
+                yield block
+
+    def _lines_of_text(self, source: IO[str]) -> Iterator[bytes]:
+        for line in source:
+            self.stop.check()
+            self.tick()
+            yield line.encode("utf-8", "surrogatepass")
+
+    def record_message(self, stream: str, record: bytes, number: int) -> dict[str, Any]:
+        """Return the RECORD message of a record alone, such as a line of a BATCH file.
+
+        Raises:
+            BadInput: It is not a JSON object.
+        """
+        start = b'{"type":"RECORD","stream":%s,"record":' % msgspec.json.encode(stream)
+        line = b"%s%s}" % (start, record.strip())
+        try:
+            return _message(line, _envelope(line), number)
+        except BadInput as error:
+            place = f"of the BATCH of stream '{stream}'"
+            raise BadInput(str(error).replace("of the input", place, 1)) from None
+
+
+_REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
+
+
+def _envelope(line: bytes) -> _Envelope | None:
+    try:
+        return _decode_envelope(line)
+    except _REFUSALS:
+        return None
+
+
+def _message(line: bytes, envelope: _Envelope | None, number: int) -> dict[str, Any]:
+    """Decode a message, with its record or STATE as received under ``raw``.
+
+    Raises:
+        BadInput: The line is not a Singer message.
+    """
+    if envelope is None:
+        return _checked(_decode_leniently(line, number), number)
+    try:
+        if envelope.type == "RECORD" and envelope.stream:
+            return {
+                "type": "RECORD",
+                "stream": envelope.stream,
+                "record": decode_object(envelope.record),
+                "raw": bytes(envelope.record),
+                "version": envelope.version,
+                "time_extracted": envelope.time_extracted,
+            }
+        message: dict[str, Any] = decode(line)
+        if envelope.type == "STATE":
+            message["raw"] = bytes(envelope.value)
+    except _REFUSALS:
+        message = _decode_leniently(line, number)
+    return _checked(message, number)
+
+
+def _checked(message: dict[str, Any], number: int) -> dict[str, Any]:
+    if message["type"] == "RECORD":
+        if not isinstance(message.get("stream"), str) or not message["stream"]:
+            raise BadInput(f"line {number} of the input: a RECORD without a stream")
+        if not isinstance(message.get("record"), dict):
+            raise BadInput(f"line {number} of the input: a RECORD without a record object")
+    return message
+
+
+def _decode_leniently(line: bytes, number: int) -> dict[str, Any]:
+    """Decode what strict JSON does not allow but Python's writers produce.
+
+    NaN, Infinity and numbers beyond all bounds make the record one to be rejected. Halves
+    of surrogate pairs, which no UTF-8 text can hold, are kept.
+
+    Raises:
+        BadInput: The line is not JSON, not UTF-8, not a message, or nested too deep.
+    """
+    odd: set[str] = set()
+    try:
+        members = json_members(line.decode("utf-8"), odd)
+    except UnicodeDecodeError:
+        raise BadInput(f"line {number} of the input is not UTF-8") from None
+    except RecursionError:
+        raise BadInput(f"line {number} of the input is nested too deep") from None
+    except ValueError as error:
+        message_text = f"line {number} of the input is not JSON: {str(error).partition(':')[0]}"
+        raise BadInput(message_text) from None
+    message = {name: value for name, (value, _) in members.items()}
+    if not isinstance(message.get("type"), str):
+        raise BadInput(f"line {number} of the input is not a Singer message: it has no type")
+    if message["type"] == "RECORD" and "record" in message:
+        message["raw"] = members["record"][1].encode()
+        if odd:
+            message["raw"] = simplejson.dumps(message["record"], use_decimal=True).encode()
+            message[NOT_JSON] = f"holds {', '.join(sorted(odd))}, which JSON cannot carry"
+    if message["type"] == "STATE" and "value" in message:
+        message["raw"] = members["value"][1].encode()
+    return message

@@ -1,0 +1,1 @@
+"""JSON values, timestamps and validation, independent of Singer and HTTP."""

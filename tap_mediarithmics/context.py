@@ -1,0 +1,54 @@
+"""What all streams of a run share: the connection, the organisation and its patience."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from singer_martech.mediarithmics.datamart import Datamart
+from singer_martech.mediarithmics.exports import Exports
+from singer_martech.mediarithmics.settings import connect
+from tap_mediarithmics import timestamps
+from tap_mediarithmics.live_schema import LiveSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from singer_martech.mediarithmics.exports import Export
+    from singer_martech.runtime.shutdown import Stop
+
+
+class Account:
+    """An organisation, seen with the settings of one run.
+
+    Attributes:
+        may_launch: Whether executions may be launched already; discovery launches none.
+    """
+
+    def __init__(self, config: Mapping[str, Any], stop: Stop) -> None:
+        """Send no request yet."""
+        self.connection = connect(config, stop)
+        self.exports = Exports(self.connection, config["organisation_id"])
+        self.datamart_id: str | None = config.get("datamart_id")
+        self.poll_interval_seconds = float(config["poll_interval_seconds"])
+        self.execution_timeout_seconds = float(config["execution_timeout_seconds"])
+        self.stop = stop
+        self.may_launch = False
+        self._live_schemas: dict[str, LiveSchema] = {}
+        start = timestamps.parse(config.get("start_date") or "")
+        self.start = None if start is None else timestamps.milliseconds(start)
+
+    @cached_property
+    def all_exports(self) -> list[Export]:
+        """All exports of the organisation, listed once a run."""
+        return list(self.exports.all())
+
+    def datamart(self, datamart_id: str) -> Datamart:
+        """Return one datamart."""
+        return Datamart(self.connection, datamart_id)
+
+    def live_schema(self, datamart_id: str) -> LiveSchema:
+        """Return the live schema of one datamart, the same for all streams of a run."""
+        if datamart_id not in self._live_schemas:
+            self._live_schemas[datamart_id] = LiveSchema(self.datamart(datamart_id))
+        return self._live_schemas[datamart_id]

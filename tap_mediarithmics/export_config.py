@@ -1,0 +1,241 @@
+"""The setting ``exports``: one item for each stream that reads an export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jsonschema import Draft7Validator, SchemaError
+from singer_sdk import typing as th
+
+from tap_mediarithmics import otql, timestamps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+START = "{start}"
+METADATA_STREAMS = ("exports", "export_executions")
+ADDED_COLUMNS = ("_execution_id", "_execution_creation_date", "_line")
+_SOURCES = ("export_id", "query_id", "query")
+
+
+@dataclass(frozen=True)
+class ExportItem:
+    """Which export a stream reads, and how; exactly one of the three sources is given.
+
+    Attributes:
+        stream: The stream's name.
+        query: An OTQL text; with ``{start}`` in it, the stream is incremental.
+        mode: ``latest``, ``all`` or ``run``.
+        schema: JSON Schema of one line, where the user wants to fix it.
+    """
+
+    stream: str
+    export_id: str | None = None
+    query_id: str | None = None
+    query: str | None = None
+    mode: str = "latest"
+    primary_keys: tuple[str, ...] = ()
+    replication_key: str | None = None
+    lookback_seconds: float = 0
+    start_format: str | None = None
+    schema: Mapping[str, Any] | None = None
+    max_error_ratio: float | None = None
+
+    @classmethod
+    def from_config(cls, fields: Mapping[str, Any]) -> ExportItem:
+        """Read an item that has passed ``faults``."""
+        given = {name: value for name, value in fields.items() if name in cls.__dataclass_fields__}
+        given["primary_keys"] = tuple(given.get("primary_keys") or ())
+        given.setdefault("mode", "latest" if given.get("export_id") else "run")
+        return cls(**given)
+
+    @property
+    def is_incremental(self) -> bool:
+        """Whether the bookmark is written into the query."""
+        return self.query is not None and START in self.query
+
+    @property
+    def own_name(self) -> str:
+        """The name by which a person recognises, in the vendor's page, what the tap made."""
+        return f"singer-martech {self.stream}"
+
+    @property
+    def error_allowance(self) -> float | None:
+        """The share of failed tasks above which the run fails, or None to warn only."""
+        if self.max_error_ratio is None and self.is_incremental:
+            return 0
+        return self.max_error_ratio
+
+
+def exports_setting() -> th.Property[Any]:
+    """Declare the setting."""
+    return th.Property(
+        "exports",
+        th.ArrayType(
+            th.ObjectType(
+                th.Property(
+                    "stream",
+                    th.StringType(min_length=1),
+                    required=True,
+                    description="The stream has this name.",
+                ),
+                th.Property(
+                    "export_id",
+                    th.StringType,
+                    description="The existing export of this id is read.",
+                ),
+                th.Property(
+                    "query_id", th.StringType, description="The stored query of this id is read."
+                ),
+                th.Property(
+                    "query",
+                    th.StringType,
+                    description=(
+                        "This OTQL text is run. With {start} in it, the stream is incremental: "
+                        "the bookmark of `replication_key` is written there."
+                    ),
+                ),
+                th.Property(
+                    "mode",
+                    th.StringType,
+                    allowed_values=["latest", "all", "run"],
+                    description=(
+                        "This says which executions are read: `latest`, the newest one if it is "
+                        "new; `all`, each new one; `run`, one that is launched for this run. The "
+                        "default is `latest`, for `query` and `query_id` it is `run`."
+                    ),
+                ),
+                th.Property(
+                    "primary_keys",
+                    th.ArrayType(th.StringType),
+                    description=(
+                        "These columns identify a line; by default its place in the result does."
+                    ),
+                ),
+                th.Property(
+                    "replication_key",
+                    th.StringType,
+                    description="The largest value of this column is the bookmark.",
+                ),
+                th.Property(
+                    "lookback_seconds",
+                    th.NumberType(minimum=0),
+                    default=0,
+                    description="{start} lies this far before the bookmark, in seconds.",
+                ),
+                th.Property(
+                    "start_format",
+                    th.StringType,
+                    allowed_values=["epoch_ms", "iso", "date"],
+                    description=(
+                        "{start} is written in this form; the default fits the type of "
+                        "`replication_key`."
+                    ),
+                ),
+                th.Property(
+                    "schema",
+                    th.ObjectType(additional_properties=True),
+                    description="This JSON Schema of one line fixes the columns.",
+                ),
+                th.Property(
+                    "max_error_ratio",
+                    th.NumberType(minimum=0, maximum=1),
+                    description=(
+                        "This share of an execution's tasks may have failed. Above it the run "
+                        "fails before that execution. By default there is a warning only, but an "
+                        "incremental query allows none."
+                    ),
+                ),
+                additional_properties=False,
+            )
+        ),
+        default=[],
+        title="Exports",
+        description="Each object of this list makes a stream of an export or a query.",
+    )
+
+
+def faults(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each rule that the items break, by the item's place."""
+    streams: dict[str, int] = {}
+    for index, fields in enumerate(config.get("exports") or ()):
+        place = f"exports[{index}]"
+        name = fields["stream"]
+        if name in METADATA_STREAMS:
+            yield f"setting '{place}.stream': the tap has a stream '{name}' of its own"
+        elif name in streams:
+            first = f"exports[{streams[name]}].stream"
+            yield f"setting '{place}.stream' is the same as '{first}': '{name}'"
+        streams.setdefault(name, index)
+        yield from _source_faults(fields, place, config)
+        yield from _schema_faults(fields, place)
+
+
+def _source_faults(
+    fields: Mapping[str, Any], place: str, config: Mapping[str, Any]
+) -> Iterator[str]:
+    given = [source for source in _SOURCES if fields.get(source)]
+    if len(given) != 1:
+        found = f"has {' and '.join(given)}" if given else "has none of them"
+        yield f"setting '{place}' must have one of {', '.join(_SOURCES)}, but {found}"
+    if "query" not in given:
+        return
+    if not config.get("datamart_id"):
+        yield f"setting 'datamart_id' is required, because '{place}.query' is a query as text"
+    query = str(fields["query"])
+    try:
+        parsed = otql.parse(query)
+    except otql.AggregationQuery as error:
+        yield f"setting '{place}.query': {error}"
+        return
+    except otql.UnknownOtql:
+        parsed = None
+    if START in query:
+        yield from _incremental_faults(fields, place)
+    if parsed is not None:
+        yield from _key_faults(fields, place, parsed)
+
+
+def _incremental_faults(fields: Mapping[str, Any], place: str) -> Iterator[str]:
+    reason = f"because '{place}.query' holds {START}"
+    if fields.get("mode", "run") != "run":
+        yield f"setting '{place}.mode' must be run, {reason}"
+    if not fields.get("replication_key"):
+        yield f"setting '{place}.replication_key' is required, {reason}"
+
+
+def _key_faults(fields: Mapping[str, Any], place: str, parsed: otql.Query) -> Iterator[str]:
+    columns = {*parsed.selection.fields, *ADDED_COLUMNS}
+    for name in ("replication_key", "primary_keys"):
+        keys = fields.get(name) or ()
+        for key in (keys,) if isinstance(keys, str) else keys:
+            if key not in columns:
+                yield f"setting '{place}.{name}': the query does not select '{key}'"
+
+
+def _schema_faults(fields: Mapping[str, Any], place: str) -> Iterator[str]:
+    schema = fields.get("schema")
+    if schema is None:
+        return
+    if not isinstance(schema.get("properties"), dict) or schema.get("type", "object") != "object":
+        wanted = "the JSON Schema of a line: type object, with properties"
+        yield f"setting '{place}.schema' must be {wanted}"
+        return
+    try:
+        Draft7Validator.check_schema(schema)
+    except SchemaError as error:
+        path = ".".join(map(str, error.absolute_path))
+        yield f"setting '{place}.schema' is no valid JSON Schema at '{path}'"
+        return
+    keys = [*(fields.get("primary_keys") or ()), fields.get("replication_key")]
+    for key in keys:
+        if key and key not in schema["properties"] and key not in ADDED_COLUMNS:
+            yield f"setting '{place}.schema' has no property '{key}', which is used as a key"
+
+
+def start_date_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line when ``start_date`` is no date."""
+    text = config.get("start_date")
+    if text and timestamps.parse(str(text)) is None:
+        yield "setting 'start_date' must be a date or date-time such as 2026-01-31"

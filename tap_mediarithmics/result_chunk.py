@@ -1,0 +1,117 @@
+"""The result of one execution, from the download to the records."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from singer_martech._compat import override
+from singer_martech.errors import MartechError
+from singer_martech.singer.stream import Lines, Unit, failures_named
+from singer_martech.singer.writer import RecordLine, encode
+from tap_mediarithmics import timestamps
+from tap_mediarithmics.bookmarks import EXECUTION_DATE, now
+from tap_mediarithmics.record_decoder import NotAnObject
+from tap_mediarithmics.result_files import ResultFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from singer_sdk.helpers.types import Record
+
+    from singer_martech.mediarithmics.executions import Execution
+    from singer_martech.mediarithmics.exports import Exports
+    from singer_martech.singer.stream import UnitStream
+    from tap_mediarithmics.streams import ResultStream
+
+
+class ResultUnit(Unit):
+    """The result of one execution: it is on disk, whole, before its first record is read.
+
+    Attributes:
+        largest: The stream's bookmark, raised by the lines that were read.
+    """
+
+    def __init__(
+        self, stream: ResultStream, exports: Exports, export_id: str, execution: Execution
+    ) -> None:
+        """Download nothing yet."""
+        self.streams = (stream,)
+        self.execution = execution
+        self.extracted_at = now()
+        self.largest = stream.largest()
+        self._stream = stream
+        self._what = f"execution {execution.id} of export {export_id}"
+        self._files = ResultFiles(exports, export_id, execution)
+        self._added = {
+            "_execution_id": execution.id,
+            EXECUTION_DATE: timestamps.date_time(execution.created),
+        }
+        self._key = None if stream.bookmark_key in self._added else stream.bookmark_key
+        self._line = 0
+
+    @override
+    def chunks(
+        self, as_lines: Collection[str]
+    ) -> Iterator[tuple[UnitStream, Lines | Iterable[Record]]]:
+        try:
+            with failures_named(self._stream.name):
+                self._files.download()
+                self.extracted_at = now()
+                for lines in self._files.blocks():
+                    if self._stream.name in as_lines:
+                        yield self._stream, self._encoded(lines)
+                    else:
+                        yield self._stream, self._records(lines)
+            if self._key is None:
+                self.largest.add(self._added[self._stream.bookmark_key])
+        finally:
+            self._files.close()
+
+    def _records(self, lines: list[bytes]) -> Iterator[Record]:
+        for line in lines:
+            self._line += 1
+            if line and not line.isspace():
+                yield self._record(line)
+
+    def _record(self, line: bytes) -> Record:
+        try:
+            record = self._stream.line_reader.record(line)
+        except NotAnObject as error:
+            message = (
+                f"stream '{self._stream.name}': line {self._line} of the result of {self._what} "
+                f"cannot be read: {error}; nothing of it counts as read"
+            )
+            raise MartechError(message) from error
+        if self._key is not None:
+            self.largest.add(record.get(self._key))
+        return {**record, **self._added, "_line": self._line}
+
+    def _encoded(self, lines: list[bytes]) -> Lines:
+        """Write lines as RECORD messages, each as a whole where it fits the schema."""
+        before = b'{"type":"RECORD","stream":%s,"record":' % _json(self._stream.name)
+        added = b"".join(b"%s:%s," % (_json(k), _json(v)) for k, v in self._added.items())
+        added += b'"_line":'
+        after = b'},"time_extracted":%s}\n' % msgspec.json.encode(self.extracted_at)
+        key = self._key
+        rewrite = self._stream.line_reader.rewrite
+        messages = []
+        for line in lines:
+            self._line += 1
+            rewritten = rewrite(line, key)
+            if rewritten is not None:
+                fields, value = rewritten
+                if value is not None:
+                    self.largest.add(value)
+                fields = fields[:-1] + b"," if len(fields) > len(b"{}") else b"{"
+                messages.append(b"%s%s%s%d%s" % (before, fields, added, self._line, after))
+            elif line and not line.isspace():
+                record = RecordLine(self._stream.name, self._record(line), self.extracted_at)
+                messages.append(encode(record) + b"\n")
+        return Lines(b"".join(messages), len(messages))
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode()

@@ -1,0 +1,50 @@
+"""Flat documents as CSV (RFC 4180): a header, then a row for each document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from singer_martech.mapping.filters import as_text
+from singer_martech.values.json_codec import Unmappable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_QUOTED = frozenset(',"\r\n')
+
+
+def header(columns: Sequence[str]) -> bytes:
+    """Return the first line, with its line break."""
+    return _line(columns) + b"\r\n"
+
+
+def row(columns: Sequence[str], document: Mapping[str, Any]) -> bytes:
+    """Return a document's row, up to the line feed that every line of an upload ends with.
+
+    What is null or missing becomes an empty cell.
+
+    Raises:
+        Unmappable: A value is nested, or has no column.
+    """
+    if len(document) > len(columns) or not document.keys() <= set(columns):
+        extra = next(name for name in document if name not in columns)
+        raise Unmappable(f"{extra}: is no column of the CSV, whose columns are fixed at the start")
+    return _line([_cell(name, document.get(name)) for name in columns]) + b"\r"
+
+
+def _cell(name: str, value: Any) -> str:
+    if isinstance(value, (dict, list, tuple)):
+        raise Unmappable(f"{name}: is nested, which CSV cannot hold; use APPLICATION_X_NDJSON")
+    return as_text(value)
+
+
+def _line(cells: Sequence[str]) -> bytes:
+    if len(cells) == 1 and not cells[0]:
+        return b'""'  # an empty line would be none
+    return ",".join(map(_quoted, cells)).encode("utf-8")
+
+
+def _quoted(text: str) -> str:
+    if _QUOTED.isdisjoint(text):
+        return text
+    return '"{}"'.format(text.replace('"', '""'))

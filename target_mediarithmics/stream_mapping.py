@@ -1,0 +1,146 @@
+"""A stream's mapping, checked and compiled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from singer_martech.errors import SettingError
+from singer_martech.mapping.filters import as_text
+from singer_martech.mapping.stream_mappings import compiled
+from singer_martech.mapping.template import TemplateError, is_undefined
+from singer_martech.mediarithmics.imports import CONTENT_TYPES, CSV, NDJSON, PRIORITIES, Definition
+from target_mediarithmics.documents import USER_ACTIVITY, deletion_of, document_type
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from singer_martech.mapping.template import Template
+    from target_mediarithmics.documents import DocumentType
+
+MAPPING_KEYS = (
+    "document_type",
+    "document",
+    "mime_type",
+    "document_import_id",
+    "document_import_name",
+    "priority",
+)
+
+
+class Recipe(NamedTuple):
+    """What a stream's records become.
+
+    Attributes:
+        kind: The rules of its documents.
+        document: Makes the document; None means that the record is the document.
+        deletion: Makes of a deleted record what its deletion needs; None likewise.
+        columns: The columns that the mapping names, for CSV; None leaves them to the schema.
+        import_id: The import, where the user gave its id.
+        wanted: The import, as it is found by name or created.
+    """
+
+    kind: DocumentType
+    document: Template | None
+    deletion: Template | None
+    columns: tuple[str, ...] | None
+    import_id: str | None
+    wanted: Definition
+
+    @classmethod
+    def from_mapping(cls, stream: str, mapping: Mapping[str, Any]) -> Recipe:
+        """Check and compile a mapping.
+
+        Args:
+            stream: The stream, or the glob that stands for it at start-up.
+            mapping: Its value in the setting ``streams``.
+
+        Raises:
+            SettingError: It cannot be used; the message names stream and key.
+        """
+        document = mapping.get("document")
+        wanted = _definition(stream, mapping)
+        kind = document_type(wanted.document_type)
+        _check_document(stream, document, kind, wanted.mime_type)
+        needed = document
+        if isinstance(document, dict) and "DELETE" in kind.operations:
+            # a deleted record may hold its key alone, which breaks the other expressions
+            needed = deletion_of(kind, document)
+        return cls(
+            kind=kind,
+            document=None if document is None else compiled(document, stream, "document"),
+            deletion=None if needed is None else compiled(needed, stream, "document"),
+            columns=tuple(document) if isinstance(document, dict) else None,
+            import_id=_import_id(stream, mapping),
+            wanted=wanted,
+        )
+
+
+def _definition(stream: str, mapping: Mapping[str, Any]) -> Definition:
+    kind = mapping.get("document_type")
+    if not isinstance(kind, str) or not kind.strip() or "{{" in kind:
+        raise _wrong(stream, "document_type", "is required, such as USER_ACTIVITY")
+    mime_type = mapping.get("mime_type") or NDJSON
+    if mime_type not in CONTENT_TYPES:
+        raise _wrong(stream, "mime_type", f"must be one of {', '.join(CONTENT_TYPES)}")
+    if mime_type == CSV and kind == USER_ACTIVITY:
+        raise _wrong(stream, "mime_type", f"{USER_ACTIVITY} is taken as {NDJSON} only")
+    priority = mapping.get("priority")
+    if priority is not None and priority not in PRIORITIES:
+        raise _wrong(stream, "priority", f"must be one of {', '.join(PRIORITIES)}")
+    return Definition(_import_name(stream, mapping), kind, mime_type, priority)
+
+
+def _import_id(stream: str, mapping: Mapping[str, Any]) -> str | None:
+    value = mapping.get("document_import_id")
+    if value is None or value == "":
+        return None
+    if mapping.get("document_import_name"):
+        raise _wrong(stream, "document_import_id", "excludes document_import_name; give one")
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or "{{" in str(value):
+        raise _wrong(stream, "document_import_id", "must be the id of a document import")
+    return str(value)
+
+
+def _import_name(stream: str, mapping: Mapping[str, Any]) -> str:
+    """Return the import's name; in it, ``{{ stream }}`` stands for the stream's."""
+    name = mapping.get("document_import_name") or f"singer-martech {stream}"
+    if not isinstance(name, str):
+        raise _wrong(stream, "document_import_name", "must be text")
+    if "{{" not in name or not mapping.get("document_import_name"):
+        return name
+    try:
+        value = compiled(name, stream, "document_import_name")({})
+    except TemplateError as error:
+        raise _wrong(stream, "document_import_name", str(error)) from error
+    if is_undefined(value) or not as_text(value).strip():
+        raise _wrong(stream, "document_import_name", "may hold {{ stream }}, but no field")
+    return as_text(value)
+
+
+def _check_document(stream: str, document: Any, kind: DocumentType, mime_type: str) -> None:
+    is_object = isinstance(document, dict)
+    if mime_type == CSV and document is not None and not is_object:
+        raise _wrong(
+            stream, "document", "must be an object for TEXT_CSV: its keys become the header"
+        )
+    if document is not None and not is_object and not _is_expression(document):
+        raise _wrong(stream, "document", "must be an object, or an expression that gives one")
+    operation = document.get("operation") if is_object else None
+    is_constant = isinstance(operation, str) and "{{" not in operation
+    if is_constant and kind.operations and operation not in kind.operations:
+        allowed = ", ".join(kind.operations)
+        raise _wrong(stream, "document", f"operation must be one of {allowed}")
+    if mime_type == CSV and kind.nested and (not kind.nested_in or operation in kind.nested_in):
+        raise _wrong(
+            stream,
+            "mime_type",
+            f"such documents hold '{kind.nested}', which is nested: use {NDJSON}",
+        )
+
+
+def _is_expression(value: Any) -> bool:
+    return isinstance(value, str) and value.strip().startswith("{{")
+
+
+def _wrong(stream: str, key: str, problem: str) -> SettingError:
+    return SettingError(f"setting 'streams': stream '{stream}', key '{key}': {problem}")

@@ -1,0 +1,130 @@
+"""The envelope of every answer, and what the vendor complains and warns about in it.
+
+The vendor's OpenAPI description leaves open what the entries of ``meta.errors`` and
+``meta.warnings`` look like.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import time
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from singer_martech.http.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from singer_martech.http.errors import Answer
+
+_MESSAGE_KEYS = ("message", "detail", "reason", "description", "error")
+_MOST_CHARACTERS = 500
+_SKEW_SECONDS = 60
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
+
+
+def data_of(answer: Answer, *, exact: bool = False) -> Any:
+    """Return the envelope's ``data``.
+
+    Args:
+        answer: The answer.
+        exact: Numbers with a point become decimals, to the digit.
+
+    Raises:
+        BadAnswer: It is not JSON.
+    """
+    content = answer.json()
+    if exact:
+        with contextlib.suppress(ArithmeticError):  # an exponent beyond all bounds
+            content = json.loads(answer.body, parse_float=Decimal)
+    return content.get("data") if isinstance(content, dict) else None
+
+
+def meta_of(answer: Answer) -> dict[str, Any]:
+    """Return the envelope's ``meta``; empty where an answer has none."""
+    try:
+        content = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return {}
+    meta = content.get("meta") if isinstance(content, dict) else None
+    return meta if isinstance(meta, dict) else {}
+
+
+def explained(refusal: Refused, what: str) -> Refused:
+    """Word a refusal by what the vendor complains about, and say what to do."""
+    answer = refusal.answer
+    if answer is None:
+        return refusal
+    complaints = words(texts(meta_of(answer).get("errors")))
+    line = f"{what}: refused with status {answer.status}: {complaints}" if complaints else refusal
+    return Refused(f"{line}{_advice(answer)}", answer)
+
+
+def texts(complaints: Any) -> list[str]:
+    """Return the entries of ``meta.errors`` or ``meta.warnings``, each as one text."""
+    return list(dict.fromkeys(text for text in _texts(complaints) if text))
+
+
+def words(complaints: Iterable[str]) -> str:
+    """Put texts onto one line of bearable length."""
+    line = "; ".join(complaints)
+    return line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]} …"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from _texts_of_object(value)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif value is not None:
+        yield " ".join(str(value).split())
+
+
+def _texts_of_object(value: dict[str, Any]) -> Iterator[str]:
+    key = next((key for key in _MESSAGE_KEYS if isinstance(value.get(key), str)), None)
+    if key is None:
+        for name, inner in value.items():
+            for text in _texts(inner):
+                yield f"{name}: {text}"
+        return
+    place = ", ".join(
+        f"{name} {inner}"
+        for name, inner in value.items()
+        if name != key and inner is not None and not isinstance(inner, (dict, list))
+    )
+    yield f"{place}: {value[key]}" if place else value[key]
+
+
+def _advice(answer: Answer) -> str:
+    if answer.status == _FORBIDDEN:
+        return (
+            "; check that the API key of 'username' is active in Monetate's Manage API Keys and "
+            "that 'retailer' is yours"
+        )
+    if answer.status == _UNAUTHORIZED:
+        off = _clock_difference(answer)
+        if abs(off) > _SKEW_SECONDS:
+            return f"; this machine's clock is {abs(off):.0f} s {'fast' if off > 0 else 'slow'}"
+        return (
+            "; check 'username', and that the public key of 'private_key' is registered for it "
+            "in Monetate's Manage API Keys"
+        )
+    if answer.status == _NOT_FOUND:
+        return "; check 'retailer', and that the dataset still exists"
+    return ""
+
+
+def _clock_difference(answer: Answer) -> float:
+    """Return by how many seconds this machine's clock is ahead of the vendor's."""
+    try:
+        theirs = parsedate_to_datetime(answer.headers.get("Date", ""))
+    except (TypeError, ValueError):
+        return 0.0
+    if theirs.tzinfo is None:
+        theirs = theirs.replace(tzinfo=datetime.timezone.utc)
+    return time.time() - theirs.timestamp()

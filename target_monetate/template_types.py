@@ -1,0 +1,132 @@
+"""Which types of Monetate the fields of mapped rows have, told from their templates.
+
+Jinja is needed to look into templates only, and takes its time to load: import this module
+where there are some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, TemplateSyntaxError, meta, nodes
+
+from singer_martech.mapping.filters import FILTERS
+from target_monetate.dataset import BOOLEAN, DATETIME, MULTI_STRING, NUMBER, STRING
+from target_monetate.field_types import Source, data_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TYPE_OF_FILTER = {
+    **dict.fromkeys(
+        ["sha256", "uuid", "lower", "upper", "title", "capitalize", "trim", "replace", "join"],
+        STRING,
+    ),
+    **dict.fromkeys(["string", "truncate", "format"], STRING),
+    "iso": DATETIME,
+    **dict.fromkeys(["epoch_s", "epoch_ms", "int", "float", "round", "length", "count"], NUMBER),
+    "list": MULTI_STRING,
+}
+_NESTED = (dict, list)
+_ENVIRONMENT = Environment(autoescape=True)  # parses only; nothing is rendered
+_ENVIRONMENT.filters.update(FILTERS)
+
+
+def of_mapping(row: Any, schema: Mapping[str, Any]) -> dict[str, Source] | None:
+    """Return the fields of rows made by a mapping, or None where they cannot be told.
+
+    Args:
+        row: The mapping's ``row``.
+        schema: The stream's JSON Schema.
+    """
+    if not isinstance(row, Mapping):
+        return None
+    return {name: _source(value, schema) for name, value in row.items()}
+
+
+def fields_read(template: Any) -> frozenset[str]:
+    """Return the fields of the record that a template reads."""
+    return frozenset(name for text in _texts(template) for name in _names(_parsed(text)))
+
+
+def uses_record(template: str) -> bool:
+    """Whether a template depends on the record."""
+    return bool(meta.find_undeclared_variables(_parsed(template)) - {"stream"})
+
+
+def _source(value: Any, schema: Mapping[str, Any]) -> Source:
+    reads = fields_read(value)
+    if isinstance(value, bool):
+        return Source(BOOLEAN, reads)
+    if isinstance(value, str):
+        return Source(_type_of_text(value, schema), reads)
+    if isinstance(value, list):
+        return Source(STRING if any(isinstance(x, _NESTED) for x in value) else MULTI_STRING, reads)
+    return Source(STRING if isinstance(value, _NESTED) else NUMBER, reads)
+
+
+def _type_of_text(text: str, schema: Mapping[str, Any]) -> str | None:
+    body = _parsed(text).body
+    parts = body[0].nodes if len(body) == 1 and isinstance(body[0], nodes.Output) else []
+    spoken = [
+        part for part in parts if not isinstance(part, nodes.TemplateData) or part.data.strip()
+    ]
+    if len(spoken) != 1 or isinstance(spoken[0], nodes.TemplateData):
+        return STRING  # text, or text around expressions
+    return _type_of_expression(spoken[0], schema)
+
+
+def _type_of_expression(node: nodes.Expr, schema: Mapping[str, Any]) -> str | None:
+    if isinstance(node, nodes.Filter):
+        return _TYPE_OF_FILTER.get(node.name)
+    if isinstance(node, (nodes.Concat, nodes.TemplateData)):
+        return STRING
+    if isinstance(node, (nodes.Compare, nodes.Not, nodes.Test)):
+        return BOOLEAN
+    path = _path(node)
+    if path == ["stream"]:
+        return STRING
+    definition: Any = schema
+    for name in path or ():
+        properties = definition.get("properties") if isinstance(definition, Mapping) else None
+        definition = (properties or {}).get(name)
+    return data_type(definition) if path and definition is not None else None
+
+
+def _path(node: nodes.Node) -> list[str] | None:
+    """Return the steps from the record to a plain value, such as ``record.a['b']``."""
+    if isinstance(node, nodes.Name):
+        return [] if node.name == "record" else [node.name]
+    step: Any = None
+    if isinstance(node, nodes.Getattr):
+        step = node.attr
+    elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
+        step = node.arg.value
+    if not isinstance(step, str) or not isinstance(node, (nodes.Getattr, nodes.Getitem)):
+        return None
+    before = _path(node.node)
+    return None if before is None else [*before, step]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (Mapping, list)):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
+
+
+def _names(tree: nodes.Template) -> Iterator[str]:
+    yield from meta.find_undeclared_variables(tree) - {"record", "stream"}
+    for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
+        path = _path(node)
+        if path:
+            yield path[0]
+
+
+def _parsed(text: str) -> nodes.Template:
+    try:
+        return _ENVIRONMENT.parse(text)
+    except TemplateSyntaxError:  # was reported when the mapping was compiled
+        return _ENVIRONMENT.parse("")

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.kit.scripted_server import ScriptedServer
+from tests.robustness.plugins import run
+from tests.robustness.web import Front, certificate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.robustness.plugins import Plugin
+    from tests.sandbox.server import Sandbox
+
+NO_PROXIES = dict.fromkeys(
+    (
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+    ),
+    "",
+)
+
+
+def through(front: Front, plugin: Plugin, sandbox: Sandbox) -> dict[str, Any]:
+    """Return settings that reach the sandbox by another address."""
+    return {
+        name: value.replace(sandbox.url, front.url) if name.endswith("_url") else value
+        for name, value in plugin.settings(sandbox).items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("days", "address"), [(1, "127.0.0.1"), (-1, "127.0.0.1"), (1, "10.0.0.1")]
+)
+def test_a_certificate_that_cannot_be_trusted_is_refused_before_anything_is_sent(
+    plugin: Plugin, sandbox: Sandbox, folder: Path, days: int, address: str
+) -> None:
+    file = certificate(folder, days=days, address=address)
+    # an own certificate is refused as it is; one that is trusted, where it ended or is another's
+    trusted = {} if (days, address) == (1, "127.0.0.1") else {"REQUESTS_CA_BUNDLE": str(file)}
+    with Front(file, sandbox.url) as front:
+        config = through(front, plugin, sandbox)
+        outcome = run(plugin, config, folder, environment={**NO_PROXIES, **trusted})
+    assert outcome.status == 1
+    assert "could not be trusted" in outcome.reason
+    assert "REQUESTS_CA_BUNDLE" in outcome.reason
+    assert front.seen == []
+
+
+def test_a_private_authority_is_trusted_where_the_environment_says_so(
+    plugin: Plugin, sandbox: Sandbox, folder: Path
+) -> None:
+    file = certificate(folder)
+    with Front(file, sandbox.url) as front:
+        config = through(front, plugin, sandbox)
+        trusted = {**NO_PROXIES, "REQUESTS_CA_BUNDLE": str(file)}
+        outcome = run(plugin, config, folder, environment=trusted)
+    assert outcome.status == 0, outcome.log
+    assert front.seen
+
+
+def test_a_proxy_for_https_carries_the_connection_and_sees_nothing_in_it(
+    plugin: Plugin, sandbox: Sandbox, folder: Path
+) -> None:
+    file = certificate(folder)
+    with Front(file, sandbox.url) as front, Front() as proxy:
+        config = through(front, plugin, sandbox)
+        proxies = {"HTTPS_PROXY": proxy.url, "https_proxy": proxy.url}
+        environment = {**NO_PROXIES, **proxies, "REQUESTS_CA_BUNDLE": str(file)}
+        outcome = run(plugin, config, folder, environment=environment)
+    assert outcome.status == 0, outcome.log
+    assert {line.split(" ")[0] for line in proxy.seen} == {"CONNECT"}
+
+
+def test_a_proxy_is_used_unless_no_proxy_names_the_host(
+    plugin: Plugin, sandbox: Sandbox, folder: Path
+) -> None:
+    with Front() as proxy:
+        used = {**NO_PROXIES, "HTTP_PROXY": proxy.url, "http_proxy": proxy.url}
+        assert run(plugin, plugin.settings(sandbox), folder, environment=used).status == 0
+        seen = len(proxy.seen)
+        assert seen
+        sandbox.reset()
+        without = {**used, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+        assert run(plugin, plugin.settings(sandbox), folder, environment=without).status == 0
+        assert len(proxy.seen) == seen
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_takes_no_credential_to_another_host(
+    plugin: Plugin, sandbox: Sandbox, folder: Path, status: int
+) -> None:
+    config = plugin.settings(sandbox)
+    with ScriptedServer() as elsewhere:
+        elsewhere_url = elsewhere.url.replace("127.0.0.1", "localhost")
+        for path in ("", "/export", "/data/", "/files/", "/document_imports/"):
+            sandbox.faults.clear()
+            headers = {"Location": f"{elsewhere_url}/there"}
+            sandbox.faults.add(plugin.vendor, path, status=status, headers=headers, times=None)
+            run(plugin, config, folder).check()
+        assert all("authorization" not in each.headers for each in elsewhere.received)
+        secrets = [str(config[name]) for name in plugin.secrets if name in config]
+        sent = [each.body.decode() + str(each.headers) + each.path for each in elsewhere.received]
+        assert not any(secret in text for secret in secrets for text in sent)
+
+
+@pytest.mark.parametrize(
+    "location", ["http://example.com/", "ftp://127.0.0.1/", "//", "http://[", "x:y", "?", ""]
+)
+def test_a_redirect_to_nowhere_is_an_error_of_one_line(
+    plugin: Plugin, sandbox: Sandbox, folder: Path, location: str
+) -> None:
+    config = plugin.settings(sandbox)
+    sandbox.faults.add(plugin.vendor, status=302, headers={"Location": location}, times=None)
+    outcome = run(plugin, config, folder)
+    outcome.check()
+    assert outcome.status == 1

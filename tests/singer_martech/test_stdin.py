@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from singer_martech.singer.stdin import InputAhead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """A pipe to read from, and the end to write to."""
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+def thread() -> threading.Thread:
+    (found,) = [each for each in threading.enumerate() if each.name == "input"]
+    return found
+
+
+def test_all_that_has_come_is_one_block(pipe: tuple[int, int]) -> None:
+    output, given = pipe
+    with InputAhead(output) as ahead:
+        os.write(given, b"a\nb")
+        assert ahead.block(20) == b"a\nb"
+        assert ahead.block(0.01) is None
+        for text in (b"c\n", b"d\n"):
+            os.write(given, text)
+        came = b""
+        while len(came) < len(b"c\nd\n"):
+            came += ahead.block(20) or b""
+        assert came == b"c\nd\n"
+        reading = thread()
+    os.write(given, b"e\n")  # what it waits for; then it sees that nobody is left
+    reading.join(20)
+    assert not reading.is_alive()
+
+
+def test_an_end_comes_after_all_else_and_stays(tmp_path: Path) -> None:
+    content = os.urandom(5_000_000)
+    (tmp_path / "input").write_bytes(content)
+    descriptor = os.open(tmp_path / "input", os.O_RDONLY)
+    with InputAhead(descriptor) as ahead:
+        reading = thread()
+        blocks = list(iter(lambda: ahead.block(20), b""))
+        assert ahead.block(20) == b""
+    assert b"".join(block for block in blocks if block) == content
+    reading.join(20)
+    assert not reading.is_alive()
+    os.close(descriptor)
+
+
+def test_no_more_is_read_ahead_than_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "input").write_bytes(b"x" * 20_000_000)
+    descriptor = os.open(tmp_path / "input", os.O_RDONLY)
+    with InputAhead(descriptor) as ahead:
+        reading = thread()
+        reading.join(0.5)
+        assert reading.is_alive()
+        assert os.lseek(descriptor, 0, os.SEEK_CUR) <= 5_000_000
+        assert ahead.block(20)
+    reading.join(20)
+    assert not reading.is_alive()
+    os.close(descriptor)
+
+
+def test_what_cannot_be_read_is_an_error_after_all_else(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    with InputAhead(descriptor) as ahead:
+        for _ in range(2):
+            with pytest.raises(IsADirectoryError):
+                ahead.block(20)
+    os.close(descriptor)
+
+
+def test_a_pipe_that_does_not_block_is_waited_for(pipe: tuple[int, int]) -> None:
+    os.set_blocking(pipe[0], False)
+    with InputAhead(pipe[0]) as ahead:
+        assert ahead.block(0.05) is None
+        os.write(pipe[1], b"x\n")
+        assert ahead.block(20) == b"x\n"
+    os.write(pipe[1], b"y")
+
+
+def test_any_failure_of_the_thread_is_raised(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: int) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr("singer_martech.singer.stdin.os.read", read)
+    with InputAhead(pipe[0]) as ahead, pytest.raises(MemoryError):
+        ahead.block(20)
+
+
+def test_a_wait_can_be_ended(pipe: tuple[int, int]) -> None:
+    with InputAhead(pipe[0]) as ahead:
+        waker = threading.Timer(0.01, ahead.wake)
+        waker.start()
+        assert ahead.block(60) is None
+        os.write(pipe[1], b"x")
+    waker.join()

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from singer_martech.errors import SettingError
+from singer_martech.mapping.stream_mappings import StreamMappings, compiled
+
+KEYS = ("message", "context_id")
+
+
+def mappings(value: Any) -> StreamMappings:
+    return StreamMappings(value, KEYS)
+
+
+@pytest.mark.parametrize(
+    ("stream", "found"),
+    [
+        ("orders", "exact"),
+        ("orders_2024", "long glob"),
+        ("orders-x", "short glob"),
+        ("shop.orders", "any"),
+        ("Orders", "any"),
+    ],
+)
+def test_the_most_specific_name_wins(stream: str, found: str) -> None:
+    value = {
+        "*": {"message": "any"},
+        "orders*": {"message": "short glob"},
+        "orders": {"message": "exact"},
+        "orders_*": {"message": "long glob"},
+    }
+    for order in (value, dict(reversed(value.items()))):
+        assert mappings(order).find(stream) == {"message": found}
+
+
+def test_a_stream_without_a_match_has_no_mapping() -> None:
+    assert mappings({"a*": {}}).find("b") is None
+    assert mappings({"A": {}}).find("a") is None
+
+
+def test_an_object_an_array_and_their_json_text_mean_the_same() -> None:
+    by_name = {"a.b": {"message": {"x": 1}}}
+    listed = [{"stream": "a.b", "message": {"x": 1}}]
+    for value in (by_name, listed, json.dumps(by_name), json.dumps(listed)):
+        assert mappings(value).find("a.b") == {"message": {"x": 1}}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"orders": {"mesage": {}}}, "'orders' has the unknown key 'mesage'; did you mean 'mess"),
+        ([{"stream": "orders", "nope": 1}], "'orders' has the unknown key 'nope'; known are mess"),
+        ({"public": {"orders": {"message": {}}}}, "'public.orders', whose dot Meltano turns"),
+        ({"orders": 5}, "the mapping of 'orders' must be an object"),
+        ([{"stream": "a"}, {"stream": "a"}], "stream 'a' is mapped twice"),
+        ([{"message": {}}], r"setting 'streams\[0\]' must be an object with a key 'stream'"),
+        (["orders"], r"streams\[0\]"),
+        (5, "must be an object or an array"),
+        ("{", "setting 'streams' is not valid JSON"),
+    ],
+)
+def test_a_wrong_mapping_is_named(value: Any, message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        mappings(value)
+
+
+def test_a_template_that_cannot_compile_is_named_with_stream_and_key() -> None:
+    with pytest.raises(SettingError, match=r"stream 'orders', key 'message': a\.b: "):
+        compiled({"a": {"b": "{{ x"}}, "orders", "message")

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_mona.partial_failures import culprits, is_partial
+
+
+def messages(*contexts: str | None) -> list[bytes]:
+    return [
+        json.dumps(
+            {"arcClass": "a", "message": {"x": 1}} | ({"contextId": c} if c else {})
+        ).encode()
+        for c in contexts
+    ]
+
+
+NAMED = messages("a", "b", "c", None)
+NUMBERED = messages("1", "2", "3", "4")
+
+
+@pytest.mark.parametrize(
+    ("failed", "reasons", "expected"),
+    [
+        (1, {"1": "r"}, {1: "r"}),
+        (1, {"b": "r"}, {1: "r"}),
+        (1, {"1": "r", "b": "r"}, {1: "r"}),
+        (2, {"1": "r", "b": "r", "3": "q"}, {1: "r", 3: "q"}),
+        (2, {"b": "r", "c": "q"}, {1: "r", 2: "q"}),
+        (1, {"1:b": "r"}, {1: "r"}),
+        (2, {"r": [0, 2]}, {0: "r", 2: "r"}),
+        (2, {"r": ["a", "c"]}, {0: "r", 2: "r"}),
+        (1, {"b": ["r", "q"]}, {1: "r; q"}),
+        (1, {"b": {"reason": "r", "code": 5}}, {1: "r"}),
+        (1, {"some-name": {"index": 1, "reason": "r"}}, {1: "r"}),
+        (1, [{"index": 1, "contextId": "b", "error": "r"}], {1: "r"}),
+        (1, [{"contextId": "b", "message": "r"}], {1: "r"}),
+        (None, {"b": "r"}, {1: "r"}),
+        (4, {"x": "r", "y": "q"}, dict.fromkeys(range(4), "r; q")),
+        (4, {}, dict.fromkeys(range(4), "refused without a reason")),
+    ],
+)
+def test_the_refused_messages_are_told_in_every_form(
+    failed: int | None, reasons: Any, expected: dict[int, str]
+) -> None:
+    content = {"failed": failed, "failure_reasons": reasons}
+    assert is_partial(content)
+    assert culprits(content, NAMED) == expected
+
+
+@pytest.mark.parametrize(
+    ("failed", "reasons"),
+    [
+        (1, {}),
+        (1, None),
+        (2, {"1": "r"}),
+        (1, {"1:c": "r"}),
+        (1, {"9": "r"}),
+        (1, {"01": "r"}),
+        (1, {"nobody": "r"}),
+        (1, {"r": [7]}),
+        (1, [{"reason": "r"}]),
+        (1, "all wrong"),
+        (True, {}),
+    ],
+)
+def test_what_does_not_tell_is_not_guessed_at(failed: int, reasons: Any) -> None:
+    assert culprits({"failed": failed, "failure_reasons": reasons}, NAMED) is None
+
+
+def test_a_number_that_may_be_a_place_or_an_id_is_not_guessed_at() -> None:
+    assert culprits({"failed": 1, "failure_reasons": {"3": "r"}}, NUMBERED) is None
+
+
+def test_a_number_that_can_only_be_one_of_them_is_understood() -> None:
+    assert culprits({"failed": 1, "failure_reasons": {"0": "r"}}, NUMBERED) == {0: "r"}
+    assert culprits({"failed": 1, "failure_reasons": {"4": "r"}}, NUMBERED) == {3: "r"}
+    both = {"2": "r", "3": "r"}
+    assert culprits({"failed": 1, "failure_reasons": both}, NUMBERED) == {2: "r"}
+
+
+def test_two_messages_of_one_id_are_told_apart_by_the_count() -> None:
+    twice = messages("a", "a", "b")
+    assert culprits({"failed": 1, "failure_reasons": {"a": "r"}}, twice) is None
+    assert culprits({"failed": 2, "failure_reasons": {"a": "r"}}, twice) == {0: "r", 1: "r"}
+
+
+@pytest.mark.parametrize("content", [None, [], "x", {}, {"topLevelError": "x"}, {"failed": 0}])
+def test_other_answers_are_no_partial_refusal(content: Any) -> None:
+    assert not is_partial(content)
+
+
+@given(
+    contexts=st.lists(st.none() | st.sampled_from(["0", "1", "2", "a", "b", "a.1"]), min_size=1),
+    data=st.data(),
+    mode=st.sampled_from(["index", "context_id", "both", "index_list", "none"]),
+)
+def test_nobody_is_ever_wrongly_accused(
+    contexts: list[str | None], data: st.DataObject, mode: str
+) -> None:
+    """Whatever the form of the answer: the truth, or the admission that it is unclear."""
+    refused = data.draw(st.sets(st.integers(0, len(contexts) - 1), min_size=1))
+    reasons: dict[str, Any] = {}
+    for place in refused:
+        context = contexts[place]
+        if mode in {"index", "both"}:
+            reasons[str(place)] = "r"
+        if mode in {"context_id", "both"} and context:
+            reasons[context] = "r"
+        if mode == "index_list":
+            reasons.setdefault("r", []).append(place)
+    told = culprits({"failed": len(refused), "failure_reasons": reasons}, messages(*contexts))
+    assert told is None or set(told) == refused

@@ -1,0 +1,1 @@
+"""Maintenance of the project: releases, generated documentation, screenshots."""
