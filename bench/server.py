@@ -18,7 +18,7 @@ from bench.inputs import CUSTOMER_SCHEMA
 
 _ids = itertools.count(1)
 _ANY_SIZE = 1 << 31
-_BLOCK = 1 << 18
+_BLOCK_BYTES = 1 << 18
 SERVED: web.AppKey[dict[str, Path]] = web.AppKey("served", dict)
 
 
@@ -33,8 +33,8 @@ async def export(request: web.Request) -> web.StreamResponse:
     answer.content_length = times * len(body)
     await answer.prepare(request)
     for _ in range(times):
-        for start in range(0, len(body), _BLOCK):
-            await answer.write(body[start : start + _BLOCK])
+        for start in range(0, len(body), _BLOCK_BYTES):
+            await answer.write(body[start : start + _BLOCK_BYTES])
     return answer
 
 

@@ -13,7 +13,7 @@ class SettingError(MartechError):
     """A setting is missing or wrong; the line names the setting and the remedy."""
 
 
-class BadInput(MartechError):
+class InvalidInput(MartechError):
     """The input is not what a Singer tap writes; what came before it is right."""
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_martech.errors import MartechError
 from tap_mediarithmics import timestamps
-from tap_mediarithmics.modes import After
+from tap_mediarithmics.modes import Cursor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -33,7 +33,7 @@ _TEXT_FORMATS = {"date": "date", "string": "iso"}
 
 def after_execution(
     state: Mapping[str, Any], start: int | None, key: str = EXECUTION_DATE
-) -> After:
+) -> Cursor:
     """Read which execution was read last.
 
     Args:
@@ -45,13 +45,13 @@ def after_execution(
     if isinstance(execution, dict):
         created, identifier = execution.get("creation_date"), execution.get("id")
         if isinstance(created, int) and isinstance(identifier, str):
-            return After(created, identifier, start)
+            return Cursor(created, identifier, start)
     value = state.get("replication_key_value")
     if state.get("replication_key") == key and isinstance(value, str):
         instant = timestamps.parse(value)
         if instant is not None:
-            return After(timestamps.milliseconds(instant), None, start)
-    return After(start=start)
+            return Cursor(timestamps.milliseconds(instant), None, start)
+    return Cursor(start=start)
 
 
 def execution_entry(execution: Execution) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def execution_entry(execution: Execution) -> dict[str, Any]:
     return {"id": execution.id, "creation_date": execution.created}
 
 
-class Largest:
+class MaxValue:
     """The largest value of a column, compared by the column's type; nulls do not count.
 
     Args:
@@ -71,7 +71,7 @@ class Largest:
 
     def __init__(self, stream: str, key: str, kind: str, state: Mapping[str, Any]) -> None:
         """Begin with the bookmark."""
-        self._what = f"stream '{stream}', replication key '{key}'"
+        self._label = f"stream '{stream}', replication key '{key}'"
         self._key = key
         self._kind = kind
         self.value: Any = None
@@ -90,7 +90,7 @@ class Largest:
             if self._rank is None or rank > self._rank:
                 self.value, self._rank = value, rank
         except TypeError:
-            message = f"{self._what}: {value!r} and {self.value!r} cannot be compared"
+            message = f"{self._label}: {value!r} and {self.value!r} cannot be compared"
             raise MartechError(message) from None
 
     def _ranked(self, value: Any) -> Any:
@@ -102,7 +102,7 @@ class Largest:
                 return instant
         elif isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
             return value
-        message = f"{self._what}: {value!r} is no value that a bookmark can have"
+        message = f"{self._label}: {value!r} is no value that a bookmark can have"
         raise MartechError(message)
 
     def write(self, state: MutableMapping[str, Any]) -> None:
@@ -125,7 +125,7 @@ class Largest:
             MartechError: There is neither, or the bookmark cannot be written so.
         """
         if self.value is None and start_date is None:
-            message = f"{self._what}: setting 'start_date' is required for the first run"
+            message = f"{self._label}: setting 'start_date' is required for the first run"
             raise MartechError(message)
         instant = start_date if self.value is None else self._milliseconds()
         if instant is None:
@@ -138,7 +138,7 @@ class Largest:
         try:
             text = timestamps.date_time(instant)
         except OverflowError:
-            message = f"{self._what}: lookback_seconds leads to a time before the year 1"
+            message = f"{self._label}: lookback_seconds leads to a time before the year 1"
             raise MartechError(message) from None
         return {"epoch_ms": str(instant), "iso": text, "date": text[:10]}[chosen]
 
@@ -152,13 +152,13 @@ class Largest:
         """Write a bookmark that is no point in time, such as a text that counts up."""
         if lookback_seconds or start_format:
             message = (
-                f"{self._what}: the bookmark {self.value!r} is no point in time, so "
+                f"{self._label}: the bookmark {self.value!r} is no point in time, so "
                 "lookback_seconds and start_format cannot be used"
             )
             raise MartechError(message)
         text = str(self.value)
         if _UNSAFE.search(text):
-            message = f"{self._what}: the bookmark {text!r} cannot be written into a query"
+            message = f"{self._label}: the bookmark {text!r} cannot be written into a query"
             raise MartechError(message)
         return text
 

@@ -55,7 +55,7 @@ def _object(columns: Mapping[str, Convert]) -> Convert:
                 name: columns[name](member, misfits) if name in columns else member
                 for name, member in value.items()
             }
-        return _misfit(value, misfits)
+        return _mismatch(value, misfits)
 
     return convert
 
@@ -64,7 +64,7 @@ def _array(items: Convert) -> Convert:
     def convert(value: Any, misfits: list[Any]) -> Any:
         if isinstance(value, list):
             return [items(item, misfits) for item in value]
-        return _misfit(value, misfits)
+        return _mismatch(value, misfits)
 
     return convert
 
@@ -74,7 +74,7 @@ def _anything(value: Any, misfits: list[Any]) -> Any:
     return value
 
 
-def _misfit(value: Any, misfits: list[Any]) -> None:
+def _mismatch(value: Any, misfits: list[Any]) -> None:
     if value is not None:
         misfits.append(value)
 
@@ -84,7 +84,7 @@ def _text(value: Any, misfits: list[Any]) -> Any:
         return value
     if _is_integer(value):  # ids come as text and as numbers; the digits are the same
         return str(value)
-    return _misfit(value, misfits)
+    return _mismatch(value, misfits)
 
 
 def _integer(value: Any, misfits: list[Any]) -> Any:
@@ -92,7 +92,7 @@ def _integer(value: Any, misfits: list[Any]) -> Any:
         return value
     if isinstance(value, str) and _INTEGER.fullmatch(value):
         return int(value)
-    return _misfit(value, misfits)
+    return _mismatch(value, misfits)
 
 
 def _number(value: Any, misfits: list[Any]) -> Any:
@@ -100,22 +100,22 @@ def _number(value: Any, misfits: list[Any]) -> Any:
         return value
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         return Decimal(value)
-    return _misfit(value, misfits)
+    return _mismatch(value, misfits)
 
 
 def _boolean(value: Any, misfits: list[Any]) -> Any:
-    return value if isinstance(value, bool) else _misfit(value, misfits)
+    return value if isinstance(value, bool) else _mismatch(value, misfits)
 
 
 def _date_time(value: Any, misfits: list[Any]) -> Any:
     if isinstance(value, str):
-        return value if timestamps.is_date_time(value) else _misfit(value, misfits)
+        return value if timestamps.is_date_time(value) else _mismatch(value, misfits)
     if _is_integer(value):
         try:
             return timestamps.date_time(value)
         except OverflowError:
             pass
-    return _misfit(value, misfits)
+    return _mismatch(value, misfits)
 
 
 def _date(value: Any, misfits: list[Any]) -> Any:
@@ -128,7 +128,7 @@ def _date(value: Any, misfits: list[Any]) -> Any:
             text = None
         if text is not None:
             return text
-    return _misfit(value, misfits)
+    return _mismatch(value, misfits)
 
 
 def _is_integer(value: Any) -> bool:

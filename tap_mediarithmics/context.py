@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from singer_martech.mediarithmics.exports import Export
-    from singer_martech.runtime.shutdown import Stop
+    from singer_martech.runtime.shutdown import ShutdownSignal
 
 
-class Account:
+class OrganisationContext:
     """An organisation, seen with the settings of one run.
 
     Attributes:
         may_launch: Whether executions may be launched already; discovery launches none.
     """
 
-    def __init__(self, config: Mapping[str, Any], stop: Stop) -> None:
+    def __init__(self, config: Mapping[str, Any], shutdown: ShutdownSignal) -> None:
         """Send no request yet."""
-        self.connection = connect(config, stop)
+        self.connection = connect(config, shutdown)
         self.exports = Exports(self.connection, config["organisation_id"])
         self.datamart_id: str | None = config.get("datamart_id")
         self.poll_interval_seconds = float(config["poll_interval_seconds"])
         self.execution_timeout_seconds = float(config["execution_timeout_seconds"])
-        self.stop = stop
+        self.shutdown = shutdown
         self.may_launch = False
         self._live_schemas: dict[str, LiveSchema] = {}
         start = timestamps.parse(config.get("start_date") or "")

@@ -13,8 +13,8 @@ from tap_mediarithmics.modes import new_executions
 if TYPE_CHECKING:
     from singer_martech.mediarithmics.executions import Execution
     from singer_martech.mediarithmics.exports import Exports
-    from singer_martech.runtime.shutdown import Stop
-    from tap_mediarithmics.modes import After
+    from singer_martech.runtime.shutdown import ShutdownSignal
+    from tap_mediarithmics.modes import Cursor
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class ExecutionFailed(MartechError):
     """An execution ended without a result."""
 
 
-class Launcher:
+class ExecutionLauncher:
     """Runs one export.
 
     Args:
@@ -33,7 +33,7 @@ class Launcher:
         export_id: The export to run.
         poll_interval_seconds: How often to look at a running execution.
         timeout_seconds: How long to wait for its end.
-        stop: Ends the wait when the run is asked to end.
+        shutdown: Ends the wait when the run is asked to end.
     """
 
     def __init__(
@@ -43,16 +43,16 @@ class Launcher:
         *,
         poll_interval_seconds: float,
         timeout_seconds: float,
-        stop: Stop,
+        shutdown: ShutdownSignal,
     ) -> None:
         """Send no request yet."""
         self._exports = exports
         self._export_id = export_id
         self._poll_interval = poll_interval_seconds
         self._timeout = timeout_seconds
-        self._stop = stop
+        self._shutdown = shutdown
 
-    def under_way(self, after: After) -> Execution | None:
+    def under_way(self, after: Cursor) -> Execution | None:
         """Return the newest execution that waits or runs, if there is one."""
         for page in new_executions(self._exports, self._export_id, after):
             waiting = [execution for execution in page if execution.is_under_way]
@@ -70,7 +70,7 @@ class Launcher:
                 if attempt == _MOST_LAUNCHES:
                     raise
                 logger.warning("%s; looking for the execution", error)
-                self._stop.wait(self._poll_interval)
+                self._shutdown.wait(self._poll_interval)
                 found = self._newest()
                 if found is None or (newest and found.position <= newest.position):
                     continue
@@ -115,12 +115,12 @@ class Launcher:
                     "it was left running, and the next run waits for it again"
                 )
                 raise MartechError(message)
-            self._stop.wait(min(self._poll_interval, left))
-            execution = self._look_again(execution)
+            self._shutdown.wait(min(self._poll_interval, left))
+            execution = self._refresh(execution)
         self._show_progress(execution, seen)
         return execution
 
-    def _look_again(self, execution: Execution) -> Execution:
+    def _refresh(self, execution: Execution) -> Execution:
         """Find an execution in the list: the API is not known to give a single one."""
         for page in self._exports.executions(self._export_id):
             for listed in page:

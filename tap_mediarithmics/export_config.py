@@ -20,7 +20,7 @@ _SOURCES = ("export_id", "query_id", "query")
 
 
 @dataclass(frozen=True)
-class ExportItem:
+class ExportConfig:
     """Which export a stream reads, and how; exactly one of the three sources is given.
 
     Attributes:
@@ -43,8 +43,8 @@ class ExportItem:
     max_error_ratio: float | None = None
 
     @classmethod
-    def from_config(cls, fields: Mapping[str, Any]) -> ExportItem:
-        """Read an item that has passed ``faults``."""
+    def from_config(cls, fields: Mapping[str, Any]) -> ExportConfig:
+        """Read an item that has passed ``problems``."""
         given = {name: value for name, value in fields.items() if name in cls.__dataclass_fields__}
         given["primary_keys"] = tuple(given.get("primary_keys") or ())
         given.setdefault("mode", "latest" if given.get("export_id") else "run")
@@ -56,7 +56,7 @@ class ExportItem:
         return self.query is not None and START in self.query
 
     @property
-    def own_name(self) -> str:
+    def default_name(self) -> str:
         """The name by which a person recognises, in the vendor's page, what the tap made."""
         return f"singer-martech {self.stream}"
 
@@ -156,85 +156,85 @@ def exports_setting() -> th.Property[Any]:
     )
 
 
-def faults(config: Mapping[str, Any]) -> Iterator[str]:
+def problems(config: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each rule that the items break, by the item's place."""
     streams: dict[str, int] = {}
     for index, fields in enumerate(config.get("exports") or ()):
-        place = f"exports[{index}]"
+        path = f"exports[{index}]"
         name = fields["stream"]
         if name in METADATA_STREAMS:
-            yield f"setting '{place}.stream': the tap has a stream '{name}' of its own"
+            yield f"setting '{path}.stream': the tap has a stream '{name}' of its own"
         elif name in streams:
             first = f"exports[{streams[name]}].stream"
-            yield f"setting '{place}.stream' is the same as '{first}': '{name}'"
+            yield f"setting '{path}.stream' is the same as '{first}': '{name}'"
         streams.setdefault(name, index)
-        yield from _source_faults(fields, place, config)
-        yield from _schema_faults(fields, place)
+        yield from _source_problems(fields, path, config)
+        yield from _schema_problems(fields, path)
 
 
-def _source_faults(
-    fields: Mapping[str, Any], place: str, config: Mapping[str, Any]
+def _source_problems(
+    fields: Mapping[str, Any], path: str, config: Mapping[str, Any]
 ) -> Iterator[str]:
     given = [source for source in _SOURCES if fields.get(source)]
     if len(given) != 1:
         found = f"has {' and '.join(given)}" if given else "has none of them"
-        yield f"setting '{place}' must have one of {', '.join(_SOURCES)}, but {found}"
+        yield f"setting '{path}' must have one of {', '.join(_SOURCES)}, but {found}"
     if "query" not in given:
         return
     if not config.get("datamart_id"):
-        yield f"setting 'datamart_id' is required, because '{place}.query' is a query as text"
+        yield f"setting 'datamart_id' is required, because '{path}.query' is a query as text"
     query = str(fields["query"])
     try:
         parsed = otql.parse(query)
     except otql.AggregationQuery as error:
-        yield f"setting '{place}.query': {error}"
+        yield f"setting '{path}.query': {error}"
         return
     except otql.UnknownOtql:
         parsed = None
     if START in query:
-        yield from _incremental_faults(fields, place)
+        yield from _incremental_problems(fields, path)
     if parsed is not None:
-        yield from _key_faults(fields, place, parsed)
+        yield from _key_problems(fields, path, parsed)
 
 
-def _incremental_faults(fields: Mapping[str, Any], place: str) -> Iterator[str]:
-    reason = f"because '{place}.query' holds {START}"
+def _incremental_problems(fields: Mapping[str, Any], path: str) -> Iterator[str]:
+    reason = f"because '{path}.query' holds {START}"
     if fields.get("mode", "run") != "run":
-        yield f"setting '{place}.mode' must be run, {reason}"
+        yield f"setting '{path}.mode' must be run, {reason}"
     if not fields.get("replication_key"):
-        yield f"setting '{place}.replication_key' is required, {reason}"
+        yield f"setting '{path}.replication_key' is required, {reason}"
 
 
-def _key_faults(fields: Mapping[str, Any], place: str, parsed: otql.Query) -> Iterator[str]:
+def _key_problems(fields: Mapping[str, Any], path: str, parsed: otql.Query) -> Iterator[str]:
     columns = {*parsed.selection.fields, *ADDED_COLUMNS}
     for name in ("replication_key", "primary_keys"):
         keys = fields.get(name) or ()
         for key in (keys,) if isinstance(keys, str) else keys:
             if key not in columns:
-                yield f"setting '{place}.{name}': the query does not select '{key}'"
+                yield f"setting '{path}.{name}': the query does not select '{key}'"
 
 
-def _schema_faults(fields: Mapping[str, Any], place: str) -> Iterator[str]:
+def _schema_problems(fields: Mapping[str, Any], path: str) -> Iterator[str]:
     schema = fields.get("schema")
     if schema is None:
         return
     if not isinstance(schema.get("properties"), dict) or schema.get("type", "object") != "object":
         wanted = "the JSON Schema of a line: type object, with properties"
-        yield f"setting '{place}.schema' must be {wanted}"
+        yield f"setting '{path}.schema' must be {wanted}"
         return
     try:
         Draft7Validator.check_schema(schema)
     except SchemaError as error:
-        path = ".".join(map(str, error.absolute_path))
-        yield f"setting '{place}.schema' is no valid JSON Schema at '{path}'"
+        where = ".".join(map(str, error.absolute_path))
+        yield f"setting '{path}.schema' is no valid JSON Schema at '{where}'"
         return
     keys = [*(fields.get("primary_keys") or ()), fields.get("replication_key")]
     for key in keys:
         if key and key not in schema["properties"] and key not in ADDED_COLUMNS:
-            yield f"setting '{place}.schema' has no property '{key}', which is used as a key"
+            yield f"setting '{path}.schema' has no property '{key}', which is used as a key"
 
 
-def start_date_faults(config: Mapping[str, Any]) -> Iterator[str]:
+def start_date_problems(config: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line when ``start_date`` is no date."""
     text = config.get("start_date")
     if text and timestamps.parse(str(text)) is None:

@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import OutcomeUnknown, Refused
-from singer_martech.mediarithmics.datamart import QueryFault
+from singer_martech.http.errors import OutcomeUnknown, RequestRejected
+from singer_martech.mediarithmics.datamart import InvalidQuery
 from singer_martech.mediarithmics.executions import id_order
 from tap_mediarithmics import modes, otql
-from tap_mediarithmics.execution_launcher import Launcher
+from tap_mediarithmics.execution_launcher import ExecutionLauncher
 from tap_mediarithmics.export_config import START
 from tap_mediarithmics.result_schema import (
     UntypableQuery,
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from singer_martech.mediarithmics.datamart import Datamart
     from singer_martech.mediarithmics.executions import Execution
     from singer_martech.mediarithmics.exports import Export
-    from tap_mediarithmics.context import Account
-    from tap_mediarithmics.export_config import ExportItem
-    from tap_mediarithmics.modes import After
+    from tap_mediarithmics.context import OrganisationContext
+    from tap_mediarithmics.export_config import ExportConfig
+    from tap_mediarithmics.modes import Cursor
 
 logger = logging.getLogger(__name__)
 
@@ -36,13 +36,13 @@ _SAMPLE_BYTES = 4 * 1024 * 1024
 _NOT_FOUND = 404
 
 
-class Source:
+class ExportSource:
     """The export behind one stream."""
 
-    def __init__(self, item: ExportItem, account: Account) -> None:
+    def __init__(self, config: ExportConfig, context: OrganisationContext) -> None:
         """Send no request yet."""
-        self.item = item
-        self._account = account
+        self.config = config
+        self._context = context
         self._created: Export | None = None
         self._run_early: Execution | None = None
 
@@ -56,38 +56,40 @@ class Source:
     @cached_property
     def _found(self) -> Export | None:
         """Find the export by its id, by its query, or by the name that this tap gives."""
-        if self.item.export_id:
-            return self._account.exports.get(self.item.export_id)
-        exports = self._account.all_exports
-        own = [export for export in exports if export.name == self.item.own_name]
-        if self.item.query_id:
-            found = [export for export in exports if export.query_id == self.item.query_id]
+        if self.config.export_id:
+            return self._context.exports.get(self.config.export_id)
+        exports = self._context.all_exports
+        own = [export for export in exports if export.name == self.config.default_name]
+        if self.config.query_id:
+            found = [export for export in exports if export.query_id == self.config.query_id]
             own = [export for export in found if export in own] or found
         else:
-            datamart_id = self._account.datamart_id
+            datamart_id = self._context.datamart_id
             own = [export for export in own if export.datamart_id in {None, datamart_id}]
         own.sort(key=lambda export: id_order(export.id))
         if len(own) > 1:
-            logger.info("stream %s reads export %s (%s)", self.item.stream, own[0].id, own[0].name)
+            logger.info(
+                "stream %s reads export %s (%s)", self.config.stream, own[0].id, own[0].name
+            )
         return own[0] if own else None
 
     def query_text(self) -> str | None:
         """Return the query's text, as far as it can be had."""
-        if self.item.query:
-            return self.item.query
-        if not self._account.datamart_id:
+        if self.config.query:
+            return self.config.query
+        if not self._context.datamart_id:
             return None
         export = self.export
-        query_id = self.item.query_id or (export and export.query_id)
+        query_id = self.config.query_id or (export and export.query_id)
         if not query_id:
             return None
-        datamart_id = (export and export.datamart_id) or self._account.datamart_id
+        datamart_id = (export and export.datamart_id) or self._context.datamart_id
         try:
-            return self._account.datamart(datamart_id).query_text(query_id)
-        except Refused as error:
+            return self._context.datamart(datamart_id).query_text(query_id)
+        except RequestRejected as error:
             if error.status != _NOT_FOUND:
                 raise
-            logger.warning("stream %s: %s", self.item.stream, error)
+            logger.warning("stream %s: %s", self.config.stream, error)
             return None
 
     @cached_property
@@ -103,7 +105,7 @@ class Source:
         try:
             return otql.parse(text)
         except otql.UnknownOtql as error:
-            logger.info("stream %s: the query was not understood: %s", self.item.stream, error)
+            logger.info("stream %s: the query was not understood: %s", self.config.stream, error)
             return None
 
     # Columns
@@ -113,8 +115,8 @@ class Source:
 
         What the query selects is a column in any case, if only as any JSON.
         """
-        if self.item.schema is not None:
-            return dict(self.item.schema["properties"])
+        if self.config.schema is not None:
+            return dict(self.config.schema["properties"])
         typed = self._typed()
         if typed:
             return typed
@@ -124,7 +126,7 @@ class Source:
             logger.warning(
                 "stream %s has no result yet to learn its columns from: until the next discovery, "
                 "all that its lines hold goes to _extra; the setting 'schema' fixes the columns",
-                self.item.stream,
+                self.config.stream,
             )
         return columns
 
@@ -132,20 +134,20 @@ class Source:
         try:
             query = self.query
         except otql.AggregationQuery as error:
-            message = f"stream '{self.item.stream}': {error}"
+            message = f"stream '{self.config.stream}': {error}"
             raise MartechError(message) from error
-        datamart_id = self._account.datamart_id
+        datamart_id = self._context.datamart_id
         if query is None or datamart_id is None:
             return None
-        if self.export is not None and self.item.query is None:
+        if self.export is not None and self.config.query is None:
             datamart_id = self.export.datamart_id or datamart_id
-        types = self._account.live_schema(datamart_id).types_for(query)
+        types = self._context.live_schema(datamart_id).types_for(query)
         if types is None:
             return None
         try:
             return typed_properties(query, types)
         except UntypableQuery as error:
-            logger.warning("stream %s: %s", self.item.stream, error)
+            logger.warning("stream %s: %s", self.config.stream, error)
             return None
 
     def _sampled(self) -> dict[str, Any]:
@@ -153,8 +155,8 @@ class Source:
         export = self.export
         if newest is None or export is None:
             return {}
-        logger.info("stream %s is typed by execution %s", self.item.stream, newest.id)
-        head = self._account.exports.head(export.id, newest, _SAMPLE_BYTES)
+        logger.info("stream %s is typed by execution %s", self.config.stream, newest.id)
+        head = self._context.exports.head(export.id, newest, _SAMPLE_BYTES)
         return sampled_properties(head)
 
     def _newest(self) -> Execution | None:
@@ -162,42 +164,42 @@ class Source:
         export = self.export
         newest = None
         if export is not None:
-            newest = modes.latest(self._account.exports, export.id, modes.After())
-        is_run = self.item.mode == "run" and self.item.query is None
-        if newest is None and is_run and self._account.may_launch:
-            newest = self._run_early = self._run_existing(modes.After(start=self._account.start))
+            newest = modes.latest(self._context.exports, export.id, modes.Cursor())
+        is_run = self.config.mode == "run" and self.config.query is None
+        if newest is None and is_run and self._context.may_launch:
+            newest = self._run_early = self._run_existing(modes.Cursor(start=self._context.start))
         return newest
 
     # Executions
 
-    def executions(self, after: After, start: str | None) -> Iterator[Execution]:
+    def executions(self, after: Cursor, start: str | None) -> Iterator[Execution]:
         """Yield the executions to read in this run, oldest first.
 
         Args:
             after: What they have to be newer than.
             start: What is written for ``{start}`` in an incremental query.
         """
-        if self.item.mode == "run":
-            if self.item.query is None:
+        if self.config.mode == "run":
+            if self.config.query is None:
                 ready, self._run_early = self._run_early, None
                 yield ready or self._run_existing(after)
             else:
-                yield self._run_query(self.item.query.replace(START, start or ""), after)
+                yield self._run_query(self.config.query.replace(START, start or ""), after)
             return
         export = self.export
         if export is None:
-            logger.warning("stream %s: there is no export for its query", self.item.stream)
-        elif self.item.mode == "all":
-            yield from modes.all_ended(self._account.exports, export.id, after)
+            logger.warning("stream %s: there is no export for its query", self.config.stream)
+        elif self.config.mode == "all":
+            yield from modes.all_ended(self._context.exports, export.id, after)
         else:
-            newest = modes.latest(self._account.exports, export.id, after)
+            newest = modes.latest(self._context.exports, export.id, after)
             if newest is not None:
                 yield newest
 
-    def _run_existing(self, after: After) -> Execution:
+    def _run_existing(self, after: Cursor) -> Execution:
         export = self.export
         if export is None:
-            export = self._create(str(self.item.query_id))
+            export = self._create(str(self.config.query_id))
         launcher = self._launcher(export)
         execution = launcher.under_way(after)
         if execution is None:
@@ -206,13 +208,13 @@ class Source:
             logger.info("execution %s is under way already: waiting for it", execution.id)
         return launcher.wait_for_result(execution)
 
-    def _run_query(self, text: str, after: After) -> Execution:
+    def _run_query(self, text: str, after: Cursor) -> Execution:
         """Run a query's text, which another run may be running already."""
-        datamart = self._account.datamart(str(self._account.datamart_id))
+        datamart = self._context.datamart(str(self._context.datamart_id))
         try:
             datamart.check_query(text)
-        except QueryFault as error:
-            message = f"stream '{self.item.stream}': the query check says {error}"
+        except InvalidQuery as error:
+            message = f"stream '{self.config.stream}': the query check says {error}"
             raise MartechError(message) from error
         export = self.export
         if export is None:
@@ -222,7 +224,12 @@ class Source:
         return launcher.wait_for_result(execution or launcher.launch())
 
     def _joined(
-        self, launcher: Launcher, datamart: Datamart, export: Export, text: str, after: After
+        self,
+        launcher: ExecutionLauncher,
+        datamart: Datamart,
+        export: Export,
+        text: str,
+        after: Cursor,
     ) -> Execution | None:
         """Return an execution of this very text that is under way; else store the text.
 
@@ -241,22 +248,22 @@ class Source:
         return None
 
     def _create(self, query_id: str) -> Export:
-        name = self.item.own_name
+        name = self.config.default_name
         try:
-            export = self._account.exports.create(name, query_id)
+            export = self._context.exports.create(name, query_id)
         except OutcomeUnknown as error:
             logger.warning("%s; looking for the export", error)
-            found = [export for export in self._account.exports.all() if export.name == name]
-            export = found[-1] if found else self._account.exports.create(name, query_id)
+            found = [export for export in self._context.exports.all() if export.name == name]
+            export = found[-1] if found else self._context.exports.create(name, query_id)
         logger.info("export %s created: %s", export.id, name)
         self._created = export
         return export
 
-    def _launcher(self, export: Export) -> Launcher:
-        return Launcher(
-            self._account.exports,
+    def _launcher(self, export: Export) -> ExecutionLauncher:
+        return ExecutionLauncher(
+            self._context.exports,
             export.id,
-            poll_interval_seconds=self._account.poll_interval_seconds,
-            timeout_seconds=self._account.execution_timeout_seconds,
-            stop=self._account.stop,
+            poll_interval_seconds=self._context.poll_interval_seconds,
+            timeout_seconds=self._context.execution_timeout_seconds,
+            shutdown=self._context.shutdown,
         )

@@ -6,7 +6,7 @@ import logging
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from singer_martech.http.errors import BadAnswer, Refused
+from singer_martech.http.errors import InvalidResponse, RequestRejected
 from tap_mediarithmics.object_types import ObjectTypes, UnknownSchema
 from tap_mediarithmics.result_schema import unknown_names
 
@@ -30,7 +30,7 @@ class LiveSchema:
         """Return the types that ``query`` is read with, or None where they cannot be had.
 
         Raises:
-            Refused: The credentials are not valid.
+            RequestRejected: The credentials are not valid.
         """
         try:
             if self._id is None:
@@ -39,7 +39,7 @@ class LiveSchema:
             types = self._listed
             if query.object_type not in types.fields or unknown_names(query, types):
                 types = types.with_more(self._written)
-        except (Refused, BadAnswer) as error:
+        except (RequestRejected, InvalidResponse) as error:
             if error.status == _UNAUTHORIZED:
                 raise
             logger.warning("%s", error)

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class After:
+class Cursor:
     """What executions have to be newer than.
 
     Attributes:
@@ -42,7 +42,7 @@ class After:
         return execution.position > (self.created, *id_order(self.id))
 
 
-def new_executions(exports: Exports, export_id: str, after: After) -> Iterator[list[Execution]]:
+def new_executions(exports: Exports, export_id: str, after: Cursor) -> Iterator[list[Execution]]:
     """Yield the new executions of an export, newest first, as far as there are any."""
     for page in exports.executions(export_id):
         new = [execution for execution in page if after.precedes(execution)]
@@ -52,7 +52,7 @@ def new_executions(exports: Exports, export_id: str, after: After) -> Iterator[l
             return
 
 
-def latest(exports: Exports, export_id: str, after: After) -> Execution | None:
+def latest(exports: Exports, export_id: str, after: Cursor) -> Execution | None:
     """Return the newest execution that succeeded, if it is new."""
     for page in new_executions(exports, export_id, after):
         succeeded = [execution for execution in page if execution.succeeded]
@@ -61,7 +61,7 @@ def latest(exports: Exports, export_id: str, after: After) -> Execution | None:
     return None
 
 
-def all_ended(exports: Exports, export_id: str, after: After) -> list[Execution]:
+def all_ended(exports: Exports, export_id: str, after: Cursor) -> list[Execution]:
     """Return each new execution that succeeded, oldest first.
 
     Those that are not older than one that has not ended are left for a later run: the

@@ -17,7 +17,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tap_mediarithmics.coercion import converter
-from tap_mediarithmics.typed_decoder import CompiledReader
+from tap_mediarithmics.typed_decoder import TypedDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ class NotAnObject(ValueError):
     """A line of a result is no JSON object."""
 
 
-class LineReader:
+class RecordDecoder:
     """Reads lines of one stream.
 
     Args:
@@ -41,7 +41,7 @@ class LineReader:
         self._columns = {
             name: converter(schema) for name, schema in properties.items() if name != EXTRA
         }
-        self._compiled = CompiledReader({name: properties[name] for name in self._columns})
+        self._compiled = TypedDecoder({name: properties[name] for name in self._columns})
 
     def rewrite(self, line: bytes, replication_key: str | None = None) -> tuple[bytes, Any] | None:
         """Turn a line that fits the schema exactly into a record's JSON.

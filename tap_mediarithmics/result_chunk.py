@@ -9,7 +9,7 @@ import msgspec
 
 from singer_martech._compat import override
 from singer_martech.errors import MartechError
-from singer_martech.singer.stream import Lines, Unit, failures_named
+from singer_martech.singer.stream import Chunk, EncodedRecords, error_context
 from singer_martech.singer.writer import RecordLine, encode
 from tap_mediarithmics import timestamps
 from tap_mediarithmics.bookmarks import EXECUTION_DATE, now
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
     from singer_martech.mediarithmics.executions import Execution
     from singer_martech.mediarithmics.exports import Exports
-    from singer_martech.singer.stream import UnitStream
+    from singer_martech.singer.stream import ChunkedStream
     from tap_mediarithmics.streams import ResultStream
 
 
-class ResultUnit(Unit):
+class ResultChunk(Chunk):
     """The result of one execution: it is on disk, whole, before its first record is read.
 
     Attributes:
-        largest: The stream's bookmark, raised by the lines that were read.
+        max_value: The stream's bookmark, raised by the lines that were read.
     """
 
     def __init__(
@@ -41,9 +41,9 @@ class ResultUnit(Unit):
         self.streams = (stream,)
         self.execution = execution
         self.extracted_at = now()
-        self.largest = stream.largest()
+        self.max_value = stream.max_value()
         self._stream = stream
-        self._what = f"execution {execution.id} of export {export_id}"
+        self._label = f"execution {execution.id} of export {export_id}"
         self._files = ResultFiles(exports, export_id, execution)
         self._added = {
             "_execution_id": execution.id,
@@ -53,20 +53,20 @@ class ResultUnit(Unit):
         self._line = 0
 
     @override
-    def chunks(
-        self, as_lines: Collection[str]
-    ) -> Iterator[tuple[UnitStream, Lines | Iterable[Record]]]:
+    def parts(
+        self, encoded_streams: Collection[str]
+    ) -> Iterator[tuple[ChunkedStream, EncodedRecords | Iterable[Record]]]:
         try:
-            with failures_named(self._stream.name):
+            with error_context(self._stream.name):
                 self._files.download()
                 self.extracted_at = now()
                 for lines in self._files.blocks():
-                    if self._stream.name in as_lines:
+                    if self._stream.name in encoded_streams:
                         yield self._stream, self._encoded(lines)
                     else:
                         yield self._stream, self._records(lines)
             if self._key is None:
-                self.largest.add(self._added[self._stream.bookmark_key])
+                self.max_value.add(self._added[self._stream.bookmark_key])
         finally:
             self._files.close()
 
@@ -78,25 +78,25 @@ class ResultUnit(Unit):
 
     def _record(self, line: bytes) -> Record:
         try:
-            record = self._stream.line_reader.record(line)
+            record = self._stream.record_decoder.record(line)
         except NotAnObject as error:
             message = (
-                f"stream '{self._stream.name}': line {self._line} of the result of {self._what} "
+                f"stream '{self._stream.name}': line {self._line} of the result of {self._label} "
                 f"cannot be read: {error}; nothing of it counts as read"
             )
             raise MartechError(message) from error
         if self._key is not None:
-            self.largest.add(record.get(self._key))
+            self.max_value.add(record.get(self._key))
         return {**record, **self._added, "_line": self._line}
 
-    def _encoded(self, lines: list[bytes]) -> Lines:
+    def _encoded(self, lines: list[bytes]) -> EncodedRecords:
         """Write lines as RECORD messages, each as a whole where it fits the schema."""
         before = b'{"type":"RECORD","stream":%s,"record":' % _json(self._stream.name)
         added = b"".join(b"%s:%s," % (_json(k), _json(v)) for k, v in self._added.items())
         added += b'"_line":'
         after = b'},"time_extracted":%s}\n' % msgspec.json.encode(self.extracted_at)
         key = self._key
-        rewrite = self._stream.line_reader.rewrite
+        rewrite = self._stream.record_decoder.rewrite
         messages = []
         for line in lines:
             self._line += 1
@@ -104,13 +104,13 @@ class ResultUnit(Unit):
             if rewritten is not None:
                 fields, value = rewritten
                 if value is not None:
-                    self.largest.add(value)
+                    self.max_value.add(value)
                 fields = fields[:-1] + b"," if len(fields) > len(b"{}") else b"{"
                 messages.append(b"%s%s%s%d%s" % (before, fields, added, self._line, after))
             elif line and not line.isspace():
                 record = RecordLine(self._stream.name, self._record(line), self.extracted_at)
                 messages.append(encode(record) + b"\n")
-        return Lines(b"".join(messages), len(messages))
+        return EncodedRecords(b"".join(messages), len(messages))
 
 
 def _json(value: Any) -> bytes:

@@ -9,20 +9,20 @@ from contextlib import ExitStack
 from typing import IO, TYPE_CHECKING
 
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import BrokenBody
-from singer_martech.runtime.temp_files import open_spool
+from singer_martech.http.errors import IncompleteBody
+from singer_martech.runtime.temp_files import open_temp_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_martech.http.errors import Answer
+    from singer_martech.http.errors import Response
     from singer_martech.mediarithmics.executions import Execution
     from singer_martech.mediarithmics.exports import Exports
 
 logger = logging.getLogger(__name__)
 
-_BLOCK = 1024 * 1024
-_LONGEST_LINE = 64 * 1024 * 1024
+_BLOCK_BYTES = 1024 * 1024
+_MAX_LINE_BYTES = 64 * 1024 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_BITS = 31
 
@@ -48,7 +48,7 @@ class ResultFiles:
         """Download all files and check them.
 
         Raises:
-            HttpFailure: A file did not come whole.
+            HttpError: A file did not come whole.
         """
         for name in self._execution.output_files:
             self._files.append(self._download(name))
@@ -58,10 +58,10 @@ class ResultFiles:
         self._closing.close()
 
     def _download(self, name: str) -> IO[bytes]:
-        file = self._closing.enter_context(open_spool())
+        file = self._closing.enter_context(open_temp_file())
 
-        def check(answer: Answer) -> None:
-            del answer
+        def check(response: Response) -> None:
+            del response
             check_file(file)
 
         self._exports.download(self._export_id, self._execution, name, into=file, check=check)
@@ -81,10 +81,10 @@ class ResultFiles:
             for block in _plain_blocks(file):
                 lines = (rest + block).split(b"\n")
                 rest = lines.pop()
-                if len(rest) > _LONGEST_LINE:
+                if len(rest) > _MAX_LINE_BYTES:
                     message = (
                         f"execution {self._execution.id} of export {self._export_id}: "
-                        f"a line is longer than {_LONGEST_LINE} bytes"
+                        f"a line is longer than {_MAX_LINE_BYTES} bytes"
                     )
                     raise MartechError(message)
                 yield lines
@@ -99,7 +99,7 @@ def check_file(file: IO[bytes]) -> None:
     a complete JSON value.
 
     Raises:
-        BrokenBody: It is not whole, or is an error message instead of a result.
+        IncompleteBody: It is not whole, or is an error message instead of a result.
     """
     reason, last, value = "", b"", None
     try:
@@ -112,10 +112,10 @@ def check_file(file: IO[bytes]) -> None:
     except (ValueError, RecursionError):
         reason = f"the file's last line is no JSON: {last[-80:]!r}"
     if reason:  # raised here, because an exception's context counts as its reason
-        raise BrokenBody(reason)
+        raise IncompleteBody(reason)
     if isinstance(value, dict) and value.get("status") == "error" and "error_id" in value:
         reason = f"the vendor sent an error: {value.get('error')}, error_id {value['error_id']}"
-        raise BrokenBody(reason)
+        raise IncompleteBody(reason)
 
 
 def _last_line(file: IO[bytes]) -> bytes:
@@ -126,9 +126,9 @@ def _last_line(file: IO[bytes]) -> bytes:
         before, newline, last = block.rstrip().rpartition(b"\n")
         del before
         tail = last + block[len(block.rstrip()) :] if newline else tail + block
-        if len(tail) > _LONGEST_LINE:
-            reason = f"a line is longer than {_LONGEST_LINE} bytes"
-            raise BrokenBody(reason)
+        if len(tail) > _MAX_LINE_BYTES:
+            reason = f"a line is longer than {_MAX_LINE_BYTES} bytes"
+            raise IncompleteBody(reason)
     return tail.rstrip().rpartition(b"\n")[2]
 
 
@@ -140,7 +140,7 @@ def _last_line_of_plain(file: IO[bytes]) -> bytes:
         file.seek(max(0, end - size))
         tail = file.read().rstrip()
         line = tail.rpartition(b"\n")[2]
-        if len(line) < len(tail) or size >= min(end, _LONGEST_LINE):
+        if len(line) < len(tail) or size >= min(end, _MAX_LINE_BYTES):
             return line
         size *= 4
 
@@ -159,22 +159,22 @@ def _plain_blocks(file: IO[bytes]) -> Iterator[bytes]:
         zlib.error: The compressed content is damaged or cut off.
     """
     if not _is_gzip(file):
-        while block := file.read(_BLOCK):
+        while block := file.read(_BLOCK_BYTES):
             yield block
         return
     inflate = zlib.decompressobj(_GZIP_BITS)
-    data = file.read(_BLOCK)
+    data = file.read(_BLOCK_BYTES)
     while data:
-        block = inflate.decompress(data, _BLOCK)
+        block = inflate.decompress(data, _BLOCK_BYTES)
         if block:
             yield block
         data = inflate.unconsumed_tail
         if inflate.eof:
-            data = inflate.unused_data or file.read(_BLOCK)
+            data = inflate.unused_data or file.read(_BLOCK_BYTES)
             if data:
                 inflate = zlib.decompressobj(_GZIP_BITS)
         elif not data:
-            data = file.read(_BLOCK)
+            data = file.read(_BLOCK_BYTES)
     if not inflate.eof:
         message = "it ends before its end mark"
         raise zlib.error(message)

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from singer_martech._compat import override
 from singer_martech.errors import MartechError
-from singer_martech.singer.stream import Unit, UnitStream, failures_named
+from singer_martech.singer.stream import Chunk, ChunkedStream, error_context
 from tap_mediarithmics import timestamps
 from tap_mediarithmics.bookmarks import (
     EXECUTION_DATE,
-    Largest,
+    MaxValue,
     after_execution,
     execution_entry,
     now,
 )
 from tap_mediarithmics.coercion import kind_of
 from tap_mediarithmics.export_config import ADDED_COLUMNS
-from tap_mediarithmics.modes import After, new_executions
-from tap_mediarithmics.record_decoder import EXTRA, LineReader
-from tap_mediarithmics.result_chunk import ResultUnit
+from tap_mediarithmics.modes import Cursor, new_executions
+from tap_mediarithmics.record_decoder import EXTRA, RecordDecoder
+from tap_mediarithmics.result_chunk import ResultChunk
 from tap_mediarithmics.result_schema import any_json
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from singer_martech.mediarithmics.executions import Execution
     from singer_martech.mediarithmics.exports import Export
     from singer_martech.singer.plugin import MartechTap
-    from singer_martech.singer.stream import Lines
-    from tap_mediarithmics.context import Account
-    from tap_mediarithmics.export_source import Source
+    from singer_martech.singer.stream import EncodedRecords
+    from tap_mediarithmics.context import OrganisationContext
+    from tap_mediarithmics.export_source import ExportSource
 
 logger = logging.getLogger(__name__)
 
@@ -46,22 +46,22 @@ _OBJECT = {"type": ["object", "null"]}
 _WEEK = 7 * 24 * 3600 * 1000
 
 
-class ResultStream(UnitStream):
+class ResultStream(ChunkedStream):
     """The lines of an export's results; a unit is the result of one execution."""
 
-    def __init__(self, tap: MartechTap, source: Source, account: Account) -> None:
+    def __init__(self, tap: MartechTap, source: ExportSource, context: OrganisationContext) -> None:
         """Make a stream; its columns are found out when they are needed."""
         self._source = source
-        self._account = account
-        item = source.item
-        super().__init__(tap, schema={}, name=item.stream)
-        self.primary_keys = item.primary_keys or ("_execution_id", "_line")
-        self.bookmark_key = item.replication_key or EXECUTION_DATE
+        self._context = context
+        config = source.config
+        super().__init__(tap, schema={}, name=config.stream)
+        self.primary_keys = config.primary_keys or ("_execution_id", "_line")
+        self.bookmark_key = config.replication_key or EXECUTION_DATE
         self.replication_key = self.bookmark_key
 
     @cached_property
     def _discovered_schema(self) -> dict[str, Any]:
-        with failures_named(self.name):
+        with error_context(self.name):
             found = self._source.columns()
         columns = {
             name: schema for name, schema in found.items() if name not in {*ADDED_COLUMNS, EXTRA}
@@ -82,38 +82,38 @@ class ResultStream(UnitStream):
         return self._input_schema or self._discovered_schema
 
     @cached_property
-    def line_reader(self) -> LineReader:
+    def record_decoder(self) -> RecordDecoder:
         """What reads this stream's lines."""
         columns = self.effective_schema.get("properties", {})
-        return LineReader(
+        return RecordDecoder(
             {name: schema for name, schema in columns.items() if name not in ADDED_COLUMNS}
         )
 
-    def largest(self) -> Largest:
+    def max_value(self) -> MaxValue:
         """Return the bookmark, ready to be raised by a result's values."""
         columns = self.effective_schema.get("properties", {})
         kind = kind_of(columns.get(self.bookmark_key, {}))
-        return Largest(self.name, self.bookmark_key, kind, self._bookmark)
+        return MaxValue(self.name, self.bookmark_key, kind, self._bookmark)
 
     @property
     def _bookmark(self) -> dict[str, Any]:
         return {} if self.replication_method == "FULL_TABLE" else self.stream_state
 
     @override
-    def units(self, streams: Sequence[UnitStream]) -> Iterator[Unit]:
-        item = self._source.item
+    def chunks(self, streams: Sequence[ChunkedStream]) -> Iterator[Chunk]:
+        config = self._source.config
         start = None
-        if item.is_incremental:
-            start = self.largest().start(
-                self._account.start, item.lookback_seconds, item.start_format
+        if config.is_incremental:
+            start = self.max_value().start(
+                self._context.start, config.lookback_seconds, config.start_format
             )
-        after = after_execution(self._bookmark, self._account.start)
-        with failures_named(self.name):
+        after = after_execution(self._bookmark, self._context.start)
+        with error_context(self.name):
             for execution in self._source.executions(after, start):
                 self._show_losses(execution)
                 export = self._source.export
                 if export is not None:
-                    yield ResultUnit(self, self._account.exports, export.id, execution)
+                    yield ResultChunk(self, self._context.exports, export.id, execution)
 
     def _show_losses(self, execution: Execution) -> None:
         """Log the tasks that failed within an execution that succeeded.
@@ -130,7 +130,7 @@ class ResultStream(UnitStream):
             f"execution {execution.id}: {failed} of {total} tasks failed "
             f"({ratio:.2%}), so lines may be missing from its result"
         )
-        allowed = self._source.item.error_allowance
+        allowed = self._source.config.error_allowance
         if allowed is not None and ratio > allowed:
             message = (
                 f"stream '{self.name}': {line}; that is more than max_error_ratio ({allowed:g}); "
@@ -140,40 +140,40 @@ class ResultStream(UnitStream):
         logger.warning("stream %s: %s", self.name, line)
 
     @override
-    def unit_written(self, unit: Unit) -> None:
-        if isinstance(unit, ResultUnit):
-            unit.largest.write(self.stream_state)
-            self.stream_state["execution"] = execution_entry(unit.execution)
+    def chunk_written(self, chunk: Chunk) -> None:
+        if isinstance(chunk, ResultChunk):
+            chunk.max_value.write(self.stream_state)
+            self.stream_state["execution"] = execution_entry(chunk.execution)
 
 
-class _ObjectsUnit(Unit):
+class _ObjectsChunk(Chunk):
     """A few objects of the API itself."""
 
-    def __init__(self, stream: UnitStream, records: Iterable[Record], entry: Any = None) -> None:
+    def __init__(self, stream: ChunkedStream, records: Iterable[Record], entry: Any = None) -> None:
         self.streams = (stream,)
         self.extracted_at = now()
         self.entry = entry
         self._records = records
 
     @override
-    def chunks(
-        self, as_lines: Collection[str]
-    ) -> Iterator[tuple[UnitStream, Lines | Iterable[Record]]]:
+    def parts(
+        self, encoded_streams: Collection[str]
+    ) -> Iterator[tuple[ChunkedStream, EncodedRecords | Iterable[Record]]]:
         yield self.streams[0], self._records
 
 
-class _ObjectStream(UnitStream):
+class _ObjectStream(ChunkedStream):
     """A stream of the API's own objects, with columns that are known beforehand."""
 
     columns: dict[str, Any]
 
-    def __init__(self, tap: MartechTap, account: Account) -> None:
+    def __init__(self, tap: MartechTap, context: OrganisationContext) -> None:
         """Make the stream."""
         properties = {**self.columns, EXTRA: _OBJECT}
         super().__init__(tap, schema={"type": "object", "properties": properties}, name=self.name)
         self.primary_keys = ("id",)
-        self._account = account
-        self._reader = LineReader(self.columns)
+        self._context = context
+        self._reader = RecordDecoder(self.columns)
 
 
 class ExportsStream(_ObjectStream):
@@ -191,12 +191,12 @@ class ExportsStream(_ObjectStream):
     }
 
     @override
-    def units(self, streams: Sequence[UnitStream]) -> Iterator[Unit]:
-        exports = self._account.all_exports
-        yield _ObjectsUnit(self, [self._reader.from_object(each.fields) for each in exports])
+    def chunks(self, streams: Sequence[ChunkedStream]) -> Iterator[Chunk]:
+        exports = self._context.all_exports
+        yield _ObjectsChunk(self, [self._reader.from_object(each.fields) for each in exports])
 
     @override
-    def unit_written(self, unit: Unit) -> None:
+    def chunk_written(self, chunk: Chunk) -> None:
         """Keep no bookmark: the table is read whole each time."""
 
 
@@ -232,40 +232,40 @@ class ExportExecutionsStream(_ObjectStream):
         "debug": _TEXT,
     }
 
-    def __init__(self, tap: MartechTap, account: Account) -> None:
+    def __init__(self, tap: MartechTap, context: OrganisationContext) -> None:
         """Make the stream."""
-        super().__init__(tap, account)
+        super().__init__(tap, context)
         self.replication_key = "creation_date"
 
     @override
-    def units(self, streams: Sequence[UnitStream]) -> Iterator[Unit]:
-        for export in self._account.all_exports:
-            pages = new_executions(self._account.exports, export.id, self._after(export))
+    def chunks(self, streams: Sequence[ChunkedStream]) -> Iterator[Chunk]:
+        for export in self._context.all_exports:
+            pages = new_executions(self._context.exports, export.id, self._after(export))
             executions = sorted(
                 (execution for page in pages for execution in page),
                 key=lambda execution: execution.position,
             )
             if executions:
                 records = [self._record(export, execution) for execution in executions]
-                yield _ObjectsUnit(self, records, (export.id, _last_settled(executions)))
+                yield _ObjectsChunk(self, records, (export.id, _last_settled(executions)))
 
-    def _after(self, export: Export) -> After:
+    def _after(self, export: Export) -> Cursor:
         if self.replication_method == "FULL_TABLE":
-            return After(start=self._account.start)
+            return Cursor(start=self._context.start)
         entries = self.stream_state.get("exports")
         if isinstance(entries, dict):
             entry = {"execution": entries.get(export.id)}
-            return after_execution(entry, self._account.start)
-        return after_execution(self.stream_state, self._account.start, "creation_date")
+            return after_execution(entry, self._context.start)
+        return after_execution(self.stream_state, self._context.start, "creation_date")
 
     def _record(self, export: Export, execution: Execution) -> Record:
         return self._reader.from_object({**execution.fields, "export_id": export.id})
 
     @override
-    def unit_written(self, unit: Unit) -> None:
-        if not isinstance(unit, _ObjectsUnit) or unit.entry is None:
+    def chunk_written(self, chunk: Chunk) -> None:
+        if not isinstance(chunk, _ObjectsChunk) or chunk.entry is None:
             return
-        export_id, settled = unit.entry
+        export_id, settled = chunk.entry
         state = self.stream_state
         state["replication_key"] = self.replication_key
         entries = state.get("exports")

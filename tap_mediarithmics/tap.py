@@ -15,9 +15,9 @@ from singer_martech.singer.plugin import MartechTap
 from singer_martech.singer.settings import http_settings
 from singer_martech.singer.writer import MessageWriter
 from tap_mediarithmics import export_config, otql
-from tap_mediarithmics.context import Account
-from tap_mediarithmics.export_config import ExportItem
-from tap_mediarithmics.export_source import Source
+from tap_mediarithmics.context import OrganisationContext
+from tap_mediarithmics.export_config import ExportConfig
+from tap_mediarithmics.export_source import ExportSource
 from tap_mediarithmics.streams import ExportExecutionsStream, ExportsStream, ResultStream
 
 if TYPE_CHECKING:
@@ -82,13 +82,13 @@ class TapMediarithmics(MartechTap):
 
     @override
     def check_settings(self, config: Mapping[str, Any]) -> Iterable[str]:
-        yield from export_config.faults(config)
-        yield from export_config.start_date_faults(config)
+        yield from export_config.problems(config)
+        yield from export_config.start_date_problems(config)
 
     @cached_property
-    def account(self) -> Account:
+    def organisation(self) -> OrganisationContext:
         """The organisation that is read."""
-        return Account(self.config, self.stop)
+        return OrganisationContext(self.config, self.shutdown)
 
     @property
     @override
@@ -96,22 +96,23 @@ class TapMediarithmics(MartechTap):
         # the streams about exports come last, so that they show what this run launched
         return dict(
             sorted(
-                super().streams.items(), key=lambda item: item[0] in export_config.METADATA_STREAMS
+                super().streams.items(),
+                key=lambda config: config[0] in export_config.METADATA_STREAMS,
             )
         )
 
     @override
     def setup_mapper(self) -> None:
         # a run without a catalog, unlike discovery alone, learns columns by what it runs
-        self.account.may_launch = True
+        self.organisation.may_launch = True
         super().setup_mapper()
 
     @override
     def discover_streams(self) -> Sequence[Stream]:
         streams = [
-            ExportsStream(self, self.account),
-            ExportExecutionsStream(self, self.account),
-            *(ResultStream(self, source, self.account) for source in self._sources()),
+            ExportsStream(self, self.organisation),
+            ExportExecutionsStream(self, self.organisation),
+            *(ResultStream(self, source, self.organisation) for source in self._sources()),
         ]
         catalog = self.input_catalog
         if catalog is None:
@@ -119,36 +120,36 @@ class TapMediarithmics(MartechTap):
         # a stream that no catalog knows is not read, so its columns need no asking
         return [stream for stream in streams if catalog.get_stream(stream.name) is not None]
 
-    def _sources(self) -> Iterator[Source]:
+    def _sources(self) -> Iterator[ExportSource]:
         configured = [
-            Source(ExportItem.from_config(fields), self.account)
+            ExportSource(ExportConfig.from_config(fields), self.organisation)
             for fields in self.config.get("exports") or ()
         ]
         yield from configured
         if self.config.get("discover_exports"):
             yield from self._discovered(configured)
 
-    def _discovered(self, configured: Sequence[Source]) -> Iterator[Source]:
+    def _discovered(self, configured: Sequence[ExportSource]) -> Iterator[ExportSource]:
         """Yield a source for each export that no item of the settings reads."""
-        names = {source.item.stream for source in configured}
+        names = {source.config.stream for source in configured}
         known = {source.export.id for source in configured if source.export is not None}
-        for export in self.account.all_exports:
+        for export in self.organisation.all_exports:
             if export.id in known:
                 continue
             name = f"export_{export.id}"
             if name in names:
                 message = f"setting 'exports': stream '{name}' is the name of a discovered export"
                 raise SettingError(message)
-            source = Source(ExportItem(stream=name, export_id=export.id), self.account)
+            source = ExportSource(ExportConfig(stream=name, export_id=export.id), self.organisation)
             if self.input_catalog is None and _aggregates(source):
                 continue
             yield source
 
 
-def _aggregates(source: Source) -> bool:
+def _aggregates(source: ExportSource) -> bool:
     try:
         _ = source.query
     except otql.AggregationQuery as error:
-        logger.warning("export %s is left out: %s", source.item.export_id, error)
+        logger.warning("export %s is left out: %s", source.config.export_id, error)
         return True
     return False

@@ -20,7 +20,7 @@ Finish = Callable[[Any], None]
 """Puts a decoded object's values into their final form; raises ValueError for a misfit."""
 
 
-class CompiledReader:
+class TypedDecoder:
     """Decodes a line into a type made for its schema and encodes that again.
 
     The decoder refuses any line that does not fit; what it cannot judge by itself is
@@ -38,7 +38,7 @@ class CompiledReader:
         self._encode = msgspec.json.Encoder().encode
 
     def rewrite(self, line: bytes, replication_key: str | None) -> tuple[bytes, Any] | None:
-        """Do what :meth:`tap_mediarithmics.record_decoder.LineReader.rewrite` says."""
+        """Do what :meth:`tap_mediarithmics.record_decoder.RecordDecoder.rewrite` says."""
         try:
             if not line.isascii():
                 line.decode()  # values that are passed on unread must be valid UTF-8 too

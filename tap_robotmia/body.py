@@ -14,15 +14,15 @@ from typing import IO, TYPE_CHECKING
 from isal import isal_zlib
 
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import BrokenBody
-from singer_martech.runtime.temp_files import open_spool, raise_if_disk_full
+from singer_martech.http.errors import IncompleteBody
+from singer_martech.runtime.temp_files import open_temp_file, raise_if_disk_full
 from tap_robotmia.events import MalformedLine, parse_line
-from tap_robotmia.prefetch import iterate_ahead
+from tap_robotmia.prefetch import iterate_in_background
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_martech.http.errors import Answer
+    from singer_martech.http.errors import Response
 
 MEBIBYTE = 1024 * 1024
 MAX_LINE_BYTES = 16 * MEBIBYTE
@@ -32,7 +32,7 @@ MAX_UNCHECKED_BYTES = 4096 * MEBIBYTE
 MAX_RATIO = 200
 """Beyond the bytes above, a body may inflate to this many times its compressed size."""
 
-_PIECE = 2 * MEBIBYTE
+_CHUNK_BYTES = 2 * MEBIBYTE
 _READ = MEBIBYTE // 4
 _BLOCKS_AHEAD = 2
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -40,11 +40,11 @@ _GZIP_WINDOW = 16 + isal_zlib.MAX_WBITS
 _TERMINATED = (b"terminated early", b"export terminated early")
 
 
-class BodyLimit(MartechError):
+class BodyTooLarge(MartechError):
     """A body goes beyond what any export is."""
 
 
-class Inflater:
+class Decompressor:
     """Inflates a body piece by piece: gzip of one or several members, or plain text."""
 
     def __init__(self) -> None:
@@ -59,8 +59,8 @@ class Inflater:
         """Yield what ``data`` inflates to, in pieces of bounded size.
 
         Raises:
-            BrokenBody: The gzip stream is damaged.
-            BodyLimit: It inflates beyond measure.
+            IncompleteBody: The gzip stream is damaged.
+            BodyTooLarge: It inflates beyond measure.
         """
         self.received += len(data)
         if self._gzip is None:
@@ -76,17 +76,17 @@ class Inflater:
                     f"the answer inflates from {self.received} to more than {self.inflated} bytes, "
                     "which no export does; nothing of it was read"
                 )
-                raise BodyLimit(message)
+                raise BodyTooLarge(message)
             yield piece
 
     def finish(self) -> bytes:
         """Return what is left at the end of the body.
 
         Raises:
-            BrokenBody: The gzip stream ends without its trailer.
+            IncompleteBody: The gzip stream ends without its trailer.
         """
         if self._member is not None and not self._member.eof:
-            raise BrokenBody("the gzip stream ends without its trailer")
+            raise IncompleteBody("the gzip stream ends without its trailer")
         return self._head
 
     def _members(self, data: bytes) -> Iterator[bytes]:
@@ -99,11 +99,11 @@ class Inflater:
                 self._member = isal_zlib.decompressobj(_GZIP_WINDOW)
             damage = ""
             try:
-                piece = self._member.decompress(data, _PIECE)
+                piece = self._member.decompress(data, _CHUNK_BYTES)
             except isal_zlib.error as error:  # type: ignore[misc] # its stub names an instance
                 damage = str(error)
             if damage:  # raised here, because an exception's context counts as its reason
-                raise BrokenBody(f"the gzip stream is damaged: {damage}")
+                raise IncompleteBody(f"the gzip stream is damaged: {damage}")
             data = self._member.unconsumed_tail or self._member.unused_data
             if piece:
                 yield piece
@@ -120,7 +120,7 @@ class LastLine:
         """Keep the last line that is not blank.
 
         Raises:
-            BodyLimit: A line is longer than ``MAX_LINE_BYTES``.
+            BodyTooLarge: A line is longer than ``MAX_LINE_BYTES``.
         """
         text_end = len(piece.rstrip())
         start = piece.rfind(b"\n", 0, text_end) + 1
@@ -134,26 +134,26 @@ class LastLine:
             message = (
                 f"the answer has a line of more than {MAX_LINE_BYTES} bytes, which no event has"
             )
-            raise BodyLimit(message)
+            raise BodyTooLarge(message)
         self._tail = tail
 
-    def judge(self) -> None:
+    def raise_if_incomplete(self) -> None:
         """See that the text ended where it should.
 
         Raises:
-            BrokenBody: It ends within a line, or says that it broke off.
+            IncompleteBody: It ends within a line, or says that it broke off.
         """
         line = self._tail.strip()
         if not line:
             return
         if line.strip(b'".').lower().endswith(_TERMINATED) and not line.endswith(b"}"):
-            raise BrokenBody("the export was terminated early")
-        fault = _fault_of(line)
+            raise IncompleteBody("the export was terminated early")
+        fault = _problem_with(line)
         if fault:
-            raise BrokenBody(f"the last line is no whole event: {fault}")
+            raise IncompleteBody(f"the last line is no whole event: {fault}")
 
 
-def _fault_of(line: bytes) -> str:
+def _problem_with(line: bytes) -> str:
     """Say why a line is no event; nothing where it is one."""
     try:
         parse_line(line)
@@ -169,10 +169,10 @@ class Body:
     it, and ``check`` accepts or refuses what came.
     """
 
-    def __init__(self, what: str) -> None:
-        """Open the file; ``what`` names the export in messages."""
-        self._what = what
-        self._file: IO[bytes] = open_spool()
+    def __init__(self, label: str) -> None:
+        """Open the file; ``label`` names the export in messages."""
+        self._label = label
+        self._file: IO[bytes] = open_temp_file()
         self._begin()
 
     @property
@@ -193,8 +193,8 @@ class Body:
         """Keep ``data`` as sent, and look at it.
 
         Raises:
-            BrokenBody: The gzip stream is damaged.
-            BodyLimit: The body goes beyond what any export is.
+            IncompleteBody: The gzip stream is damaged.
+            BodyTooLarge: The body goes beyond what any export is.
             DiskFull: There is no room.
         """
         for piece in self._inflater.feed(data):
@@ -202,7 +202,7 @@ class Body:
         try:
             return self._file.write(data)
         except OSError as error:
-            raise_if_disk_full(error, self._what)
+            raise_if_disk_full(error, self._label)
             raise
 
     def flush(self) -> None:
@@ -214,26 +214,26 @@ class Body:
         try:
             self._file.flush()
         except OSError as error:
-            raise_if_disk_full(error, self._what)
+            raise_if_disk_full(error, self._label)
             raise
 
-    def check(self, answer: Answer) -> None:
+    def check(self, response: Response) -> None:
         """See that the body is whole, now that HTTP says it ended.
 
         Raises:
-            BrokenBody: It is not.
+            IncompleteBody: It is not.
             MartechError: It is encoded in a way that was not asked for.
         """
-        encoding = answer.headers.get("Content-Encoding", "").strip().lower()
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
         if encoding not in {"", "identity", "gzip", "x-gzip"}:
             message = (
-                f"{self._what}: the answer is encoded as {encoding!r}, which was not asked for"
+                f"{self._label}: the answer is encoded as {encoding!r}, which was not asked for"
             )
             raise MartechError(message)
         rest = self._inflater.finish()
         if rest:
             self._last_line.feed(rest)
-        self._last_line.judge()
+        self._last_line.raise_if_incomplete()
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the text in blocks of whole lines.
@@ -241,7 +241,7 @@ class Body:
         A thread inflates ahead of the reader: the one spends its time in inflating, which
         lets the other work.
         """
-        return iterate_ahead(self._blocks(), _BLOCKS_AHEAD)
+        return iterate_in_background(self._blocks(), _BLOCKS_AHEAD)
 
     def _blocks(self) -> Iterator[bytes]:
         carry = b""
@@ -260,11 +260,11 @@ class Body:
         self._file.close()
 
     def _begin(self) -> None:
-        self._inflater = Inflater()
+        self._inflater = Decompressor()
         self._last_line = LastLine()
 
     def _pieces(self) -> Iterator[bytes]:
-        inflater = Inflater()
+        inflater = Decompressor()
         self._file.seek(0)
         while data := self._file.read(_READ):
             yield from inflater.feed(data)

@@ -20,9 +20,9 @@ from requests.auth import AuthBase
 from singer_martech._compat import override
 from singer_martech.errors import MartechError
 from singer_martech.http.client import HttpClient, HttpSettings
-from singer_martech.http.errors import Exhausted, HttpFailure, RateLimited, Refused
+from singer_martech.http.errors import HttpError, RateLimited, RequestRejected, RetriesExhausted
 from singer_martech.runtime.redaction import register_basic_auth
-from tap_robotmia.body import Body, BodyLimit
+from tap_robotmia.body import Body, BodyTooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from requests import PreparedRequest
     from typing_extensions import Self
 
-    from singer_martech.runtime.shutdown import Stop
+    from singer_martech.runtime.shutdown import ShutdownSignal
 
 DEFAULT_API_URL = "https://data.robotmia.com/api/2.0"
 REQUEST_TIMEOUT_SECONDS = 600
@@ -44,7 +44,7 @@ class ExportFailed(MartechError):
     """An export could not be received whole."""
 
 
-class CredentialRefused(ExportFailed):
+class InvalidCredential(ExportFailed):
     """The API does not know the secret."""
 
 
@@ -52,7 +52,7 @@ class NoPlanAccess(ExportFailed):
     """The project's plan does not include the export API."""
 
 
-class DayNotBegun(ExportFailed):
+class FutureDate(ExportFailed):
     """The last day has not begun in the project's time zone."""
 
 
@@ -113,7 +113,7 @@ class RobotmiaClient:
         api_secret: The project's API secret.
         api_url: Where the API is.
         http: Timeouts and patience.
-        stop: Ends waits when the run is asked to end.
+        shutdown: Ends waits when the run is asked to end.
         pool_size: How many exports may run at once.
     """
 
@@ -123,7 +123,7 @@ class RobotmiaClient:
         api_url: str = DEFAULT_API_URL,
         *,
         http: HttpSettings | None = None,
-        stop: Stop | None = None,
+        shutdown: ShutdownSignal | None = None,
         pool_size: int = 10,
     ) -> None:
         """Open no connection yet."""
@@ -131,7 +131,7 @@ class RobotmiaClient:
         self._http = HttpClient(
             http or HttpSettings(request_timeout_seconds=REQUEST_TIMEOUT_SECONDS),
             auth=SecretAuth(api_secret),
-            stop=stop,
+            shutdown=shutdown,
             pool_size=pool_size,
         )
 
@@ -152,27 +152,27 @@ class RobotmiaClient:
             where: A filter in the API's expression language.
 
         Raises:
-            CredentialRefused: The API does not know the secret.
+            InvalidCredential: The API does not know the secret.
             NoPlanAccess: The plan does not include the export API.
-            DayNotBegun: ``to_date`` lies after the project's today.
+            FutureDate: ``to_date`` lies after the project's today.
             ExportFailed: The API refused the request, or all tries failed.
-            BodyLimit: The answer goes beyond what any export is.
+            BodyTooLarge: The answer goes beyond what any export is.
             DiskFull: There is no room for the temporary file.
             Stopped: The run was asked to end.
         """
-        what = f"the export of {days(from_date, to_date)}"
+        label = f"the export of {days(from_date, to_date)}"
         form = {"from_date": from_date.isoformat(), "to_date": to_date.isoformat()}
         if events:
             form["event"] = json.dumps(list(events))
         if where:
             form["where"] = where
         requested_at = datetime.now(timezone.utc)
-        body = Body(what)
+        body = Body(label)
         try:
             self._http.download(
                 "POST",
                 self._url,
-                what=what,
+                label=label,
                 data=form,
                 headers={"Accept-Encoding": "gzip"},
                 # a file in all that a download does with one
@@ -182,7 +182,7 @@ class RobotmiaClient:
             )
         except BaseException as error:
             body.close()
-            raise _in_the_users_words(error, what) from error
+            raise _user_error(error, label) from error
         return Export(from_date, to_date, requested_at, body)
 
     def close(self) -> None:
@@ -197,38 +197,38 @@ def days(from_date: date, to_date: date) -> str:
     return f"{from_date.isoformat()} to {to_date.isoformat()}"
 
 
-def _in_the_users_words(error: BaseException, what: str) -> BaseException:
-    if isinstance(error, BodyLimit):
-        return BodyLimit(f"{what}: {error}")
-    if isinstance(error, Refused):
-        return _refusal(error, what)
-    if isinstance(error, RateLimited | Exhausted):
+def _user_error(error: BaseException, label: str) -> BaseException:
+    if isinstance(error, BodyTooLarge):
+        return BodyTooLarge(f"{label}: {error}")
+    if isinstance(error, RequestRejected):
+        return _rejection(error, label)
+    if isinstance(error, RateLimited | RetriesExhausted):
         return ExportFailed(f"{error}; nothing of it was written")
-    if isinstance(error, HttpFailure):
+    if isinstance(error, HttpError):
         return ExportFailed(str(error))
     return error
 
 
-def _refusal(error: Refused, what: str) -> ExportFailed:
-    reason = "" if error.answer is None else error.answer.head
+def _rejection(error: RequestRejected, label: str) -> ExportFailed:
+    reason = "" if error.response is None else error.response.head
     status = error.status
     if status in {_UNAUTHORIZED, _FORBIDDEN} or "unable to authenticate" in reason.lower():
-        return CredentialRefused(
-            f"{what}: the API refused setting 'api_secret' (status {status}): take the API "
+        return InvalidCredential(
+            f"{label}: the API refused setting 'api_secret' (status {status}): take the API "
             "secret of the project, not a token, from its settings"
         )
     if status == _PAYMENT_REQUIRED:
         return NoPlanAccess(
-            f"{what}: the project's plan does not include the raw export API (status {status}); "
+            f"{label}: the project's plan does not include the raw export API (status {status}); "
             "ask the vendor to enable it"
         )
     if status == _BAD_REQUEST and "later than today" in reason.lower():
-        return DayNotBegun(f"{what} was refused because that day has not begun in the project")
+        return FutureDate(f"{label} was refused because that day has not begun in the project")
     if status == _NOT_FOUND:
-        return ExportFailed(f"{what}: no export API at setting 'api_url' (status {status})")
+        return ExportFailed(f"{label}: no export API at setting 'api_url' (status {status})")
     if status == _BAD_REQUEST:
         return ExportFailed(
-            f"{what} was refused with status {status}: {reason}; check the settings "
+            f"{label} was refused with status {status}: {reason}; check the settings "
             "'where' and 'events' if the reason names them"
         )
     return ExportFailed(str(error))

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from singer_martech._compat import override
 from singer_martech.errors import SettingError
 from singer_martech.http.client import HttpSettings
-from singer_martech.runtime.shutdown import Stop
-from singer_martech.singer.stream import Unit
-from tap_robotmia.client import DayNotBegun, Export, RobotmiaClient, days
+from singer_martech.runtime.shutdown import ShutdownSignal
+from singer_martech.singer.stream import Chunk
+from tap_robotmia.client import Export, FutureDate, RobotmiaClient, days
 from tap_robotmia.columns import ColumnTypes, sample
 from tap_robotmia.events import EventReader
 from tap_robotmia.malformed_lines import MalformedLines
-from tap_robotmia.prefetch import read_ahead
+from tap_robotmia.prefetch import prefetch
 from tap_robotmia.progress import Progress
 from tap_robotmia.project_time import ProjectClock, time_zone
 from tap_robotmia.windows import days_before, windows
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Record
 
-    from singer_martech.singer.stream import Lines, UnitStream
+    from singer_martech.singer.stream import ChunkedStream, EncodedRecords
     from tap_robotmia.streams import RobotmiaStream
     from tap_robotmia.windows import Window
 
@@ -103,7 +103,7 @@ def parse_day(text: str) -> date:
     return date.fromisoformat(text)
 
 
-class WindowUnit(Unit):
+class WindowChunk(Chunk):
     """A window that was received whole, to be written whole."""
 
     def __init__(
@@ -124,17 +124,17 @@ class WindowUnit(Unit):
         self._reader = EventReader(clock, partial(malformed.add, where=where))
 
     @override
-    def chunks(
-        self, as_lines: Collection[str]
-    ) -> Iterator[tuple[UnitStream, Lines | Iterable[Record]]]:
+    def parts(
+        self, encoded_streams: Collection[str]
+    ) -> Iterator[tuple[ChunkedStream, EncodedRecords | Iterable[Record]]]:
         for block in self._export.blocks():
             events = self._reader.read(block)
             self.events += len(events)
             for stream in self._streams:
-                mine = stream.picked(events)
+                mine = stream.select(events)
                 if not mine:
                     continue
-                if stream.name in as_lines:
+                if stream.name in encoded_streams:
                     yield stream, stream.lines(mine, self.extracted_at)
                 else:
                     yield stream, map(stream.record, mine)
@@ -145,16 +145,16 @@ class Exports:
 
     Args:
         settings: What to ask for.
-        stop: The request to end the run.
+        shutdown: The request to end the run.
     """
 
-    def __init__(self, settings: ExportSettings, stop: Stop) -> None:
+    def __init__(self, settings: ExportSettings, shutdown: ShutdownSignal) -> None:
         """Ask for nothing yet."""
         self.settings = settings
         self.clock = ProjectClock(
             time_zone(settings.project_timezone), already_utc=settings.timestamps == "utc"
         )
-        self._stop = stop
+        self._shutdown = shutdown
 
     def last_day(self) -> date:
         """Return the last day to export: ``end_date``, but never a day that has not begun."""
@@ -163,7 +163,7 @@ class Exports:
             return today
         return min(self.settings.end_date, today)
 
-    def units(self, streams: Sequence[RobotmiaStream]) -> Iterator[WindowUnit]:
+    def chunks(self, streams: Sequence[RobotmiaStream]) -> Iterator[WindowChunk]:
         """Yield the windows that some streams need, received whole, oldest first.
 
         Raises:
@@ -196,9 +196,9 @@ class Exports:
         with closing(malformed), closing(self._received(requests)) as received:
             for window, export in received:
                 mine = [by_name[name] for name in window.streams]
-                unit = WindowUnit(window, export, mine, self.clock, malformed)
-                yield unit
-                progress.window_written(window, unit.events)
+                chunk = WindowChunk(window, export, mine, self.clock, malformed)
+                yield chunk
+                progress.window_written(window, chunk.events)
 
     def column_types(self, names: Collection[str]) -> dict[str, ColumnTypes]:
         """Look at the most recent days of some events and return what types they have."""
@@ -210,7 +210,7 @@ class Exports:
         with closing(self._received([(window, tuple(names)) for window in plan])) as received:
             for _, export in received:
                 for block in export.blocks():
-                    self._stop.check()
+                    self._shutdown.check()
                     sample(reader.read(block), types)
         return types
 
@@ -230,13 +230,13 @@ class Exports:
     ) -> Generator[tuple[Window, Export], None, None]:
         """Yield windows with their exports, in order; each is closed when the next is due."""
         settings = self.settings
-        halt = Stop()
-        self._stop.on_request(lambda: halt.request(self._stop.signum or signal.SIGTERM))
+        halt = ShutdownSignal()
+        self._shutdown.on_request(lambda: halt.request(self._shutdown.signum or signal.SIGTERM))
         client = RobotmiaClient(
             settings.api_secret,
             settings.api_url,
             http=settings.http,
-            stop=halt,
+            shutdown=halt,
             pool_size=settings.parallel_downloads,
         )
 
@@ -249,17 +249,17 @@ class Exports:
                 where=settings.where,
             )
 
-        exports = read_ahead(
+        exports = prefetch(
             (download(*request) for request in requests),
             settings.parallel_downloads,
-            self._stop,
+            self._shutdown,
             Export.close,
         )
         try:
             for (window, _), export in zip(requests, exports, strict=True):
                 with export:
                     yield window, export
-        except DayNotBegun as error:
+        except FutureDate as error:
             message = (
                 f"{error}: setting 'project_timezone' ({settings.project_timezone}) must be the "
                 "time zone in the project's settings"

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
-    from singer_martech.runtime.shutdown import Stop
+    from singer_martech.runtime.shutdown import ShutdownSignal
 
 T = TypeVar("T")
 
-_GLANCE_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 
 
 class _Job(Generic[T]):
@@ -59,15 +59,18 @@ class _Job(Generic[T]):
         self.done.set()
 
 
-def read_ahead(
-    work: Iterable[Callable[[], T]], width: int, stop: Stop, discard: Callable[[T], None]
+def prefetch(
+    work: Iterable[Callable[[], T]],
+    width: int,
+    shutdown: ShutdownSignal,
+    discard: Callable[[T], None],
 ) -> Generator[T, None, None]:
     """Yield the results of some work in its order, done by threads ahead of its turn.
 
     Args:
         work: The pieces of work, oldest first.
         width: How many results may be under way, waiting or in the caller's hands at once.
-        stop: Ends the wait for a result.
+        shutdown: Ends the wait for a result.
         discard: Gives back a result that nobody will take.
 
     Raises:
@@ -83,8 +86,8 @@ def read_ahead(
             if not jobs:
                 return
             # a look now and then, because a wait without end would not see a signal
-            while not jobs[0].done.wait(_GLANCE_SECONDS):
-                stop.check()
+            while not jobs[0].done.wait(_POLL_SECONDS):
+                shutdown.check()
             yield jobs[0].result()
             jobs.popleft()
     finally:
@@ -92,7 +95,7 @@ def read_ahead(
             job.abandon()
 
 
-def iterate_ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
+def iterate_in_background(items: Iterator[T], depth: int) -> Generator[T, None, None]:
     """Yield the items of an iterator that a thread runs ahead.
 
     Args:
@@ -131,4 +134,4 @@ def iterate_ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
         while thread.is_alive():
             with contextlib.suppress(queue.Empty):
                 waiting.get_nowait()
-            thread.join(_GLANCE_SECONDS / 10)
+            thread.join(_POLL_SECONDS / 10)

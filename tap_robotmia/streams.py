@@ -10,7 +10,7 @@ from singer_sdk import typing as th
 
 from singer_martech._compat import override
 from singer_martech.errors import MartechError
-from singer_martech.singer.stream import Lines, UnitStream
+from singer_martech.singer.stream import ChunkedStream, EncodedRecords
 from singer_martech.singer.writer import RecordLine, encode_record_lines
 from tap_robotmia.columns import Columns, stream_name
 from tap_robotmia.events import properties_of
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Record
 
-    from singer_martech.singer.stream import Unit
+    from singer_martech.singer.stream import Chunk
     from tap_robotmia.events import Event
-    from tap_robotmia.exports import Exports, WindowUnit
+    from tap_robotmia.exports import Exports, WindowChunk
     from tap_robotmia.tap import TapRobotmia
 
 REPLICATION_KEY = "time"
 _BOOKMARK, _START_DATE = "replication_key_value", "start_date"
 
 
-class RobotmiaStream(UnitStream):
+class RobotmiaStream(ChunkedStream):
     """What both kinds of stream share: windows, and a bookmark of their own."""
 
     event_name: str | None = None
@@ -46,7 +46,7 @@ class RobotmiaStream(UnitStream):
         self.primary_keys = ["event_id"]
         self.replication_key = REPLICATION_KEY
 
-    def picked(self, events: list[Event]) -> list[Event]:
+    def select(self, events: list[Event]) -> list[Event]:
         """Return the events that belong to this stream."""
         raise NotImplementedError
 
@@ -54,7 +54,7 @@ class RobotmiaStream(UnitStream):
         """Return an event as a record."""
         raise NotImplementedError
 
-    def lines(self, events: list[Event], extracted_at: datetime) -> Lines:
+    def lines(self, events: list[Event], extracted_at: datetime) -> EncodedRecords:
         """Return events as RECORD messages, the same that the SDK would write."""
         raise NotImplementedError
 
@@ -89,16 +89,16 @@ class RobotmiaStream(UnitStream):
         )
 
     @override
-    def companions(self) -> Sequence[UnitStream]:
+    def synced_together(self) -> Sequence[ChunkedStream]:
         return [stream for stream in self._tap.streams.values() if stream.selected]  # type: ignore[misc]
 
     @override
-    def units(self, streams: Sequence[UnitStream]) -> Iterator[Unit]:
-        return self._exports.units(streams)  # type: ignore[arg-type] # companions are of this kind
+    def chunks(self, streams: Sequence[ChunkedStream]) -> Iterator[Chunk]:
+        return self._exports.chunks(streams)  # type: ignore[arg-type] # companions are of this kind
 
     @override
-    def unit_written(self, unit: Unit) -> None:
-        end = cast("WindowUnit", unit).bookmark
+    def chunk_written(self, chunk: Chunk) -> None:
+        end = cast("WindowChunk", chunk).bookmark
         old, state = self._bookmark(), self.stream_state
         if old is None:
             state[_START_DATE] = self._exports.settings.start_date.isoformat()
@@ -161,7 +161,7 @@ class EventsStream(RobotmiaStream):
         super().__init__(tap, self.properties.to_dict(), self.name)
 
     @override
-    def picked(self, events: list[Event]) -> list[Event]:
+    def select(self, events: list[Event]) -> list[Event]:
         return events
 
     @override
@@ -176,12 +176,12 @@ class EventsStream(RobotmiaStream):
         }
 
     @override
-    def lines(self, events: list[Event], extracted_at: datetime) -> Lines:
+    def lines(self, events: list[Event], extracted_at: datetime) -> EncodedRecords:
         # the way of most runs: an Event is a record already, its properties spliced in as
         # they came; test_fast_path.py shows that the SDK's way writes the same
         name = self.name
         text = encode_record_lines([RecordLine(name, event, extracted_at) for event in events])
-        return Lines(text, len(events))
+        return EncodedRecords(text, len(events))
 
 
 class TypedEventStream(RobotmiaStream):
@@ -193,7 +193,7 @@ class TypedEventStream(RobotmiaStream):
         self.event_name = event_name
 
     @override
-    def picked(self, events: list[Event]) -> list[Event]:
+    def select(self, events: list[Event]) -> list[Event]:
         name = self.event_name
         return [event for event in events if event.event == name]
 
@@ -202,12 +202,12 @@ class TypedEventStream(RobotmiaStream):
         return self._columns.record(event)
 
     @override
-    def lines(self, events: list[Event], extracted_at: datetime) -> Lines:
+    def lines(self, events: list[Event], extracted_at: datetime) -> EncodedRecords:
         record, name = self._columns.record, self.name
         text = encode_record_lines(
             [RecordLine(name, record(event), extracted_at) for event in events]
         )
-        return Lines(text, len(events))
+        return EncodedRecords(text, len(events))
 
     @cached_property
     def _columns(self) -> Columns:

@@ -10,7 +10,7 @@ from singer_sdk import typing as th
 from singer_martech._compat import override
 from singer_martech.singer.plugin import MartechTap
 from singer_martech.singer.settings import api_url, http_settings
-from singer_martech.singer.stream import failures_named
+from singer_martech.singer.stream import error_context
 from singer_martech.singer.writer import MessageWriter
 from tap_robotmia.client import DEFAULT_API_URL, REQUEST_TIMEOUT_SECONDS
 from tap_robotmia.columns import ColumnTypes, stream_name
@@ -167,13 +167,13 @@ class TapRobotmia(MartechTap):
     @cached_property
     def exports(self) -> Exports:
         """What this run exports."""
-        return Exports(ExportSettings.from_config(self.config), self.stop)
+        return Exports(ExportSettings.from_config(self.config), self.shutdown)
 
     @override
     def check_settings(self, config: Mapping[str, Any]) -> Iterator[str]:
-        yield from _zone_faults(config)
-        yield from _date_faults(config)
-        yield from _stream_faults(config)
+        yield from _zone_problems(config)
+        yield from _date_problems(config)
+        yield from _stream_problems(config)
 
     @override
     def discover_streams(self) -> list[RobotmiaStream]:
@@ -185,7 +185,7 @@ class TapRobotmia(MartechTap):
             return
         if self.input_catalog is None:
             self._validate_config()  # discovery alone does not insist on it
-            with failures_named(stream_name(names[0])):
+            with error_context(stream_name(names[0])):
                 types = self.exports.column_types(names)
             for name in names:
                 if not types[name].events:
@@ -208,7 +208,7 @@ class TapRobotmia(MartechTap):
             yield TypedEventStream(self, name, schema)
 
 
-def _zone_faults(config: Mapping[str, Any]) -> Iterator[str]:
+def _zone_problems(config: Mapping[str, Any]) -> Iterator[str]:
     name = config["project_timezone"]
     try:
         time_zone(name)
@@ -219,7 +219,7 @@ def _zone_faults(config: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _date_faults(config: Mapping[str, Any]) -> Iterator[str]:
+def _date_problems(config: Mapping[str, Any]) -> Iterator[str]:
     days = {}
     for name in ("start_date", "end_date"):
         text = config.get(name)
@@ -236,7 +236,7 @@ def _date_faults(config: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _stream_faults(config: Mapping[str, Any]) -> Iterator[str]:
+def _stream_problems(config: Mapping[str, Any]) -> Iterator[str]:
     seen: dict[str, str] = {}
     only = config.get("events")
     for name in config.get("event_streams") or []:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.mapping.filters import as_text
-from singer_martech.values.json_codec import Unmappable
+from singer_martech.values.json_codec import MappingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,17 +24,19 @@ def row(columns: Sequence[str], document: Mapping[str, Any]) -> bytes:
     What is null or missing becomes an empty cell.
 
     Raises:
-        Unmappable: A value is nested, or has no column.
+        MappingError: A value is nested, or has no column.
     """
     if len(document) > len(columns) or not document.keys() <= set(columns):
         extra = next(name for name in document if name not in columns)
-        raise Unmappable(f"{extra}: is no column of the CSV, whose columns are fixed at the start")
+        raise MappingError(
+            f"{extra}: is no column of the CSV, whose columns are fixed at the start"
+        )
     return _line([_cell(name, document.get(name)) for name in columns]) + b"\r"
 
 
 def _cell(name: str, value: Any) -> str:
     if isinstance(value, (dict, list, tuple)):
-        raise Unmappable(f"{name}: is nested, which CSV cannot hold; use APPLICATION_X_NDJSON")
+        raise MappingError(f"{name}: is nested, which CSV cannot hold; use APPLICATION_X_NDJSON")
     return as_text(value)
 
 

@@ -7,10 +7,10 @@ import threading
 from typing import IO, TYPE_CHECKING
 
 from singer_martech._compat import override
-from singer_martech.delivery.batch import Channel
-from singer_martech.delivery.batch_result import Unmatched
+from singer_martech.delivery.batch import Destination
+from singer_martech.delivery.batch_result import UnidentifiedRejects
 from singer_martech.delivery.spooled_batch import SpooledBatch
-from singer_martech.http.errors import HttpFailure, Refused
+from singer_martech.http.errors import HttpError, RequestRejected
 from singer_martech.mediarithmics.import_results import ImportResult
 from singer_martech.mediarithmics.imports import CSV
 from target_mediarithmics import csv_rows
@@ -19,20 +19,20 @@ from target_mediarithmics.error_file import failed_lines, head_of_file
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from singer_martech.delivery.batch import Batch, Item
-    from singer_martech.delivery.batch_result import Outcome
+    from singer_martech.delivery.batch import Batch, PendingRecord
+    from singer_martech.delivery.batch_result import BatchResult
     from singer_martech.mediarithmics.executions import Execution
     from singer_martech.mediarithmics.imports import Definition, DocumentImport, DocumentImports
     from singer_martech.mediarithmics.uploads import Uploads
 
 logger = logging.getLogger(__name__)
 
-_ABOUT_THE_LINES = frozenset({400, 413, 422})
-_MOST_REFUSED_AT_FIRST = 8
+_LINE_ERROR_STATUSES = frozenset({400, 413, 422})
+_MAX_INITIAL_REJECTIONS = 8
 _PREVIEW_BYTES = 12_000
 
 
-class ImportChannel(Channel):
+class ImportDestination(Destination):
     """One document import; all streams that it takes share it.
 
     Args:
@@ -41,7 +41,7 @@ class ImportChannel(Channel):
         wanted: What the import is; it is created with the first upload if need be.
         found: The import, if it exists.
         columns: Of a CSV import, the columns.
-        max_rows: See :class:`singer_martech.delivery.batch.Channel`.
+        max_rows: See :class:`singer_martech.delivery.batch.Destination`.
         max_bytes: Likewise.
         wait: Whether an execution must succeed before its documents count as delivered.
     """
@@ -92,10 +92,10 @@ class ImportChannel(Channel):
         return SpooledBatch(self, self._head)
 
     @override
-    def preview(self, items: Iterable[Item]) -> str:
+    def preview(self, records: Iterable[PendingRecord]) -> str:
         size, parts = 0, [self._head]
-        for item in items:
-            parts.append(item.body + b"\n")
+        for record in records:
+            parts.append(record.body + b"\n")
             size += len(parts[-1])
             if size > _PREVIEW_BYTES:
                 break
@@ -103,22 +103,22 @@ class ImportChannel(Channel):
         return f"POST an execution of {self.name}, {self._wanted.document_type}: {body}"
 
     @override
-    def send(self, batch: Batch, outcome: Outcome) -> None:
+    def send(self, batch: Batch, batch_result: BatchResult) -> None:
         if not isinstance(batch, SpooledBatch):
             raise TypeError(type(batch).__name__)
         with self._creating:
             if self._import is None:
                 self._import = self._imports.find_or_create(self._wanted)
                 self.name = str(self._import)
-        _Delivery(self, self._import, batch, outcome).send(0, len(batch))
+        _Delivery(self, self._import, batch, batch_result).send(0, len(batch))
 
-    def deliver(
-        self, into: DocumentImport, body: IO[bytes], rows: int, outcome: Outcome
+    def mark_delivered(
+        self, into: DocumentImport, body: IO[bytes], rows: int, batch_result: BatchResult
     ) -> Execution:
         """Upload documents and wait for their execution, if it is to be waited for."""
         # whether the vendor counts a header as a line is not documented
         counts = {rows, rows + 1} if self._wanted.mime_type == CSV else {rows}
-        execution = self._uploads.upload(into, body, counts, outcome.traffic)
+        execution = self._uploads.upload(into, body, counts, batch_result.stats)
         if not self._wait:
             return execution
         execution = self._uploads.wait(into, execution)
@@ -134,7 +134,7 @@ class ImportChannel(Channel):
         if result.error_file_uri:
             try:
                 file = self._uploads.error_file(execution, result.error_file_uri)
-            except HttpFailure as error:
+            except HttpError as error:
                 logger.warning("%s; the failed lines of %s cannot be told", error, into)
         return _Failures(result.failure, file)
 
@@ -151,13 +151,17 @@ class _Delivery:
     """One batch on its way: whole, or in parts where the vendor refuses it whole."""
 
     def __init__(
-        self, channel: ImportChannel, into: DocumentImport, batch: SpooledBatch, outcome: Outcome
+        self,
+        destination: ImportDestination,
+        into: DocumentImport,
+        batch: SpooledBatch,
+        batch_result: BatchResult,
     ) -> None:
-        self._channel = channel
+        self._destination = destination
         self._import = into
         self._batch = batch
-        self._outcome = outcome
-        self._refused = 0
+        self._batch_result = batch_result
+        self._after_error_status = 0
         self._taken = 0
 
     def send(self, start: int, end: int) -> None:
@@ -166,36 +170,40 @@ class _Delivery:
         Raises:
             MartechError: The run cannot go on.
         """
-        whole = (start, end) == (0, len(self._batch))
-        body = self._batch.body() if whole else self._batch.part(start, end)
+        raw_json = (start, end) == (0, len(self._batch))
+        body = self._batch.body() if raw_json else self._batch.part(start, end)
         try:
-            execution = self._channel.deliver(self._import, body, end - start, self._outcome)
-        except Refused as refusal:
-            if refusal.status not in _ABOUT_THE_LINES:
+            execution = self._destination.mark_delivered(
+                self._import, body, end - start, self._batch_result
+            )
+        except RequestRejected as rejection:
+            if rejection.status not in _LINE_ERROR_STATUSES:
                 raise
-            self._halve(start, end, refusal)
+            self._split(start, end, rejection)
             return
         finally:
-            if not whole:
+            if not raw_json:
                 body.close()
         self._taken += 1
-        failures = self._channel.failures(self._import, execution)
+        failures = self._destination.failures(self._import, execution)
         rejected = self._reject(failures, execution, start, end) if failures else set()
-        if rejected is not None and not whole:
-            items = (self._batch.item(place) for place in range(start, end))
-            self._outcome.deliver(item for item in items if item.sequence not in rejected)
+        if rejected is not None and not raw_json:
+            records = (self._batch.record(index) for index in range(start, end))
+            self._batch_result.mark_delivered(
+                record for record in records if record.sequence not in rejected
+            )
 
-    def _halve(self, start: int, end: int, refusal: Refused) -> None:
+    def _split(self, start: int, end: int, rejection: RequestRejected) -> None:
         """Find the documents for which an upload is refused."""
         if end - start > 1:
             middle = (start + end) // 2
             self.send(start, middle)
             self.send(middle, end)
             return
-        self._refused += 1
-        if not self._taken and self._refused >= _MOST_REFUSED_AT_FIRST:
-            raise refusal  # it is not about the documents
-        self._outcome.reject(self._batch.item(start), str(refusal), refusal.status)
+        self._after_error_status += 1
+        if not self._taken and self._after_error_status >= _MAX_INITIAL_REJECTIONS:
+            raise rejection  # it is not about the documents
+        self._batch_result.reject(self._batch.record(start), str(rejection), rejection.status)
 
     def _reject(
         self, failures: _Failures, execution: Execution, start: int, end: int
@@ -205,24 +213,24 @@ class _Delivery:
         lines = _Part(self._batch, start, end)
         found: dict[int, str] = {}
         if failures.file is not None:
-            has_header = self._batch.channel.envelope_bytes > 0
+            has_header = self._batch.destination.envelope_bytes > 0
             found = failed_lines(failures.file, lines, count, has_header=has_header)
         where = f"execution {execution.id} of {self._import}"
-        for place, reason in found.items():
-            self._outcome.reject(self._batch.item(start + place), f"{reason} ({where})")
+        for index, reason in found.items():
+            self._batch_result.reject(self._batch.record(start + index), f"{reason} ({where})")
         left = count - len(found)
         if left:
             detail = "there is no error file"
             if failures.file is not None:
                 detail = f"the error file begins: {head_of_file(failures.file)}"
             reason = f"{where} does not say which {left} of its {end - start} lines failed"
-            self._outcome.unmatched.append(
-                Unmatched(left, reason, detail, execution.id, failures.file)
+            self._batch_result.unidentified.append(
+                UnidentifiedRejects(left, reason, detail, execution.id, failures.file)
             )
             return None
         if failures.file is not None:
             failures.file.close()
-        return {self._batch.sequence(start + place) for place in found}
+        return {self._batch.sequence(start + index) for index in found}
 
 
 class _Part:
@@ -236,8 +244,8 @@ class _Part:
     def __len__(self) -> int:
         return self._end - self._start
 
-    def line(self, place: int) -> bytes:
-        return self._batch.line(self._start + place)
+    def line(self, index: int) -> bytes:
+        return self._batch.line(self._start + index)
 
 
 def _warn(into: DocumentImport, execution: Execution, rows: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from singer_martech.values.json_codec import Unmappable
+from singer_martech.values.json_codec import MappingError
 from target_mediarithmics.identifiers import (
     DECLARED,
     IDENTIFIERS,
@@ -60,10 +60,10 @@ def deletion_of(kind: DocumentType, document: Mapping[str, Any]) -> Document:
     """Return the document that deletes what a document says.
 
     Raises:
-        Unmappable: The type knows no deletion.
+        MappingError: The type knows no deletion.
     """
     if "DELETE" not in kind.operations:
-        raise Unmappable("its document type has no operation DELETE")
+        raise MappingError("its document type has no operation DELETE")
     deletion: Document = {"operation": "DELETE"}
     for path in (*IDENTIFIERS, "compartment_id", *kind.deletion_fields):
         outer, _, inner = path.partition(".")
@@ -77,23 +77,23 @@ def deletion_of(kind: DocumentType, document: Mapping[str, Any]) -> Document:
 
 def _activity(document: Document) -> Checked:
     if "operation" in document:
-        raise Unmappable("operation: a USER_ACTIVITY has none")
-    checked = with_identifier(document, "$")
+        raise MappingError("operation: a USER_ACTIVITY has none")
+    check_config = with_identifier(document, "$")
     for name in ("$type", "$session_status", "$unique_key"):
         if name in document:
             _text(document, name)
     _milliseconds(document.get("$ts"), "$ts")
     events = document.get("$events", [])
     if not isinstance(events, list):
-        raise Unmappable("$events: must be a list of events")
+        raise MappingError("$events: must be a list of events")
     for event in events:
         if not isinstance(event, dict):
-            raise Unmappable("$events: an event must be an object")
+            raise MappingError("$events: an event must be an object")
         _text(event, "$event_name", "$events.")
         _milliseconds(event.get("$ts"), "$events.$ts")
         if not isinstance(event.get("$properties", {}), dict):
-            raise Unmappable("$events.$properties: must be an object")
-    return checked
+            raise MappingError("$events.$properties: must be an object")
+    return check_config
 
 
 def _profile(document: Document) -> Checked:
@@ -105,14 +105,14 @@ def _profile(document: Document) -> Checked:
         one_of(document, "update_strategy", _STRATEGIES)
     profile = document.get("user_profile")
     if not isinstance(profile, dict):
-        raise Unmappable("user_profile: must be an object")
+        raise MappingError("user_profile: must be an object")
     repeated = {}
     for name in ("user_account_id", "compartment_id"):
         wanted, given = document.get(name), profile.get(f"${name}")
         if wanted is None or given == wanted:
             continue
         if given is not None and as_identifier(given, f"user_profile.${name}") != wanted:
-            raise Unmappable(f"user_profile.${name}: must repeat {name} or be left out")
+            raise MappingError(f"user_profile.${name}: must repeat {name} or be left out")
         repeated[f"${name}"] = wanted
     if repeated:
         # a profile does not inherit the identifiers of its line
@@ -122,15 +122,15 @@ def _profile(document: Document) -> Checked:
 
 def _segment(document: Document) -> Checked:
     operation = one_of(document, "operation", ("UPDATE", "DELETE"))
-    checked = with_identifier(document, "")
+    check_config = with_identifier(document, "")
     names = [
         name
         for name in ("segment_id", "segment_technical_name")
         if document.get(name) is not None and document[name] != ""
     ]
     if len(names) != 1:
-        raise Unmappable("segment_id: it or segment_technical_name is needed, and not both")
-    document = checked.document
+        raise MappingError("segment_id: it or segment_technical_name is needed, and not both")
+    document = check_config.document
     if not isinstance(document[names[0]], str):
         document = {**document, names[0]: as_identifier(document[names[0]], names[0])}
     duration = document.get("expiration_duration")
@@ -138,28 +138,28 @@ def _segment(document: Document) -> Checked:
         duration = int(duration)
         document = {**document, "expiration_duration": duration}
     if duration is None and operation == "DELETE":
-        return Checked(document, checked.identifier)
+        return Checked(document, check_config.identifier)
     if not isinstance(duration, int) or isinstance(duration, bool) or duration < 0:
-        raise Unmappable(
+        raise MappingError(
             "expiration_duration: must be a whole number of minutes; 0 means that it never ends"
         )
-    return Checked(document, checked.identifier)
+    return Checked(document, check_config.identifier)
 
 
 def _choice(document: Document) -> Checked:
     operation = one_of(document, "operation", ("UPSERT", "DELETE"))
-    checked = with_identifier(document, "")
+    check_config = with_identifier(document, "")
     choice = document.get("user_choice")
     if not isinstance(choice, dict):
-        raise Unmappable("user_choice: must be an object")
-    document = checked.document
+        raise MappingError("user_choice: must be an object")
+    document = check_config.document
     processing = choice.get("$processing_id")
     if not isinstance(processing, str) or not processing:
         text = as_identifier(processing, "user_choice.$processing_id")
         document = {**document, "user_choice": {**choice, "$processing_id": text}}
     if operation == "UPSERT":
         _milliseconds(choice.get("$choice_ts"), "user_choice.$choice_ts")
-    return Checked(document, checked.identifier)
+    return Checked(document, check_config.identifier)
 
 
 def _association(document: Document) -> Checked:
@@ -173,10 +173,10 @@ def _dissociation(document: Document) -> Checked:
 def _declared_list(document: Document, at_least: int) -> Checked:
     entries = document.get("identifiers")
     if not isinstance(entries, list) or len(entries) < at_least:
-        raise Unmappable(f"identifiers: must be a list of {at_least} or more")
-    checked = [declared(entry, "identifiers.", SHAPES) for entry in entries]
-    identifier = "&".join(sorted(each.identifier or "" for each in checked))
-    documents = [each.document for each in checked]
+        raise MappingError(f"identifiers: must be a list of {at_least} or more")
+    check_config = [declared(entry, "identifiers.", SHAPES) for entry in entries]
+    identifier = "&".join(sorted(each.identifier or "" for each in check_config))
+    documents = [each.document for each in check_config]
     if any(new is not old for new, old in zip(documents, entries, strict=True)):
         document = {**document, "identifiers": documents}
     return Checked(document, identifier)
@@ -197,14 +197,14 @@ def _unknown(document: Document) -> Checked:
 def _text(document: Mapping[str, Any], name: str, place: str = "") -> str:
     value = document.get(name)
     if not isinstance(value, str) or not value:
-        raise Unmappable(f"{place}{name}: must be text that is not empty")
+        raise MappingError(f"{place}{name}: must be text that is not empty")
     return value
 
 
 def _milliseconds(value: Any, name: str) -> None:
     if type(value) is int and _FIRST_MILLISECONDS <= value < _END_OF_MILLISECONDS:
         return
-    raise Unmappable(
+    raise MappingError(
         f"{name}: must be milliseconds since 1970 (13 digits); in the mapping, "
         "{{ … | epoch_ms }} makes them"
     )

@@ -20,7 +20,7 @@ from target_mediarithmics.identifiers import loose_identifier
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_LONGEST_LINE = 1024 * 1024
+_MAX_LINE_BYTES = 1024 * 1024
 _REASON_CHARACTERS = 300
 _HEAD_BYTES = 500
 _NUMBERED = re.compile(
@@ -35,13 +35,13 @@ _REASON_NAMES = ("error", "reason", "message", "error_message", "cause", "descri
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
-class Lines(Protocol):
+class EncodedRecords(Protocol):
     """The lines of an upload, counted from 0."""
 
     def __len__(self) -> int:
         """The number of lines."""
 
-    def line(self, place: int) -> bytes:
+    def line(self, index: int) -> bytes:
         """Return a line without its line break."""
 
 
@@ -50,21 +50,21 @@ class _Entry:
     """What one line of an error file says.
 
     Attributes:
-        place: Where the failed line stands, counted from 0, if it says so.
+        index: Where the failed line stands, counted from 0, if it says so.
         contents: Digests of what may be an echo of the failed line.
         values: Likewise, of its JSON value whatever its spelling.
         identifiers: Identifiers that it names.
     """
 
     reason: str
-    place: int | None = None
+    index: int | None = None
     contents: list[bytes] = field(default_factory=list)
     values: list[bytes] = field(default_factory=list)
     identifiers: list[str] = field(default_factory=list)
 
 
 def failed_lines(
-    file: IO[bytes], lines: Lines, failures: int, *, has_header: bool = False
+    file: IO[bytes], lines: EncodedRecords, failures: int, *, has_header: bool = False
 ) -> dict[int, str]:
     """Tell the failed lines.
 
@@ -82,11 +82,11 @@ def failed_lines(
     entries = list(_entries(file, 4 * failures + 100))
     found: dict[int, list[str]] = defaultdict(list)
     left = _by_content(entries, lines, found)
-    left = _by_place(left, lines, found, has_header=has_header)
+    left = _by_index(left, lines, found, has_header=has_header)
     _by_identifier(left, lines, found)
     if len(found) > failures:
         return {}
-    return {place: "; ".join(dict.fromkeys(reasons)) for place, reasons in found.items()}
+    return {index: "; ".join(dict.fromkeys(reasons)) for index, reasons in found.items()}
 
 
 def head_of_file(file: IO[bytes]) -> str:
@@ -98,7 +98,7 @@ def head_of_file(file: IO[bytes]) -> str:
 def _entries(file: IO[bytes], most: int) -> Iterable[_Entry]:
     file.seek(0)
     count = 0
-    while count < most and (line := file.readline(_LONGEST_LINE)):
+    while count < most and (line := file.readline(_MAX_LINE_BYTES)):
         line = line.rstrip(b"\r\n")
         if line.strip():
             count += 1
@@ -116,7 +116,7 @@ def _entry(line: bytes) -> _Entry:
     numbered = _NUMBERED.fullmatch(text)
     entry = _Entry(reason=text, contents=[_digest(line)])
     if numbered is not None:
-        entry.place = int(numbered.group(1)) - 1
+        entry.index = int(numbered.group(1)) - 1
         entry.reason = numbered.group(2) or "no reason given"
     start, end = line.find(b"{"), line.rfind(b"}")
     if 0 <= start < end:  # an echo with words around it
@@ -139,8 +139,8 @@ def _entry_of_object(line: bytes, value: dict[str, Any]) -> _Entry:
     for names, first in ((_LINE_NAMES, 1), (_INDEX_NAMES, 0)):
         for name in names:
             number = value.get(name)
-            if isinstance(number, int) and not isinstance(number, bool) and entry.place is None:
-                entry.place = number - first
+            if isinstance(number, int) and not isinstance(number, bool) and entry.index is None:
+                entry.index = number - first
     for part in value.values():
         if isinstance(part, str):
             entry.contents.append(_digest(part.rstrip("\r\n").encode("utf-8", "replace")))
@@ -152,7 +152,9 @@ def _entry_of_object(line: bytes, value: dict[str, Any]) -> _Entry:
     return entry
 
 
-def _by_content(entries: list[_Entry], lines: Lines, found: dict[int, list[str]]) -> list[_Entry]:
+def _by_content(
+    entries: list[_Entry], lines: EncodedRecords, found: dict[int, list[str]]
+) -> list[_Entry]:
     """Match echoes; return the entries that hold none."""
     left = _matched(entries, lines, found, lambda entry: entry.contents, _digest)
     if any(entry.values for entry in left):
@@ -162,7 +164,7 @@ def _by_content(entries: list[_Entry], lines: Lines, found: dict[int, list[str]]
 
 def _matched(
     entries: list[_Entry],
-    lines: Lines,
+    lines: EncodedRecords,
     found: dict[int, list[str]],
     candidates: Callable[[_Entry], list[bytes]],
     digest: Callable[[bytes], bytes | None],
@@ -170,58 +172,60 @@ def _matched(
     wanted = {each for entry in entries for each in candidates(entry)}
     if not wanted:
         return entries
-    places: dict[bytes, list[int]] = defaultdict(list)
-    for place in range(len(lines)):
-        content = digest(lines.line(place).rstrip(b"\r"))
+    indexes: dict[bytes, list[int]] = defaultdict(list)
+    for index in range(len(lines)):
+        content = digest(lines.line(index).rstrip(b"\r"))
         if content in wanted and content is not None:
-            places[content].append(place)
+            indexes[content].append(index)
     left = []
     for entry in entries:
-        options = next((places[each] for each in candidates(entry) if each in places), None)
+        options = next((indexes[each] for each in candidates(entry) if each in indexes), None)
         if options is None:
             left.append(entry)
             continue
         # of lines that are the same, it is the one of this number, or each in turn
-        unused = [place for place in options if place not in found] or options
-        place = entry.place if entry.place in options else unused[0]
-        found[place].append(entry.reason if not _is_echo(entry) else "no reason given")
+        unused = [index for index in options if index not in found] or options
+        index = entry.index if entry.index in options else unused[0]
+        found[index].append(entry.reason if not _is_echo(entry) else "no reason given")
     return left
 
 
 def _is_echo(entry: _Entry) -> bool:
-    return entry.place is None and entry.reason.lstrip().startswith(("{", '"'))
+    return entry.index is None and entry.reason.lstrip().startswith(("{", '"'))
 
 
-def _by_place(
-    entries: list[_Entry], lines: Lines, found: dict[int, list[str]], *, has_header: bool
+def _by_index(
+    entries: list[_Entry], lines: EncodedRecords, found: dict[int, list[str]], *, has_header: bool
 ) -> list[_Entry]:
     """Match line numbers; return the entries without."""
-    numbered = [entry for entry in entries if entry.place is not None]
-    left = [entry for entry in entries if entry.place is None]
-    places = [entry.place for entry in numbered if entry.place is not None]
-    if has_header or any(place not in range(len(lines)) for place in places):
+    numbered = [entry for entry in entries if entry.index is not None]
+    left = [entry for entry in entries if entry.index is None]
+    indexes = [entry.index for entry in numbered if entry.index is not None]
+    if has_header or any(index not in range(len(lines)) for index in indexes):
         return left
-    for place, entry in zip(places, numbered, strict=True):
-        found[place].append(entry.reason)
+    for index, entry in zip(indexes, numbered, strict=True):
+        found[index].append(entry.reason)
     return left
 
 
-def _by_identifier(entries: list[_Entry], lines: Lines, found: dict[int, list[str]]) -> None:
+def _by_identifier(
+    entries: list[_Entry], lines: EncodedRecords, found: dict[int, list[str]]
+) -> None:
     """Match identifiers that stand on one line only."""
     wanted = {each for entry in entries for each in entry.identifiers}
     if not wanted:
         return
-    places: dict[str, list[int]] = defaultdict(list)
-    for place in range(len(lines)):
+    indexes: dict[str, list[int]] = defaultdict(list)
+    for index in range(len(lines)):
         try:
-            value = msgspec.json.decode(lines.line(place))
+            value = msgspec.json.decode(lines.line(index))
         except (msgspec.DecodeError, RecursionError):
             return
         for each in _identifiers(value):
             if each in wanted:
-                places[each].append(place)
+                indexes[each].append(index)
     for entry in entries:
-        options = {tuple(places[each]) for each in entry.identifiers if each in places}
+        options = {tuple(indexes[each]) for each in entry.identifiers if each in indexes}
         if len(options) == 1 and len(next(iter(options))) == 1:
             found[next(iter(options))[0]].append(entry.reason)
 

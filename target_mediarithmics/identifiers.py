@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from singer_martech.values.json_codec import Unmappable
+from singer_martech.values.json_codec import MappingError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -46,12 +46,12 @@ class Checked(NamedTuple):
 def declared(entry: Any, place: str, allowed: Collection[str]) -> Checked:
     """Check an identifier that says its ``type``."""
     if not isinstance(entry, dict):
-        raise Unmappable(f"{place.rstrip('.')}: each must be an object with a type")
+        raise MappingError(f"{place.rstrip('.')}: each must be an object with a type")
     kind = one_of(entry, "type", allowed, place)
     name = DECLARED[kind]
     others = [other for other in DECLARED.values() if other != name and entry.get(other)]
     if others:
-        raise Unmappable(f"{place}{others[0]}: only one identifier is allowed, that of its type")
+        raise MappingError(f"{place}{others[0]}: only one identifier is allowed, that of its type")
     value = entry.get(name)
     if not isinstance(value, str) or not value.strip():
         entry = {**entry, name: as_identifier(value, place + name)}
@@ -99,16 +99,16 @@ def _only_identifier(document: Mapping[str, Any], names: tuple[str, ...], prefix
         return present[0]
     compartment = document.get(_COMPARTMENT[prefix])
     if len(present) > 1:
-        raise Unmappable(f"{', '.join(present)}: only one identifier is allowed a line")
+        raise MappingError(f"{', '.join(present)}: only one identifier is allowed a line")
     if not present:
         alone = "" if compartment is None else f"{prefix}compartment_id alone is none; "
         wanted = f"{names[0]}, {names[1]} or {names[2]}"
-        raise Unmappable(f"{names[0]}: {alone}a line needs an identifier: {wanted}")
+        raise MappingError(f"{names[0]}: {alone}a line needs an identifier: {wanted}")
     if compartment is not None and present[0] in names[1:3]:
-        raise Unmappable(f"{prefix}compartment_id: goes with {names[0]} only")
+        raise MappingError(f"{prefix}compartment_id: goes with {names[0]} only")
     listed = document[present[0]] if present[0] == "$user_identifiers" else None
     if listed is not None and (not isinstance(listed, list) or len(listed) != 1):
-        raise Unmappable("$user_identifiers: only one identifier is allowed a line")
+        raise MappingError("$user_identifiers: only one identifier is allowed a line")
     return present[0]
 
 
@@ -117,9 +117,9 @@ def _email(value: Any, name: str, *, is_object: bool) -> str:
     if is_object and isinstance(value, dict):
         value = value.get("$hash") or value.get("$email")
         if not isinstance(value, str) or not value.strip():
-            raise Unmappable(f"{name}: needs $hash or $email")
+            raise MappingError(f"{name}: needs $hash or $email")
     if not isinstance(value, str) or not value.strip():
-        raise Unmappable(f"{name}: must be the hash as text")
+        raise MappingError(f"{name}: must be the hash as text")
     return value
 
 
@@ -129,7 +129,7 @@ def as_identifier(value: Any, name: str) -> str:
         return str(value)
     if isinstance(value, str) and value.strip():
         return value
-    raise Unmappable(f"{name}: must be text that is not empty")
+    raise MappingError(f"{name}: must be text that is not empty")
 
 
 def one_of(
@@ -138,5 +138,5 @@ def one_of(
     """Return a field that holds one of a few words."""
     value = document.get(name)
     if not isinstance(value, str) or value not in allowed:
-        raise Unmappable(f"{place}{name}: must be one of {', '.join(allowed)}")
+        raise MappingError(f"{place}{name}: must be one of {', '.join(allowed)}")
     return value

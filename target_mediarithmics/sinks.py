@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from singer_martech._compat import override
-from singer_martech.delivery.sink import Mapped, MartechSink
+from singer_martech.delivery.sink import MappedRecord, MartechSink
 from singer_martech.errors import SettingError
 from singer_martech.mediarithmics.imports import CSV
-from singer_martech.values.json_codec import Unmappable, encode
+from singer_martech.values.json_codec import MappingError, encode
 from target_mediarithmics import csv_rows
 from target_mediarithmics.documents import deletion_of
-from target_mediarithmics.stream_mapping import MAPPING_KEYS, Recipe
+from target_mediarithmics.stream_mapping import MAPPING_KEYS, StreamMapping
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -29,7 +29,7 @@ class MediarithmicsSink(MartechSink):
     @override
     @classmethod
     def check_mapping(cls, name: str, mapping: Mapping[str, Any]) -> None:
-        Recipe.from_mapping(name, mapping)
+        StreamMapping.from_mapping(name, mapping)
 
     @override
     def prepare(self) -> None:
@@ -38,47 +38,59 @@ class MediarithmicsSink(MartechSink):
                 f"stream '{self.stream_name}' has no mapping: give it one with a document_type "
                 "in the setting 'streams', or deselect it"
             )
-        self._recipe = recipe = Recipe.from_mapping(self.stream_name, self.mapping)
+        self._stream_mapping = stream_mapping = StreamMapping.from_mapping(
+            self.stream_name, self.mapping
+        )
         self._columns: tuple[str, ...] | None = None
-        if recipe.wanted.mime_type == CSV:
-            self._columns = recipe.columns or tuple(self.schema["properties"])
-        channel = self.target.import_channel(self.stream_name, recipe, self._columns)
-        self._import_key = id(channel)
-        self._channel = self.target.channel(channel)
+        if stream_mapping.wanted.mime_type == CSV:
+            self._columns = stream_mapping.columns or tuple(self.schema["properties"])
+        destination = self.target.import_destination(
+            self.stream_name, stream_mapping, self._columns
+        )
+        self._import_key = id(destination)
+        self._destination = self.target.destination(destination)
 
     @override
     def reads(self) -> Collection[str] | None:
-        document = self._recipe.document  # without one, the record is the document
+        document = self._stream_mapping.document  # without one, the record is the document
         return None if document is None else document.fields
 
     @override
-    def map_record(self, record: dict[str, Any], whole: bytes | None) -> Mapped:
-        recipe = self._recipe
-        document = record if recipe.document is None else self._document(recipe.document, record)
-        return self._mapped_document(document, whole if document is record else None)
+    def map_record(self, record: dict[str, Any], raw_json: bytes | None) -> MappedRecord:
+        stream_mapping = self._stream_mapping
+        document = (
+            record
+            if stream_mapping.document is None
+            else self._document(stream_mapping.document, record)
+        )
+        return self._mapped_document(document, raw_json if document is record else None)
 
     @override
-    def map_delete(self, record: dict[str, Any]) -> Mapped:
-        recipe = self._recipe
-        document = record if recipe.deletion is None else self._document(recipe.deletion, record)
-        return self._mapped_document(deletion_of(recipe.kind, document), None)
+    def map_delete(self, record: dict[str, Any]) -> MappedRecord:
+        stream_mapping = self._stream_mapping
+        document = (
+            record
+            if stream_mapping.deletion is None
+            else self._document(stream_mapping.deletion, record)
+        )
+        return self._mapped_document(deletion_of(stream_mapping.kind, document), None)
 
-    def _mapped_document(self, document: dict[str, Any], whole: bytes | None) -> Mapped:
-        checked, identifier = self._recipe.kind.check(document)
+    def _mapped_document(self, document: dict[str, Any], raw_json: bytes | None) -> MappedRecord:
+        check_config, identifier = self._stream_mapping.kind.check(document)
         if self._columns is not None:
-            body = csv_rows.row(self._columns, checked)
-        elif whole is not None and checked is document and b"\r" not in whole:
-            body = whole
+            body = csv_rows.row(self._columns, check_config)
+        elif raw_json is not None and check_config is document and b"\r" not in raw_json:
+            body = raw_json
         else:
-            body = encode(checked)
+            body = encode(check_config)
         # a number, so that millions of them take little memory; two identifiers that
         # share one by chance only wait for each other
         key = None if identifier is None else hash((self._import_key, identifier))
-        return Mapped(self._channel, key, body)
+        return MappedRecord(self._destination, key, body)
 
     @staticmethod
     def _document(template: Template, record: dict[str, Any]) -> dict[str, Any]:
         document = template(record)
         if not isinstance(document, dict) or not document:
-            raise Unmappable("its document would be no object with a field or more")
+            raise MappingError("its document would be no object with a field or more")
         return document

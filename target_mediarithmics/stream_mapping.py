@@ -27,7 +27,7 @@ MAPPING_KEYS = (
 )
 
 
-class Recipe(NamedTuple):
+class StreamMapping(NamedTuple):
     """What a stream's records become.
 
     Attributes:
@@ -47,7 +47,7 @@ class Recipe(NamedTuple):
     wanted: Definition
 
     @classmethod
-    def from_mapping(cls, stream: str, mapping: Mapping[str, Any]) -> Recipe:
+    def from_mapping(cls, stream: str, mapping: Mapping[str, Any]) -> StreamMapping:
         """Check and compile a mapping.
 
         Args:
@@ -78,15 +78,15 @@ class Recipe(NamedTuple):
 def _definition(stream: str, mapping: Mapping[str, Any]) -> Definition:
     kind = mapping.get("document_type")
     if not isinstance(kind, str) or not kind.strip() or "{{" in kind:
-        raise _wrong(stream, "document_type", "is required, such as USER_ACTIVITY")
+        raise _setting_error(stream, "document_type", "is required, such as USER_ACTIVITY")
     mime_type = mapping.get("mime_type") or NDJSON
     if mime_type not in CONTENT_TYPES:
-        raise _wrong(stream, "mime_type", f"must be one of {', '.join(CONTENT_TYPES)}")
+        raise _setting_error(stream, "mime_type", f"must be one of {', '.join(CONTENT_TYPES)}")
     if mime_type == CSV and kind == USER_ACTIVITY:
-        raise _wrong(stream, "mime_type", f"{USER_ACTIVITY} is taken as {NDJSON} only")
+        raise _setting_error(stream, "mime_type", f"{USER_ACTIVITY} is taken as {NDJSON} only")
     priority = mapping.get("priority")
     if priority is not None and priority not in PRIORITIES:
-        raise _wrong(stream, "priority", f"must be one of {', '.join(PRIORITIES)}")
+        raise _setting_error(stream, "priority", f"must be one of {', '.join(PRIORITIES)}")
     return Definition(_import_name(stream, mapping), kind, mime_type, priority)
 
 
@@ -95,9 +95,11 @@ def _import_id(stream: str, mapping: Mapping[str, Any]) -> str | None:
     if value is None or value == "":
         return None
     if mapping.get("document_import_name"):
-        raise _wrong(stream, "document_import_id", "excludes document_import_name; give one")
+        raise _setting_error(
+            stream, "document_import_id", "excludes document_import_name; give one"
+        )
     if isinstance(value, bool) or not isinstance(value, (str, int)) or "{{" in str(value):
-        raise _wrong(stream, "document_import_id", "must be the id of a document import")
+        raise _setting_error(stream, "document_import_id", "must be the id of a document import")
     return str(value)
 
 
@@ -105,33 +107,35 @@ def _import_name(stream: str, mapping: Mapping[str, Any]) -> str:
     """Return the import's name; in it, ``{{ stream }}`` stands for the stream's."""
     name = mapping.get("document_import_name") or f"singer-martech {stream}"
     if not isinstance(name, str):
-        raise _wrong(stream, "document_import_name", "must be text")
+        raise _setting_error(stream, "document_import_name", "must be text")
     if "{{" not in name or not mapping.get("document_import_name"):
         return name
     try:
         value = compiled(name, stream, "document_import_name")({})
     except TemplateError as error:
-        raise _wrong(stream, "document_import_name", str(error)) from error
+        raise _setting_error(stream, "document_import_name", str(error)) from error
     if is_undefined(value) or not as_text(value).strip():
-        raise _wrong(stream, "document_import_name", "may hold {{ stream }}, but no field")
+        raise _setting_error(stream, "document_import_name", "may hold {{ stream }}, but no field")
     return as_text(value)
 
 
 def _check_document(stream: str, document: Any, kind: DocumentType, mime_type: str) -> None:
     is_object = isinstance(document, dict)
     if mime_type == CSV and document is not None and not is_object:
-        raise _wrong(
+        raise _setting_error(
             stream, "document", "must be an object for TEXT_CSV: its keys become the header"
         )
     if document is not None and not is_object and not _is_expression(document):
-        raise _wrong(stream, "document", "must be an object, or an expression that gives one")
+        raise _setting_error(
+            stream, "document", "must be an object, or an expression that gives one"
+        )
     operation = document.get("operation") if is_object else None
     is_constant = isinstance(operation, str) and "{{" not in operation
     if is_constant and kind.operations and operation not in kind.operations:
         allowed = ", ".join(kind.operations)
-        raise _wrong(stream, "document", f"operation must be one of {allowed}")
+        raise _setting_error(stream, "document", f"operation must be one of {allowed}")
     if mime_type == CSV and kind.nested and (not kind.nested_in or operation in kind.nested_in):
-        raise _wrong(
+        raise _setting_error(
             stream,
             "mime_type",
             f"such documents hold '{kind.nested}', which is nested: use {NDJSON}",
@@ -142,5 +146,5 @@ def _is_expression(value: Any) -> bool:
     return isinstance(value, str) and value.strip().startswith("{{")
 
 
-def _wrong(stream: str, key: str, problem: str) -> SettingError:
+def _setting_error(stream: str, key: str, problem: str) -> SettingError:
     return SettingError(f"setting 'streams': stream '{stream}', key '{key}': {problem}")

@@ -10,19 +10,19 @@ from singer_sdk import typing as th
 
 from singer_martech.delivery.target import MartechTarget, delivery_settings
 from singer_martech.errors import SettingError
-from singer_martech.http.errors import Refused
+from singer_martech.http.errors import RequestRejected
 from singer_martech.mediarithmics.imports import DocumentImports, ImportMismatch
 from singer_martech.mediarithmics.settings import access_settings, connect, waiting_settings
 from singer_martech.mediarithmics.uploads import Uploads
 from singer_martech.singer.settings import http_settings
-from target_mediarithmics.destination import ImportChannel
+from target_mediarithmics.destination import ImportDestination
 from target_mediarithmics.sinks import MediarithmicsSink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from singer_martech.mediarithmics.imports import DocumentImport
-    from target_mediarithmics.stream_mapping import Recipe
+    from target_mediarithmics.stream_mapping import StreamMapping
 
 _NOT_FOUND = 404
 
@@ -66,34 +66,34 @@ class TargetMediarithmics(MartechTarget):
         *http_settings(),
     ).to_dict()
 
-    def import_channel(
-        self, stream: str, recipe: Recipe, columns: Sequence[str] | None
-    ) -> ImportChannel:
+    def import_destination(
+        self, stream: str, stream_mapping: StreamMapping, columns: Sequence[str] | None
+    ) -> ImportDestination:
         """Return the channel of a stream's document import, which is looked for now.
 
         Raises:
             MartechError: There is no such import, it takes other documents, or another
                 stream loads it with other columns.
         """
-        found = self._existing(stream, recipe)
-        wanted = recipe.wanted
-        if recipe.import_id is not None and found is not None:
+        found = self._existing(stream, stream_mapping)
+        wanted = stream_mapping.wanted
+        if stream_mapping.import_id is not None and found is not None:
             wanted = replace(wanted, name=found.name)
-        for place, (first, channel) in enumerate(self._channels):
-            if not channel.leads_to(found, wanted):
+        for index, (first, destination) in enumerate(self._destinations):
+            if not destination.leads_to(found, wanted):
                 continue
-            if channel.takes(wanted, columns):
-                return channel
+            if destination.takes(wanted, columns):
+                return destination
             if first != stream:
                 raise SettingError(
                     f"setting 'streams': streams '{first}' and '{stream}' share "
-                    f"{channel.name}, but differ in document_type, mime_type or columns; give "
+                    f"{destination.name}, but differ in document_type, mime_type or columns; give "
                     "one of them another document_import_name"
                 )
-            del self._channels[place]  # the stream's schema has changed
+            del self._destinations[index]  # the stream's schema has changed
             break
         config = self.config
-        channel = ImportChannel(
+        destination = ImportDestination(
             self._imports,
             self._uploads,
             wanted=wanted,
@@ -103,37 +103,40 @@ class TargetMediarithmics(MartechTarget):
             max_bytes=config["max_request_bytes"],
             wait=config["wait_for_completion"],
         )
-        self._channels.append((stream, channel))
-        return channel
+        self._destinations.append((stream, destination))
+        return destination
 
-    def _existing(self, stream: str, recipe: Recipe) -> DocumentImport | None:
-        wanted = recipe.wanted
+    def _existing(self, stream: str, stream_mapping: StreamMapping) -> DocumentImport | None:
+        wanted = stream_mapping.wanted
         try:
-            if recipe.import_id is None:
+            if stream_mapping.import_id is None:
                 return self._imports.find(wanted)
-            found = self._imports.get(recipe.import_id)
+            found = self._imports.get(stream_mapping.import_id)
             found = found.check(wanted.document_type, wanted.mime_type, wanted.priority)
-        except Refused as error:
-            if error.status != _NOT_FOUND or recipe.import_id is None:
+        except RequestRejected as error:
+            if error.status != _NOT_FOUND or stream_mapping.import_id is None:
                 raise
             raise SettingError(
                 f"setting 'streams': stream '{stream}', key 'document_import_id': datamart "
-                f"{self.config['datamart_id']} has no document import {recipe.import_id} ({error})"
+                f"{self.config['datamart_id']} has no document import {stream_mapping.import_id} "
+                f"({error})"
             ) from error
         except ImportMismatch as error:
-            key = "document_import_name" if recipe.import_id is None else "document_import_id"
+            key = (
+                "document_import_name" if stream_mapping.import_id is None else "document_import_id"
+            )
             raise SettingError(
                 f"setting 'streams': stream '{stream}', key '{key}': {error}; name another"
             ) from error
         return found
 
     @cached_property
-    def _channels(self) -> list[tuple[str, ImportChannel]]:
+    def _destinations(self) -> list[tuple[str, ImportDestination]]:
         return []
 
     @cached_property
     def _imports(self) -> DocumentImports:
-        return DocumentImports(connect(self.config, self.stop), self.config["datamart_id"])
+        return DocumentImports(connect(self.config, self.shutdown), self.config["datamart_id"])
 
     @cached_property
     def _uploads(self) -> Uploads:

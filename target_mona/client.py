@@ -17,8 +17,8 @@ import msgspec
 from singer_martech.errors import SettingError
 from singer_martech.http.auth import HeaderAuth, NoAuth, Token, TokenAuth
 from singer_martech.http.client import HttpClient
-from singer_martech.http.errors import BadAnswer, Exhausted, Refused
-from target_mona.partial_failures import culprits, is_partial
+from singer_martech.http.errors import InvalidResponse, RequestRejected, RetriesExhausted
+from target_mona.partial_failures import is_partial, rejected_indexes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from requests.auth import AuthBase
 
     from singer_martech.http.client import HttpSettings
-    from singer_martech.http.errors import Answer
-    from singer_martech.http.request import Traffic
-    from singer_martech.runtime.shutdown import Stop
+    from singer_martech.http.errors import Response
+    from singer_martech.http.request import RequestStats
+    from singer_martech.runtime.shutdown import ShutdownSignal
 
 API_URL = "https://incoming{user_id}.monalabs.io"
 AUTH_URL = "https://monalabs.frontegg.com/identity/resources/auth/v1/api-token"
@@ -37,7 +37,7 @@ _AUTH_PATH = urlsplit(AUTH_URL).path
 _CREDENTIAL_REFUSED = frozenset({401, 403})
 
 
-class PartialRefusal(Refused):
+class PartialFailure(RequestRejected):
     """Mona took some of the messages and refused others.
 
     Attributes:
@@ -45,9 +45,9 @@ class PartialRefusal(Refused):
             let them be told apart.
     """
 
-    def __init__(self, message: str, answer: Answer, reasons: dict[int, str] | None) -> None:
+    def __init__(self, message: str, response: Response, reasons: dict[int, str] | None) -> None:
         """Keep what could be told from the answer."""
-        super().__init__(message, answer)
+        super().__init__(message, response)
         self.reasons = reasons
 
 
@@ -62,7 +62,7 @@ class MonaClient:
         api_url: The designated URL from the dashboard, with or without ``/export``.
         auth_url: Where tokens are fetched.
         settings: Timeouts and patience.
-        stop: Ends waits when the run is asked to end.
+        shutdown: Ends waits when the run is asked to end.
         pool_size: How many requests may be in flight at once.
     """
 
@@ -76,7 +76,7 @@ class MonaClient:
         api_url: str = API_URL,
         auth_url: str = AUTH_URL,
         settings: HttpSettings | None = None,
-        stop: Stop | None = None,
+        shutdown: ShutdownSignal | None = None,
         pool_size: int = 10,
     ) -> None:
         """Send nothing yet."""
@@ -90,7 +90,7 @@ class MonaClient:
             self._auth = HeaderAuth(f"Bearer {access_token}")
         else:
             self._auth = self._token_auth = TokenAuth(self._fetch_token)
-        self._http = HttpClient(settings, auth=self._auth, stop=stop, pool_size=pool_size)
+        self._http = HttpClient(settings, auth=self._auth, shutdown=shutdown, pool_size=pool_size)
 
     @cached_property
     def user_id(self) -> str:
@@ -130,55 +130,61 @@ class MonaClient:
         return b"".join((before, b",".join(messages), after))
 
     def export(
-        self, messages: Sequence[bytes], *, repeatable: bool = True, traffic: Traffic | None = None
+        self,
+        messages: Sequence[bytes],
+        *,
+        idempotent: bool = True,
+        stats: RequestStats | None = None,
     ) -> None:
         """Send messages in one request.
 
         Args:
             messages: Each a JSON object with ``arcClass``, ``message`` and, as wanted,
                 ``contextId``, ``exportTimestamp`` and ``action``.
-            repeatable: False where Mona would count a message twice: without a contextId,
+            idempotent: False where Mona would count a message twice: without a contextId,
                 or with the action ADD.
-            traffic: Counts what is sent.
+            stats: Counts what is sent.
 
         Raises:
-            PartialRefusal: Some were taken.
-            Refused: None was taken.
+            PartialFailure: Some were taken.
+            RequestRejected: None was taken.
             OutcomeUnknown: Nobody knows, and they must not be sent twice.
         """
         try:
-            answer = self._http.request(
+            response = self._http.request(
                 "POST",
                 self.url,
-                what="Mona export",
+                label="Mona export",
                 data=self.body(messages),
                 headers={"Content-Type": "application/json"},
-                repeatable=repeatable,
+                idempotent=idempotent,
                 # the vendor documents no status for a refusal of some messages
-                is_verdict=lambda answer: is_partial(_content(answer)),
-                traffic=traffic,
+                is_final=lambda response: is_partial(_content(response)),
+                stats=stats,
             )
-        except Refused as refusal:
-            raise self._explained(refusal, messages) from refusal
-        content = _content(answer)
+        except RequestRejected as rejection:
+            raise self._explained(rejection, messages) from rejection
+        content = _content(response)
         if is_partial(content):
-            message = f"Mona export: refused in part with status {answer.status}: {answer.head}"
-            raise PartialRefusal(message, answer, culprits(content, messages))
+            message = f"Mona export: refused in part with status {response.status}: {response.head}"
+            raise PartialFailure(message, response, rejected_indexes(content, messages))
         if isinstance(content, dict) and content.get("topLevelError"):
-            message = f"Mona export: refused with status {answer.status}: {answer.head}"
-            raise Refused(message, answer)
+            message = f"Mona export: refused with status {response.status}: {response.head}"
+            raise RequestRejected(message, response)
 
-    def _explained(self, refusal: Refused, messages: Sequence[bytes]) -> Refused:
-        answer = refusal.answer
-        if answer is None:
-            return refusal
-        if answer.status in _CREDENTIAL_REFUSED:
+    def _explained(self, rejection: RequestRejected, messages: Sequence[bytes]) -> RequestRejected:
+        response = rejection.response
+        if response is None:
+            return rejection
+        if response.status in _CREDENTIAL_REFUSED:
             names = "'access_token'" if self._access_token else "'client_id' and 'client_secret'"
-            return Refused(f"{refusal}; check {names}, and that 'user_id' is yours", answer)
-        content = _content(answer)
+            return RequestRejected(
+                f"{rejection}; check {names}, and that 'user_id' is yours", response
+            )
+        content = _content(response)
         if is_partial(content):
-            return PartialRefusal(str(refusal), answer, culprits(content, messages))
-        return refusal
+            return PartialFailure(str(rejection), response, rejected_indexes(content, messages))
+        return rejection
 
     def _fetch_token(self, old: Token | None) -> Token:
         if old is not None and old.refresh_value:
@@ -186,21 +192,23 @@ class MonaClient:
                 return self._token(
                     f"{self._auth_url}/token/refresh", {"refreshToken": old.refresh_value}
                 )
-            except (Refused, Exhausted, BadAnswer):
+            except (RequestRejected, RetriesExhausted, InvalidResponse):
                 pass  # such as when the refresh token has ended too: log in afresh
         try:
             return self._token(self._auth_url, self._credentials)
-        except Refused as refusal:
-            raise Refused(
-                f"{refusal}; check 'client_id' and 'client_secret'", refusal.answer
-            ) from refusal
+        except RequestRejected as rejection:
+            raise RequestRejected(
+                f"{rejection}; check 'client_id' and 'client_secret'", rejection.response
+            ) from rejection
 
     def _token(self, url: str, body: dict[str, Any]) -> Token:
-        answer = self._http.request("POST", url, what="Mona login", json=body, auth=NoAuth())
-        content = answer.json()
+        response = self._http.request("POST", url, label="Mona login", json=body, auth=NoAuth())
+        content = response.json()
         value = content.get("accessToken") if isinstance(content, dict) else None
         if not isinstance(value, str) or not value:
-            raise Refused(f"Mona login: the answer holds no accessToken: {answer.head}", answer)
+            raise RequestRejected(
+                f"Mona login: the answer holds no accessToken: {response.head}", response
+            )
         now = time.time()
         lifetime = content.get("expiresIn")
         expiry = now + lifetime if isinstance(lifetime, (int, float)) else _claims(value).get("exp")
@@ -215,9 +223,9 @@ def _token_url(url: str) -> str:
     return url if urlsplit(url).path else url + _AUTH_PATH
 
 
-def _content(answer: Answer) -> Any:
+def _content(response: Response) -> Any:
     try:
-        return msgspec.json.decode(answer.body)
+        return msgspec.json.decode(response.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.mapping.filters import as_text
-from singer_martech.values.json_codec import Unmappable
+from singer_martech.values.json_codec import MappingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,14 +24,14 @@ def of_values(values: Iterable[Any]) -> str:
     value is percent-encoded, and null becomes ``%00``, which no value gives.
 
     Raises:
-        Unmappable: There is nothing but nulls, or the only value is empty: such records
+        MappingError: There is nothing but nulls, or the only value is empty: such records
             would all be merged.
     """
     texts = list(values)
     if len(texts) == 1:
         return of_value(texts[0])
     if all(value is None for value in texts):
-        raise Unmappable("its contextId would be empty")
+        raise MappingError("its contextId would be empty")
     return "|".join(map(_part, texts))
 
 
@@ -39,11 +39,11 @@ def of_value(value: Any) -> str:
     """Return the id for the value of a single field or of a template.
 
     Raises:
-        Unmappable: It is null or empty.
+        MappingError: It is null or empty.
     """
     text = value if isinstance(value, str) else as_text(value)
     if not text:
-        raise Unmappable("its contextId would be empty")
+        raise MappingError("its contextId would be empty")
     return text
 
 

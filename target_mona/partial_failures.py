@@ -25,13 +25,13 @@ class _Entry(NamedTuple):
 
     Attributes:
         name: What may be a place, a context id, or ``place:context id``.
-        place: Its place, where it is beyond doubt.
+        position: Its place, where it is beyond doubt.
         context: Its context id, where it is beyond doubt.
         reason: Why it was refused.
     """
 
     name: str | None
-    place: int | None
+    position: int | None
     context: str | None
     reason: str
 
@@ -43,7 +43,7 @@ def is_partial(content: Any) -> bool:
     )
 
 
-def culprits(content: dict[str, Any], messages: Sequence[bytes]) -> dict[int, str] | None:
+def rejected_indexes(content: dict[str, Any], messages: Sequence[bytes]) -> dict[int, str] | None:
     """Tell the refused messages.
 
     Args:
@@ -80,7 +80,7 @@ def _one_reading(
         return None  # one context id of several messages may mean any of them
     readings = [
         reading
-        for reading in (_by_place(entries, contexts), by_context, _by_both(entries, contexts))
+        for reading in (_by_index(entries, contexts), by_context, _by_both(entries, contexts))
         if reading and count in {None, len(reading)}
     ]
     if not readings or any(reading.keys() != readings[0].keys() for reading in readings[1:]):
@@ -88,20 +88,20 @@ def _one_reading(
     return readings[0]
 
 
-def _by_place(entries: list[_Entry], contexts: list[str | None]) -> dict[int, str] | None:
+def _by_index(entries: list[_Entry], contexts: list[str | None]) -> dict[int, str] | None:
     result = {}
     for entry in entries:
-        place = entry.place
-        if place is None:
+        index = entry.position
+        if index is None:
             digits, separator, context = (entry.name or "").partition(":")
-            place = int(digits) if _is_place(digits) else None
-            if place is None or place >= len(contexts):
+            index = int(digits) if _is_index(digits) else None
+            if index is None or index >= len(contexts):
                 return None
-            if separator and contexts[place] != context:
+            if separator and contexts[index] != context:
                 return None
-        elif not 0 <= place < len(contexts) or entry.context not in {None, contexts[place]}:
+        elif not 0 <= index < len(contexts) or entry.context not in {None, contexts[index]}:
             return None
-        result[place] = entry.reason
+        result[index] = entry.reason
     return result
 
 
@@ -123,19 +123,19 @@ def _by_both(entries: list[_Entry], contexts: list[str | None]) -> dict[int, str
         return None
     result = {}
     told: set[str] = set()
-    for place, context in enumerate(contexts):
-        names = {str(place)} if context is None else {str(place), context}
+    for index, context in enumerate(contexts):
+        names = {str(index)} if context is None else {str(index), context}
         if names <= reasons.keys():
-            result[place] = reasons[str(place)]
+            result[index] = reasons[str(index)]
             told |= names
     return result if told == reasons.keys() else None
 
 
 def _places(contexts: list[str | None]) -> dict[str | None, list[int]]:
     places: dict[str | None, list[int]] = defaultdict(list)
-    for place, context in enumerate(contexts):
+    for index, context in enumerate(contexts):
         if context is not None:
-            places[context].append(place)
+            places[context].append(index)
     return dict(places)
 
 
@@ -146,13 +146,13 @@ def _entries(reasons: Any, contexts: list[str | None]) -> Iterator[_Entry]:
             yield from _entries_of(name, value, known)
     elif isinstance(reasons, list):
         for value in reasons:
-            yield _Entry(None, _place_in(value), _context_in(value), _text(value))
+            yield _Entry(None, _index_in(value), _context_in(value), _text(value))
 
 
 def _entries_of(name: str, value: Any, contexts: set[str | None]) -> Iterator[_Entry]:
     if isinstance(value, list) and value and all(isinstance(each, int) for each in value):
-        for place in value:
-            yield _Entry(None, place, None, name)
+        for index in value:
+            yield _Entry(None, index, None, name)
     elif isinstance(value, list) and value and all(isinstance(each, str) for each in value):
         if name not in contexts and contexts.issuperset(value):
             for context in value:
@@ -160,16 +160,16 @@ def _entries_of(name: str, value: Any, contexts: set[str | None]) -> Iterator[_E
         else:  # several reasons of one message
             yield _Entry(name, None, None, "; ".join(value))
     else:
-        place, context = _place_in(value), _context_in(value)
-        known = place is not None or context is not None
-        yield _Entry(None if known else name, place, context, _text(value))
+        index, context = _index_in(value), _context_in(value)
+        known = index is not None or context is not None
+        yield _Entry(None if known else name, index, context, _text(value))
 
 
-def _is_place(text: str) -> bool:
+def _is_index(text: str) -> bool:
     return text.isascii() and text.isdecimal() and (text == "0" or text[0] != "0")
 
 
-def _place_in(value: Any) -> int | None:
+def _index_in(value: Any) -> int | None:
     if isinstance(value, dict):
         for name in ("index", "message_index", "position"):
             if isinstance(value.get(name), int):

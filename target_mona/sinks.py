@@ -8,23 +8,23 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from singer_martech._compat import override
-from singer_martech.delivery.batch import Channel
-from singer_martech.delivery.bisect import PartlyRefused, send_in_parts
-from singer_martech.delivery.sink import Mapped, MartechSink, NameSets
+from singer_martech.delivery.batch import Destination
+from singer_martech.delivery.bisect import PartialRejection, send_bisecting
+from singer_martech.delivery.sink import FieldNameCache, MappedRecord, MartechSink
 from singer_martech.errors import SettingError
-from singer_martech.mapping.filters import as_text, iso, moment
+from singer_martech.mapping.filters import as_text, iso, parse_timestamp
 from singer_martech.mapping.stream_mappings import compiled
 from singer_martech.mapping.template import fields_of, is_undefined
-from singer_martech.values.json_codec import Unmappable, encode
+from singer_martech.values.json_codec import MappingError, encode
 from target_mona import context_id
-from target_mona.client import PartialRefusal
+from target_mona.client import PartialFailure
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from singer_martech.delivery.batch import Batch, Item
-    from singer_martech.delivery.batch_result import Outcome
-    from singer_martech.http.request import Traffic
+    from singer_martech.delivery.batch import Batch, PendingRecord
+    from singer_martech.delivery.batch_result import BatchResult
+    from singer_martech.http.request import RequestStats
     from singer_martech.mapping.template import Template
     from target_mona.client import MonaClient
     from target_mona.target import TargetMona
@@ -37,12 +37,12 @@ _TEN_DIGITS = range(10**9, 10**10)
 _THIRTEEN_DIGITS = range(10**12, 10**13)
 
 
-class ExportChannel(Channel):
+class ExportDestination(Destination):
     """The export endpoint, which takes the messages of all streams.
 
     Args:
         client: Sends the requests.
-        max_rows: See :class:`singer_martech.delivery.batch.Channel`.
+        max_rows: See :class:`singer_martech.delivery.batch.Destination`.
         max_bytes: Likewise.
     """
 
@@ -57,23 +57,25 @@ class ExportChannel(Channel):
         self.envelope_bytes = sum(map(len, client.envelope)) - 1
 
     @override
-    def send(self, batch: Batch, outcome: Outcome) -> None:
-        def post(items: Sequence[Item], *, repeatable: bool) -> None:
-            _post(self._client, items, outcome.traffic, repeatable=repeatable)
+    def send(self, batch: Batch, batch_result: BatchResult) -> None:
+        def post(records: Sequence[PendingRecord], *, idempotent: bool) -> None:
+            _post(self._client, records, batch_result.stats, idempotent=idempotent)
 
-        send_in_parts(batch, outcome, post)
+        send_bisecting(batch, batch_result, post)
 
     @override
-    def preview(self, items: Iterable[Item]) -> str:
-        body = self._client.body([item.body for item in items])
+    def preview(self, records: Iterable[PendingRecord]) -> str:
+        body = self._client.body([record.body for record in records])
         return f"POST {self._client.url} {body.decode()}"
 
 
-def _post(client: MonaClient, items: Sequence[Item], traffic: Traffic, *, repeatable: bool) -> None:
+def _post(
+    client: MonaClient, records: Sequence[PendingRecord], stats: RequestStats, *, idempotent: bool
+) -> None:
     try:
-        client.export([item.body for item in items], repeatable=repeatable, traffic=traffic)
-    except PartialRefusal as refusal:
-        raise PartlyRefused(str(refusal), refusal.reasons, refusal.status) from refusal
+        client.export([record.body for record in records], idempotent=idempotent, stats=stats)
+    except PartialFailure as rejection:
+        raise PartialRejection(str(rejection), rejection.reasons, rejection.status) from rejection
 
 
 class MonaSink(MartechSink):
@@ -85,69 +87,71 @@ class MonaSink(MartechSink):
     @override
     @classmethod
     def check_mapping(cls, name: str, mapping: Mapping[str, Any]) -> None:
-        _Recipe.from_mapping(name, mapping, [])
+        _StreamMapping.from_mapping(name, mapping, [])
 
     @override
     def prepare(self) -> None:
-        self._recipe = _Recipe.from_mapping(
+        self._stream_mapping = _StreamMapping.from_mapping(
             self.stream_name, self.mapping or {}, self.key_properties
         )
-        self._channel = self.target.channel(self.target.export_channel)
+        self._destination = self.target.destination(self.target.export_destination)
         self._renames_warned = False
-        self._allowed_names = NameSets()
+        self._allowed_names = FieldNameCache()
 
     @override
-    def takes_names(self, names: tuple[str, ...]) -> bool:
+    def accepts_names(self, names: tuple[str, ...]) -> bool:
         is_reserved = any(name.startswith(_RESERVED) for name in names)
-        return super().takes_names(names) and not is_reserved
+        return super().accepts_names(names) and not is_reserved
 
     @override
     def reads(self) -> Collection[str] | None:
-        return self._recipe.reads
+        return self._stream_mapping.reads
 
     @override
-    def map_record(self, record: dict[str, Any], whole: bytes | None) -> Mapped:
-        recipe = self._recipe
-        arc = recipe.fixed_arc or _arc(_text(recipe.arc_class(record)))
+    def map_record(self, record: dict[str, Any], raw_json: bytes | None) -> MappedRecord:
+        stream_mapping = self._stream_mapping
+        arc = stream_mapping.fixed_arc or _arc(_text(stream_mapping.arc_class(record)))
         context = self._context_id(record, arc.dots)
-        action = None if recipe.action is None else _action(recipe.action(record))
+        action = None if stream_mapping.action is None else _action(stream_mapping.action(record))
         parts = [arc.prefix]
         if context is not None:
             parts += (b'"contextId":', encode(context), b",")
-        if recipe.export_timestamp is not None:
-            parts.append(_timestamp(recipe.export_timestamp(record)))
+        if stream_mapping.export_timestamp is not None:
+            parts.append(_timestamp(stream_mapping.export_timestamp(record)))
         if action is not None:
             parts.append(b'"action":"%s",' % action.encode())
-        parts += (b'"message":', self._message(record, whole), b"}")
-        return Mapped(
-            self._channel,
+        parts += (b'"message":', self._message(record, raw_json), b"}")
+        return MappedRecord(
+            self._destination,
             None if context is None else (arc.name, context),
             b"".join(parts),
-            repeatable=context is not None and action != "ADD",
+            idempotent=context is not None and action != "ADD",
         )
 
     def _context_id(self, record: Mapping[str, Any], dots: int) -> str | None:
-        recipe = self._recipe
-        if recipe.context_template is not None:
-            value = recipe.context_template(record)
+        stream_mapping = self._stream_mapping
+        if stream_mapping.context_template is not None:
+            value = stream_mapping.context_template(record)
             if value is None or is_undefined(value):
                 return None
             text = context_id.of_value(value)
-        elif len(recipe.context_fields) == 1:
-            text = context_id.of_value(record.get(recipe.context_fields[0]))
-        elif recipe.context_fields:
-            text = context_id.of_values(map(record.get, recipe.context_fields))
+        elif len(stream_mapping.context_fields) == 1:
+            text = context_id.of_value(record.get(stream_mapping.context_fields[0]))
+        elif stream_mapping.context_fields:
+            text = context_id.of_values(map(record.get, stream_mapping.context_fields))
         else:
             return None
         return context_id.acceptable(text, dots)
 
-    def _message(self, record: dict[str, Any], whole: bytes | None) -> bytes:
-        template = self._recipe.message
-        if template is None and whole is not None and b'"' in whole:
-            return whole  # it is not empty, and its names are known to be taken
+    def _message(self, record: dict[str, Any], raw_json: bytes | None) -> bytes:
+        template = self._stream_mapping.message
+        if template is None and raw_json is not None and b'"' in raw_json:
+            return raw_json  # it is not empty, and its names are known to be taken
         message: Any = record if template is None else template(record)
         if not isinstance(message, dict) or not message:
-            raise Unmappable("its message would be empty; Mona takes objects with a field or more")
+            raise MappingError(
+                "its message would be empty; Mona takes objects with a field or more"
+            )
         names = tuple(message)
         if names not in self._allowed_names:
             renamed = self._without_reserved(message)
@@ -174,11 +178,11 @@ class MonaSink(MartechSink):
             f"MY_{name}" if name in reserved else name: value for name, value in message.items()
         }
         if len(renamed) != len(message):
-            raise Unmappable(f"it has both {reserved[0]}, a reserved name, and MY_{reserved[0]}")
+            raise MappingError(f"it has both {reserved[0]}, a reserved name, and MY_{reserved[0]}")
         return renamed
 
 
-class _Recipe(NamedTuple):
+class _StreamMapping(NamedTuple):
     """A mapping, compiled."""
 
     fixed_arc: _Arc | None
@@ -199,7 +203,7 @@ class _Recipe(NamedTuple):
     @classmethod
     def from_mapping(
         cls, stream: str, mapping: Mapping[str, Any], key_properties: Sequence[str]
-    ) -> _Recipe:
+    ) -> _StreamMapping:
         """Compile a mapping.
 
         Raises:
@@ -286,7 +290,7 @@ class _Arc(NamedTuple):
 @lru_cache(maxsize=1024)
 def _arc(name: str) -> _Arc:
     if not _ARC_CLASS.fullmatch(name):
-        raise Unmappable(f"its arcClass would be '{name}', which Mona does not allow")
+        raise MappingError(f"its arcClass would be '{name}', which Mona does not allow")
     return _Arc(name, b'{"arcClass":%s,' % encode(name), name.count("."))
 
 
@@ -294,7 +298,7 @@ def _action(value: Any) -> str | None:
     if value is None or is_undefined(value):
         return None
     if value not in ACTIONS:
-        raise Unmappable(f"its action would be '{value}'; known are {', '.join(ACTIONS)}")
+        raise MappingError(f"its action would be '{value}'; known are {', '.join(ACTIONS)}")
     return str(value)
 
 
@@ -309,9 +313,9 @@ def _timestamp(value: Any) -> bytes:
     try:
         if isinstance(value, str) and _EPOCH.fullmatch(value.strip()):
             value = Decimal(value.strip())
-        point = moment(value)
+        point = parse_timestamp(value)
     except (ValueError, ArithmeticError) as error:
-        raise Unmappable("its exportTimestamp is not a point in time") from error
+        raise MappingError("its exportTimestamp is not a point in time") from error
     milliseconds = round(point.timestamp() * 1000)
     seconds, rest = divmod(milliseconds, 1000)
     if not rest and seconds in _TEN_DIGITS:

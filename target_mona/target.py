@@ -12,7 +12,7 @@ from singer_martech.delivery.target import MartechTarget, delivery_settings
 from singer_martech.http.client import HttpSettings
 from singer_martech.singer.settings import api_url, http_settings
 from target_mona.client import API_URL, AUTH_URL, MonaClient
-from target_mona.sinks import ExportChannel, MonaSink
+from target_mona.sinks import ExportDestination, MonaSink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -83,7 +83,7 @@ class TargetMona(MartechTarget):
         yield from super().check_settings(config)
 
     @cached_property
-    def export_channel(self) -> ExportChannel:
+    def export_destination(self) -> ExportDestination:
         """The one channel to Mona."""
         config = self.config
         client = MonaClient(
@@ -94,7 +94,7 @@ class TargetMona(MartechTarget):
             api_url=config["api_url"],
             auth_url=config["auth_url"],
             settings=HttpSettings.from_config(config),
-            stop=self.stop,
+            shutdown=self.shutdown,
             pool_size=config["parallel_requests"],
         )
-        return ExportChannel(client, config["max_request_rows"], config["max_request_bytes"])
+        return ExportDestination(client, config["max_request_rows"], config["max_request_bytes"])

@@ -12,8 +12,8 @@ from requests.auth import AuthBase
 
 from singer_martech._compat import override
 from singer_martech.http.auth import Token
-from singer_martech.http.errors import BadAnswer, Refused
-from singer_martech.mapping.filters import moment
+from singer_martech.http.errors import InvalidResponse, RequestRejected
+from singer_martech.mapping.filters import parse_timestamp
 from singer_martech.runtime.redaction import register_secret
 from target_monetate.envelope import data_of, explained
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ALGORITHMS = ("RS256", "RS384", "RS512")
 SHORTEST_TTL_SECONDS, LONGEST_TTL_SECONDS = 900, 43_200
 
-_WHAT = "Monetate login"
+_LABEL = "Monetate login"
 
 
 class Assertion(AuthBase):
@@ -80,19 +80,19 @@ class Login:
         """Return a new token.
 
         Raises:
-            Refused: The user or the key is not known, or no longer active.
+            RequestRejected: The user or the key is not known, or no longer active.
         """
         params = {"ttl": self._ttl}
         try:
-            answer = self._http.request(
-                "GET", self._url, what=_WHAT, params=params, auth=self._assertion
+            response = self._http.request(
+                "GET", self._url, label=_LABEL, params=params, auth=self._assertion
             )
-        except Refused as refusal:
-            raise explained(refusal, _WHAT) from refusal
-        content = data_of(answer)
+        except RequestRejected as rejection:
+            raise explained(rejection, _LABEL) from rejection
+        content = data_of(response)
         value = content.get("token") if isinstance(content, dict) else None
         if not isinstance(value, str) or not value:
-            raise BadAnswer(f"{_WHAT}: the answer holds no token", answer)
+            raise InvalidResponse(f"{_LABEL}: the answer holds no token", response)
         now = time.time()
         return Token(value, now + _lifetime(content, now, self._ttl), now)
 
@@ -112,6 +112,6 @@ def _lifetime(content: Mapping[str, Any], now: float, ttl: float) -> float:
 
 def _epoch(value: Any) -> float | None:
     try:
-        return None if value is None else moment(value).timestamp()
+        return None if value is None else parse_timestamp(value).timestamp()
     except (ValueError, OverflowError):
         return None

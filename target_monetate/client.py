@@ -12,10 +12,10 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from singer_martech.errors import MartechError
 from singer_martech.http.auth import HeaderAuth, TokenAuth
 from singer_martech.http.client import HttpClient, HttpSettings
-from singer_martech.http.errors import BadAnswer, Refused
+from singer_martech.http.errors import InvalidResponse, RequestRejected
 from target_monetate.auth import ALGORITHMS, Assertion, Login
 from target_monetate.dataset import Dataset, UnreadableDataset
-from target_monetate.envelope import data_of, explained, meta_of, texts, words
+from target_monetate.envelope import data_of, explained, joined, meta_of, texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
     from singer_martech.http.auth import Token
-    from singer_martech.http.errors import Answer
-    from singer_martech.http.request import Traffic
-    from singer_martech.runtime.shutdown import Stop
+    from singer_martech.http.errors import Response
+    from singer_martech.http.request import RequestStats
+    from singer_martech.runtime.shutdown import ShutdownSignal
 
 API_URL = "https://api.monetate.net"
 ENVELOPE = (b'{"schema_rows":[', b"]}")
 """What stands before and after the rows in a request's body."""
 
-_MOST_PAGES = 50
+_MAX_PAGES = 50
 _NOT_FOUND = 404
 
 
@@ -50,7 +50,7 @@ class MonetateClient:
         token_ttl_seconds: How long a token is to live, from 900 to 43200.
         api_url: Where the API is.
         settings: Timeouts and patience.
-        stop: Ends waits when the run is asked to end.
+        shutdown: Ends waits when the run is asked to end.
         pool_size: How many requests may be in flight at once.
     """
 
@@ -64,14 +64,14 @@ class MonetateClient:
         token_ttl_seconds: float = 3600,
         api_url: str = API_URL,
         settings: HttpSettings | None = None,
-        stop: Stop | None = None,
+        shutdown: ShutdownSignal | None = None,
         pool_size: int = 10,
     ) -> None:
         """Send nothing yet."""
         api_url = api_url.rstrip("/")
         self._data_url = f"{api_url}/api/data/v1/{quote(retailer, safe='')}/production"
         self._auth = TokenAuth(self._fetch_token, scheme="Token")
-        self._http = HttpClient(settings, auth=self._auth, stop=stop, pool_size=pool_size)
+        self._http = HttpClient(settings, auth=self._auth, shutdown=shutdown, pool_size=pool_size)
         assertion = Assertion(username, private_key, algorithm)
         self._login = Login(self._http, api_url, assertion, token_ttl_seconds)
 
@@ -90,30 +90,32 @@ class MonetateClient:
 
         Raises:
             NoSuchDataset: There is none of this name.
-            Refused: The credentials do not allow it.
+            RequestRejected: The credentials do not allow it.
         """
-        what = f"Monetate dataset '{name}'"
+        label = f"Monetate dataset '{name}'"
         try:
-            answer = self._request("GET", self._schema_url(name), what)
-        except Refused as refusal:
-            if refusal.status != _NOT_FOUND:
+            response = self._request("GET", self._schema_url(name), label)
+        except RequestRejected as rejection:
+            if rejection.status != _NOT_FOUND:
                 raise
-            raise NoSuchDataset(f"{what}: there is no dataset of this name") from refusal
+            raise NoSuchDataset(f"{label}: there is no dataset of this name") from rejection
         try:
-            return Dataset.from_description(name, data_of(answer))
+            return Dataset.from_description(name, data_of(response))
         except UnreadableDataset as error:
-            raise BadAnswer(f"{what}: the answer cannot be used: {error}", answer) from error
+            raise InvalidResponse(
+                f"{label}: the answer cannot be used: {error}", response
+            ) from error
 
     def dataset_names(self) -> list[str]:
         """Return the names of all datasets."""
         names: list[str] = []
         page: dict[str, str] = {}
-        for _ in range(_MOST_PAGES):
-            answer = self._request("GET", f"{self._data_url}/schema/", "Monetate datasets", page)
-            listed = data_of(answer)
+        for _ in range(_MAX_PAGES):
+            response = self._request("GET", f"{self._data_url}/schema/", "Monetate datasets", page)
+            listed = data_of(response)
             if isinstance(listed, list):
                 names += [str(each["name"]) for each in listed if isinstance(each, dict)]
-            following = meta_of(answer).get("next")
+            following = meta_of(response).get("next")
             # only its query counts: credentials go nowhere but to the URL of the settings
             next_page = dict(parse_qsl(urlsplit(str(following or "")).query))
             if not next_page or next_page == page:
@@ -132,51 +134,51 @@ class MonetateClient:
             What the vendor warns about.
 
         Raises:
-            Refused: It refuses; with status 400, for instance, because one is there already.
+            RequestRejected: It refuses; with status 400, for instance, because one exists already.
         """
         fields = {name: {"data_type": data_type} for name, data_type in types.items()}
-        what = f"Monetate dataset '{dataset}'"
-        answer = self._request("PATCH", self._schema_url(dataset), what, json={"fields": fields})
-        return texts(meta_of(answer).get("warnings"))
+        label = f"Monetate dataset '{dataset}'"
+        response = self._request("PATCH", self._schema_url(dataset), label, json={"fields": fields})
+        return texts(meta_of(response).get("warnings"))
 
     def post_rows(
         self,
         dataset: str,
         rows: Sequence[bytes],
         *,
-        repeatable: bool = True,
-        traffic: Traffic | None = None,
+        idempotent: bool = True,
+        stats: RequestStats | None = None,
     ) -> list[str]:
         """Send rows in one request.
 
         Args:
             dataset: Its name.
             rows: Each a JSON object.
-            repeatable: False where the dataset has no unique key: then the vendor would add
+            idempotent: False where the dataset has no unique key: then the vendor would add
                 rows that are sent twice a second time.
-            traffic: Counts what is sent.
+            stats: Counts what is sent.
 
         Returns:
             What the vendor warns about.
 
         Raises:
-            Refused: Not all were taken.
+            RequestRejected: Not all were taken.
             OutcomeUnknown: Nobody knows, and they must not be sent twice.
         """
-        what = f"Monetate dataset '{dataset}'"
-        answer = self._request(
+        label = f"Monetate dataset '{dataset}'"
+        response = self._request(
             "POST",
             self.rows_url(dataset),
-            what,
+            label,
             data=self.body(rows),
             headers={"Content-Type": "application/json"},
-            repeatable=repeatable,
-            traffic=traffic,
+            idempotent=idempotent,
+            stats=stats,
         )
-        meta = meta_of(answer)
+        meta = meta_of(response)
         complaints = texts(meta.get("errors"))
         if complaints:
-            raise Refused(f"{what}: refused: {words(complaints)}", answer)
+            raise RequestRejected(f"{label}: refused: {joined(complaints)}", response)
         return texts(meta.get("warnings"))
 
     def record(self, dataset: str, record_id: str) -> dict[str, Any] | None:
@@ -186,9 +188,9 @@ class MonetateClient:
         from a program (its description: Get Data). It is sent once, whatever comes of it.
 
         Raises:
-            HttpFailure: It was not answered.
+            HttpError: It was not answered.
         """
-        what = f"Monetate record '{record_id}'"
+        label = f"Monetate record '{record_id}'"
         settings = HttpSettings(
             self._http.settings.request_timeout_seconds,
             max_attempts=1,
@@ -197,38 +199,38 @@ class MonetateClient:
         )
         # a fixed header, since a refused token would be renewed and the request repeated
         auth = HeaderAuth(f"Token {self._auth.token().value}")
-        once = HttpClient(settings, auth=auth, stop=self._http.stop, pool_size=1)
+        once = HttpClient(settings, auth=auth, shutdown=self._http.shutdown, pool_size=1)
         try:
-            answer = once.request(
-                "GET", self.rows_url(dataset), what=what, params={"id": record_id}
+            response = once.request(
+                "GET", self.rows_url(dataset), label=label, params={"id": record_id}
             )
-        except Refused as refusal:
-            if refusal.status == _NOT_FOUND:
+        except RequestRejected as rejection:
+            if rejection.status == _NOT_FOUND:
                 return None
-            raise explained(refusal, what) from refusal
+            raise explained(rejection, label) from rejection
         finally:
             once.close()
-        rows = data_of(answer, exact=True)
+        rows = data_of(response, exact=True)
         if isinstance(rows, dict) and isinstance(rows.get("schema_rows"), list):
             rows = rows["schema_rows"]
         if isinstance(rows, list):
             rows = rows[0] if rows else None
         if rows is not None and not isinstance(rows, dict):
-            raise BadAnswer(f"{what}: the answer holds no record: {answer.head}", answer)
+            raise InvalidResponse(f"{label}: the answer holds no record: {response.head}", response)
         return rows or None
 
     def _request(
         self,
         method: str,
         url: str,
-        what: str,
+        label: str,
         params: Mapping[str, str] | None = None,
         **rest: Any,
-    ) -> Answer:
+    ) -> Response:
         try:
-            return self._http.request(method, url, what=what, params=params, **rest)
-        except Refused as refusal:
-            raise explained(refusal, what) from refusal
+            return self._http.request(method, url, label=label, params=params, **rest)
+        except RequestRejected as rejection:
+            raise explained(rejection, label) from rejection
 
     def _schema_url(self, dataset: str) -> str:
         return f"{self._data_url}/schema/{quote(dataset, safe='')}/"

@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.mapping.filters import as_text, iso
-from singer_martech.values.json_codec import Unmappable, encode
+from singer_martech.values.json_codec import MappingError, encode
 from target_monetate.dataset import (
     BOOLEAN,
     DATETIME,
@@ -51,11 +51,11 @@ _TRUTH = {"true": True, "false": False}
 _NEEDS_QUOTES = re.compile(r'[,"\r\n]')
 
 
-class Unfit(ValueError):
+class TypeMismatch(ValueError):
     """A value does not fit its field's type; the text says why, without the value."""
 
 
-class RowFitter:
+class RowCoercion:
     """Makes rows that a dataset takes.
 
     What to do with a field is decided once; a value that fits already costs next to nothing.
@@ -74,14 +74,14 @@ class RowFitter:
         }
         self._fitters = {name: FITTERS[data_type] for name, data_type in types.items()}
         self._text_fitters: dict[str, Callable[[str], Any]] = {
-            name: str.strip if FITTERS[data_type] is fit_string else FITTERS[data_type]
+            name: str.strip if FITTERS[data_type] is to_string else FITTERS[data_type]
             for name, data_type in types.items()
         }
         self._fits_always = {
             name: _FITS_ALWAYS.get(data_type, frozenset()) for name, data_type in types.items()
         }
 
-    def fit(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    def coerce(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Fit a row.
 
         Args:
@@ -92,17 +92,17 @@ class RowFitter:
             the very row given where nothing had to change.
 
         Raises:
-            Unmappable: A value does not fit, a field is unknown, or a required one is null.
+            MappingError: A value does not fit, a field is unknown, or a required one is null.
         """
         try:
             changes = self._changes(row)
         except KeyError:
-            raise Unmappable(self._unknown(row)) from None
+            raise MappingError(self._unknown(row)) from None
         if changes:
             row = {name: value for name, value in {**row, **changes}.items() if value is not None}
         for name in self._required:
             if name not in row:
-                raise Unmappable(self._needed(name))
+                raise MappingError(self._needed(name))
         return row
 
     def _changes(self, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class RowFitter:
 
         Raises:
             KeyError: A field is unknown.
-            Unmappable: A value does not fit.
+            MappingError: A value does not fit.
         """
         text_fitters, fits_always = self._text_fitters, self._fits_always
         changes: dict[str, Any] = {}
@@ -129,9 +129,9 @@ class RowFitter:
                 else:
                     fitted = self._fitters[name](value)
                 changes[name] = None if fitted == "" else fitted
-        except (Unfit, Unmappable) as error:
+        except (TypeMismatch, MappingError) as error:
             data_type = self._dataset.fields[name].data_type
-            raise Unmappable(f"field '{name}' ({data_type}): {error}") from None
+            raise MappingError(f"field '{name}' ({data_type}): {error}") from None
         return changes
 
     def _unknown(self, row: Mapping[str, Any]) -> str:
@@ -149,7 +149,7 @@ class RowFitter:
         return f"field '{name}' ({role}): it is empty or missing, and a row must have it"
 
 
-def fit_string(value: Any) -> str | None:
+def to_string(value: Any) -> str | None:
     """Fit a STRING: text that is not empty and has no white space around.
 
     Numbers and truth values become their text, nested values their JSON.
@@ -159,23 +159,23 @@ def fit_string(value: Any) -> str | None:
     return value.strip() or None
 
 
-def fit_number(value: Any) -> int | Decimal | float | None:
+def to_number(value: Any) -> int | Decimal | float | None:
     """Fit a NUMBER, to the digit; text that is a number counts as one."""
     if isinstance(value, str):
         value = value.strip()
         if not value:
             return None
         if not _NUMBER.fullmatch(value):
-            raise Unfit("the text is not a number")
+            raise TypeMismatch("the text is not a number")
         value = Decimal(value)
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
-        raise Unfit(f"{_kind(value)} is not a number")
+        raise TypeMismatch(f"{_kind(value)} is not a number")
     if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
-        raise Unfit("it is not a finite number")
+        raise TypeMismatch("it is not a finite number")
     return value
 
 
-def fit_boolean(value: Any) -> bool | None:
+def to_boolean(value: Any) -> bool | None:
     """Fit a BOOLEAN: true or false, as such or as text, or the numbers 1 and 0."""
     if isinstance(value, bool):
         return value
@@ -187,10 +187,10 @@ def fit_boolean(value: Any) -> bool | None:
             return _TRUTH[text]
     elif isinstance(value, (int, Decimal)) and value in {0, 1}:
         return value == 1
-    raise Unfit(f"{_kind(value)} is neither true nor false")
+    raise TypeMismatch(f"{_kind(value)} is neither true nor false")
 
 
-def fit_datetime(value: Any) -> str | None:
+def to_datetime(value: Any) -> str | None:
     """Fit a DATETIME: ISO-8601 with an offset; without one it is UTC, a date midnight.
 
     Numbers are refused, since seconds, milliseconds and 20240131 cannot be told apart.
@@ -198,9 +198,11 @@ def fit_datetime(value: Any) -> str | None:
     if not isinstance(value, str):
         if isinstance(value, datetime.date):
             return iso(value)
-        raise Unfit(f"{_kind(value)} is not an ISO-8601 date-time; a template may use '| iso'")
+        raise TypeMismatch(
+            f"{_kind(value)} is not an ISO-8601 date-time; a template may use '| iso'"
+        )
     if _WHOLE_MOMENT.fullmatch(value):
-        _check_moment(value[:_SECONDS_END])
+        _check_timestamp(value[:_SECONDS_END])
         return value
     text = value.strip()
     if not text:
@@ -214,21 +216,23 @@ def fit_datetime(value: Any) -> str | None:
         plain = f"{text}T00:00:00"
         written = f"{plain}Z"
     else:
-        raise Unfit("the text is not an ISO-8601 date-time")
-    _check_moment(plain)
+        raise TypeMismatch("the text is not an ISO-8601 date-time")
+    _check_timestamp(plain)
     return written
 
 
-def fit_multi_string(value: Any) -> str | None:
+def to_multi_string(value: Any) -> str | None:
     """Fit a MULTI_STRING: a list, or text that has its values separated by commas already."""
     if isinstance(value, str):
         items = _separated(value)
     elif isinstance(value, (list, tuple)):
         if any(isinstance(item, (dict, list, tuple)) for item in value):
-            raise Unfit("its values are nested, but may only be text, numbers and truth values")
+            raise TypeMismatch(
+                "its values are nested, but may only be text, numbers and truth values"
+            )
         items = [_text(item) for item in value if item is not None]
     elif isinstance(value, dict):
-        raise Unfit("an object is not a list of values")
+        raise TypeMismatch("an object is not a list of values")
     else:
         items = [_text(value)]
     text = ",".join(_escaped(item) for item in map(str.strip, items) if item)
@@ -238,12 +242,12 @@ def fit_multi_string(value: Any) -> str | None:
 
 
 FITTERS: Mapping[str, Fitter] = {
-    STRING: fit_string,
-    GOOGLE_PRODUCT_CATEGORY: fit_string,
-    NUMBER: fit_number,
-    BOOLEAN: fit_boolean,
-    DATETIME: fit_datetime,
-    MULTI_STRING: fit_multi_string,
+    STRING: to_string,
+    GOOGLE_PRODUCT_CATEGORY: to_string,
+    NUMBER: to_number,
+    BOOLEAN: to_boolean,
+    DATETIME: to_datetime,
+    MULTI_STRING: to_multi_string,
 }
 _FITS_ALWAYS: Mapping[str, frozenset[type]] = {
     NUMBER: frozenset({int, Decimal}),
@@ -251,11 +255,11 @@ _FITS_ALWAYS: Mapping[str, frozenset[type]] = {
 }
 
 
-def _check_moment(text: str) -> None:
+def _check_timestamp(text: str) -> None:
     try:
         datetime.datetime.fromisoformat(text)
     except ValueError:
-        raise Unfit("there is no such date or time") from None
+        raise TypeMismatch("there is no such date or time") from None
 
 
 def _text(value: Any) -> str:
@@ -268,7 +272,7 @@ def _separated(text: str) -> list[str]:
     try:
         return next(csv.reader([text], strict=True, skipinitialspace=True), [])
     except csv.Error:
-        raise Unfit("the double quotes of the comma-separated values do not pair") from None
+        raise TypeMismatch("the double quotes of the comma-separated values do not pair") from None
 
 
 def _escaped(text: str) -> str:

@@ -7,38 +7,38 @@ import threading
 from typing import TYPE_CHECKING
 
 from singer_martech._compat import override
-from singer_martech.delivery.batch import Channel
-from singer_martech.delivery.bisect import PartlyRefused, send_in_parts
-from singer_martech.http.errors import Refused
+from singer_martech.delivery.batch import Destination
+from singer_martech.delivery.bisect import PartialRejection, send_bisecting
+from singer_martech.http.errors import RequestRejected
 from target_monetate.client import ENVELOPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from singer_martech.delivery.batch import Batch, Item
-    from singer_martech.delivery.batch_result import Outcome
-    from singer_martech.http.request import Traffic
+    from singer_martech.delivery.batch import Batch, PendingRecord
+    from singer_martech.delivery.batch_result import BatchResult
+    from singer_martech.http.request import RequestStats
     from target_monetate.client import MonetateClient
 
 logger = logging.getLogger(__name__)
 
-_MOST_WARNINGS = 100
-_FIRST_REFUSAL = 400
-_ABOUT_SOME_ROWS = frozenset({400, 409, 422})
+_MAX_WARNINGS = 100
+_FIRST_ERROR_STATUS = 400
+_ROW_ERROR_STATUSES = frozenset({400, 409, 422})
 """Refusals of a request that may have spared some of its rows; nobody knows in public."""
 
 
-class DatasetChannel(Channel):
+class DatasetDestination(Destination):
     """A dataset, which takes the rows of all streams that are mapped to it.
 
     Args:
         client: Sends the requests.
         dataset: The dataset's name.
-        max_rows: See :class:`singer_martech.delivery.batch.Channel`.
+        max_rows: See :class:`singer_martech.delivery.batch.Destination`.
         max_bytes: Likewise.
     """
 
-    replaces = True
+    merges_by_key = True
 
     def __init__(self, client: MonetateClient, dataset: str, max_rows: int, max_bytes: int) -> None:
         """Send nothing yet."""
@@ -53,38 +53,40 @@ class DatasetChannel(Channel):
         self._shown: set[str] = set()
 
     @override
-    def send(self, batch: Batch, outcome: Outcome) -> None:
-        def post(items: Sequence[Item], *, repeatable: bool) -> None:
-            self._post(items, outcome.traffic, repeatable=repeatable)
+    def send(self, batch: Batch, batch_result: BatchResult) -> None:
+        def post(records: Sequence[PendingRecord], *, idempotent: bool) -> None:
+            self._post(records, batch_result.stats, idempotent=idempotent)
 
-        send_in_parts(batch, outcome, post)
+        send_bisecting(batch, batch_result, post)
 
     @override
-    def preview(self, items: Iterable[Item]) -> str:
-        body = self._client.body([item.body for item in items])
+    def preview(self, records: Iterable[PendingRecord]) -> str:
+        body = self._client.body([record.body for record in records])
         return f"POST {self._client.rows_url(self._dataset)} {body.decode()}"
 
-    def _post(self, items: Sequence[Item], traffic: Traffic, *, repeatable: bool) -> None:
-        rows = [item.body for item in items]
+    def _post(
+        self, records: Sequence[PendingRecord], stats: RequestStats, *, idempotent: bool
+    ) -> None:
+        rows = [record.body for record in records]
         try:
             warnings = self._client.post_rows(
-                self._dataset, rows, repeatable=repeatable, traffic=traffic
+                self._dataset, rows, idempotent=idempotent, stats=stats
             )
-        except Refused as refusal:
-            status = refusal.status or 0
-            in_doubt = not repeatable and len(items) > 1 and status in _ABOUT_SOME_ROWS
-            if in_doubt or status < _FIRST_REFUSAL:
-                raise PartlyRefused(str(refusal), None, refusal.status) from refusal
+        except RequestRejected as rejection:
+            status = rejection.status or 0
+            in_doubt = not idempotent and len(records) > 1 and status in _ROW_ERROR_STATUSES
+            if in_doubt or status < _FIRST_ERROR_STATUS:
+                raise PartialRejection(str(rejection), None, rejection.status) from rejection
             raise
         for warning in warnings:
             self._show(warning)
 
     def _show(self, warning: str) -> None:
         with self._lock:
-            if warning in self._shown or len(self._shown) > _MOST_WARNINGS:
+            if warning in self._shown or len(self._shown) > _MAX_WARNINGS:
                 return
             self._shown.add(warning)
-            is_last = len(self._shown) > _MOST_WARNINGS
+            is_last = len(self._shown) > _MAX_WARNINGS
         logger.warning(
             "%s: %s", self.name, "further warnings are not shown" if is_last else warning
         )

@@ -14,54 +14,56 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.http.errors import Refused
+from singer_martech.http.errors import RequestRejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from singer_martech.http.errors import Answer
+    from singer_martech.http.errors import Response
 
 _MESSAGE_KEYS = ("message", "detail", "reason", "description", "error")
-_MOST_CHARACTERS = 500
+_MAX_CHARACTERS = 500
 _SKEW_SECONDS = 60
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
 
 
-def data_of(answer: Answer, *, exact: bool = False) -> Any:
+def data_of(response: Response, *, exact: bool = False) -> Any:
     """Return the envelope's ``data``.
 
     Args:
-        answer: The answer.
+        response: The answer.
         exact: Numbers with a point become decimals, to the digit.
 
     Raises:
-        BadAnswer: It is not JSON.
+        InvalidResponse: It is not JSON.
     """
-    content = answer.json()
+    content = response.json()
     if exact:
         with contextlib.suppress(ArithmeticError):  # an exponent beyond all bounds
-            content = json.loads(answer.body, parse_float=Decimal)
+            content = json.loads(response.body, parse_float=Decimal)
     return content.get("data") if isinstance(content, dict) else None
 
 
-def meta_of(answer: Answer) -> dict[str, Any]:
+def meta_of(response: Response) -> dict[str, Any]:
     """Return the envelope's ``meta``; empty where an answer has none."""
     try:
-        content = json.loads(answer.body)
+        content = json.loads(response.body)
     except (ValueError, RecursionError):
         return {}
     meta = content.get("meta") if isinstance(content, dict) else None
     return meta if isinstance(meta, dict) else {}
 
 
-def explained(refusal: Refused, what: str) -> Refused:
+def explained(rejection: RequestRejected, label: str) -> RequestRejected:
     """Word a refusal by what the vendor complains about, and say what to do."""
-    answer = refusal.answer
-    if answer is None:
-        return refusal
-    complaints = words(texts(meta_of(answer).get("errors")))
-    line = f"{what}: refused with status {answer.status}: {complaints}" if complaints else refusal
-    return Refused(f"{line}{_advice(answer)}", answer)
+    response = rejection.response
+    if response is None:
+        return rejection
+    complaints = joined(texts(meta_of(response).get("errors")))
+    line = (
+        f"{label}: refused with status {response.status}: {complaints}" if complaints else rejection
+    )
+    return RequestRejected(f"{line}{_advice(response)}", response)
 
 
 def texts(complaints: Any) -> list[str]:
@@ -69,10 +71,10 @@ def texts(complaints: Any) -> list[str]:
     return list(dict.fromkeys(text for text in _texts(complaints) if text))
 
 
-def words(complaints: Iterable[str]) -> str:
+def joined(complaints: Iterable[str]) -> str:
     """Put texts onto one line of bearable length."""
     line = "; ".join(complaints)
-    return line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]} …"
+    return line if len(line) <= _MAX_CHARACTERS else f"{line[:_MAX_CHARACTERS]} …"
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -100,29 +102,29 @@ def _texts_of_object(value: dict[str, Any]) -> Iterator[str]:
     yield f"{place}: {value[key]}" if place else value[key]
 
 
-def _advice(answer: Answer) -> str:
-    if answer.status == _FORBIDDEN:
+def _advice(response: Response) -> str:
+    if response.status == _FORBIDDEN:
         return (
             "; check that the API key of 'username' is active in Monetate's Manage API Keys and "
             "that 'retailer' is yours"
         )
-    if answer.status == _UNAUTHORIZED:
-        off = _clock_difference(answer)
+    if response.status == _UNAUTHORIZED:
+        off = _clock_difference(response)
         if abs(off) > _SKEW_SECONDS:
             return f"; this machine's clock is {abs(off):.0f} s {'fast' if off > 0 else 'slow'}"
         return (
             "; check 'username', and that the public key of 'private_key' is registered for it "
             "in Monetate's Manage API Keys"
         )
-    if answer.status == _NOT_FOUND:
+    if response.status == _NOT_FOUND:
         return "; check 'retailer', and that the dataset still exists"
     return ""
 
 
-def _clock_difference(answer: Answer) -> float:
+def _clock_difference(response: Response) -> float:
     """Return by how many seconds this machine's clock is ahead of the vendor's."""
     try:
-        theirs = parsedate_to_datetime(answer.headers.get("Date", ""))
+        theirs = parsedate_to_datetime(response.headers.get("Date", ""))
     except (TypeError, ValueError):
         return 0.0
     if theirs.tzinfo is None:

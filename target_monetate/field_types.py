@@ -26,7 +26,7 @@ _SCALARS = frozenset({"string", "integer", "number", "boolean", "null"})
 
 
 @dataclass(frozen=True)
-class Source:
+class FieldSource:
     """What one field of the rows is made of.
 
     Attributes:
@@ -38,7 +38,7 @@ class Source:
     reads: frozenset[str]
 
 
-def of_record(schema: Mapping[str, Any]) -> dict[str, Source]:
+def of_record(schema: Mapping[str, Any]) -> dict[str, FieldSource]:
     """Return the fields of rows that are whole records.
 
     Args:
@@ -46,7 +46,7 @@ def of_record(schema: Mapping[str, Any]) -> dict[str, Source]:
     """
     properties: Mapping[str, Any] = schema.get("properties") or {}
     return {
-        name: Source(data_type(definition), frozenset({name}))
+        name: FieldSource(data_type(definition), frozenset({name}))
         for name, definition in properties.items()
     }
 

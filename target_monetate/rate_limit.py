@@ -16,7 +16,7 @@ from singer_martech.errors import MartechError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_martech.runtime.shutdown import Stop
+    from singer_martech.runtime.shutdown import ShutdownSignal
 
 _FILE_NAME = "target-monetate-record.lock"
 _OWNER_ONLY_FOLDER, _OWNER_ONLY_FILE = 0o700, 0o600
@@ -24,14 +24,14 @@ _LOOK_AGAIN_SECONDS = 0.05
 
 
 @contextlib.contextmanager
-def paced(stop: Stop, pause_seconds: float = 1.0) -> Iterator[None]:
+def rate_limited(shutdown: ShutdownSignal, pause_seconds: float = 1.0) -> Iterator[None]:
     """Wait for this process's turn, and keep the turn while the request is under way.
 
     The pause counts from the end of the request before, so that no delay on the way can
     bring two requests closer together at the vendor.
 
     Args:
-        stop: Ends the wait when the run is asked to end.
+        shutdown: Ends the wait when the run is asked to end.
         pause_seconds: How long after the request before.
 
     Raises:
@@ -48,10 +48,10 @@ def paced(stop: Stop, pause_seconds: float = 1.0) -> Iterator[None]:
             f"opened: {error.strerror}"
         ) from error
     with os.fdopen(descriptor, "r+") as file:
-        _lock(file.fileno(), stop)
+        _lock(file.fileno(), shutdown)
         passed = time.time() - _last(file.read())
         if 0 <= passed < pause_seconds:
-            stop.wait(pause_seconds - passed)
+            shutdown.wait(pause_seconds - passed)
         try:
             yield
         finally:
@@ -87,12 +87,12 @@ def folder() -> Path:
     )
 
 
-def _lock(descriptor: int, stop: Stop) -> None:
+def _lock(descriptor: int, shutdown: ShutdownSignal) -> None:
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            stop.wait(_LOOK_AGAIN_SECONDS)
+            shutdown.wait(_LOOK_AGAIN_SECONDS)
         else:
             return
 

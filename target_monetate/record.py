@@ -15,7 +15,7 @@ from singer_martech.errors import MartechError
 from singer_martech.singer.plugin import PluginCommand
 from target_monetate.client import NoSuchDataset
 from target_monetate.dataset import quoted
-from target_monetate.rate_limit import paced
+from target_monetate.rate_limit import rate_limited
 from target_monetate.target import TargetMonetate
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def show(config: _ConfigInput, schema: str, record_id: str) -> None:
     except NoSuchDataset as error:
         names = quoted(client.dataset_names()) or "none"
         raise MartechError(f"Monetate has no dataset '{schema}'; there are: {names}") from error
-    with paced(target.stop):
+    with rate_limited(target.shutdown):
         record = client.record(schema, record_id)
     if record is None:
         raise MartechError(f"the dataset '{schema}' has no record with the id '{record_id}'")

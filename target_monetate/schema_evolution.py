@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import Refused
+from singer_martech.http.errors import RequestRejected
 from target_monetate.dataset import MOST_FIELDS, quoted
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 _BAD_REQUEST = 400
 
 
-class CannotAddFields(MartechError):
+class SchemaEvolutionError(MartechError):
     """The fields would be too many, or the vendor refuses them."""
 
 
@@ -40,7 +40,7 @@ def add_missing_fields(
         has the type that it got there.
 
     Raises:
-        CannotAddFields: They would be more than a dataset may have, or they are refused.
+        SchemaEvolutionError: They would be more than a dataset may have, or they are refused.
     """
     while missing := {name: kind for name, kind in types.items() if name not in dataset.fields}:
         _check_room(dataset, missing)
@@ -50,8 +50,8 @@ def add_missing_fields(
             return dataset.with_fields(missing)
         try:
             warnings = client.add_fields(dataset.name, missing)
-        except Refused as refusal:
-            dataset = _as_others_left_it(client, dataset, missing, refusal)
+        except RequestRejected as rejection:
+            dataset = _as_others_left_it(client, dataset, missing, rejection)
             continue
         logger.info("added to the dataset '%s': %s", dataset.name, added)
         for warning in warnings:
@@ -63,7 +63,7 @@ def add_missing_fields(
 def _check_room(dataset: Dataset, missing: Mapping[str, str]) -> None:
     count = len(dataset.fields) + len(missing)
     if count > MOST_FIELDS:
-        raise CannotAddFields(
+        raise SchemaEvolutionError(
             f"the dataset '{dataset.name}' has {len(dataset.fields)} fields; with "
             f"{quoted(missing)} it would have {count}, but {MOST_FIELDS} is the most: choose "
             "fields with a mapping 'row'"
@@ -71,15 +71,15 @@ def _check_room(dataset: Dataset, missing: Mapping[str, str]) -> None:
 
 
 def _as_others_left_it(
-    client: MonetateClient, dataset: Dataset, missing: Mapping[str, str], refusal: Refused
+    client: MonetateClient, dataset: Dataset, missing: Mapping[str, str], rejection: RequestRejected
 ) -> Dataset:
     """Read the dataset again, since a field may be refused because it is there by now."""
-    if refusal.status != _BAD_REQUEST:
-        raise refusal
+    if rejection.status != _BAD_REQUEST:
+        raise rejection
     now = client.dataset(dataset.name)
     if any(name in now.fields for name in missing):
         return now
-    raise CannotAddFields(
-        f"the fields {quoted(missing)} cannot be added: {refusal}; add them to the dataset by "
+    raise SchemaEvolutionError(
+        f"the fields {quoted(missing)} cannot be added: {rejection}; add them to the dataset by "
         "hand, or leave them out with a mapping 'row'"
-    ) from refusal
+    ) from rejection

@@ -6,26 +6,26 @@ import difflib
 from typing import TYPE_CHECKING, Any
 
 from singer_martech._compat import override
-from singer_martech.delivery.sink import Mapped, MartechSink
+from singer_martech.delivery.sink import MappedRecord, MartechSink
 from singer_martech.errors import MartechError, SettingError
 from singer_martech.mapping.stream_mappings import compiled
 from singer_martech.mapping.template import fields_of, is_undefined
 from singer_martech.singer.settings import boolean
-from singer_martech.values.json_codec import Unmappable, encode
+from singer_martech.values.json_codec import MappingError, encode
 from target_monetate import field_types
 from target_monetate.client import NoSuchDataset
-from target_monetate.coercion import RowFitter
+from target_monetate.coercion import RowCoercion
 from target_monetate.dataset import PRIVACY_TYPE, quoted
-from target_monetate.row_fast_path import WholeRows
-from target_monetate.schema_evolution import CannotAddFields, add_missing_fields
+from target_monetate.row_fast_path import RowFastPath
+from target_monetate.schema_evolution import SchemaEvolutionError, add_missing_fields
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from singer_martech.mapping.fast_path import ShortWay
+    from singer_martech.mapping.fast_path import FastPath
     from singer_martech.mapping.template import Template
     from target_monetate.dataset import Dataset
-    from target_monetate.field_types import Source
+    from target_monetate.field_types import FieldSource
     from target_monetate.target import TargetMonetate
 
 _MOST_NAMES = 30
@@ -69,24 +69,24 @@ class MonetateSink(MartechSink):
         dataset = self._completed(dataset, sources)
         self._dataset = dataset
         self._unique_key = dataset.unique_key
-        self._fitter = RowFitter(dataset)
-        self._whole_rows = WholeRows(dataset, self.schema, self.key_properties)
-        self._channel = self.target.channel(self.target.dataset_channel(dataset.name))
+        self._fitter = RowCoercion(dataset)
+        self._row_fast_path = RowFastPath(dataset, self.schema, self.key_properties)
+        self._destination = self.target.destination(self.target.dataset_destination(dataset.name))
         self._left_out = self._warn(dataset, sources)
         self._least_fields = len(dataset.fields) - len(self._left_out)
 
     @override
-    def map_record(self, record: dict[str, Any], whole: bytes | None) -> Mapped:
+    def map_record(self, record: dict[str, Any], raw_json: bytes | None) -> MappedRecord:
         row: Any = record
         if self._row is not None:
-            row, whole = self._row(record), None
+            row, raw_json = self._row(record), None
             if not isinstance(row, dict):
                 missing = row is None or is_undefined(row)
-                raise Unmappable(f"its row would be {'empty' if missing else 'no object'}")
-        fitted = self._fitter.fit(row)
+                raise MappingError(f"its row would be {'empty' if missing else 'no object'}")
+        fitted = self._fitter.coerce(row)
         if len(row) < self._least_fields:
             self._warn_of_left_out(row)
-        body = encode(fitted) if whole is None or fitted is not row else whole
+        body = encode(fitted) if raw_json is None or fitted is not row else raw_json
         return self._row_of(body, None if self._unique_key is None else fitted[self._unique_key])
 
     @override
@@ -94,20 +94,20 @@ class MonetateSink(MartechSink):
         return fields_of(self._row)
 
     @override
-    def short_way(self) -> ShortWay | None:
-        return self._whole_rows.way if self._row is None else super().short_way()
+    def fast_path(self) -> FastPath | None:
+        return self._row_fast_path.fast_path if self._row is None else super().fast_path()
 
     @override
-    def map_values(self, values: tuple[Any, ...], whole: bytes) -> Mapped | None:
+    def map_values(self, values: tuple[Any, ...], raw_json: bytes) -> MappedRecord | None:
         if self._row is not None:
-            return super().map_values(values, whole)
-        rows = self._whole_rows
-        return self._row_of(whole, rows.key(values)) if rows.fit(values) else None
+            return super().map_values(values, raw_json)
+        rows = self._row_fast_path
+        return self._row_of(raw_json, rows.key(values)) if rows.coerce(values) else None
 
-    def _row_of(self, body: bytes, key: Any) -> Mapped:
+    def _row_of(self, body: bytes, key: Any) -> MappedRecord:
         if self._unique_key is None:
-            return Mapped(self._channel, None, body, repeatable=False)
-        return Mapped(self._channel, (self._dataset.name, key), body)
+            return MappedRecord(self._destination, None, body, idempotent=False)
+        return MappedRecord(self._destination, (self._dataset.name, key), body)
 
     def _dataset_name(self, mapping: Mapping[str, Any]) -> str:
         schema = mapping.get("schema")
@@ -145,7 +145,7 @@ class MonetateSink(MartechSink):
             )
         return dataset
 
-    def _sources(self, row: Any) -> dict[str, Source] | None:
+    def _sources(self, row: Any) -> dict[str, FieldSource] | None:
         """Return the fields that the rows will have, or None where nobody can tell."""
         if row is not None:
             from target_monetate import template_types  # noqa: PLC0415 - see that module
@@ -157,7 +157,7 @@ class MonetateSink(MartechSink):
             if self.include_sdc_metadata_properties or not name.startswith("_sdc_")
         } or None
 
-    def _completed(self, dataset: Dataset, sources: Mapping[str, Source] | None) -> Dataset:
+    def _completed(self, dataset: Dataset, sources: Mapping[str, FieldSource] | None) -> Dataset:
         if not self.target.config["add_missing_fields"] or sources is None:
             return dataset
         types = {}
@@ -174,13 +174,13 @@ class MonetateSink(MartechSink):
             return add_missing_fields(
                 self.target.client, dataset, types, dry_run=self.target.config["dry_run"]
             )
-        except CannotAddFields as error:
+        except SchemaEvolutionError as error:
             raise MartechError(f"stream '{self.stream_name}': {error}") from error
 
-    def _warn(self, dataset: Dataset, sources: Mapping[str, Source] | None) -> set[str]:
+    def _warn(self, dataset: Dataset, sources: Mapping[str, FieldSource] | None) -> set[str]:
         """Warn of what may surprise; return the fields that the rows will not have."""
         if dataset.named_identifier is None:
-            self._say(
+            self._log(
                 "identifier",
                 f"the dataset '{dataset.name}' has no Identifier Name yet; Monetate cannot use "
                 "it before you set one there",
@@ -190,17 +190,17 @@ class MonetateSink(MartechSink):
         self._warn_of_other_key(dataset, sources)
         left_out = set(dataset.fields) - set(sources) - set(dataset.required)
         if left_out:
-            self._say_left_out(left_out, "its rows leave out")
+            self._log_left_out(left_out, "its rows leave out")
         return left_out
 
-    def _warn_of_other_key(self, dataset: Dataset, sources: Mapping[str, Source]) -> None:
+    def _warn_of_other_key(self, dataset: Dataset, sources: Mapping[str, FieldSource]) -> None:
         key, unique = list(self.key_properties), dataset.unique_key
         if unique is None or not key:
             return
         source = sources.get(unique)
         if source is not None and source.reads == set(key):
             return
-        self._say(
+        self._log(
             "key",
             f"its key is {quoted(key)}, but the dataset '{dataset.name}' has the unique key "
             f"'{unique}': rows with the same '{unique}' replace each other, whatever their key",
@@ -209,18 +209,18 @@ class MonetateSink(MartechSink):
     def _warn_of_left_out(self, row: Mapping[str, Any]) -> None:
         left_out = set(self._dataset.fields) - set(row) - self._left_out
         if left_out:
-            self._say_left_out(left_out, "a row leaves out")
+            self._log_left_out(left_out, "a row leaves out")
             self._least_fields = 0
 
-    def _say_left_out(self, names: set[str], fact: str) -> None:
+    def _log_left_out(self, names: set[str], fact: str) -> None:
         ordered = [name for name in self._dataset.fields if name in names]
         replaced = ", also where an earlier row had a value" if self._unique_key else ""
-        self._say(
+        self._log(
             "left out " + " ".join(ordered),
             f"{fact} {quoted(ordered)} of the dataset, which become null{replaced}",
         )
 
-    def _say(self, topic: str, message: str) -> None:
+    def _log(self, topic: str, message: str) -> None:
         self.target.warn_once(self.stream_name, topic, message)
 
 

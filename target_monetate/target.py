@@ -14,7 +14,7 @@ from singer_martech.http.client import HttpSettings
 from singer_martech.singer.settings import api_url, http_settings
 from target_monetate.auth import ALGORITHMS, LONGEST_TTL_SECONDS, SHORTEST_TTL_SECONDS
 from target_monetate.client import API_URL, MonetateClient
-from target_monetate.destination import DatasetChannel
+from target_monetate.destination import DatasetDestination
 from target_monetate.sinks import MonetateSink
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class TargetMonetate(MartechTarget):
         """Check the configuration, the key included; nothing is sent yet."""
         self._key: RSAPrivateKey | None = None
         super().__init__(**options)
-        self._channels: dict[str, DatasetChannel] = {}
+        self._destinations: dict[str, DatasetDestination] = {}
         self._said: set[tuple[str, str]] = set()
 
     @override
@@ -134,20 +134,20 @@ class TargetMonetate(MartechTarget):
             token_ttl_seconds=config["token_ttl_seconds"],
             api_url=config["api_url"],
             settings=HttpSettings.from_config(config),
-            stop=self.stop,
+            shutdown=self.shutdown,
             pool_size=config["parallel_requests"],
         )
 
-    def dataset_channel(self, name: str) -> DatasetChannel:
+    def dataset_destination(self, name: str) -> DatasetDestination:
         """Return the channel to a dataset, the same for all streams that feed it."""
-        if name not in self._channels:
-            self._channels[name] = DatasetChannel(
+        if name not in self._destinations:
+            self._destinations[name] = DatasetDestination(
                 self.client,
                 name,
                 self.config["max_request_rows"],
                 self.config["max_request_bytes"],
             )
-        return self._channels[name]
+        return self._destinations[name]
 
     def warn_once(self, stream: str, topic: str, message: str) -> None:
         """Log a warning, but only one of a stream and topic in a run."""

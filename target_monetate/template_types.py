@@ -13,7 +13,7 @@ from jinja2 import Environment, TemplateSyntaxError, meta, nodes
 
 from singer_martech.mapping.filters import FILTERS
 from target_monetate.dataset import BOOLEAN, DATETIME, MULTI_STRING, NUMBER, STRING
-from target_monetate.field_types import Source, data_type
+from target_monetate.field_types import FieldSource, data_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ _ENVIRONMENT = Environment(autoescape=True)  # parses only; nothing is rendered
 _ENVIRONMENT.filters.update(FILTERS)
 
 
-def of_mapping(row: Any, schema: Mapping[str, Any]) -> dict[str, Source] | None:
+def of_mapping(row: Any, schema: Mapping[str, Any]) -> dict[str, FieldSource] | None:
     """Return the fields of rows made by a mapping, or None where they cannot be told.
 
     Args:
@@ -55,15 +55,17 @@ def uses_record(template: str) -> bool:
     return bool(meta.find_undeclared_variables(_parsed(template)) - {"stream"})
 
 
-def _source(value: Any, schema: Mapping[str, Any]) -> Source:
+def _source(value: Any, schema: Mapping[str, Any]) -> FieldSource:
     reads = fields_read(value)
     if isinstance(value, bool):
-        return Source(BOOLEAN, reads)
+        return FieldSource(BOOLEAN, reads)
     if isinstance(value, str):
-        return Source(_type_of_text(value, schema), reads)
+        return FieldSource(_type_of_text(value, schema), reads)
     if isinstance(value, list):
-        return Source(STRING if any(isinstance(x, _NESTED) for x in value) else MULTI_STRING, reads)
-    return Source(STRING if isinstance(value, _NESTED) else NUMBER, reads)
+        return FieldSource(
+            STRING if any(isinstance(x, _NESTED) for x in value) else MULTI_STRING, reads
+        )
+    return FieldSource(STRING if isinstance(value, _NESTED) else NUMBER, reads)
 
 
 def _type_of_text(text: str, schema: Mapping[str, Any]) -> str | None:

@@ -34,13 +34,13 @@ def main() -> int:
         for archive in sorted(DIST.iterdir()):
             python = install(archive, folder / f"of-{archive.name}")
             started = check(wheel, python, folder)
-            _say(f"{archive.name}: {started} commands start in a fresh environment")
+            _log(f"{archive.name}: {started} commands start in a fresh environment")
     for path in sorted(DIST.iterdir()):
-        _say(f"{path.relative_to(ROOT)}: {path.stat().st_size:,} bytes")
+        _log(f"{path.relative_to(ROOT)}: {path.stat().st_size:,} bytes")
     version = wheel.name.split("-")[1]
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     if f"## [{version}]" not in changelog:
-        _say(f"Before it is published, CHANGELOG.md needs a section [{version}].")
+        _log(f"Before it is published, CHANGELOG.md needs a section [{version}].")
     return 0
 
 
@@ -161,7 +161,7 @@ def _output(*command: str | Path, folder: Path, given: str = "") -> str:
     return done.stdout
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     print(line)
 
 

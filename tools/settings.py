@@ -50,12 +50,12 @@ _KINDS = {
 def about(plugin: str) -> dict[str, Any]:
     """Return what a plugin says of itself in JSON, without any configuration."""
     module = plugin.replace("-", "_")
-    answer = subprocess.run(
+    response = subprocess.run(
         [sys.executable, "-m", module, "--about", "--format", "json"],
         check=True,
         stdout=subprocess.PIPE,
     )
-    said: dict[str, Any] = json.loads(answer.stdout)
+    said: dict[str, Any] = json.loads(response.stdout)
     return said
 
 

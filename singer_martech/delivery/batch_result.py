@@ -6,13 +6,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
-from singer_martech.http.request import Traffic
+from singer_martech.http.request import RequestStats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from singer_martech.delivery.batch import Batch, Item
-    from singer_martech.delivery.metrics import Tally
+    from singer_martech.delivery.batch import Batch, PendingRecord
+    from singer_martech.delivery.metrics import StreamMetrics
     from singer_martech.errors import MartechError
 
 OUTCOME_UNKNOWN = "outcome unknown"
@@ -24,18 +24,18 @@ class Rejection:
     """A record that was not taken.
 
     Attributes:
-        item: The record.
+        record: The record.
         reason: Why, in words for a person.
         status: The HTTP status of the vendor's refusal, or None.
     """
 
-    item: Item
+    record: PendingRecord
     reason: str
     status: int | None = None
 
 
 @dataclass(frozen=True)
-class Unmatched:
+class UnidentifiedRejects:
     """Records that were not taken, though nobody can tell which of the batch they are.
 
     Attributes:
@@ -54,103 +54,105 @@ class Unmatched:
 
 
 @dataclass
-class Outcome:
+class BatchResult:
     """The fate of one batch; filled by a worker, read by the main thread afterwards.
 
     Attributes:
-        unmatched: What was rejected beside ``rejections``, as far as it is known.
+        unidentified: What was rejected beside ``rejections``, as far as it is known.
         failure: Why the run cannot go on, or None.
         crash: An error that nobody foresaw, or None.
     """
 
     batch: Batch
-    traffic: Traffic = field(default_factory=Traffic)
+    stats: RequestStats = field(default_factory=RequestStats)
     rejections: list[Rejection] = field(default_factory=list)
-    unmatched: list[Unmatched] = field(default_factory=list)
+    unidentified: list[UnidentifiedRejects] = field(default_factory=list)
     failure: MartechError | None = None
     crash: BaseException | None = None
-    _delivered: list[Item] = field(default_factory=list)
+    _delivered: list[PendingRecord] = field(default_factory=list)
 
-    def deliver(self, items: Iterable[Item]) -> None:
+    def mark_delivered(self, records: Iterable[PendingRecord]) -> None:
         """Note that these records were taken, whatever becomes of the others."""
-        self._delivered.extend(items)
+        self._delivered.extend(records)
 
-    def reject(self, item: Item, reason: str, status: int | None = None) -> None:
+    def reject(self, record: PendingRecord, reason: str, status: int | None = None) -> None:
         """Note that this record was not taken and that others may still be."""
-        self.rejections.append(Rejection(item, reason, status))
+        self.rejections.append(Rejection(record, reason, status))
 
     def close(self) -> None:
         """Close what came with it."""
-        for each in self.unmatched:
+        for each in self.unidentified:
             if each.file is not None:
                 each.file.close()
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether every record was either taken or rejected."""
         return self.failure is None and self.crash is None
 
-    def settlement(self) -> Settlement:
+    def counts(self) -> BatchCounts:
         """Work out what became of every record of the batch."""
-        result = Settlement()
-        none_superseded = len(self.batch) == sum(self.batch.rows_of.values())
-        if self.is_whole and none_superseded:
-            result.delivered.update(self.batch.rows_of)
-            result.delivered.subtract(rejection.item.tally for rejection in self.rejections)
-            for each in self.unmatched:
+        result = BatchCounts()
+        none_superseded = len(self.batch) == sum(self.batch.rows_by_stream.values())
+        if self.is_complete and none_superseded:
+            result.delivered.update(self.batch.rows_by_stream)
+            result.delivered.subtract(rejection.record.metrics for rejection in self.rejections)
+            for each in self.unidentified:
                 result.reject_some(each.count)
             return result
-        if not self.is_whole and not self._delivered:
+        if not self.is_complete and not self._delivered:
             result.first_unsettled = self.batch.first_sequence
             return result
-        rejected = {_identity(each.item) for each in self.rejections}
-        delivered = {_identity(item) for item in self._delivered}
+        rejected = {_identity(each.record) for each in self.rejections}
+        delivered = {_identity(record) for record in self._delivered}
         for newest in self.batch:
-            chain = [item for item in with_superseded(newest) if _identity(item) not in rejected]
-            if chain and (self.is_whole or _identity(chain[0]) in delivered):
-                result.delivered[chain[0].tally] += 1
-                result.superseded.update(item.tally for item in chain[1:])
+            chain = [
+                record for record in with_superseded(newest) if _identity(record) not in rejected
+            ]
+            if chain and (self.is_complete or _identity(chain[0]) in delivered):
+                result.delivered[chain[0].metrics] += 1
+                result.superseded.update(record.metrics for record in chain[1:])
             else:
                 result.leave_open(chain)
         return result
 
 
 @dataclass
-class Settlement:
+class BatchCounts:
     """Counts per stream, and where the first record stands whose fate is unknown.
 
     Attributes:
         rejected: Only those that nobody can name.
     """
 
-    delivered: Counter[Tally] = field(default_factory=Counter)
-    superseded: Counter[Tally] = field(default_factory=Counter)
-    rejected: Counter[Tally] = field(default_factory=Counter)
+    delivered: Counter[StreamMetrics] = field(default_factory=Counter)
+    superseded: Counter[StreamMetrics] = field(default_factory=Counter)
+    rejected: Counter[StreamMetrics] = field(default_factory=Counter)
     first_unsettled: int | None = None
 
     def reject_some(self, count: int) -> None:
         """Count records as rejected that nobody can name, the largest stream's first."""
-        for tally, rows in self.delivered.most_common():
+        for metrics, rows in self.delivered.most_common():
             share = min(count, rows)
-            self.rejected[tally] += share
-            self.delivered[tally] -= share
+            self.rejected[metrics] += share
+            self.delivered[metrics] -= share
             count -= share
 
-    def leave_open(self, items: Iterable[Item]) -> None:
+    def leave_open(self, records: Iterable[PendingRecord]) -> None:
         """Note that nobody knows whether these records were taken."""
-        for item in items:
-            if self.first_unsettled is None or item.sequence < self.first_unsettled:
-                self.first_unsettled = item.sequence
+        for record in records:
+            if self.first_unsettled is None or record.sequence < self.first_unsettled:
+                self.first_unsettled = record.sequence
 
 
-def _identity(item: Item) -> tuple[int, int]:
+def _identity(record: PendingRecord) -> tuple[int, int]:
     """Tell a record from all others, also where it was read anew from a file."""
-    return item.sequence, id(item.tally)
+    return record.sequence, id(record.metrics)
 
 
-def with_superseded(item: Item) -> Iterator[Item]:
+def with_superseded(record: PendingRecord) -> Iterator[PendingRecord]:
     """Yield a record and all that it replaced, the latest first."""
-    current: Item | None = item
+    current: PendingRecord | None = record
     while current is not None:
         yield current
         current = current.superseded

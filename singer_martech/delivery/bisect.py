@@ -6,112 +6,122 @@ from typing import TYPE_CHECKING, Protocol
 
 from singer_martech.delivery.batch_result import OUTCOME_UNKNOWN
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import OutcomeUnknown, Refused
+from singer_martech.http.errors import OutcomeUnknown, RequestRejected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from singer_martech.delivery.batch import Batch, Item
-    from singer_martech.delivery.batch_result import Outcome
+    from singer_martech.delivery.batch import Batch, PendingRecord
+    from singer_martech.delivery.batch_result import BatchResult
 
-_ABOUT_THE_RECORDS = frozenset({400, 409, 413, 422})
+_RECORD_ERROR_STATUSES = frozenset({400, 409, 413, 422})
 """Refusals that another set of records may not meet; 401, 403 or 404 would meet them all."""
 
 
-class PartlyRefused(MartechError):
+class PartialRejection(MartechError):
     """The vendor took some records of a request and refused others.
 
     Attributes:
-        culprits: The reasons by place in the request, or None when they cannot be told.
+        rejected_indexes: The reasons by place in the request, or None when they cannot be told.
         status: The HTTP status.
     """
 
     def __init__(
-        self, message: str, culprits: Mapping[int, str] | None, status: int | None
+        self, message: str, rejected_indexes: Mapping[int, str] | None, status: int | None
     ) -> None:
         """Keep what is known of the culprits."""
         super().__init__(message)
-        self.culprits = culprits
+        self.rejected_indexes = rejected_indexes
         self.status = status
 
 
 class Post(Protocol):
     """Sends one request with these records."""
 
-    def __call__(self, items: Sequence[Item], *, repeatable: bool) -> None:
+    def __call__(self, records: Sequence[PendingRecord], *, idempotent: bool) -> None:
         """Return when all were taken.
 
         Raises:
-            Refused: None was taken.
-            PartlyRefused: Some were taken.
+            RequestRejected: None was taken.
+            PartialRejection: Some were taken.
             OutcomeUnknown: Nobody knows, and they must not be sent twice.
         """
 
 
-def send_in_parts(batch: Batch, outcome: Outcome, post: Post) -> None:
+def send_bisecting(batch: Batch, batch_result: BatchResult, post: Post) -> None:
     """Send a batch; where it is refused, halve it until the culprits are alone.
 
     The parts are sent one after the other, so records of one key stay in order.
     """
-    parts: list[Sequence[Item]] = [list(batch)]
+    parts: list[Sequence[PendingRecord]] = [list(batch)]
     while parts:
-        parts.extend(reversed(_send(parts.pop(), outcome, post)))
+        parts.extend(reversed(_send(parts.pop(), batch_result, post)))
 
 
-def _send(items: Sequence[Item], outcome: Outcome, post: Post) -> list[Sequence[Item]]:
+def _send(
+    records: Sequence[PendingRecord], batch_result: BatchResult, post: Post
+) -> list[Sequence[PendingRecord]]:
     """Send records; return the parts that are to be sent instead, in their order."""
-    repeatable = all(item.repeatable for item in items)
+    idempotent = all(record.idempotent for record in records)
     try:
-        post(items, repeatable=repeatable)
-    except PartlyRefused as refusal:
-        if refusal.culprits is not None:
-            return _reject_culprits(items, outcome, refusal)
-        if repeatable:
-            return _halves(items, outcome, refusal)
-        return _leave_unknown(items, outcome, refusal)
+        post(records, idempotent=idempotent)
+    except PartialRejection as rejection:
+        if rejection.rejected_indexes is not None:
+            return _reject_indexes(records, batch_result, rejection)
+        if idempotent:
+            return _split(records, batch_result, rejection)
+        return _report_unknown(records, batch_result, rejection)
     except OutcomeUnknown as error:
-        return _leave_unknown(items, outcome, error)
-    except Refused as refusal:
-        if refusal.status not in _ABOUT_THE_RECORDS:
+        return _report_unknown(records, batch_result, error)
+    except RequestRejected as rejection:
+        if rejection.status not in _RECORD_ERROR_STATUSES:
             raise
-        return _halves(items, outcome, refusal)
+        return _split(records, batch_result, rejection)
     else:
-        outcome.deliver(items)
+        batch_result.mark_delivered(records)
     return []
 
 
-def _halves(
-    items: Sequence[Item], outcome: Outcome, refusal: Refused | PartlyRefused
-) -> list[Sequence[Item]]:
-    if len(items) == 1:
-        return _reject(items[0], outcome, str(refusal), refusal.status)
-    middle = len(items) // 2
-    return [items[:middle], items[middle:]]
+def _split(
+    records: Sequence[PendingRecord],
+    batch_result: BatchResult,
+    rejection: RequestRejected | PartialRejection,
+) -> list[Sequence[PendingRecord]]:
+    if len(records) == 1:
+        return _reject(records[0], batch_result, str(rejection), rejection.status)
+    middle = len(records) // 2
+    return [records[:middle], records[middle:]]
 
 
-def _reject_culprits(
-    items: Sequence[Item], outcome: Outcome, refusal: PartlyRefused
-) -> list[Sequence[Item]]:
-    culprits = refusal.culprits or {}
-    outcome.deliver(item for place, item in enumerate(items) if place not in culprits)
-    parts: list[Sequence[Item]] = []
-    for place, reason in culprits.items():
-        parts += _reject(items[place], outcome, reason, refusal.status)
+def _reject_indexes(
+    records: Sequence[PendingRecord], batch_result: BatchResult, rejection: PartialRejection
+) -> list[Sequence[PendingRecord]]:
+    rejected_indexes = rejection.rejected_indexes or {}
+    batch_result.mark_delivered(
+        record for index, record in enumerate(records) if index not in rejected_indexes
+    )
+    parts: list[Sequence[PendingRecord]] = []
+    for index, reason in rejected_indexes.items():
+        parts += _reject(records[index], batch_result, reason, rejection.status)
     return parts
 
 
-def _reject(item: Item, outcome: Outcome, reason: str, status: int | None) -> list[Sequence[Item]]:
-    outcome.reject(item, reason, status)
+def _reject(
+    record: PendingRecord, batch_result: BatchResult, reason: str, status: int | None
+) -> list[Sequence[PendingRecord]]:
+    batch_result.reject(record, reason, status)
     # its key keeps what the last acceptable record says
-    return [] if item.superseded is None else [[item.superseded]]
+    return [] if record.superseded is None else [[record.superseded]]
 
 
-def _leave_unknown(
-    items: Sequence[Item], outcome: Outcome, error: PartlyRefused | OutcomeUnknown
-) -> list[Sequence[Item]]:
+def _report_unknown(
+    records: Sequence[PendingRecord],
+    batch_result: BatchResult,
+    error: PartialRejection | OutcomeUnknown,
+) -> list[Sequence[PendingRecord]]:
     """Report what must not be sent twice; return the records beside it, to be sent again."""
-    for item in items:
-        if not item.repeatable:
-            outcome.reject(item, f"{OUTCOME_UNKNOWN}: {error}", error.status)
-    again = [item for item in items if item.repeatable]
+    for record in records:
+        if not record.idempotent:
+            batch_result.reject(record, f"{OUTCOME_UNKNOWN}: {error}", error.status)
+    again = [record for record in records if record.idempotent]
     return [again] if again else []

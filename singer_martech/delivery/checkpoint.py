@@ -7,7 +7,7 @@ from collections import deque
 
 from singer_martech.singer.writer import write_output
 
-_MOST_BYTES = 32 * 1024 * 1024
+_MAX_BYTES = 32 * 1024 * 1024
 """So many bytes of STATE are kept, however many records wait; then some are passed over."""
 
 
@@ -35,13 +35,13 @@ class Checkpoints:
         """How many STATE messages wait."""
         return len(self._pending)
 
-    def note(self, sequence: int, state: bytes) -> None:
+    def add(self, sequence: int, state: bytes) -> None:
         """Keep a STATE that came after the record at place ``sequence``."""
         if self._pending and self._pending[-1][0] == sequence:
             self._bytes -= len(self._pending.pop()[1])
         self._pending.append((sequence, state))
         self._bytes += len(state)
-        if self._bytes > _MOST_BYTES:
+        if self._bytes > _MAX_BYTES:
             # every second one will do; the newest always stays
             self._pending = deque(list(self._pending)[-1::-2][::-1])
             self._bytes = sum(len(each) for _, each in self._pending)

@@ -1,7 +1,7 @@
 """Getting records to a vendor: gathered, sent in parallel, in order for each key.
 
 All bookkeeping happens in the thread that reads the input; worker threads only send
-batches and report an :class:`Outcome`. So nothing here needs a lock.
+batches and report an :class:`BatchResult`. So nothing here needs a lock.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from singer_martech.delivery.batch import too_large
-from singer_martech.delivery.batch_result import Outcome
+from singer_martech.delivery.batch_result import BatchResult
 from singer_martech.delivery.rejects import TooManyRejects
 from singer_martech.errors import MartechError, Stopped
-from singer_martech.http.request import Traffic
+from singer_martech.http.request import RequestStats
 from singer_martech.runtime.shutdown import GRACE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from singer_martech.delivery.batch import Batch, Channel, Item
-    from singer_martech.delivery.batch_result import Settlement
+    from singer_martech.delivery.batch import Batch, Destination, PendingRecord
+    from singer_martech.delivery.batch_result import BatchCounts
     from singer_martech.delivery.checkpoint import Checkpoints
-    from singer_martech.delivery.metrics import Tally
+    from singer_martech.delivery.metrics import StreamMetrics
     from singer_martech.delivery.rejects import Rejects
-    from singer_martech.runtime.shutdown import Stop
+    from singer_martech.runtime.shutdown import ShutdownSignal
 
 logger = logging.getLogger(__name__)
 
-_MOST_HELD_BACK = 20_000
-_MOST_HELD_BACK_BYTES = 64 * 1024 * 1024
-_MOST_STATES = 10_000
-_SILENCE_SECONDS = 5.0
+_MAX_HELD_BACK = 20_000
+_MAX_HELD_BACK_BYTES = 64 * 1024 * 1024
+_MAX_PENDING_STATES = 10_000
+_QUIET_SECONDS = 5.0
 
 
 class _NotSent(MartechError):
@@ -49,7 +49,7 @@ class Delivery:
         parallel_requests: How many requests are in flight at once.
         checkpoints: The STATE messages that wait for their records.
         rejects: Where records that are not taken go.
-        stop: Ends everything on a signal.
+        shutdown: Ends everything on a signal.
         oldest_seconds: How long a record may wait for others to share its request.
         wake: Called from a worker thread when a batch is done, to end the reader's wait.
         while_waiting: Called about once a second while a batch waits for its turn.
@@ -57,7 +57,7 @@ class Delivery:
             signal.
 
     Attributes:
-        traffic: What was sent so far; a request with records of several streams is one.
+        stats: What was sent so far; a request with records of several streams is one.
     """
 
     def __init__(  # noqa: PLR0913 - each is a part of its own
@@ -66,58 +66,63 @@ class Delivery:
         parallel_requests: int,
         checkpoints: Checkpoints,
         rejects: Rejects,
-        stop: Stop,
+        shutdown: ShutdownSignal,
         oldest_seconds: float,
         wake: Callable[[], None],
         while_waiting: Callable[[], None],
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         """Start no thread yet."""
-        self.traffic = Traffic()
+        self.stats = RequestStats()
         self._parallel = parallel_requests
         self._checkpoints = checkpoints
         self._rejects = rejects
-        self._stop = stop
+        self._shutdown = shutdown
         self._oldest_seconds = oldest_seconds
         self._wake = wake
         self._while_waiting = while_waiting
         self._grace_seconds = grace_seconds
-        self._open: dict[Channel, Batch] = {}
+        self._open: dict[Destination, Batch] = {}
         self._in_flight: set[Batch] = set()
         self._busy_keys: set[Hashable] = set()
-        self._held_back: dict[Hashable | None, deque[tuple[Channel, Item]]] = {}
+        self._held_back: dict[Hashable | None, deque[tuple[Destination, PendingRecord]]] = {}
         self._held_back_count = 0
         self._held_back_bytes = 0
-        self._released: deque[tuple[Channel, Item]] = deque()
+        self._released: deque[tuple[Destination, PendingRecord]] = deque()
         self._barrier: int | None = None
         self._work: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[BatchResult | None] = queue.SimpleQueue()
         self._workers: list[threading.Thread] = []
         self._ending = False
-        stop.on_request(lambda: self._done.put(None))
+        shutdown.on_request(lambda: self._done.put(None))
 
-    def add(self, channel: Channel, item: Item) -> None:
+    def add(self, destination: Destination, record: PendingRecord) -> None:
         """Take in a record; waits while as much is under way as is allowed.
 
         Raises:
             MartechError: A batch failed, or too many records were rejected.
         """
-        batch = self._open.get(channel)
+        batch = self._open.get(destination)
         if (
             batch is not None
             and not self._released
-            and batch.has_room_for(item)
-            and not self._is_busy(item.key)
+            and batch.has_room_for(record)
+            and not self._is_busy(record.key)
         ):  # the way of nearly all
-            self._add(batch, channel, item)
+            self._add(batch, destination, record)
             return
-        self._released.append((channel, item))
+        self._released.append((destination, record))
         self._add_released()
         while self._holds_too_much and self._in_flight:
-            self._take_in_outcomes(block=True)
+            self._process_results(block=True)
 
     def reject(
-        self, tally: Tally, sequence: int, raw: bytes, reason: str, status: int | None = None
+        self,
+        metrics: StreamMetrics,
+        sequence: int,
+        raw: bytes,
+        reason: str,
+        status: int | None = None,
     ) -> None:
         """Report a record that is not taken.
 
@@ -125,11 +130,11 @@ class Delivery:
             TooManyRejects: More were rejected than ``max_rejected_records`` allows. The
                 record is in the report, but no STATE passes it.
         """
-        tally.rejected += 1
+        metrics.rejected += 1
         try:
-            self._rejects.add(tally.source, raw, reason, status)
+            self._rejects.add(metrics.source, raw, reason, status)
         except MartechError:
-            self._stand_before(sequence)
+            self._block_state_at(sequence)
             raise
 
     def tick(self) -> None:
@@ -138,10 +143,10 @@ class Delivery:
         Raises:
             MartechError: As for ``add``.
         """
-        self._take_in_outcomes(block=False)
+        self._process_results(block=False)
         self._add_released()
         now = time.monotonic()
-        crowded = len(self._checkpoints) > _MOST_STATES
+        crowded = len(self._checkpoints) > _MAX_PENDING_STATES
         for batch in list(self._open.values()):
             is_old = now - batch.opened_at >= self._oldest_seconds
             if (is_old or crowded) and self._has_capacity:
@@ -159,7 +164,7 @@ class Delivery:
             for batch in list(self._open.values()):
                 self._dispatch(batch)
             if self._in_flight:
-                self._take_in_outcomes(block=True)
+                self._process_results(block=True)
 
     def flush_despite_rejects(self) -> None:
         """Send everything, however many records are rejected, so that STATE is exact.
@@ -180,10 +185,10 @@ class Delivery:
         Failures are logged, since another one is being reported already.
         """
         self._ending = True
-        deadline = time.monotonic() + self._grace_seconds if self._stop.is_set else None
+        deadline = time.monotonic() + self._grace_seconds if self._shutdown.is_set else None
         is_told = False
         while self._in_flight:
-            left = _SILENCE_SECONDS if deadline is None else deadline - time.monotonic()
+            left = _QUIET_SECONDS if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 logger.warning(
                     "%d request(s) were not answered within %.0f s after the signal; "
@@ -193,7 +198,7 @@ class Delivery:
                 )
                 return
             try:
-                outcome = self._done.get(timeout=left)
+                batch_result = self._done.get(timeout=left)
             except queue.Empty:
                 if deadline is None and not is_told:
                     is_told = True
@@ -204,8 +209,8 @@ class Delivery:
                     )
                 continue
             try:
-                if outcome is not None:
-                    self._settle(outcome)
+                if batch_result is not None:
+                    self._settle(batch_result)
                 elif deadline is None:
                     deadline = time.monotonic() + self._grace_seconds
             except (Stopped, _NotSent):
@@ -225,7 +230,7 @@ class Delivery:
         for _ in self._workers:
             self._work.put(None)
 
-    def previews(self) -> dict[Channel, Batch]:
+    def previews(self) -> dict[Destination, Batch]:
         """Return the batches that are open, for a dry run."""
         return self._open
 
@@ -237,37 +242,39 @@ class Delivery:
     @property
     def _holds_too_much(self) -> bool:
         return (
-            self._held_back_count > _MOST_HELD_BACK or self._held_back_bytes > _MOST_HELD_BACK_BYTES
+            self._held_back_count > _MAX_HELD_BACK or self._held_back_bytes > _MAX_HELD_BACK_BYTES
         )
 
-    def _hold_back(self, key: Hashable | None, channel: Channel, item: Item) -> None:
-        self._held_back.setdefault(key, deque()).append((channel, item))
+    def _hold_back(
+        self, key: Hashable | None, destination: Destination, record: PendingRecord
+    ) -> None:
+        self._held_back.setdefault(key, deque()).append((destination, record))
         self._held_back_count += 1
-        self._held_back_bytes += _size(item)
+        self._held_back_bytes += _size(record)
 
     def _add_released(self) -> None:
         """Give each record that waits its place; until it has one, STATE sees it wait."""
         while self._released:
-            channel, item = self._released[0]
-            if self._is_busy(item.key):
+            destination, record = self._released[0]
+            if self._is_busy(record.key):
                 self._released.popleft()
-                self._hold_back(item.key, channel, item)
+                self._hold_back(record.key, destination, record)
                 continue
-            batch = self._open.get(channel)
-            if batch is not None and not batch.has_room_for(item):
+            batch = self._open.get(destination)
+            if batch is not None and not batch.has_room_for(record):
                 self._dispatch(batch)  # which may hold the item's key, hence all over again
                 continue
             self._released.popleft()
-            self._add(batch, channel, item)
+            self._add(batch, destination, record)
 
-    def _add(self, batch: Batch | None, channel: Channel, item: Item) -> None:
+    def _add(self, batch: Batch | None, destination: Destination, record: PendingRecord) -> None:
         if batch is None:
-            if too_large(channel, item.body):
-                reason = f"larger than a request may be (max_request_bytes {channel.max_bytes})"
-                self.reject(item.tally, item.sequence, item.raw, reason)
+            if too_large(destination, record.body):
+                reason = f"larger than a request may be (max_request_bytes {destination.max_bytes})"
+                self.reject(record.metrics, record.sequence, record.raw, reason)
                 return
-            batch = self._open[channel] = channel.open_batch()
-        batch.append(item)
+            batch = self._open[destination] = destination.open_batch()
+        batch.append(record)
         if batch.is_full:
             self._dispatch(batch)
 
@@ -276,11 +283,11 @@ class Delivery:
 
     def _dispatch(self, batch: Batch) -> None:
         while not self._has_capacity:
-            self._take_in_outcomes(block=True)
-        self._stop.check()
-        if self._open.get(batch.channel) is not batch:
+            self._process_results(block=True)
+        self._shutdown.check()
+        if self._open.get(batch.destination) is not batch:
             return  # it went while this waited
-        del self._open[batch.channel]
+        del self._open[batch.destination]
         self._in_flight.add(batch)
         if self._parallel > 1:
             self._busy_keys.update(batch.keys)
@@ -293,29 +300,29 @@ class Delivery:
     def _send_batches(self) -> None:
         """Send what is queued; the body of a worker thread."""
         while (batch := self._work.get()) is not None:
-            outcome = Outcome(batch)
+            batch_result = BatchResult(batch)
             try:
-                self._stop.check()
+                self._shutdown.check()
                 if self._ending:
-                    outcome.failure = _NotSent()
+                    batch_result.failure = _NotSent()
                 else:
-                    batch.channel.send(batch, outcome)
+                    batch.destination.send(batch, batch_result)
             except MartechError as error:
-                outcome.failure = error
+                batch_result.failure = error
             except BaseException as error:  # noqa: BLE001 - raised again in the main thread
-                outcome.crash = error
+                batch_result.crash = error
             # at once: the next batch may wait, and must not overtake the one that failed
-            self._ending = self._ending or not outcome.is_whole
-            self._done.put(outcome)
+            self._ending = self._ending or not batch_result.is_complete
+            self._done.put(batch_result)
             self._wake()
 
-    def _take_in_outcomes(self, *, block: bool) -> None:
+    def _process_results(self, *, block: bool) -> None:
         try:
             while True:
-                outcome = self._done.get(block=block, timeout=1.0)
-                if outcome is not None:
-                    self._settle(outcome)
-                self._stop.check()
+                batch_result = self._done.get(block=block, timeout=1.0)
+                if batch_result is not None:
+                    self._settle(batch_result)
+                self._shutdown.check()
                 block = False
         except queue.Empty:
             pass
@@ -323,66 +330,68 @@ class Delivery:
         if self._in_flight:
             self._while_waiting()
 
-    def _settle(self, outcome: Outcome) -> None:
+    def _settle(self, batch_result: BatchResult) -> None:
         """Take in what became of a batch.
 
         Raises:
             MartechError: It failed, or too many of its records were rejected.
         """
-        batch = outcome.batch
+        batch = batch_result.batch
         self._in_flight.discard(batch)
-        settlement = outcome.settlement()
-        for tally, count in settlement.delivered.items():
-            tally.delivered += count
-        for tally, count in settlement.superseded.items():
-            tally.superseded += count
-        self._count_traffic(outcome)
-        if settlement.first_unsettled is not None:
-            self._stand_before(settlement.first_unsettled)
-        failure = outcome.failure
-        for rejection in outcome.rejections:
-            item = rejection.item
+        counts = batch_result.counts()
+        for metrics, count in counts.delivered.items():
+            metrics.delivered += count
+        for metrics, count in counts.superseded.items():
+            metrics.superseded += count
+        self._count_requests(batch_result)
+        if counts.first_unsettled is not None:
+            self._block_state_at(counts.first_unsettled)
+        failure = batch_result.failure
+        for rejection in batch_result.rejections:
+            record = rejection.record
             try:
-                self.reject(item.tally, item.sequence, item.raw, rejection.reason, rejection.status)
+                self.reject(
+                    record.metrics, record.sequence, record.raw, rejection.reason, rejection.status
+                )
             except MartechError as error:
                 failure = failure or error
-        if outcome.is_whole:
+        if batch_result.is_complete:
             try:
-                self._reject_unmatched(outcome, settlement)
+                self._reject_unidentified(batch_result, counts)
             except MartechError as error:
                 failure = failure or error
             self._release(batch)
-        outcome.close()
-        if outcome.crash is not None:
-            raise outcome.crash
+        batch_result.close()
+        if batch_result.crash is not None:
+            raise batch_result.crash
         if failure is not None:
             raise failure
 
-    def _reject_unmatched(self, outcome: Outcome, settlement: Settlement) -> None:
+    def _reject_unidentified(self, batch_result: BatchResult, counts: BatchCounts) -> None:
         """Report the records that were not taken, but that nobody can name.
 
         Raises:
             TooManyRejects: As for ``reject``; no STATE passes any record of the batch.
         """
-        for tally, count in settlement.rejected.items():
-            tally.rejected += count
+        for metrics, count in counts.rejected.items():
+            metrics.rejected += count
         try:
-            for unmatched in outcome.unmatched:
-                stream = settlement.rejected.most_common(1)[0][0].source
-                self._rejects.add_unmatched(stream, unmatched)
+            for unidentified in batch_result.unidentified:
+                stream = counts.rejected.most_common(1)[0][0].source
+                self._rejects.add_unidentified(stream, unidentified)
         except MartechError:
-            if outcome.batch.first_sequence is not None:
-                self._stand_before(outcome.batch.first_sequence)
+            if batch_result.batch.first_sequence is not None:
+                self._block_state_at(batch_result.batch.first_sequence)
             raise
 
-    def _count_traffic(self, outcome: Outcome) -> None:
-        self.traffic.add(outcome.traffic)
-        rows = sum(outcome.batch.rows_of.values())
-        for tally, count in outcome.batch.rows_of.items():
-            tally.requests += outcome.traffic.requests
-            tally.retries += outcome.traffic.retries
-            tally.bytes += outcome.traffic.bytes * count // rows
-            tally.ended_at = time.monotonic()
+    def _count_requests(self, batch_result: BatchResult) -> None:
+        self.stats.add(batch_result.stats)
+        rows = sum(batch_result.batch.rows_by_stream.values())
+        for metrics, count in batch_result.batch.rows_by_stream.items():
+            metrics.requests += batch_result.stats.requests
+            metrics.retries += batch_result.stats.retries
+            metrics.bytes += batch_result.stats.bytes * count // rows
+            metrics.ended_at = time.monotonic()
 
     def _release(self, batch: Batch) -> None:
         """Let records go on that waited for one of their key."""
@@ -392,22 +401,22 @@ class Delivery:
         for key in batch.keys:
             waiting = self._held_back.pop(key, ())
             self._held_back_count -= len(waiting)
-            self._held_back_bytes -= sum(_size(item) for _, item in waiting)
+            self._held_back_bytes -= sum(_size(record) for _, record in waiting)
             self._released.extend(waiting)
 
-    def _stand_before(self, sequence: int) -> None:
+    def _block_state_at(self, sequence: int) -> None:
         """Let no STATE pass the record at this place."""
         if self._barrier is None or sequence < self._barrier:
             self._barrier = sequence
 
     def _oldest_open(self) -> int | None:
-        places = [self._barrier]
-        places.extend(batch.first_sequence for batch in self._open.values())
-        places.extend(batch.first_sequence for batch in self._in_flight)
-        places.extend(waiting[0][1].sequence for waiting in self._held_back.values())
-        places.extend(item.sequence for _, item in self._released)
-        return min((place for place in places if place is not None), default=None)
+        sequences = [self._barrier]
+        sequences.extend(batch.first_sequence for batch in self._open.values())
+        sequences.extend(batch.first_sequence for batch in self._in_flight)
+        sequences.extend(waiting[0][1].sequence for waiting in self._held_back.values())
+        sequences.extend(record.sequence for _, record in self._released)
+        return min((sequence for sequence in sequences if sequence is not None), default=None)
 
 
-def _size(item: Item) -> int:
-    return len(item.body) + len(item.raw)
+def _size(record: PendingRecord) -> int:
+    return len(record.body) + len(record.raw)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(eq=False)
-class Tally:
+class StreamMetrics:
     """The counts of one stream; ``read`` is the sum of the four that follow it.
 
     Attributes:

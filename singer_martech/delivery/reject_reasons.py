@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_MOST_REASONS = 100
-_LONGEST_VALUE = 200
+_MAX_REASONS = 100
+_MAX_VALUE_CHARACTERS = 200
 
 
 @dataclass
-class Reason:
+class RejectReason:
     """One reason in one stream.
 
     Attributes:
@@ -32,7 +32,7 @@ class Reason:
 
 
 @dataclass
-class Reasons:
+class RejectReasons:
     """The reasons of a run; of a flood of different ones, the first hundred by name.
 
     Attributes:
@@ -40,9 +40,9 @@ class Reasons:
     """
 
     others: int = 0
-    _known: dict[tuple[str, str, int | None], Reason] = field(default_factory=dict)
+    _by_cause: dict[tuple[str, str, int | None], RejectReason] = field(default_factory=dict)
 
-    def note(
+    def add(
         self, stream: str, reason: str, status: int | None, key: Mapping[str, Any], count: int = 1
     ) -> None:
         """Count records that were rejected for a reason.
@@ -54,22 +54,24 @@ class Reasons:
             key: The key properties of one of them.
             count: How many they are.
         """
-        known = self._known.get((stream, reason, status))
+        known = self._by_cause.get((stream, reason, status))
         if known is None:
-            if len(self._known) >= _MOST_REASONS:
+            if len(self._by_cause) >= _MAX_REASONS:
                 self.others += count
                 return
             example = {name: _short(value) for name, value in key.items()}
-            known = self._known[stream, reason, status] = Reason(stream, reason, status, example)
+            known = self._by_cause[stream, reason, status] = RejectReason(
+                stream, reason, status, example
+            )
         known.count += count
 
-    def most_common(self) -> list[Reason]:
+    def most_common(self) -> list[RejectReason]:
         """Return the reasons, the most frequent first."""
-        return sorted(self._known.values(), key=lambda reason: -reason.count)
+        return sorted(self._by_cause.values(), key=lambda reason: -reason.count)
 
 
 def _short(value: Any) -> Any:
     if isinstance(value, (bool, int, float)) or value is None:
         return value
     text = value if isinstance(value, str) else str(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
+    return text if len(text) <= _MAX_VALUE_CHARACTERS else f"{text[:_MAX_VALUE_CHARACTERS]}…"

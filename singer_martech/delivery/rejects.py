@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from singer_martech.delivery.reject_reasons import Reasons
+from singer_martech.delivery.reject_reasons import RejectReasons
 from singer_martech.errors import MartechError
 from singer_martech.runtime.redaction import redact
 from singer_martech.runtime.temp_files import raise_if_disk_full
@@ -21,7 +21,7 @@ from singer_martech.values.json_codec import encode
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from singer_martech.delivery.batch_result import Unmatched
+    from singer_martech.delivery.batch_result import UnidentifiedRejects
 
 _OWNER_ONLY = 0o600
 SCHEMA_SUFFIX = ".schema.json"
@@ -38,21 +38,21 @@ class Rejects:
         folder: The setting ``reject_path``.
         target: The target's name.
         allowed: The setting ``max_rejected_records``.
-        judge_at_end: Let the run go on beyond it, and fail when all was read.
+        fail_at_end: Let the run go on beyond it, and fail when all was read.
     """
 
     def __init__(
-        self, folder: str, target: str, allowed: int, *, judge_at_end: bool = False
+        self, folder: str, target: str, allowed: int, *, fail_at_end: bool = False
     ) -> None:
         """Create nothing until a record is rejected."""
         self._folder = Path(folder)
         self._target = target
         self._allowed = allowed
-        self._judge_at_end = judge_at_end
+        self._fail_at_end = fail_at_end
         self._too_many: TooManyRejects | None = None
         now = datetime.datetime.now(datetime.timezone.utc)
         self.run = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-        self.reasons = Reasons()
+        self.reasons = RejectReasons()
         self._versions: Counter[str] = Counter()
         self._schemas: dict[str, bytes] = {}
         self._reports: dict[str, _Report] = {}
@@ -88,10 +88,10 @@ class Rejects:
         reason = redact(" ".join(reason.split()))
         key = _key(keys, raw)
         report.write(_line(stream, key, raw, reason, status))
-        self.reasons.note(stream, reason, status, key)
+        self.reasons.add(stream, reason, status, key)
         self._count(1, f"stream '{stream}': a record was rejected: {reason}", report)
 
-    def add_unmatched(self, stream: str, unmatched: Unmatched) -> None:
+    def add_unidentified(self, stream: str, unidentified: UnidentifiedRejects) -> None:
         """Report records of which only their number is known, in one line.
 
         What the vendor says of them is kept as received, in a file beside the report.
@@ -101,37 +101,39 @@ class Rejects:
             MartechError: The report cannot be written.
         """
         report = self._report(stream)
-        reason, detail = (" ".join(text.split()) for text in (unmatched.reason, unmatched.detail))
+        reason, detail = (
+            " ".join(text.split()) for text in (unidentified.reason, unidentified.detail)
+        )
         line: dict[str, Any] = {
             "stream": stream,
             "key": {},
             "reason": redact(f"{reason}: {detail}" if detail else reason),
             "status": None,
             "record": None,
-            "records": unmatched.count,
+            "records": unidentified.count,
             "file": None,
             "rejected_at": _now(),
         }
-        if unmatched.file is not None:
-            line["file"] = report.keep(f"{unmatched.name}.errors", unmatched.file)
+        if unidentified.file is not None:
+            line["file"] = report.keep(f"{unidentified.name}.errors", unidentified.file)
         report.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
-        self.reasons.note(stream, reason, None, {}, unmatched.count)
-        what = f"stream '{stream}': {unmatched.count} record(s) were rejected: {redact(reason)}"
-        self._count(unmatched.count, what, report)
+        self.reasons.add(stream, reason, None, {}, unidentified.count)
+        label = f"stream '{stream}': {unidentified.count} record(s) were rejected: {redact(reason)}"
+        self._count(unidentified.count, label, report)
 
-    def _count(self, count: int, what: str, report: _Report) -> None:
+    def _count(self, count: int, label: str, report: _Report) -> None:
         self.count += count
         if self.count > self._allowed:
             self.sync()
             message = (
-                f"{what} -- rejected so far: {self.count}, "
+                f"{label} -- rejected so far: {self.count}, "
                 f"max_rejected_records: {self._allowed}; see {report.path}"
             )
             self._too_many = TooManyRejects(message)
-            if not self._judge_at_end:
+            if not self._fail_at_end:
                 raise self._too_many
 
-    def judge(self) -> None:
+    def raise_if_exceeded(self) -> None:
         """Say at the end of the input whether too many records were rejected.
 
         Raises:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.delivery.metrics import Tally
+from singer_martech.delivery.metrics import StreamMetrics
 from singer_martech.errors import SettingError, Stopped
 from singer_martech.runtime import private_files
 from singer_martech.runtime.redaction import redact
@@ -19,8 +19,8 @@ from singer_martech.runtime.redaction import redact
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from singer_martech.delivery.reject_reasons import Reasons
-    from singer_martech.http.request import Traffic
+    from singer_martech.delivery.reject_reasons import RejectReasons
+    from singer_martech.http.request import RequestStats
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ FORMAT = 1
 """The version of the file's shape; a reader refuses one that it does not know."""
 
 _FIRST_INTERVAL_SECONDS = 0.1
-_MOST_POINTS = 300
+_MAX_POINTS = 300
 
 
 class Timeline:
@@ -42,24 +42,24 @@ class Timeline:
         self._started_at = started_at
         self._interval = _FIRST_INTERVAL_SECONDS
         self._seconds = [0.0]
-        self._counts: dict[Tally, list[tuple[int, int, int]]] = {}
+        self._counts: dict[StreamMetrics, list[tuple[int, int, int]]] = {}
         self.due_at = started_at
 
-    def add(self, now: float, tallies: Iterable[Tally]) -> None:
+    def add(self, now: float, metrics_by_stream: Iterable[StreamMetrics]) -> None:
         """Note the counts as they are."""
-        if len(self._seconds) >= _MOST_POINTS:
+        if len(self._seconds) >= _MAX_POINTS:
             self._interval *= 2
             self._seconds = self._seconds[::2]
-            self._counts = {tally: counts[::2] for tally, counts in self._counts.items()}
+            self._counts = {metrics: counts[::2] for metrics, counts in self._counts.items()}
         self.due_at = now + self._interval
-        for tally in tallies:
-            counts = self._counts.setdefault(tally, [(0, 0, 0)] * len(self._seconds))
-            counts.append((tally.delivered, tally.rejected, tally.retries))
+        for metrics in metrics_by_stream:
+            counts = self._counts.setdefault(metrics, [(0, 0, 0)] * len(self._seconds))
+            counts.append((metrics.delivered, metrics.rejected, metrics.retries))
         self._seconds.append(round(now - self._started_at, 3))
 
-    def columns(self, tally: Tally) -> dict[str, list[Any]]:
+    def columns(self, metrics: StreamMetrics) -> dict[str, list[Any]]:
         """Return a stream's points: the seconds since the start, and the counts by then."""
-        points = self._counts.get(tally) or [(0, 0, 0)] * len(self._seconds)
+        points = self._counts.get(metrics) or [(0, 0, 0)] * len(self._seconds)
         delivered, rejected, retries = (list(column) for column in zip(*points, strict=True))
         return {
             "seconds": self._seconds,
@@ -77,8 +77,8 @@ class RunSummary:
             None for no summary.
         about: The head of the summary: ``target``, ``version``, ``run`` (its name, as the
             reject reports have it), ``dry_run``.
-        tallies: The counts of all streams, as they change.
-        traffic: What is sent, as it changes.
+        metrics_by_stream: The counts of all streams, as they change.
+        stats: What is sent, as it changes.
         reasons: Why records are rejected, likewise.
 
     Raises:
@@ -90,18 +90,18 @@ class RunSummary:
         path: str | None,
         *,
         about: Mapping[str, Any],
-        tallies: Mapping[str, Tally],
-        traffic: Traffic,
-        reasons: Reasons,
+        metrics_by_stream: Mapping[str, StreamMetrics],
+        stats: RequestStats,
+        reasons: RejectReasons,
     ) -> None:
         """Make the folder where it is not there."""
         self._about = about
-        self._tallies = tallies
-        self._traffic = traffic
+        self._metrics_by_stream = metrics_by_stream
+        self._stats = stats
         self._reasons = reasons
         self._began = datetime.datetime.now(datetime.timezone.utc)
         self._started_at = time.monotonic()
-        self._all_streams = Tally("")
+        self._all_streams = StreamMetrics("")
         self._timeline = Timeline(self._started_at)
         self._path = None if path is None else _file(path, f"{about['target']}.{about['run']}.json")
 
@@ -114,12 +114,12 @@ class RunSummary:
             self._sample(now)
 
     def _sample(self, now: float) -> None:
-        tallies = self._tallies.values()
-        self._all_streams.delivered = sum(tally.delivered for tally in tallies)
-        self._all_streams.rejected = sum(tally.rejected for tally in tallies)
+        metrics_by_stream = self._metrics_by_stream.values()
+        self._all_streams.delivered = sum(metrics.delivered for metrics in metrics_by_stream)
+        self._all_streams.rejected = sum(metrics.rejected for metrics in metrics_by_stream)
         # not the sum of theirs: streams can share a request
-        self._all_streams.retries = self._traffic.retries
-        self._timeline.add(now, [self._all_streams, *tallies])
+        self._all_streams.retries = self._stats.retries
+        self._timeline.add(now, [self._all_streams, *metrics_by_stream])
 
     def write(self, error: BaseException | None) -> None:
         """Write the file, whole or not at all.
@@ -152,13 +152,13 @@ class RunSummary:
             "seconds": round(now - self._started_at, 3),
             "outcome": _outcome(error),
             "reason": None if error is None else _words(error),
-            "requests": self._traffic.requests,
-            "retries": self._traffic.retries,
-            "bytes": self._traffic.bytes,
+            "requests": self._stats.requests,
+            "retries": self._stats.retries,
+            "bytes": self._stats.bytes,
             "timeline": self._timeline.columns(self._all_streams),
             "streams": [
-                {**tally.summary(), "timeline": self._timeline.columns(tally)}
-                for tally in self._tallies.values()
+                {**metrics.summary(), "timeline": self._timeline.columns(metrics)}
+                for metrics in self._metrics_by_stream.values()
             ],
             "rejects": [dataclasses.asdict(reason) for reason in self._reasons.most_common()],
             "rejects_for_other_reasons": self._reasons.others,

@@ -10,43 +10,43 @@ from singer_sdk.exceptions import MissingKeyPropertiesError
 from singer_sdk.sinks import Sink
 
 from singer_martech._compat import override
-from singer_martech.delivery.batch import Item
+from singer_martech.delivery.batch import PendingRecord
 from singer_martech.delivery.rejects import TooManyRejects
-from singer_martech.mapping.fast_path import SCALARS, short_way
+from singer_martech.mapping.fast_path import SCALARS, compile_fast_path
 from singer_martech.mapping.template import TemplateError
-from singer_martech.values.json_codec import Unmappable
+from singer_martech.values.json_codec import MappingError
 from singer_martech.values.validation import RecordValidator
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Mapping, Sequence
 
-    from singer_martech.delivery.batch import Channel
-    from singer_martech.delivery.metrics import Tally
+    from singer_martech.delivery.batch import Destination
+    from singer_martech.delivery.metrics import StreamMetrics
     from singer_martech.delivery.target import MartechTarget
-    from singer_martech.mapping.fast_path import ShortWay
+    from singer_martech.mapping.fast_path import FastPath
 
 _METADATA_PREFIX = "_sdc_"
 
 
-class MissingKeys(TooManyRejects, MissingKeyPropertiesError):
+class MissingKeyProperties(TooManyRejects, MissingKeyPropertiesError):
     """The record that was one too many lacks a key property."""
 
 
 @dataclass(slots=True)
-class Mapped:
+class MappedRecord:
     """What a record has become.
 
     Attributes:
-        channel: The kind of request that takes it.
-        key: What the vendor merges it by, or None; see :class:`singer_martech.delivery.batch.Item`.
+        destination: The kind of request that takes it.
+        key: What the vendor merges it by, or None.
         body: Its part of the request's body.
-        repeatable: False where sending it twice could do harm.
+        idempotent: False where sending it twice could do harm.
     """
 
-    channel: Channel
+    destination: Destination
     key: Hashable | None
     body: bytes
-    repeatable: bool = True
+    idempotent: bool = True
 
 
 class MartechSink(Sink):
@@ -74,54 +74,54 @@ class MartechSink(Sink):
         """
 
     @abc.abstractmethod
-    def map_record(self, record: dict[str, Any], whole: bytes | None) -> Mapped:
+    def map_record(self, record: dict[str, Any], raw_json: bytes | None) -> MappedRecord:
         """Say what a record becomes.
 
         Args:
             record: The record.
-            whole: The record as JSON, as it was received, if nothing of it has changed.
+            raw_json: The record as JSON, as it was received, if nothing of it has changed.
 
         Raises:
-            Unmappable: It cannot become anything; the message says why.
+            MappingError: It cannot become anything; the message says why.
             TemplateError: One of its mapping's expressions fails.
         """
 
     def reads(self) -> Collection[str] | None:
-        """Name the fields that ``map_record`` looks at, beside ``whole``; None: maybe all.
+        """Name the fields that ``map_record`` looks at, beside ``raw_json``; None: maybe all.
 
         Asked after ``prepare``.
         """
         return None
 
-    def short_way(self) -> ShortWay | None:
+    def fast_path(self) -> FastPath | None:
         """Return the short way of records that come as they were received, if there is one."""
         reads = self.reads()
         if reads is None:
             return None
         kinds = dict.fromkeys(reads, SCALARS)
-        return short_way(self.schema, sorted(reads), kinds, required=self.key_properties)
+        return compile_fast_path(self.schema, sorted(reads), kinds, required=self.key_properties)
 
-    def map_values(self, values: tuple[Any, ...], whole: bytes) -> Mapped | None:
+    def map_values(self, values: tuple[Any, ...], raw_json: bytes) -> MappedRecord | None:
         """Say what a record becomes that goes the short way; None sends it the long way.
 
         Args:
-            values: Those of the fields that ``short_way`` reads.
-            whole: The record as JSON, as it was received.
+            values: Those of the fields that ``fast_path`` reads.
+            raw_json: The record as JSON, as it was received.
         """
-        return self.map_record(self._way.named(values), whole)
+        return self.map_record(self._fast_path.named(values), raw_json)
 
-    def takes_names(self, names: tuple[str, ...]) -> bool:
+    def accepts_names(self, names: tuple[str, ...]) -> bool:
         """Whether a record with fields of these names may go out as it was received."""
         return not any(name.startswith(_METADATA_PREFIX) for name in names)
 
-    def map_delete(self, record: dict[str, Any]) -> Mapped:
+    def map_delete(self, record: dict[str, Any]) -> MappedRecord:
         """Say what the deletion of a record becomes, where the vendor knows deletion.
 
         Raises:
-            Unmappable: The vendor cannot delete such a record.
+            MappingError: The vendor cannot delete such a record.
         """
         del record
-        raise Unmappable("the vendor cannot delete such a record")
+        raise MappingError("the vendor cannot delete such a record")
 
     def __init__(
         self,
@@ -134,9 +134,9 @@ class MartechSink(Sink):
         self.target = target
         self.mapping = target.mappings.find(stream_name)
         super().__init__(target, stream_name, schema, key_properties)
-        self.tally: Tally = target.tally(stream_name)
+        self.metrics: StreamMetrics = target.metrics(stream_name)
         self._deletes: str = target.config["deletes"]
-        self._plain_names = NameSets()
+        self._plain_names = FieldNameCache()
         self._adds_metadata = self.include_sdc_metadata_properties
         self._check = RecordValidator(stream_name, self.schema) if self.validate_schema else None
 
@@ -144,106 +144,110 @@ class MartechSink(Sink):
     def get_validator(self) -> None:
         """Validation is compiled; see ``load``."""
 
-    def open_short_way(self) -> bool:
-        """Make ``take`` ready; whether there is a short way at all."""
-        way = None if self._adds_metadata else self.short_way()
-        if way is None or not self.takes_names(tuple(self.schema["properties"])):
+    def open_fast_path(self) -> bool:
+        """Make ``load_raw`` ready; whether there is a short way at all."""
+        fast_path = None if self._adds_metadata else self.fast_path()
+        if fast_path is None or not self.accepts_names(tuple(self.schema["properties"])):
             return False
-        self._way = way
+        self._fast_path = fast_path
         return True
 
-    def take(self, raw: bytes) -> bool:
+    def load_raw(self, raw: bytes) -> bool:
         """Take in a record as it was received, if the short way takes it; else do nothing.
 
         Raises:
             MartechError: The run cannot go on.
         """
-        values = self._way.values(raw)
+        values = self._fast_path.values(raw)
         if values is None:
             return False
         try:
             mapped = self.map_values(values, raw)
-        except (Unmappable, TemplateError):
+        except (MappingError, TemplateError):
             return False  # the long way says why
         if mapped is None:
-            self._way.refuse()
+            self._fast_path.refuse()
             return False
         self.target.sequence += 1
-        self.tally.read += 1
-        self._hand_over(mapped, raw)
+        self.metrics.read += 1
+        self._enqueue(mapped, raw)
         return True
 
-    def load(self, message: Mapping[str, Any], record: dict[str, Any], whole: bytes | None) -> None:
+    def load(
+        self, message: Mapping[str, Any], record: dict[str, Any], raw_json: bytes | None
+    ) -> None:
         """Take in a record.
 
         Args:
             message: The RECORD message it came in, with the record as received in ``raw``.
             record: The record after stream maps.
-            whole: The record as JSON where it is as received, else None.
+            raw_json: The record as JSON where it is as received, else None.
 
         Raises:
             MartechError: The run cannot go on.
         """
-        tally = self.tally
-        tally.read += 1
+        metrics = self.metrics
+        metrics.read += 1
         try:
             if record.get("_sdc_deleted_at") is not None:
                 mapped = self._deletion(record)
                 if mapped is None:
-                    tally.skipped_deletes += 1
+                    metrics.skipped_deletes += 1
                     return
             else:
-                mapped = self._mapped(message, record, whole)
-        except (Unmappable, TemplateError) as error:
-            self.target.reject(tally, message, str(error))
+                mapped = self._mapped(message, record, raw_json)
+        except (MappingError, TemplateError) as error:
+            self.target.reject(metrics, message, str(error))
             return
         except _MissingKey as error:
             try:
-                self.target.reject(tally, message, str(error))
+                self.target.reject(metrics, message, str(error))
             except TooManyRejects as too_many:
-                raise MissingKeys(str(too_many)) from error
+                raise MissingKeyProperties(str(too_many)) from error
             return
-        self._hand_over(mapped, message["raw"])
+        self._enqueue(mapped, message["raw"])
 
-    def _hand_over(self, mapped: Mapped, raw: bytes) -> None:
+    def _enqueue(self, mapped: MappedRecord, raw: bytes) -> None:
         target = self.target
-        item = Item(self.tally, target.sequence, mapped.key, mapped.body, raw, mapped.repeatable)
-        target.delivery.add(mapped.channel, item)
+        item = PendingRecord(
+            self.metrics, target.sequence, mapped.key, mapped.body, raw, mapped.idempotent
+        )
+        target.delivery.add(mapped.destination, item)
 
     def _mapped(
-        self, message: Mapping[str, Any], record: dict[str, Any], whole: bytes | None
-    ) -> Mapped:
+        self, message: Mapping[str, Any], record: dict[str, Any], raw_json: bytes | None
+    ) -> MappedRecord:
         if self._adds_metadata:
             self._add_sdc_metadata_to_record(record, dict(message), {})
-            whole = None
+            raw_json = None
         else:
             names = tuple(record)
             if names not in self._plain_names:
-                if self.takes_names(names):
+                if self.accepts_names(names):
                     self._plain_names.add(names)
                 else:
                     self._remove_sdc_metadata_from_record(record)
-                    whole = None
+                    raw_json = None
         if self._check is not None and not self._check.is_valid(record):
             missing = [key for key in self._key_properties if key not in record]
             reason = self._check.reason(record)
-            raise _MissingKey(missing) if missing else Unmappable(reason)
+            raise _MissingKey(missing) if missing else MappingError(reason)
         for key in self._key_properties:
             if key not in record:
                 raise _MissingKey([key])
-        return self.map_record(record, whole)
+        return self.map_record(record, raw_json)
 
-    def _deletion(self, record: dict[str, Any]) -> Mapped | None:
+    def _deletion(self, record: dict[str, Any]) -> MappedRecord | None:
         if self._deletes == "skip":
             return None
         if self._deletes == "reject":
-            raise Unmappable("the record is deleted, and the setting 'deletes' is 'reject'")
+            raise MappingError("the record is deleted, and the setting 'deletes' is 'reject'")
         self._remove_sdc_metadata_from_record(record)
         return self.map_delete(record)
 
     @override
     def clean_up(self) -> None:
-        self.record_counter_metric.increment(self.tally.read)
+        self.record_counter_metric.increment(self.metrics.read)
         super().clean_up()
 
     @override
@@ -257,14 +261,14 @@ class MartechSink(Sink):
         raise NotImplementedError
 
 
-class NameSets(set[tuple[str, ...]]):
+class FieldNameCache(set[tuple[str, ...]]):
     """Sets of field names that were checked; few differ, so a check is done once for each."""
 
-    _MOST = 1000
+    _MAX_ENTRIES = 1000
 
     @override
     def add(self, names: tuple[str, ...], /) -> None:
-        if len(self) >= self._MOST:
+        if len(self) >= self._MAX_ENTRIES:
             self.clear()
         super().add(names)
 

@@ -9,17 +9,17 @@ from array import array
 from typing import IO, TYPE_CHECKING
 
 from singer_martech._compat import override
-from singer_martech.delivery.batch import Batch, Item
-from singer_martech.runtime.temp_files import open_spool, raise_if_disk_full
+from singer_martech.delivery.batch import Batch, PendingRecord
+from singer_martech.runtime.temp_files import open_temp_file, raise_if_disk_full
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
 
-    from singer_martech.delivery.batch import Channel
-    from singer_martech.delivery.metrics import Tally
+    from singer_martech.delivery.batch import Destination
+    from singer_martech.delivery.metrics import StreamMetrics
 
-_WHAT = "the records to be sent"
-_BLOCK = 1024 * 1024
+_LABEL = "the records to be sent"
+_BLOCK_BYTES = 1024 * 1024
 
 
 class SpooledBatch(Batch):
@@ -29,19 +29,19 @@ class SpooledBatch(Batch):
     a few numbers stay in memory for each record. Of equal keys, all are sent.
 
     Args:
-        channel: Takes the request.
+        destination: Takes the request.
         head: What stands before the first record; ``envelope_bytes`` of the channel.
     """
 
-    def __init__(self, channel: Channel, head: bytes = b"") -> None:
+    def __init__(self, destination: Destination, head: bytes = b"") -> None:
         """Open the files."""
-        super().__init__(channel)
-        self._body, self._raw = open_spool(), open_spool()
+        super().__init__(destination)
+        self._body, self._raw = open_temp_file(), open_temp_file()
         weakref.finalize(self, _close, self._body, self._raw)
         self._head_bytes = len(head)
         self._body_ends, self._raw_ends = array("Q", [len(head)]), array("Q", [0])
-        self._sequences, self._tally_places = array("Q"), array("H")
-        self._tallies: dict[Tally, int] = {}
+        self._sequences, self._metrics_indexes = array("Q"), array("H")
+        self._metrics_by_stream: dict[StreamMetrics, int] = {}
         self._keys = array("q")
         self._write(self._body, head)
 
@@ -50,10 +50,10 @@ class SpooledBatch(Batch):
         return len(self._sequences)
 
     @override
-    def __iter__(self) -> Iterator[Item]:
+    def __iter__(self) -> Iterator[PendingRecord]:
         """The records, each read from disk when it is asked for."""
         self.flush()
-        return map(self.item, range(len(self)))
+        return map(self.record, range(len(self)))
 
     @property
     @override
@@ -61,47 +61,49 @@ class SpooledBatch(Batch):
         return self._keys
 
     @override
-    def append(self, item: Item) -> None:
+    def append(self, record: PendingRecord) -> None:
         """Take a record in; its key must be a number of 64 bits, such as a hash.
 
         Raises:
             DiskFull: There is no room for it.
         """
-        body, raw = item.body, item.raw
+        body, raw = record.body, record.raw
         try:
             self._body.write(body + b"\n")
             self._raw.write(raw)
         except OSError as error:
-            raise_if_disk_full(error, _WHAT)
+            raise_if_disk_full(error, _LABEL)
             raise
-        self._note(item)
-        if item.key is not None:
-            self._keys.append(item.key)  # type: ignore[arg-type] # by contract
+        self._count(record)
+        if record.key is not None:
+            self._keys.append(record.key)  # type: ignore[arg-type] # by contract
         self._body_ends.append(self._body_ends[-1] + len(body) + 1)
         self._raw_ends.append(self._raw_ends[-1] + len(raw))
-        self._sequences.append(item.sequence)
-        self._tally_places.append(self._tallies.setdefault(item.tally, len(self._tallies)))
+        self._sequences.append(record.sequence)
+        self._metrics_indexes.append(
+            self._metrics_by_stream.setdefault(record.metrics, len(self._metrics_by_stream))
+        )
 
-    def item(self, place: int) -> Item:
+    def record(self, index: int) -> PendingRecord:
         """Return the record at a place, counted from 0, without its key."""
-        return _SpooledItem(self, place)
+        return _SpooledRecord(self, index)
 
-    def line(self, place: int) -> bytes:
+    def line(self, index: int) -> bytes:
         """Return a record's part of the body, without its line feed."""
-        start, end = self._body_ends[place], self._body_ends[place + 1] - 1
+        start, end = self._body_ends[index], self._body_ends[index + 1] - 1
         return _read(self._body, start, end)
 
-    def raw(self, place: int) -> bytes:
+    def raw(self, index: int) -> bytes:
         """Return a record as received."""
-        return _read(self._raw, self._raw_ends[place], self._raw_ends[place + 1])
+        return _read(self._raw, self._raw_ends[index], self._raw_ends[index + 1])
 
-    def tally(self, place: int) -> Tally:
+    def metrics(self, index: int) -> StreamMetrics:
         """Return the counts of a record's stream."""
-        return list(self._tallies)[self._tally_places[place]]
+        return list(self._metrics_by_stream)[self._metrics_indexes[index]]
 
-    def sequence(self, place: int) -> int:
+    def sequence(self, index: int) -> int:
         """Return a record's place in the input."""
-        return self._sequences[place]
+        return self._sequences[index]
 
     def body(self) -> IO[bytes]:
         """Return the request's body, a file that is at its beginning and on disk whole."""
@@ -112,11 +114,11 @@ class SpooledBatch(Batch):
     def part(self, start: int, end: int) -> IO[bytes]:
         """Return a body that holds only the records of these places, in a file of its own."""
         self.flush()
-        copy = open_spool()
+        copy = open_temp_file()
         spans = ((0, self._head_bytes), (self._body_ends[start], self._body_ends[end]))
         for first, last in spans:
-            for at in range(first, last, _BLOCK):
-                self._write(copy, _read(self._body, at, min(at + _BLOCK, last)))
+            for at in range(first, last, _BLOCK_BYTES):
+                self._write(copy, _read(self._body, at, min(at + _BLOCK_BYTES, last)))
         self._flush(copy)
         copy.seek(0)
         return copy
@@ -131,7 +133,7 @@ class SpooledBatch(Batch):
         try:
             file.write(block)
         except OSError as error:
-            raise_if_disk_full(error, _WHAT)
+            raise_if_disk_full(error, _LABEL)
             raise
 
     @staticmethod
@@ -139,31 +141,31 @@ class SpooledBatch(Batch):
         try:
             file.flush()
         except OSError as error:
-            raise_if_disk_full(error, _WHAT)
+            raise_if_disk_full(error, _LABEL)
             raise
 
 
-class _SpooledItem(Item):
+class _SpooledRecord(PendingRecord):
     """A record whose bytes stay on disk until they are asked for."""
 
-    __slots__ = ("_batch", "_place")
+    __slots__ = ("_batch", "_index")
 
-    def __init__(self, batch: SpooledBatch, place: int) -> None:
+    def __init__(self, batch: SpooledBatch, index: int) -> None:
         self._batch = batch
-        self._place = place
-        self.tally = batch.tally(place)
-        self.sequence = batch.sequence(place)
+        self._index = index
+        self.metrics = batch.metrics(index)
+        self.sequence = batch.sequence(index)
         self.key = None
-        self.repeatable = batch.repeatable
+        self.idempotent = batch.idempotent
         self.superseded = None
 
     @property
     def body(self) -> bytes:  # type: ignore[override]
-        return self._batch.line(self._place)
+        return self._batch.line(self._index)
 
     @property
     def raw(self) -> bytes:  # type: ignore[override]
-        return self._batch.raw(self._place)
+        return self._batch.raw(self._index)
 
 
 def _read(file: IO[bytes], start: int, end: int) -> bytes:

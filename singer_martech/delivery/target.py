@@ -20,11 +20,11 @@ from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from singer_martech._compat import override
 from singer_martech.delivery.checkpoint import Checkpoints
 from singer_martech.delivery.dispatcher import Delivery
-from singer_martech.delivery.dry_run import DryChannel
-from singer_martech.delivery.metrics import Tally
+from singer_martech.delivery.dry_run import DryRunDestination
+from singer_martech.delivery.metrics import StreamMetrics
 from singer_martech.delivery.rejects import Rejects, TooManyRejects
 from singer_martech.delivery.run_summary import RunSummary
-from singer_martech.errors import BadInput, MartechError, SettingError, Stopped
+from singer_martech.errors import InvalidInput, MartechError, SettingError, Stopped
 from singer_martech.mapping.stream_mappings import StreamMappings
 from singer_martech.singer.batch_files import batch_lines
 from singer_martech.singer.plugin import MartechPlugin
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         CapabilitiesEnum,
     )
 
-    from singer_martech.delivery.batch import Channel
+    from singer_martech.delivery.batch import Destination
     from singer_martech.delivery.sink import MartechSink
 
 logger = logging.getLogger(__name__)
@@ -156,7 +156,7 @@ def delivery_settings(
     ]
 
 
-class NoSchema(BadInput, RecordsWithoutSchemaException):
+class RecordBeforeSchema(InvalidInput, RecordsWithoutSchemaException):
     """A record came before the SCHEMA of its stream."""
 
 
@@ -180,17 +180,17 @@ class MartechTarget(MartechPlugin, Target):
         self.max_parallelism = 1  # the SDK's own drains have nothing to do
         self.mappings = self._read_mappings(self.config)
         self.sequence = 0
-        self._tallies: dict[str, Tally] = {}
+        self._metrics_by_stream: dict[str, StreamMetrics] = {}
         self._schemas: dict[str, bytes] = {}
         self._routes: dict[str, list[_Route]] = {}
         self._shown: set[str] = set()
-        self._dry_channels: dict[Channel, DryChannel] = {}
+        self._dry_run_destinations: dict[Destination, DryRunDestination] = {}
         self._progress_at = time.monotonic() + _PROGRESS_SECONDS
         self.rejects = Rejects(
             self.config["reject_path"],
             self.name,
             self.config["max_rejected_records"],
-            judge_at_end=self.config["dry_run"],  # which looks at everything first
+            fail_at_end=self.config["dry_run"],  # which looks at everything first
         )
         interval = float(self.config["checkpoint_interval_seconds"])
         self._checkpoints = Checkpoints(interval, silent=self.config["dry_run"])
@@ -200,7 +200,7 @@ class MartechTarget(MartechPlugin, Target):
             parallel_requests=1 if self.config["dry_run"] else self.config["parallel_requests"],
             checkpoints=self._checkpoints,
             rejects=self.rejects,
-            stop=self.stop,
+            shutdown=self.shutdown,
             # half the interval to gather, the other half to be answered
             oldest_seconds=interval / 2,
             wake=self.message_reader.wake,
@@ -214,15 +214,15 @@ class MartechTarget(MartechPlugin, Target):
                 "run": self.rejects.run,
                 "dry_run": self.config["dry_run"],
             },
-            tallies=self._tallies,
-            traffic=self.delivery.traffic,
+            metrics_by_stream=self._metrics_by_stream,
+            stats=self.delivery.stats,
             reasons=self.rejects.reasons,
         )
-        self.stop.on_request(self.message_reader.wake)
-        self.message_reader.stop = self.stop
+        self.shutdown.on_request(self.message_reader.wake)
+        self.message_reader.shutdown = self.shutdown
         self.message_reader.pause_seconds = min(1.0, interval / 4)
         self.message_reader.tick = self._tick
-        self.message_reader.guard = self._safe_to_resume
+        self.message_reader.guard = self._concluding
 
     @override
     def check_settings(self, config: Mapping[str, Any]) -> Iterator[str]:
@@ -244,25 +244,25 @@ class MartechTarget(MartechPlugin, Target):
         for name in ("load_method", "batch_size_rows"):
             config_jsonschema["properties"].pop(name, None)
 
-    def tally(self, stream: str) -> Tally:
+    def metrics(self, stream: str) -> StreamMetrics:
         """Return the counts of a stream."""
-        return self._tallies.setdefault(stream, Tally(stream))
+        return self._metrics_by_stream.setdefault(stream, StreamMetrics(stream))
 
-    def channel(self, channel: Channel) -> Channel:
+    def destination(self, destination: Destination) -> Destination:
         """Return the channel to use for a channel: in a dry run, one that sends nothing."""
         if not self.config["dry_run"]:
-            return channel
-        if channel not in self._dry_channels:
-            self._dry_channels[channel] = DryChannel(channel, self._shown)
-        return self._dry_channels[channel]
+            return destination
+        if destination not in self._dry_run_destinations:
+            self._dry_run_destinations[destination] = DryRunDestination(destination, self._shown)
+        return self._dry_run_destinations[destination]
 
-    def reject(self, tally: Tally, message: Mapping[str, Any], reason: str) -> None:
+    def reject(self, metrics: StreamMetrics, message: Mapping[str, Any], reason: str) -> None:
         """Report a record that cannot be sent.
 
         Raises:
             TooManyRejects: See :class:`singer_martech.delivery.rejects.Rejects`.
         """
-        self.delivery.reject(tally, self.sequence, message["raw"], reason)
+        self.delivery.reject(metrics, self.sequence, message["raw"], reason)
 
     @override
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
@@ -274,8 +274,8 @@ class MartechTarget(MartechPlugin, Target):
         record = message_dict["record"]
         for transform, sink in routes:
             if NOT_JSON in message_dict:
-                sink.tally.read += 1
-                self.reject(sink.tally, message_dict, message_dict[NOT_JSON])
+                sink.metrics.read += 1
+                self.reject(sink.metrics, message_dict, message_dict[NOT_JSON])
                 continue
             if transform is None:
                 sink.load(message_dict, record, message_dict["raw"])
@@ -283,8 +283,8 @@ class MartechTarget(MartechPlugin, Target):
             try:
                 transformed = transform(dict(record))
             except Exception as error:  # noqa: BLE001 - an expression of the user may fail in any way
-                sink.tally.read += 1
-                self.reject(sink.tally, message_dict, f"a stream map fails: {error}")
+                sink.metrics.read += 1
+                self.reject(sink.metrics, message_dict, f"a stream map fails: {error}")
                 continue
             if transformed is not None:
                 sink.load(message_dict, _exact(transformed), None)
@@ -294,7 +294,7 @@ class MartechTarget(MartechPlugin, Target):
         self._assert_line_requires(message, requires={"stream", "record"})
         stream = message["stream"]
         if stream not in self.mapper.stream_maps:
-            raise NoSchema(f"stream '{stream}': a RECORD came before its SCHEMA")
+            raise RecordBeforeSchema(f"stream '{stream}': a RECORD came before its SCHEMA")
         routes: list[_Route] = []
         for stream_map in self.mapper.stream_maps[stream]:
             if isinstance(stream_map, RemoveRecordTransform):
@@ -309,8 +309,8 @@ class MartechTarget(MartechPlugin, Target):
         self._routes[stream] = routes
         if len(routes) == 1 and routes[0][0] is None:
             sink = routes[0][1]
-            if sink.open_short_way():
-                self.message_reader.takers[stream] = sink.take
+            if sink.open_fast_path():
+                self.message_reader.fast_handlers[stream] = sink.load_raw
         return routes
 
     @override
@@ -329,19 +329,19 @@ class MartechTarget(MartechPlugin, Target):
         try:
             super()._process_schema_message(message_dict)
         except RecursionError:
-            raise BadInput(f"stream '{stream}': its SCHEMA is nested too deep") from None
+            raise InvalidInput(f"stream '{stream}': its SCHEMA is nested too deep") from None
         self._routes.pop(stream, None)
-        self.message_reader.takers.pop(stream, None)
+        self.message_reader.fast_handlers.pop(stream, None)
         for stream_map in self.mapper.stream_maps[stream]:
             if not isinstance(stream_map, RemoveRecordTransform):
                 sink = cast("MartechSink", self.get_sink(stream_map.stream_alias))
-                sink.tally.source = stream
+                sink.metrics.source = stream
                 sink.prepare()
 
     @override
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"value"})
-        self._checkpoints.note(self.sequence, message_dict["raw"])
+        self._checkpoints.add(self.sequence, message_dict["raw"])
 
     @override
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
@@ -354,34 +354,34 @@ class MartechTarget(MartechPlugin, Target):
         stream = message_dict["stream"]
         routes = self._routes.get(stream) or self._find_routes({"stream": stream, "record": {}})
         storage = next((sink.batch_config.storage for _, sink in routes if sink.batch_config), None)
-        take = self.message_reader.takers.get(stream)
+        load_raw = self.message_reader.fast_handlers.get(stream)
         for number, line in enumerate(batch_lines(message_dict, storage), 1):
-            if not line.isspace() and not (take is not None and take(line.strip())):
+            if not line.isspace() and not (load_raw is not None and load_raw(line.strip())):
                 # as if each record had come in a message
                 record = self.message_reader.record_message(stream, line, number)
                 self._process_record_message(record)
             if number % _RECORDS_BETWEEN_TICKS == 0:
-                self.stop.check()
+                self.shutdown.check()
                 self._tick()
 
     @override
     def process_endofpipe(self) -> None:
-        with self._safe_to_resume():
+        with self._concluding():
             self.delivery.flush()
             self.delivery.write_state(now=True)
-            self.rejects.judge()
+            self.rejects.raise_if_exceeded()
         super().process_endofpipe()
         self._conclude()
 
     @contextlib.contextmanager
-    def _safe_to_resume(self) -> Iterator[None]:
+    def _concluding(self) -> Iterator[None]:
         """See to it that, whatever ends the run, STATE says what was proven by then."""
         try:
             yield
         except BaseException as error:
             end = error
             try:
-                if isinstance(error, (TooManyRejects, BadInput)):
+                if isinstance(error, (TooManyRejects, InvalidInput)):
                     self.delivery.flush_despite_rejects()
             except Stopped as stopped:
                 logger.warning("%s", error)
@@ -400,8 +400,8 @@ class MartechTarget(MartechPlugin, Target):
         self.delivery.close()
         self.rejects.close()
         self._summary.write(error)
-        for tally in self._tallies.values():
-            logger.info("%s", tally.line())
+        for metrics in self._metrics_by_stream.values():
+            logger.info("%s", metrics.line())
 
     def _tick(self) -> None:
         self.delivery.tick()
@@ -413,15 +413,15 @@ class MartechTarget(MartechPlugin, Target):
         if now < self._progress_at:
             return
         self._progress_at = now + _PROGRESS_SECONDS
-        for tally in self._tallies.values():
-            if tally.pending or (tally.ended_at or 0) > now - _PROGRESS_SECONDS:
-                rate = tally.read / max(now - tally.started_at, 0.001)
+        for metrics in self._metrics_by_stream.values():
+            if metrics.pending or (metrics.ended_at or 0) > now - _PROGRESS_SECONDS:
+                rate = metrics.read / max(now - metrics.started_at, 0.001)
                 logger.info(
                     "stream '%s': %s records read, %s delivered, %s rejected, %s records/s",
-                    tally.stream,
-                    f"{tally.read:,}",
-                    f"{tally.delivered:,}",
-                    f"{tally.rejected:,}",
+                    metrics.stream,
+                    f"{metrics.read:,}",
+                    f"{metrics.delivered:,}",
+                    f"{metrics.rejected:,}",
                     f"{rate:,.0f}",
                 )
 
@@ -429,13 +429,17 @@ class MartechTarget(MartechPlugin, Target):
 def _check_schema_message(message: Mapping[str, Any]) -> None:
     stream, keys = message["stream"], message.get("key_properties")
     if not isinstance(stream, str) or not stream or not is_unicode(stream):
-        raise BadInput("a SCHEMA of the input has no name for its stream, or one that is no text")
+        raise InvalidInput(
+            "a SCHEMA of the input has no name for its stream, or one that is no text"
+        )
     if not isinstance(message["schema"], dict):
-        raise BadInput(f"stream '{stream}': the schema of its SCHEMA must be an object")
+        raise InvalidInput(f"stream '{stream}': the schema of its SCHEMA must be an object")
     if keys is not None and not (
         isinstance(keys, list) and all(isinstance(key, str) for key in keys)
     ):
-        raise BadInput(f"stream '{stream}': key_properties of its SCHEMA must be a list of names")
+        raise InvalidInput(
+            f"stream '{stream}': key_properties of its SCHEMA must be a list of names"
+        )
 
 
 def _exact(record: dict[str, Any]) -> dict[str, Any]:

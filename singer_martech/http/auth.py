@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from requests.auth import AuthBase
 
 from singer_martech._compat import override
-from singer_martech.http.errors import LoginRefused, Refused
+from singer_martech.http.errors import LoginRejected, RequestRejected
 from singer_martech.runtime.redaction import register_secret
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from requests import PreparedRequest
 
-_LONGEST_MARGIN_SECONDS = 60.0
+_MAX_MARGIN_SECONDS = 60.0
 
 
 class NoAuth(AuthBase):
@@ -69,7 +69,7 @@ class Token:
         if self.expires_at is None:
             return True
         lifetime = self.expires_at - self.fetched_at
-        margin = min(_LONGEST_MARGIN_SECONDS, lifetime / 10)
+        margin = min(_MAX_MARGIN_SECONDS, lifetime / 10)
         return time.time() < self.expires_at - margin
 
 
@@ -87,13 +87,13 @@ class TokenAuth(AuthBase):
         self._scheme = scheme
         self._lock = threading.Lock()
         self._token: Token | None = None
-        self._refused: str | None = None
+        self._after_error_status: str | None = None
 
     def token(self) -> Token:
         """Return a token that can be used now, fetching one where needed."""
         with self._lock:
             token = self._token
-            if token is None or not token.is_fresh or token.value == self._refused:
+            if token is None or not token.is_fresh or token.value == self._after_error_status:
                 token = self._new(token)
                 register_secret(token.value)
                 if token.refresh_value:
@@ -104,15 +104,15 @@ class TokenAuth(AuthBase):
     def _new(self, old: Token | None) -> Token:
         try:
             return self._fetch(old)
-        except Refused as refusal:
+        except RequestRejected as rejection:
             # or it would pass for a refusal of the request that wanted the token
-            raise LoginRefused(str(refusal), refusal.answer) from refusal
+            raise LoginRejected(str(rejection), rejection.response) from rejection
 
     def refuse(self, header: str | None) -> None:
         """Note that the vendor refused the token in this ``Authorization`` header."""
         if header:
             with self._lock:
-                self._refused = header.rpartition(" ")[2]
+                self._after_error_status = header.rpartition(" ")[2]
 
     @override
     def __call__(self, request: PreparedRequest) -> PreparedRequest:

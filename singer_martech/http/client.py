@@ -17,11 +17,11 @@ from requests.adapters import HTTPAdapter
 
 from singer_martech._compat import override
 from singer_martech.http.auth import NoAuth
-from singer_martech.http.errors import Answer, BadAnswer, Refused
-from singer_martech.http.request import Exchange
+from singer_martech.http.errors import InvalidResponse, RequestRejected, Response
+from singer_martech.http.request import RetryingRequest
 from singer_martech.http.urls import is_loopback
-from singer_martech.runtime.background import aside
-from singer_martech.runtime.shutdown import GRACE_SECONDS, Stop
+from singer_martech.runtime.background import run_interruptibly
+from singer_martech.runtime.shutdown import GRACE_SECONDS, ShutdownSignal
 from singer_martech.runtime.temp_files import raise_if_disk_full
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from requests.auth import AuthBase
 
-    from singer_martech.http.request import Traffic
+    from singer_martech.http.request import RequestStats
 
 MEBIBYTE = 1024 * 1024
 
@@ -72,13 +72,13 @@ class _Session(requests.Session):
             f"the vendor's address redirects to {new.scheme}://{new.netloc}, but {reason}; "
             "check the URL setting"
         )
-        raise Refused(message, Answer("redirect", resp.status_code, resp.headers))
+        raise RequestRejected(message, Response("redirect", resp.status_code, resp.headers))
 
     @override
     def rebuild_auth(
-        self, prepared_request: requests.PreparedRequest, response: requests.Response
+        self, prepared_request: requests.PreparedRequest, http_response: requests.Response
     ) -> None:
-        old, new = response.request.url or "", prepared_request.url or ""
+        old, new = http_response.request.url or "", prepared_request.url or ""
         if self.should_strip_auth(old, new):  # type: ignore[no-untyped-call]
             prepared_request.headers.pop("Authorization", None)
 
@@ -89,7 +89,7 @@ class HttpClient:
     Args:
         settings: Timeouts and patience.
         auth: Puts the credentials on each request.
-        stop: Ends waits when the run is asked to end.
+        shutdown: Ends waits when the run is asked to end.
         pool_size: How many connections are kept open.
     """
 
@@ -98,12 +98,12 @@ class HttpClient:
         settings: HttpSettings | None = None,
         *,
         auth: AuthBase | None = None,
-        stop: Stop | None = None,
+        shutdown: ShutdownSignal | None = None,
         pool_size: int = 10,
     ) -> None:
         """Open no connection yet."""
         self.settings = settings or HttpSettings()
-        self.stop = stop or Stop()
+        self.shutdown = shutdown or ShutdownSignal()
         self._auth = auth or NoAuth()
         self._pool_size = pool_size
         self._session = self._new_session()
@@ -113,67 +113,67 @@ class HttpClient:
         method: str,
         url: str,
         *,
-        what: str,
+        label: str,
         params: Mapping[str, Any] | None = None,
         json: Any = None,
         data: bytes | IO[bytes] | Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         auth: AuthBase | None = None,
-        repeatable: bool = True,
-        is_verdict: Callable[[Answer], bool] | None = None,
-        traffic: Traffic | None = None,
+        idempotent: bool = True,
+        is_final: Callable[[Response], bool] | None = None,
+        stats: RequestStats | None = None,
         max_bytes: int = 64 * MEBIBYTE,
-    ) -> Answer:
+    ) -> Response:
         """Send a request until it is answered with 2xx.
 
         Args:
             method: The HTTP method.
             url: Where to; https, or a loopback address.
-            what: The request in a person's words, for messages.
+            label: The request in a person's words, for messages.
             params: The query string.
             json: A body to send as JSON.
             data: A body to send as it is (a file is read again for each try), or a form.
             headers: Further headers.
             auth: Other credentials than the client's.
-            repeatable: False where sending twice could do harm: then the request is
+            idempotent: False where sending twice could do harm: then the request is
                 repeated only when the vendor surely did not take it.
-            is_verdict: Tells an answer that is the vendor's last word though its status,
+            is_final: Tells an answer that is the vendor's last word though its status,
                 such as 500, would ask for another try.
-            traffic: Counts what is sent.
+            stats: Counts what is sent.
             max_bytes: The largest answer that is read.
 
         Raises:
-            Refused: A 4xx that no repetition changes, or a verdict.
-            Exhausted: All tries failed.
+            RequestRejected: A 4xx that no repetition changes, or a verdict.
+            RetriesExhausted: All tries failed.
             RateLimited: 429 for too long.
-            OutcomeUnknown: See ``repeatable``.
-            BadAnswer: The answer is larger than ``max_bytes``.
+            OutcomeUnknown: See ``idempotent``.
+            InvalidResponse: The answer is larger than ``max_bytes``.
             Stopped: The run was asked to end.
         """
         arguments = {"params": params, "json": json, "data": data, "headers": headers}
-        exchange = self._exchange(method, url, what, arguments, traffic, auth)
-        exchange.is_verdict = is_verdict
+        retrying_request = self._retrying_request(method, url, label, arguments, stats, auth)
+        retrying_request.is_final = is_final
 
-        def read(response: requests.Response) -> Answer:
-            return exchange.read(response, max_bytes)
+        def read(http_response: requests.Response) -> Response:
+            return retrying_request.read(http_response, max_bytes)
 
-        return self._carried_out(exchange, read, repeatable=repeatable)
+        return self._run(retrying_request, read, idempotent=idempotent)
 
     def download(  # noqa: PLR0913 - the parts of an HTTP request
         self,
         method: str,
         url: str,
         *,
-        what: str,
+        label: str,
         into: IO[bytes],
-        check: Callable[[Answer], None] | None = None,
+        check: Callable[[Response], None] | None = None,
         raw: bool = False,
         params: Mapping[str, Any] | None = None,
         data: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         max_bytes: int | None = None,
-        traffic: Traffic | None = None,
-    ) -> Answer:
+        stats: RequestStats | None = None,
+    ) -> Response:
         """Write a body to a file, which holds it whole when this returns.
 
         Every try starts the file anew.
@@ -181,7 +181,7 @@ class HttpClient:
         Args:
             method: The HTTP method.
             url: Where from.
-            what: The request in a person's words, for messages.
+            label: The request in a person's words, for messages.
             into: A file that can seek; it is left at its end.
             check: Called when the body has come; raises BrokenBody when it is not whole.
             raw: Keep the body as it was sent, compressed or not.
@@ -189,74 +189,74 @@ class HttpClient:
             data: A form.
             headers: Further headers.
             max_bytes: The largest body that is written.
-            traffic: Counts what is sent.
+            stats: Counts what is sent.
 
         Raises:
             DiskFull: There is no room for the body.
-            HttpFailure: As for ``request``.
+            HttpError: As for ``request``.
             Stopped: The run was asked to end.
         """
         arguments = {"params": params, "data": data, "headers": headers}
-        exchange = self._exchange(method, url, what, arguments, traffic)
+        retrying_request = self._retrying_request(method, url, label, arguments, stats)
 
-        def read(response: requests.Response) -> Answer:
-            answer = Answer(what, response.status_code, response.headers)
+        def read(http_response: requests.Response) -> Response:
+            response = Response(label, http_response.status_code, http_response.headers)
             into.seek(0)
             into.truncate()
             size = 0
-            for block in exchange.blocks(response, raw=raw):
-                self.stop.check()
+            for block in retrying_request.blocks(http_response, raw=raw):
+                self.shutdown.check()
                 size += len(block)
                 if max_bytes is not None and size > max_bytes:
-                    message = f"{what}: the answer is larger than {max_bytes} bytes"
-                    raise BadAnswer(message, answer)
+                    message = f"{label}: the answer is larger than {max_bytes} bytes"
+                    raise InvalidResponse(message, response)
                 try:
                     into.write(block)
                 except OSError as error:
-                    raise_if_disk_full(error, what)
+                    raise_if_disk_full(error, label)
                     raise
             into.flush()
             if check is not None:
-                check(answer)
-            return answer
+                check(response)
+            return response
 
-        return self._carried_out(exchange, read, repeatable=True)
+        return self._run(retrying_request, read, idempotent=True)
 
     def close(self) -> None:
         """Close all connections."""
         self._session.close()
 
-    def _carried_out(
+    def _run(
         self,
-        exchange: Exchange,
-        read: Callable[[requests.Response], Answer],
+        retrying_request: RetryingRequest,
+        read: Callable[[requests.Response], Response],
         *,
-        repeatable: bool,
-    ) -> Answer:
+        idempotent: bool,
+    ) -> Response:
         # what only reads is not worth waiting for when the run is to end
-        grace_seconds = 0.0 if exchange.method == "GET" else GRACE_SECONDS
-        work = partial(exchange.run, read, repeatable=repeatable)
-        return aside(work, self.stop, grace_seconds)
+        grace_seconds = 0.0 if retrying_request.method == "GET" else GRACE_SECONDS
+        work = partial(retrying_request.run, read, idempotent=idempotent)
+        return run_interruptibly(work, self.shutdown, grace_seconds)
 
-    def _exchange(  # noqa: PLR0913, PLR0917 - the parts of an HTTP request
+    def _retrying_request(  # noqa: PLR0913, PLR0917 - the parts of an HTTP request
         self,
         method: str,
         url: str,
-        what: str,
+        label: str,
         arguments: dict[str, Any],
-        traffic: Traffic | None,
+        stats: RequestStats | None,
         auth: AuthBase | None = None,
-    ) -> Exchange:
-        return Exchange(
+    ) -> RetryingRequest:
+        return RetryingRequest(
             sessions=lambda new: self._new_session() if new else self._session,
             limits=self.settings,
-            stop=self.stop,
+            shutdown=self.shutdown,
             method=method,
             url=url,
-            what=what,
+            label=label,
             arguments=arguments,
             auth=auth or self._auth,
-            traffic=traffic,
+            stats=stats,
         )
 
     def _new_session(self) -> _Session:

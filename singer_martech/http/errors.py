@@ -19,17 +19,17 @@ _HEAD_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """A vendor's answer, whole.
 
     Attributes:
-        what: The request it answers, as a person would name it.
+        label: The request it answers, as a person would name it.
         status: The HTTP status.
         headers: Its headers; names are compared without regard to case.
         body: The decoded body, empty after a download.
     """
 
-    what: str
+    label: str
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
@@ -45,56 +45,56 @@ class Answer:
         """Return the body's JSON value.
 
         Raises:
-            BadAnswer: It is not JSON, such as the HTML page of a proxy.
+            InvalidResponse: It is not JSON, such as the HTML page of a proxy.
         """
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
             message = (
-                f"{self.what}: the answer (status {self.status}) is not JSON: "
+                f"{self.label}: the answer (status {self.status}) is not JSON: "
                 f"{self.head or 'it is empty'}"
             )
-            raise BadAnswer(message, self) from None
+            raise InvalidResponse(message, self) from None
 
 
-class HttpFailure(MartechError):
+class HttpError(MartechError):
     """A request did not succeed.
 
     Attributes:
         status: The HTTP status of the last answer, or None when there was none.
-        answer: The last answer, or None.
+        response: The last answer, or None.
     """
 
-    def __init__(self, message: str, answer: Answer | None = None) -> None:
+    def __init__(self, message: str, response: Response | None = None) -> None:
         """Keep the answer for whoever can read more from it."""
         super().__init__(redact(message))
-        self.answer = answer
-        self.status = None if answer is None else answer.status
+        self.response = response
+        self.status = None if response is None else response.status
 
 
-class Refused(HttpFailure):
+class RequestRejected(HttpError):
     """The vendor refused the request; the same request would be refused again."""
 
 
-class Exhausted(HttpFailure):
+class RetriesExhausted(HttpError):
     """All tries failed. Whether the vendor acted on one of them is unknown."""
 
 
-class RateLimited(HttpFailure):
+class RateLimited(HttpError):
     """The vendor asked to wait for longer than ``max_rate_limit_wait_seconds``."""
 
 
-class LoginRefused(HttpFailure):
+class LoginRejected(HttpError):
     """No token is given; unlike a refusal of records, this is about none of them."""
 
 
-class OutcomeUnknown(HttpFailure):
+class OutcomeUnknown(HttpError):
     """The vendor may have acted on a request that must not be sent twice."""
 
 
-class BadAnswer(HttpFailure):
+class InvalidResponse(HttpError):
     """The vendor answered something that this client cannot read."""
 
 
-class BrokenBody(Exception):
+class IncompleteBody(Exception):
     """A downloaded body is not whole; the try failed and is repeated."""

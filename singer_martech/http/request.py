@@ -14,16 +14,16 @@ from singer_martech.errors import MartechError, SettingError
 from singer_martech.http.auth import TokenAuth
 from singer_martech.http.errors import (
     HEAD_CHARACTERS,
-    Answer,
-    BadAnswer,
-    BrokenBody,
-    Exhausted,
-    HttpFailure,
+    HttpError,
+    IncompleteBody,
+    InvalidResponse,
     OutcomeUnknown,
     RateLimited,
-    Refused,
+    RequestRejected,
+    Response,
+    RetriesExhausted,
 )
-from singer_martech.http.retry import Patience
+from singer_martech.http.retry import RetryPolicy
 from singer_martech.http.urls import check_url
 from singer_martech.runtime.redaction import redact
 
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
     from requests.auth import AuthBase
 
-    from singer_martech.runtime.shutdown import Stop
+    from singer_martech.runtime.shutdown import ShutdownSignal
 
-_BLOCK = 256 * 1024
-_REFUSAL_BYTES = 4 * 1024 * 1024
-_CONNECT_SECONDS = 30.0
-_LONGEST_SILENCE_SECONDS = 1_000_000.0
+_BLOCK_BYTES = 256 * 1024
+_MAX_ERROR_BODY_BYTES = 4 * 1024 * 1024
+_CONNECT_TIMEOUT_SECONDS = 30.0
+_MAX_READ_TIMEOUT_SECONDS = 1_000_000.0
 """Some eleven days; what a socket bears is not much more."""
 
 _SUCCESS = range(200, 300)
 _UNAUTHORIZED, _REQUEST_TIMEOUT, _TOO_MANY_REQUESTS = 401, 408, 429
 
 
-class Limits(Protocol):
+class RetryLimits(Protocol):
     """How patient a client is; see :class:`singer_martech.http.client.HttpSettings`."""
 
     @property
@@ -61,101 +61,103 @@ class Limits(Protocol):
 
 
 @dataclass
-class Traffic:
+class RequestStats:
     """What was sent: requests that were answered or not, those repeated, body bytes."""
 
     requests: int = 0
     retries: int = 0
     bytes: int = 0
 
-    def add(self, other: Traffic) -> None:
+    def add(self, other: RequestStats) -> None:
         """Take in what else was sent."""
         self.requests += other.requests
         self.retries += other.retries
         self.bytes += other.bytes
 
 
-class Exchange:
+class RetryingRequest:
     """One request and its tries.
 
     Args:
         sessions: Returns the session to send with; a new one where asked for.
         limits: Timeouts and tries.
-        stop: Ends waits when the run is asked to end.
+        shutdown: Ends waits when the run is asked to end.
         method: The HTTP method.
         url: Where to.
-        what: The request in a person's words, for messages.
+        label: The request in a person's words, for messages.
         arguments: What ``requests`` takes beside these.
         auth: Puts the credentials on each try.
-        traffic: Counts what is sent.
+        stats: Counts what is sent.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of an HTTP request
         self,
         *,
         sessions: Callable[[bool], requests.Session],
-        limits: Limits,
-        stop: Stop,
+        limits: RetryLimits,
+        shutdown: ShutdownSignal,
         method: str,
         url: str,
-        what: str,
+        label: str,
         arguments: dict[str, Any],
         auth: AuthBase,
-        traffic: Traffic | None,
+        stats: RequestStats | None,
     ) -> None:
         """Send nothing yet."""
-        check_url(url, what)
+        check_url(url, label)
         self.sessions = sessions
         self.limits = limits
-        self.stop = stop
+        self.shutdown = shutdown
         self.method = method
         self.url = url
-        self.what = what
+        self.label = label
         self.arguments = arguments
         self.auth = auth
-        self.traffic = traffic or Traffic()
+        self.stats = stats or RequestStats()
         self.renewed = False
-        self.is_verdict: Callable[[Answer], bool] | None = None
+        self.is_final: Callable[[Response], bool] | None = None
 
-    def run(self, read: Callable[[requests.Response], Answer], *, repeatable: bool) -> Answer:
+    def run(self, read: Callable[[requests.Response], Response], *, idempotent: bool) -> Response:
         """Try until ``read`` has made an answer of a 2xx response."""
         limits = self.limits
-        patience = Patience(self.what, limits.max_attempts, limits.max_rate_limit_wait_seconds)
+        retry_policy = RetryPolicy(
+            self.label, limits.max_attempts, limits.max_rate_limit_wait_seconds
+        )
         while True:
-            self.stop.check()
-            failure = self._try(read, repeatable=repeatable)
-            if isinstance(failure, Answer):
+            self.shutdown.check()
+            failure = self._try(read, idempotent=idempotent)
+            if isinstance(failure, Response):
                 return failure
-            self.stop.check()
+            self.shutdown.check()
             if failure.at_once:
-                self.traffic.retries += 1
+                self.stats.retries += 1
                 continue
-            seconds = patience.seconds_until_next_try(failure.reason, failure.answer)
+            seconds = retry_policy.seconds_until_next_try(failure.reason, failure.response)
             if seconds is None:
-                error = RateLimited if patience.is_rate_limited else Exhausted
-                raise error(patience.verdict, failure.answer)
-            self.traffic.retries += 1
-            self.stop.wait(seconds)
+                error = RateLimited if retry_policy.is_rate_limited else RetriesExhausted
+                raise error(retry_policy.give_up_reason, failure.response)
+            self.stats.retries += 1
+            self.shutdown.wait(seconds)
 
     def _try(
-        self, read: Callable[[requests.Response], Answer], *, repeatable: bool
-    ) -> Answer | _FailedTry:
+        self, read: Callable[[requests.Response], Response], *, idempotent: bool
+    ) -> Response | _FailedAttempt:
         # an idle connection may have been closed by the vendor, which looks as if it
         # broke after sending: what must not be sent twice gets a connection of its own
-        session = self.sessions(not repeatable)
+        session = self.sessions(not idempotent)
         try:
-            with self._send(session) as response:
-                if response.status_code in _SUCCESS:
-                    return read(response)
-                answer = self.read(response, _REFUSAL_BYTES)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, BrokenBody) as error:
-            return self._broken(error, repeatable=repeatable)
+            with self._send(session) as http_response:
+                if http_response.status_code in _SUCCESS:
+                    return read(http_response)
+                response = self.read(http_response, _MAX_ERROR_BODY_BYTES)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, IncompleteBody) as error:
+            return self._after_connection_error(error, idempotent=idempotent)
         except ValueError:  # of http.client, whose message would show the header
             raise self._bad_header from None
         finally:
-            if not repeatable:
+            if not idempotent:
                 session.close()
-        return self._refused(answer, repeatable=repeatable)
+        return self._after_error_status(response, idempotent=idempotent)
 
     def _send(self, session: requests.Session) -> requests.Response:
         arguments = dict(self.arguments)
@@ -163,13 +165,16 @@ class Exchange:
         if rewind is not None:
             rewind(0)
         timeout = self.limits.request_timeout_seconds
-        self.traffic.requests += 1
+        self.stats.requests += 1
         try:
-            response = session.request(
+            http_response = session.request(
                 self.method,
                 self.url,
                 auth=self.auth,
-                timeout=(min(timeout, _CONNECT_SECONDS), min(timeout, _LONGEST_SILENCE_SECONDS)),
+                timeout=(
+                    min(timeout, _CONNECT_TIMEOUT_SECONDS),
+                    min(timeout, _MAX_READ_TIMEOUT_SECONDS),
+                ),
                 stream=True,
                 **arguments,
             )
@@ -178,77 +183,79 @@ class Exchange:
             if error.request is not None and not is_untrusted and not _was_not_sent(error):
                 self._count_body(error.request.headers)
             raise
-        self._count_body(response.request.headers)
-        return response
+        self._count_body(http_response.request.headers)
+        return http_response
 
     def _count_body(self, headers: Mapping[str, Any]) -> None:
-        self.traffic.bytes += int(headers.get("Content-Length") or 0)
+        self.stats.bytes += int(headers.get("Content-Length") or 0)
 
-    def _broken(self, error: Exception, *, repeatable: bool) -> _FailedTry:
+    def _after_connection_error(self, error: Exception, *, idempotent: bool) -> _FailedAttempt:
         """Judge a try without a whole answer."""
         if isinstance(error, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)):
             message = (
-                f"{self.what}: {self._host} could not be trusted ({_cause(error)}); for a "
+                f"{self.label}: {self._host} could not be trusted ({_cause(error)}); for a "
                 "private certificate authority, point REQUESTS_CA_BUNDLE to its certificate"
             )
-            raise HttpFailure(message) from error
+            raise HttpError(message) from error
         if isinstance(error, requests.exceptions.InvalidHeader):
             raise self._bad_header from None
-        if not repeatable and not _was_not_sent(error):
+        if not idempotent and not _was_not_sent(error):
             message = (
-                f"{self.what}: the connection to {self._host} broke after the request was "
+                f"{self.label}: the connection to {self._host} broke after the request was "
                 f"sent ({_cause(error)}); whether it was taken is unknown"
             )
             raise OutcomeUnknown(message) from error
         if _was_not_sent(error):
-            return _FailedTry(f"no connection to {self._host} ({_cause(error)})", None)
-        return _FailedTry(_cause(error), None)
+            return _FailedAttempt(f"no connection to {self._host} ({_cause(error)})", None)
+        return _FailedAttempt(_cause(error), None)
 
-    def _refused(self, answer: Answer, *, repeatable: bool) -> _FailedTry:
+    def _after_error_status(self, response: Response, *, idempotent: bool) -> _FailedAttempt:
         """Judge an answer that is not 2xx."""
-        status = answer.status
-        reason = f"status {status}" + (f": {answer.head}" if answer.body else "")
+        status = response.status
+        reason = f"status {status}" + (f": {response.head}" if response.body else "")
         if status == _UNAUTHORIZED and isinstance(self.auth, TokenAuth) and not self.renewed:
             self.renewed = True
-            return _FailedTry(reason, answer, at_once=True)
-        if self.is_verdict is not None and self.is_verdict(answer):
-            message = f"{self.what}: refused with {reason}"
-            raise Refused(message, answer)
+            return _FailedAttempt(reason, response, at_once=True)
+        if self.is_final is not None and self.is_final(response):
+            message = f"{self.label}: refused with {reason}"
+            raise RequestRejected(message, response)
         if status == _TOO_MANY_REQUESTS:
-            return _FailedTry(reason, answer)
+            return _FailedAttempt(reason, response)
         if status == _REQUEST_TIMEOUT or status >= 500:  # noqa: PLR2004
-            if not repeatable:
-                message = f"{self.what}: {reason}; whether the request was taken is unknown"
-                raise OutcomeUnknown(message, answer)
-            return _FailedTry(reason, answer)
-        message = f"{self.what}: refused with {reason}"
-        raise Refused(message, answer)
+            if not idempotent:
+                message = f"{self.label}: {reason}; whether the request was taken is unknown"
+                raise OutcomeUnknown(message, response)
+            return _FailedAttempt(reason, response)
+        message = f"{self.label}: refused with {reason}"
+        raise RequestRejected(message, response)
 
-    def read(self, response: requests.Response, max_bytes: int) -> Answer:
+    def read(self, http_response: requests.Response, max_bytes: int) -> Response:
         """Read a body into memory, up to ``max_bytes``."""
-        if response.status_code == _UNAUTHORIZED and isinstance(self.auth, TokenAuth):
-            self.auth.refuse(response.request.headers.get("Authorization"))
+        if http_response.status_code == _UNAUTHORIZED and isinstance(self.auth, TokenAuth):
+            self.auth.refuse(http_response.request.headers.get("Authorization"))
         body = bytearray()
-        answer = Answer(self.what, response.status_code, CaseInsensitiveDict(response.headers))
-        for block in self.blocks(response, raw=False):
+        response = Response(
+            self.label, http_response.status_code, CaseInsensitiveDict(http_response.headers)
+        )
+        for block in self.blocks(http_response, raw=False):
             body += block
             if len(body) > max_bytes:
-                message = f"{self.what}: the answer is larger than {max_bytes} bytes"
-                raise BadAnswer(message, answer)
-        return Answer(self.what, answer.status, answer.headers, bytes(body))
+                message = f"{self.label}: the answer is larger than {max_bytes} bytes"
+                raise InvalidResponse(message, response)
+        return Response(self.label, response.status, response.headers, bytes(body))
 
-    def blocks(self, response: requests.Response, *, raw: bool) -> Iterator[bytes]:
+    def blocks(self, http_response: requests.Response, *, raw: bool) -> Iterator[bytes]:
         """Yield the body in blocks and see that all of it came."""
-        yield from response.raw.stream(_BLOCK, decode_content=not raw)
-        expected = response.headers.get("Content-Length", "")
-        if expected.isdigit() and response.raw.tell() < int(expected):
-            reason = f"{response.raw.tell()} of {expected} bytes came"
-            raise BrokenBody(reason)
+        yield from http_response.raw.stream(_BLOCK_BYTES, decode_content=not raw)
+        expected = http_response.headers.get("Content-Length", "")
+        if expected.isdigit() and http_response.raw.tell() < int(expected):
+            reason = f"{http_response.raw.tell()} of {expected} bytes came"
+            raise IncompleteBody(reason)
 
     @property
     def _bad_header(self) -> SettingError:
         return SettingError(
-            f"{self.what}: a credential, or the setting 'user_agent', holds a character that "
+            f"{self.label}: a credential, or the setting 'user_agent', holds a character that "
             "no header may hold"
         )
 
@@ -258,11 +265,11 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class _FailedTry:
+class _FailedAttempt:
     """Why a try failed, for the next one."""
 
     reason: str
-    answer: Answer | None
+    response: Response | None
     at_once: bool = False
 
 
@@ -278,14 +285,18 @@ def _cause(error: BaseException) -> str:
     """Name the innermost reason of a broken connection in a few words."""
     if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
         return "no answer in time"
-    if isinstance(error, BrokenBody):  # it says itself what is wrong
+    if isinstance(error, IncompleteBody):  # it says itself what is wrong
         return redact(str(error))[:HEAD_CHARACTERS]
     passed = {id(error)}
     while True:
         inner = error.__cause__ or error.__context__
         # a failure of ours is an earlier request's, after which this one was sent; causes
         # and contexts may also lead back to where they began
-        if inner is None or isinstance(inner, (BrokenBody, MartechError)) or id(inner) in passed:
+        if (
+            inner is None
+            or isinstance(inner, (IncompleteBody, MartechError))
+            or id(inner) in passed
+        ):
             break
         passed.add(id(inner))
         error = inner

@@ -13,16 +13,16 @@ import backoff
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from singer_martech.http.errors import Answer
+    from singer_martech.http.errors import Response
 
 logger = logging.getLogger(__name__)
 
 _TOO_MANY_REQUESTS = 429
-_FIRST_WAIT_SECONDS = 0.5
-_LONGEST_WAIT_SECONDS = 60.0
+_INITIAL_WAIT_SECONDS = 0.5
+_MAX_WAIT_SECONDS = 60.0
 
 
-class Patience:
+class RetryPolicy:
     """The tries of one request.
 
     Failures count against ``max_attempts``. Answers of 429 do not: an hourly budget
@@ -30,52 +30,52 @@ class Patience:
     ``max_rate_limit_wait_seconds`` in a row.
     """
 
-    def __init__(self, what: str, max_attempts: int, max_rate_limit_wait_seconds: float) -> None:
+    def __init__(self, label: str, max_attempts: int, max_rate_limit_wait_seconds: float) -> None:
         """Begin before the first try."""
-        self._what = what
+        self._label = label
         self._max_attempts = max_attempts
         self._max_wait = max_rate_limit_wait_seconds
         self._failures = 0
         self._limited_since: float | None = None
         self._waits = _exponential()
-        self.verdict = ""
+        self.give_up_reason = ""
 
     @property
     def is_rate_limited(self) -> bool:
         """Whether the last answer was 429."""
         return self._limited_since is not None
 
-    def seconds_until_next_try(self, reason: str, answer: Answer | None) -> float | None:
+    def seconds_until_next_try(self, reason: str, response: Response | None) -> float | None:
         """Decide after a failed try.
 
         Args:
             reason: Why it failed, for the log.
-            answer: What was answered, if anything.
+            response: What was answered, if anything.
 
         Returns:
-            How long to wait, or None to give up, with ``verdict`` saying why.
+            How long to wait, or None to give up, with ``give_up_reason`` saying why.
         """
-        asked = None if answer is None else _retry_after(answer)
-        if answer is not None and answer.status == _TOO_MANY_REQUESTS:
+        asked = None if response is None else _retry_after(response)
+        if response is not None and response.status == _TOO_MANY_REQUESTS:
             seconds = self._after_rate_limit(reason, asked)
         else:
             self._limited_since = None
             seconds = self._after_failure(reason, asked)
         if seconds is not None:
-            logger.warning("%s: %s; next try in %.1f s", self._what, reason, seconds)
+            logger.warning("%s: %s; next try in %.1f s", self._label, reason, seconds)
         return seconds
 
     def _after_failure(self, reason: str, asked: float | None) -> float | None:
         self._failures += 1
         if self._failures >= self._max_attempts:
-            self.verdict = (
-                f"{self._what}: gave up after {self._failures} tries (max_attempts); "
+            self.give_up_reason = (
+                f"{self._label}: gave up after {self._failures} tries (max_attempts); "
                 f"the last failed with {reason}"
             )
             return None
         if asked is not None and asked > self._max_wait:
-            self.verdict = (
-                f"{self._what}: the vendor asks to come back in {asked:.0f} s, which is more "
+            self.give_up_reason = (
+                f"{self._label}: the vendor asks to come back in {asked:.0f} s, which is more "
                 f"than max_rate_limit_wait_seconds ({self._max_wait:g}); {reason}"
             )
             return None
@@ -88,10 +88,10 @@ class Patience:
             self._waits = _exponential()
         left = self._limited_since + self._max_wait - now
         if left <= 0 or (asked is not None and asked > left):
-            wish = "" if asked is None else f", and the vendor asks for {asked:.0f} s more"
-            self.verdict = (
-                f"{self._what}: still rate-limited after {now - self._limited_since:.0f} s"
-                f"{wish}; wait, or raise max_rate_limit_wait_seconds ({self._max_wait:g}); {reason}"
+            asks = "" if asked is None else f", and the vendor asks for {asked:.0f} s more"
+            self.give_up_reason = (
+                f"{self._label}: still rate-limited after {now - self._limited_since:.0f} s"
+                f"{asks}; wait, or raise max_rate_limit_wait_seconds ({self._max_wait:g}); {reason}"
             )
             return None
         return asked or min(next(self._waits), left)
@@ -99,15 +99,15 @@ class Patience:
 
 def _exponential() -> Generator[float, None, None]:
     """Yield waits in seconds: half a second at first, doubled each time, with jitter."""
-    ceilings = backoff.expo(base=2, factor=_FIRST_WAIT_SECONDS, max_value=_LONGEST_WAIT_SECONDS)
+    ceilings = backoff.expo(base=2, factor=_INITIAL_WAIT_SECONDS, max_value=_MAX_WAIT_SECONDS)
     next(ceilings)  # the generator first yields what backoff's own loop sends away
     for ceiling in ceilings:
         yield ceiling / 2 + backoff.full_jitter(ceiling / 2)
 
 
-def _retry_after(answer: Answer) -> float | None:
+def _retry_after(response: Response) -> float | None:
     """Read ``Retry-After``, in seconds or as a date; None where it says nothing useful."""
-    text = answer.headers.get("Retry-After", "").strip()
+    text = response.headers.get("Retry-After", "").strip()
     try:
         seconds = float(text)
     except ValueError:

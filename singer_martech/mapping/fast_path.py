@@ -25,7 +25,7 @@ SCALARS = frozenset({"string", "integer", "boolean", "null"})
 """What may be looked at: not a number with a point, which has to stay exact."""
 ANY = SCALARS | {"number", "object", "array"}
 
-_MANY = 1000
+_MIN_REFUSALS = 1000
 _ANNOTATIONS = frozenset(
     {"$comment", "$id", "$schema", "default", "description", "examples", "format", "title"}
 )
@@ -45,7 +45,7 @@ _STARTS = {
 """How the JSON of each type begins."""
 
 
-class ShortWay:
+class FastPath:
     """Decodes the records of one stream.
 
     Attributes:
@@ -59,13 +59,13 @@ class ShortWay:
         read: Callable[[Any], tuple[Any, ...]],
         starts: Sequence[tuple[Callable[[Any], Any], bytes]],
     ) -> None:
-        """Take over what ``short_way`` compiled."""
+        """Take over what ``compile_fast_path`` compiled."""
         self.reads = reads
         self._find: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
         self._read = read
         self._starts = starts
         self._only = reads[0] if len(reads) == 1 else None
-        self._tried = self._refused = 0
+        self._tried = self._after_error_status = 0
 
     def values(self, record: bytes) -> tuple[Any, ...] | None:
         """Return the values of ``reads``, or None where a record has to go the long way."""
@@ -88,8 +88,8 @@ class ShortWay:
 
     def refuse(self) -> None:
         """Count a record that has to go the long way; when most have to, the others follow."""
-        self._refused += 1
-        if self._refused >= _MANY and 2 * self._refused > self._tried:
+        self._after_error_status += 1
+        if self._after_error_status >= _MIN_REFUSALS and 2 * self._after_error_status > self._tried:
             self._find = _refuse_all
 
     def _fits(self, found: Any, record: bytes) -> bool:
@@ -106,12 +106,12 @@ def _refuse_all(record: bytes) -> NoReturn:
     raise ValueError(record)
 
 
-def short_way(
+def compile_fast_path(
     schema: Mapping[str, Any],
     reads: Sequence[str],
     kinds: Mapping[str, Collection[str]],
     required: Collection[str] = (),
-) -> ShortWay | None:
+) -> FastPath | None:
     """Compile the short way of a stream's records.
 
     Args:
@@ -124,17 +124,17 @@ def short_way(
         None where the schema asks for more than types and simple bounds.
     """
     try:
-        return _made(schema, reads, kinds, required)
+        return _compile(schema, reads, kinds, required)
     except (TypeError, ValueError):
         return None  # no schema at all, which nobody says where records are not validated
 
 
-def _made(
+def _compile(
     schema: Mapping[str, Any],
     reads: Sequence[str],
     kinds: Mapping[str, Collection[str]],
     required: Collection[str],
-) -> ShortWay | None:
+) -> FastPath | None:
     properties = schema["properties"]
     if "object" not in schema.get("type", "object"):
         return None
@@ -159,7 +159,7 @@ def _made(
         return None
     attributes = dict(zip(properties, struct.__struct_fields__, strict=True))
     starts = [(attrgetter(attributes[name]), each) for name, each in beginnings.items()]
-    return ShortWay(reads, struct, _reader([attributes[name] for name in reads]), starts)
+    return FastPath(reads, struct, _reader([attributes[name] for name in reads]), starts)
 
 
 def _reader(attributes: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:

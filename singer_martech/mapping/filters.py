@@ -41,7 +41,7 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
-def moment(value: Any) -> datetime.datetime:
+def parse_timestamp(value: Any) -> datetime.datetime:
     """Read a point in time.
 
     Args:
@@ -52,7 +52,7 @@ def moment(value: Any) -> datetime.datetime:
         ValueError: It is none of these.
     """
     if isinstance(value, str):
-        return _moment_of_text(value.strip())
+        return _parse_text(value.strip())
     if isinstance(value, datetime.datetime):
         return _in_utc(value)
     if isinstance(value, datetime.date):
@@ -66,7 +66,7 @@ def moment(value: Any) -> datetime.datetime:
 
 
 @lru_cache(maxsize=256)  # a mapping often asks for one field's time more than once
-def _moment_of_text(text: str) -> datetime.datetime:
+def _parse_text(text: str) -> datetime.datetime:
     """Read ISO-8601 text, in more of its forms than Python 3.10 does by itself."""
     match = _ISO.fullmatch(text)
     if match is not None:
@@ -89,19 +89,19 @@ def _in_utc(point: datetime.datetime) -> datetime.datetime:
 
 def epoch_s(value: Any) -> int:
     """Whole seconds since 1970."""
-    since = moment(value) - _EPOCH
+    since = parse_timestamp(value) - _EPOCH
     return since.days * 86_400 + since.seconds
 
 
 def epoch_ms(value: Any) -> int:
     """Whole milliseconds since 1970."""
-    since = moment(value) - _EPOCH
+    since = parse_timestamp(value) - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 
 
 def iso(value: Any) -> str:
     """ISO-8601 text in UTC, with as many decimals as are needed."""
-    point = moment(value)
+    point = parse_timestamp(value)
     precision = "milliseconds" if point.microsecond and not point.microsecond % 1000 else "auto"
     return point.isoformat(timespec=precision).replace("+00:00", "Z")
 

@@ -18,7 +18,7 @@ from jinja2.visitor import NodeTransformer
 
 from singer_martech._compat import override
 from singer_martech.mapping import filters
-from singer_martech.mapping.template import UNDEFINED, TemplateError, at
+from singer_martech.mapping.template import UNDEFINED, TemplateError, located
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,20 +43,20 @@ class Expressions:
     def __init__(self) -> None:
         """Begin without expressions."""
         self._sources: list[str] = []
-        self._places: list[str] = []
+        self._paths: list[str] = []
         self._all: TemplateExpression | None = None
         self._each: list[TemplateExpression] = []
 
-    def add(self, source: str, place: str) -> int:
+    def add(self, source: str, path: str) -> int:
         """Take in an expression and return its place among the values.
 
         Raises:
             TemplateError: It is not valid.
         """
-        self._each.append(_compiled(source, place))
+        self._each.append(_compiled(source, path))
         self._sources.append(source)
-        self._places.append(place)
-        self._all = _compiled("".join(["(", *(f"({each})," for each in self._sources), ")"]), place)
+        self._paths.append(path)
+        self._all = _compiled("".join(["(", *(f"({each})," for each in self._sources), ")"]), path)
         return len(self._sources) - 1
 
     def values(self, names: Mapping[str, Any]) -> list[Any]:
@@ -69,13 +69,13 @@ class Expressions:
             values: Any = () if self._all is None else self._all(names)
         except Exception:  # noqa: BLE001 - one of them failed, maybe only for a missing value
             values = [
-                _value(expression, names, place)
-                for expression, place in zip(self._each, self._places, strict=True)
+                _value(expression, names, path)
+                for expression, path in zip(self._each, self._paths, strict=True)
             ]
         return [_final(value) for value in values]
 
 
-def parts(source: str, place: str) -> list[str | Expression]:
+def parts(source: str, path: str) -> list[str | Expression]:
     """Take a string apart into its text and its expressions.
 
     White space around a single expression is dropped.
@@ -98,11 +98,11 @@ def parts(source: str, place: str) -> list[str | Expression]:
                 result.append(text)
             elif kind.startswith(("block", "raw")):
                 hint = "only expressions in {{ }} are possible, such as {{ 'a' if x else 'b' }}"
-                raise TemplateError(at(place, hint))
+                raise TemplateError(located(path, hint))
     except jinja2.TemplateSyntaxError as error:
-        raise TemplateError(at(place, str(error.message))) from error
+        raise TemplateError(located(path, str(error.message))) from error
     if inside is not None:
-        raise TemplateError(at(place, "an opening {{ has no closing }}"))
+        raise TemplateError(located(path, "an opening {{ has no closing }}"))
     expressions = [part for part in result if isinstance(part, Expression)]
     texts = [part for part in result if isinstance(part, str)]
     return [*expressions] if len(expressions) == 1 and not any(map(str.strip, texts)) else result
@@ -198,23 +198,23 @@ def _environment() -> _Environment:
 _ENVIRONMENT = _environment()
 
 
-def _compiled(expression: str, place: str) -> TemplateExpression:
+def _compiled(expression: str, path: str) -> TemplateExpression:
     try:
         return _ENVIRONMENT.compile_expression(expression, undefined_to_none=False)
     except jinja2.TemplateSyntaxError as error:
-        raise TemplateError(at(place, str(error.message))) from error
+        raise TemplateError(located(path, str(error.message))) from error
 
 
-def _value(expression: TemplateExpression, names: Mapping[str, Any], place: str) -> Any:
+def _value(expression: TemplateExpression, names: Mapping[str, Any], path: str) -> Any:
     try:
         return expression(names)
     except jinja2.UndefinedError:
         return UNDEFINED
     except ArithmeticError as error:
         words = "a division by zero, or a number out of all bounds"
-        raise TemplateError(at(place, words)) from error
+        raise TemplateError(located(path, words)) from error
     except Exception as error:  # an expression of the user may fail in any way
-        raise TemplateError(at(place, f"{type(error).__name__}: {error}")) from error
+        raise TemplateError(located(path, f"{type(error).__name__}: {error}")) from error
 
 
 def _final(value: Any) -> Any:

@@ -77,48 +77,48 @@ class Template:
         names = {**record, "record": record, "stream": self._stream}
         return self._build(record, self._expressions.values(names))
 
-    def _compiled(self, source: Any, place: str) -> _Part:
+    def _compiled(self, source: Any, path: str) -> _Part:
         if isinstance(source, str):
-            return self._compiled_text(source, place)
+            return self._compiled_text(source, path)
         if isinstance(source, Mapping):
             fields = [
-                (str(key), self._compiled(value, f"{place}.{key}".removeprefix(".")))
+                (str(key), self._compiled(value, f"{path}.{key}".removeprefix(".")))
                 for key, value in source.items()
             ]
             return lambda record, values: _object(fields, record, values)
         if isinstance(source, list):
-            items = [self._compiled(value, f"{place}[{i}]") for i, value in enumerate(source)]
+            items = [self._compiled(value, f"{path}[{i}]") for i, value in enumerate(source)]
             return lambda record, values: _array(items, record, values)
         return lambda _record, _values: source
 
-    def _compiled_text(self, source: str, place: str) -> _Part:
+    def _compiled_text(self, source: str, path: str) -> _Part:
         if not any(mark in source for mark in _MARKS):
             return lambda _record, _values: source
-        path = _PATH.fullmatch(source.strip())
-        if path is not None and path.group(1) not in _RESERVED:
-            name = path.group(3)
+        match = _PATH.fullmatch(source.strip())
+        if match is not None and match.group(1) not in _RESERVED:
+            name = match.group(3)
             if name is None:
-                return self._compiled_path(path)
+                return self._compiled_path(match)
             if name in FILTERS:
-                return _filtered(self._compiled_path(path), FILTERS[name], place)
+                return _filtered(self._compiled_path(match), FILTERS[name], path)
         from singer_martech.mapping import jinja_env  # noqa: PLC0415 - see that module
 
         self.fields = None
         if self._expressions is None:
             self._expressions = jinja_env.Expressions()
         slots: list[str | int] = [
-            part if isinstance(part, str) else self._expressions.add(part.source, place)
-            for part in jinja_env.parts(source, place)
+            part if isinstance(part, str) else self._expressions.add(part.source, path)
+            for part in jinja_env.parts(source, path)
         ]
         if len(slots) == 1 and isinstance(slots[0], int):
             slot = slots[0]
             return lambda _record, values: values[slot]
         return lambda _record, values: _joined(slots, values)
 
-    def _compiled_path(self, path: re.Match[str]) -> _Part:
+    def _compiled_path(self, match: re.Match[str]) -> _Part:
         """Look up a plain path without Jinja, which is many times faster."""
-        first = path.group(1)
-        steps = ["".join(step) for step in _STEP.findall(path.group(2))]
+        first = match.group(1)
+        steps = ["".join(step) for step in _STEP.findall(match.group(2))]
         if first == "stream":
             return lambda _record, _values: UNDEFINED if steps else self._stream
         if first != "record":
@@ -133,9 +133,9 @@ class Template:
         return lambda record, _values: _walk(record, steps)
 
 
-def at(place: str, message: str) -> str:
+def located(path: str, message: str) -> str:
     """Say where in a template something is wrong."""
-    return f"{place}: {message}" if place else message
+    return f"{path}: {message}" if path else message
 
 
 def fields_of(*templates: Template | None) -> set[str] | None:
@@ -154,7 +154,7 @@ def is_undefined(value: Any) -> bool:
     return value is UNDEFINED
 
 
-def _filtered(lookup: _Part, apply: Callable[[Any], Any], place: str) -> _Part:
+def _filtered(lookup: _Part, apply: Callable[[Any], Any], path: str) -> _Part:
     """Apply one of our filters to a plain path, without Jinja too."""
 
     def part(record: Mapping[str, Any], values: list[Any]) -> Any:
@@ -164,7 +164,7 @@ def _filtered(lookup: _Part, apply: Callable[[Any], Any], place: str) -> _Part:
         try:
             return apply(value)
         except (ArithmeticError, TypeError, ValueError) as error:
-            raise TemplateError(at(place, f"{type(error).__name__}: {error}")) from error
+            raise TemplateError(located(path, f"{type(error).__name__}: {error}")) from error
 
     return part
 

@@ -15,21 +15,21 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 from singer_martech._compat import override
 from singer_martech.http.auth import HeaderAuth
 from singer_martech.http.client import HttpClient
-from singer_martech.http.errors import BadAnswer, HttpFailure, Refused
+from singer_martech.http.errors import HttpError, InvalidResponse, RequestRejected
 from singer_martech.runtime.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from singer_martech.http.client import HttpSettings
-    from singer_martech.http.errors import Answer
-    from singer_martech.runtime.shutdown import Stop
+    from singer_martech.http.errors import Response
+    from singer_martech.runtime.shutdown import ShutdownSignal
 
 DEFAULT_API_URL = "https://api.mediarithmics.com/v1"
 
 _UNAUTHORIZED, _FORBIDDEN = 401, 403
 _PAGE_ROWS = 50
-_MOST_PAGES = 2000
+_MAX_PAGES = 2000
 _ERROR_CHARACTERS = 500
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_BITS = 31
@@ -37,7 +37,7 @@ _GZIP_BITS = 31
 _T = TypeVar("_T")
 
 
-class UnexpectedAnswer(BadAnswer):
+class UnexpectedResponse(InvalidResponse):
     """The vendor answered with other fields than it documents."""
 
 
@@ -48,7 +48,7 @@ class Connection:
         api_token: Sent as it is in ``Authorization``.
         api_url: The API's base address.
         settings: Timeouts and patience.
-        stop: Ends waits when the run is asked to end.
+        shutdown: Ends waits when the run is asked to end.
     """
 
     def __init__(
@@ -57,68 +57,68 @@ class Connection:
         api_url: str = DEFAULT_API_URL,
         *,
         settings: HttpSettings | None = None,
-        stop: Stop | None = None,
+        shutdown: ShutdownSignal | None = None,
     ) -> None:
         """Open no connection yet."""
-        self.http = HttpClient(settings, auth=HeaderAuth(api_token), stop=stop)
+        self.http = HttpClient(settings, auth=HeaderAuth(api_token), shutdown=shutdown)
         self._api_url = api_url.rstrip("/")
 
-    def send(self, method: str, path: str, *, what: str, **arguments: Any) -> Answer:
+    def send(self, method: str, path: str, *, label: str, **arguments: Any) -> Response:
         """Send a request; a failure's message holds the vendor's ``error_id``.
 
         Args:
             method: The HTTP method.
             path: The path below the base address, its parts quoted.
-            what: The request in a person's words, for messages.
+            label: The request in a person's words, for messages.
             arguments: As for :meth:`singer_martech.http.client.HttpClient.request`.
         """
         try:
-            return self.http.request(method, f"{self._api_url}/{path}", what=what, **arguments)
-        except HttpFailure as error:
+            return self.http.request(method, f"{self._api_url}/{path}", label=label, **arguments)
+        except HttpError as error:
             raise _with_error_id(error) from error
 
-    def call(self, method: str, path: str, *, what: str, **arguments: Any) -> Any:
+    def call(self, method: str, path: str, *, label: str, **arguments: Any) -> Any:
         """Send a request and return the ``data`` of the answer's envelope."""
-        return _envelope(self.send(method, path, what=what, **arguments))["data"]
+        return _envelope(self.send(method, path, label=label, **arguments))["data"]
 
     def pages(
-        self, path: str, *, what: str, params: Mapping[str, str] | None = None
+        self, path: str, *, label: str, params: Mapping[str, str] | None = None
     ) -> Iterator[list[dict[str, Any]]]:
         """Yield the rows of a list a page at a time, each row once.
 
         Raises:
-            UnexpectedAnswer: The list repeats itself before its total, or does not end.
+            UnexpectedResponse: The list repeats itself before its total, or does not end.
         """
         seen: set[str] = set()
         first = 0
-        for number in range(1, _MOST_PAGES + 1):
+        for number in range(1, _MAX_PAGES + 1):
             window = {"first_result": str(first), "max_results": str(_PAGE_ROWS)}
-            answer = self.send("GET", path, what=what, params={**(params or {}), **window})
-            envelope = _envelope(answer)
-            rows = _rows(envelope, answer)
+            response = self.send("GET", path, label=label, params={**(params or {}), **window})
+            envelope = _envelope(response)
+            rows = _rows(envelope, response)
             fresh = [row for row in rows if _row_id(row) not in seen]
             if rows and not fresh:
                 if not isinstance(envelope.get("total"), int):
                     return  # a list that knows no pages was whole at once
-                message = f"{what}: the list does not end, page {number} repeats earlier ones"
-                raise UnexpectedAnswer(message, answer)
+                message = f"{label}: the list does not end, page {number} repeats earlier ones"
+                raise UnexpectedResponse(message, response)
             seen.update(map(_row_id, rows))
             yield fresh
             first += len(rows)
             if _is_last(envelope, len(rows), first):
                 return
-        message = f"{what}: the list does not end within {_MOST_PAGES} pages"
-        raise UnexpectedAnswer(message)
+        message = f"{label}: the list does not end within {_MAX_PAGES} pages"
+        raise UnexpectedResponse(message)
 
     def download(
         self,
         path: str,
         *,
-        what: str,
+        label: str,
         into: IO[bytes],
-        check: Callable[[Answer], None] | None = None,
+        check: Callable[[Response], None] | None = None,
         params: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> Response:
         """Write a file to ``into`` as it was sent: plain or gzip.
 
         ``check`` is that of :meth:`singer_martech.http.client.HttpClient.download`.
@@ -128,28 +128,28 @@ class Connection:
             return self.http.download(
                 "GET",
                 f"{self._api_url}/{path}",
-                what=what,
+                label=label,
                 into=into,
                 check=check,
                 params=params,
                 headers=headers,
                 raw=True,
             )
-        except HttpFailure as error:
+        except HttpError as error:
             raise _with_error_id(error) from error
 
 
-def read(read_fields: Callable[[Mapping[str, Any]], _T], fields: Any, what: str) -> _T:
+def read(read_fields: Callable[[Mapping[str, Any]], _T], fields: Any, label: str) -> _T:
     """Make a value of an answer's fields.
 
     Raises:
-        UnexpectedAnswer: A field that cannot be done without is missing.
+        UnexpectedResponse: A field that cannot be done without is missing.
     """
     try:
         return read_fields(fields)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
-        message = f"{what}: the answer lacks an id or a date: {redact(str(fields))[:200]}"
-        raise UnexpectedAnswer(message) from None
+        message = f"{label}: the answer lacks an id or a date: {redact(str(fields))[:200]}"
+        raise UnexpectedResponse(message) from None
 
 
 def id_text(value: Any) -> str:
@@ -210,40 +210,40 @@ class _Head(io.BytesIO):
             return b""
 
 
-def _envelope(answer: Answer) -> dict[str, Any]:
+def _envelope(response: Response) -> dict[str, Any]:
     """Open an answer's envelope.
 
     Raises:
-        Refused: It says that the request failed, though its status is 2xx.
-        UnexpectedAnswer: It is no envelope.
+        RequestRejected: It says that the request failed, though its status is 2xx.
+        UnexpectedResponse: It is no envelope.
     """
-    value = answer.json()
+    value = response.json()
     if isinstance(value, dict) and value.get("status") == "error":
-        message = f"{answer.what}: {_vendor_error(value)}"
-        raise Refused(message, answer)
+        message = f"{response.label}: {_vendor_error(value)}"
+        raise RequestRejected(message, response)
     if isinstance(value, dict) and "data" in value:
         return value
-    message = f"{answer.what}: the answer has no 'data': {answer.head}"
-    raise UnexpectedAnswer(message, answer)
+    message = f"{response.label}: the answer has no 'data': {response.head}"
+    raise UnexpectedResponse(message, response)
 
 
-def _with_error_id(error: HttpFailure) -> HttpFailure:
+def _with_error_id(error: HttpError) -> HttpError:
     """Word a failure with what the vendor says, where it says something."""
-    answer = error.answer
-    if answer is None or not answer.body:
+    response = error.response
+    if response is None or not response.body:
         return error
     try:
-        value = answer.json()
-    except BadAnswer:
+        value = response.json()
+    except InvalidResponse:
         return error
     if not isinstance(value, dict) or not (value.get("error") or value.get("error_id")):
         return error
-    if isinstance(error, Refused):
-        remedy = "; check 'api_token'" if answer.status in {_UNAUTHORIZED, _FORBIDDEN} else ""
-        message = f"{answer.what}: {_vendor_error(value)} (status {answer.status}){remedy}"
+    if isinstance(error, RequestRejected):
+        remedy = "; check 'api_token'" if response.status in {_UNAUTHORIZED, _FORBIDDEN} else ""
+        message = f"{response.label}: {_vendor_error(value)} (status {response.status}){remedy}"
     else:
         message = f"{error}; {_vendor_error(value)}"
-    return type(error)(message, answer)
+    return type(error)(message, response)
 
 
 def _vendor_error(envelope: Mapping[str, Any]) -> str:
@@ -255,11 +255,11 @@ def _vendor_error(envelope: Mapping[str, Any]) -> str:
     return redact(f"{text}, error_id {error_id}" if error_id else text)
 
 
-def _rows(envelope: Mapping[str, Any], answer: Answer) -> list[dict[str, Any]]:
+def _rows(envelope: Mapping[str, Any], response: Response) -> list[dict[str, Any]]:
     rows = envelope["data"]
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        message = f"{answer.what}: the answer's 'data' is no list of objects: {answer.head}"
-        raise UnexpectedAnswer(message, answer)
+        message = f"{response.label}: the answer's 'data' is no list of objects: {response.head}"
+        raise UnexpectedResponse(message, response)
     return rows
 
 

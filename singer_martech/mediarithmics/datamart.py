@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from singer_martech.http.errors import Refused
+from singer_martech.http.errors import RequestRejected
 from singer_martech.mediarithmics.client import read
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 _FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED = 403, 404, 405
 
 
-class QueryFault(ValueError):
+class InvalidQuery(ValueError):
     """The vendor's query check refuses an OTQL text; the message names the place."""
 
 
@@ -34,63 +34,63 @@ class Datamart:
 
     def query_text(self, query_id: str) -> str:
         """Return the text of a stored query."""
-        what = f"query {query_id} of datamart {self.id}"
-        data = self._connection.call("GET", self._query_path(query_id), what=what)
-        return read(lambda fields: str(fields.get("query_text") or ""), data, what)
+        label = f"query {query_id} of datamart {self.id}"
+        data = self._connection.call("GET", self._query_path(query_id), label=label)
+        return read(lambda fields: str(fields.get("query_text") or ""), data, label)
 
     def create_query(self, text: str) -> str:
         """Store an OTQL query and return its id."""
-        what = "creation of a query"
+        label = "creation of a query"
         body = {"query_language": "OTQL", "query_text": text}
-        data = self._connection.call("POST", f"{self._path}/queries", what=what, json=body)
-        return read(lambda fields: str(fields["id"]), data, what)
+        data = self._connection.call("POST", f"{self._path}/queries", label=label, json=body)
+        return read(lambda fields: str(fields["id"]), data, label)
 
     def rewrite_query(self, query_id: str, text: str) -> None:
         """Replace the text of a stored query."""
         body = {"query_language": "OTQL", "query_text": text}
-        what = f"rewriting of query {query_id}"
-        self._connection.call("PUT", self._query_path(query_id), what=what, json=body)
+        label = f"rewriting of query {query_id}"
+        self._connection.call("PUT", self._query_path(query_id), label=label, json=body)
 
     def check_query(self, text: str) -> None:
         """Let the vendor check an OTQL text; run unchecked, a wrong one gives an empty file.
 
         Raises:
-            QueryFault: The vendor finds a fault.
+            InvalidQuery: The vendor finds a fault.
         """
         path = f"{self._path}/query_check/otql"
         try:
-            data = self._connection.call("POST", path, what="query check", json={"query": text})
-        except Refused as error:
+            data = self._connection.call("POST", path, label="query check", json={"query": text})
+        except RequestRejected as error:
             if error.status not in {_FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED}:
                 raise
             logger.warning("%s; the query runs unchecked", error)
             return
         kind = data.get("type") if isinstance(data, dict) else None
         if kind in {"PARSING_ERROR", "VALIDATION_ERROR"}:
-            raise QueryFault(_fault(kind, data.get("error")))
+            raise InvalidQuery(_problem(kind, data.get("error")))
 
     def live_schema_id(self) -> str | None:
         """Return the id of the schema that queries are run against."""
-        what = f"schemas of datamart {self.id}"
-        for page in self._connection.pages(f"{self._path}/graphdb_runtime_schemas", what=what):
+        label = f"schemas of datamart {self.id}"
+        for page in self._connection.pages(f"{self._path}/graphdb_runtime_schemas", label=label):
             for row in page:
                 if row.get("status") == "LIVE":
-                    return read(lambda fields: str(fields["id"]), row, what)
+                    return read(lambda fields: str(fields["id"]), row, label)
         return None
 
     def object_types(self, schema_id: str) -> list[Mapping[str, Any]]:
         """Return a schema's object types, each with its ``fields``."""
         path = f"{self._schema_path(schema_id)}/object_types/deep"
-        pages = self._connection.pages(path, what=f"types of schema {schema_id}")
+        pages = self._connection.pages(path, label=f"types of schema {schema_id}")
         return [row for page in pages for row in page]
 
     def schema_text(self, schema_id: str) -> str:
         """Return a schema in GraphQL's schema definition language."""
-        what = f"text of schema {schema_id}"
-        answer = self._connection.send("GET", f"{self._schema_path(schema_id)}/text", what=what)
-        text = answer.body.decode("utf-8", "replace")
+        label = f"text of schema {schema_id}"
+        response = self._connection.send("GET", f"{self._schema_path(schema_id)}/text", label=label)
+        text = response.body.decode("utf-8", "replace")
         if text.lstrip().startswith(('{"', '"')) and not text.lstrip().startswith('"""'):
-            value = answer.json()  # whether the text comes in an envelope is not documented
+            value = response.json()  # whether the text comes in an envelope is not documented
             data = value.get("data") if isinstance(value, dict) else value
             text = data if isinstance(data, str) else ""
         return text
@@ -102,7 +102,7 @@ class Datamart:
         return f"{self._path}/graphdb_runtime_schemas/{quote(schema_id, safe='')}"
 
 
-def _fault(kind: str, error: Any) -> str:
+def _problem(kind: str, error: Any) -> str:
     """Word what the query check found, with its place."""
     fields = error if isinstance(error, dict) else {"message": error}
     place = fields.get("position")

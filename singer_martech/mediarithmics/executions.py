@@ -11,7 +11,7 @@ from singer_martech.runtime.redaction import redact
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_LONGEST_NUMBER = 100
+_MAX_ID_DIGITS = 100
 """Python refuses to read thousands of digits as a number."""
 
 _END_OF_MILLISECONDS = 10**14
@@ -99,5 +99,5 @@ class Execution:
 
 def id_order(identifier: str) -> tuple[int, str]:
     """Sort ids as numbers, which most are, and others by their text."""
-    is_number = len(identifier) < _LONGEST_NUMBER and identifier.isascii() and identifier.isdigit()
+    is_number = len(identifier) < _MAX_ID_DIGITS and identifier.isascii() and identifier.isdigit()
     return (int(identifier) if is_number else -1, identifier)

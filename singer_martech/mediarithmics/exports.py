@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from singer_martech.http.errors import HttpFailure
+from singer_martech.http.errors import HttpError
 from singer_martech.mediarithmics.client import head_of, optional_id, read
 from singer_martech.mediarithmics.executions import Execution
 from singer_martech.runtime.redaction import redact
@@ -15,7 +15,7 @@ from singer_martech.runtime.redaction import redact
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from singer_martech.http.errors import Answer
+    from singer_martech.http.errors import Response
     from singer_martech.mediarithmics.client import Connection
 
 logger = logging.getLogger(__name__)
@@ -61,15 +61,15 @@ class Exports:
 
     def all(self) -> Iterator[Export]:
         """Yield every export of the organisation."""
-        what = f"exports of organisation {self._organisation}"
-        for page in self._connection.pages("exports", what=what, params=self._params):
-            yield from (read(Export.read, row, what) for row in page)
+        label = f"exports of organisation {self._organisation}"
+        for page in self._connection.pages("exports", label=label, params=self._params):
+            yield from (read(Export.read, row, label) for row in page)
 
     def get(self, export_id: str) -> Export:
         """Read the definition of one export."""
-        what = f"export {export_id}"
-        data = self._connection.call("GET", _path(export_id), what=what, params=self._params)
-        return read(Export.read, data, what)
+        label = f"export {export_id}"
+        data = self._connection.call("GET", _path(export_id), label=label, params=self._params)
+        return read(Export.read, data, label)
 
     def create(self, name: str, query_id: str) -> Export:
         """Create an export of a stored query.
@@ -77,18 +77,18 @@ class Exports:
         Raises:
             OutcomeUnknown: It may have been created all the same; look for its name.
         """
-        what = f"creation of export {name!r}"
+        label = f"creation of export {name!r}"
         body = {"name": name, "output_format": "JSON", "query_id": query_id, "type": "QUERY"}
         data = self._connection.call(
-            "POST", "exports", what=what, params=self._params, json=body, repeatable=False
+            "POST", "exports", label=label, params=self._params, json=body, idempotent=False
         )
-        return read(Export.read, data, what)
+        return read(Export.read, data, label)
 
     def executions(self, export_id: str) -> Iterator[list[Execution]]:
         """Yield the executions of an export, newest first, a page at a time."""
-        what = f"executions of export {export_id}"
-        for page in self._connection.pages(f"{_path(export_id)}/executions", what=what):
-            yield [read(Execution.read, row, what) for row in page]
+        label = f"executions of export {export_id}"
+        for page in self._connection.pages(f"{_path(export_id)}/executions", label=label):
+            yield [read(Execution.read, row, label) for row in page]
 
     def launch(self, export_id: str) -> Execution:
         """Start an execution.
@@ -96,10 +96,10 @@ class Exports:
         Raises:
             OutcomeUnknown: It may have been started all the same; look at the executions.
         """
-        what = f"launch of export {export_id}"
+        label = f"launch of export {export_id}"
         path = f"{_path(export_id)}/executions"
-        data = self._connection.call("POST", path, what=what, json={}, repeatable=False)
-        return read(Execution.read, data, what)
+        data = self._connection.call("POST", path, label=label, json={}, idempotent=False)
+        return read(Execution.read, data, label)
 
     def download(
         self,
@@ -108,20 +108,20 @@ class Exports:
         name: str,
         *,
         into: IO[bytes],
-        check: Callable[[Answer], None] | None = None,
+        check: Callable[[Response], None] | None = None,
     ) -> None:
         """Write one file of a result to ``into``, as it was sent: plain or gzip.
 
         The exports API is asked first, and where it fails, the data_file API.
         """
-        what = f"file {name} of execution {execution.id}"
+        label = f"file {name} of execution {execution.id}"
         path = (
             f"{_path(export_id)}/executions/{quote(execution.id, safe='')}"
             f"/files/technical_name={quote(name, safe='')}"
         )
         try:
-            self._connection.download(path, what=what, into=into, check=check)
-        except HttpFailure as error:
+            self._connection.download(path, label=label, into=into, check=check)
+        except HttpError as error:
             if error.status == _UNAUTHORIZED:
                 raise
             first = error
@@ -130,9 +130,9 @@ class Exports:
         logger.warning("%s; trying the data_file API", first)
         try:
             self._data_file(execution, f"{name}.data", into=into, check=check)
-        except HttpFailure as error:
+        except HttpError as error:
             message = f"{first}; {error}"
-            raise type(error)(message, error.answer) from error
+            raise type(error)(message, error.response) from error
 
     def head(self, export_id: str, execution: Execution, size: int) -> bytes:
         """Return about the first ``size`` bytes of a result, without reading it all."""
@@ -146,7 +146,7 @@ class Exports:
                 lambda into: self._data_file(execution, "export.error", into=into),
                 _ERROR_HEAD_BYTES,
             )
-        except HttpFailure as error:
+        except HttpError as error:
             logger.debug("%s", error)
             return ""
         return redact(" ".join(head.decode("utf-8", "replace").split()))
@@ -157,15 +157,15 @@ class Exports:
         name: str,
         *,
         into: IO[bytes],
-        check: Callable[[Answer], None] | None = None,
+        check: Callable[[Response], None] | None = None,
     ) -> None:
         uri = (
             f"mics://data_file/tenants/{self._organisation}/jobs/executions/{execution.id}"
             f"/result/{name}"
         )
-        what = f"data file {name} of execution {execution.id}"
+        label = f"data file {name} of execution {execution.id}"
         self._connection.download(
-            "data_file/data", what=what, into=into, check=check, params={"uri": uri}
+            "data_file/data", label=label, into=into, check=check, params={"uri": uri}
         )
 
 

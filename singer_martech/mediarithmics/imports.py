@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import HttpFailure, OutcomeUnknown
-from singer_martech.http.retry import Patience
+from singer_martech.http.errors import HttpError, OutcomeUnknown
+from singer_martech.http.retry import RetryPolicy
 from singer_martech.mediarithmics.client import id_text, read
 from singer_martech.mediarithmics.executions import id_order
 
@@ -120,9 +120,9 @@ class DocumentImports:
 
     def get(self, import_id: str) -> DocumentImport:
         """Read one import."""
-        what = f"document import {import_id}"
-        data = self.connection.call("GET", self.path(import_id), what=what)
-        return read(DocumentImport.read, data, what)
+        label = f"document import {import_id}"
+        data = self.connection.call("GET", self.path(import_id), label=label)
+        return read(DocumentImport.read, data, label)
 
     def find(self, wanted: Definition) -> DocumentImport | None:
         """Return the import of exactly this name; of several, the oldest that fits.
@@ -164,15 +164,15 @@ class DocumentImports:
             return agreed
 
     def _named(self, name: str, params: Mapping[str, str]) -> Iterator[DocumentImport]:
-        what = f"search for document import '{name}'"
-        for page in self.connection.pages(self._path, what=what, params=params):
+        label = f"search for document import '{name}'"
+        for page in self.connection.pages(self._path, label=label, params=params):
             for row in page:
-                found = read(DocumentImport.read, row, what)
+                found = read(DocumentImport.read, row, label)
                 if found.name == name:
                     yield found
 
     def _create(self, wanted: Definition) -> DocumentImport:
-        what = f"creation of document import '{wanted.name}'"
+        label = f"creation of document import '{wanted.name}'"
         body = {
             "document_type": wanted.document_type,
             "mime_type": wanted.mime_type,
@@ -182,28 +182,28 @@ class DocumentImports:
         if wanted.priority is not None:
             body["priority"] = wanted.priority
         http = self.connection.http
-        patience = Patience(
-            what, http.settings.max_attempts, http.settings.max_rate_limit_wait_seconds
+        retry_policy = RetryPolicy(
+            label, http.settings.max_attempts, http.settings.max_rate_limit_wait_seconds
         )
         while True:
             try:
                 data = self.connection.call(
-                    "POST", self._path, what=what, json=body, repeatable=False
+                    "POST", self._path, label=label, json=body, idempotent=False
                 )
-                created = read(DocumentImport.read, data, what)
+                created = read(DocumentImport.read, data, label)
                 return created.check(wanted.document_type, wanted.mime_type)
             except OutcomeUnknown as error:
                 found = self.find(wanted)
                 if found is not None:
                     return found
-                seconds = patience.seconds_until_next_try(str(error), error.answer)
+                seconds = retry_policy.seconds_until_next_try(str(error), error.response)
                 if seconds is None:
-                    raise OutcomeUnknown(patience.verdict, error.answer) from error
-                http.stop.wait(seconds)
+                    raise OutcomeUnknown(retry_policy.give_up_reason, error.response) from error
+                http.shutdown.wait(seconds)
 
     def _remove(self, created: DocumentImport) -> None:
         """Remove an import that another run created at the same moment."""
         try:
-            self.connection.send("DELETE", self.path(created.id), what=f"removal of {created}")
-        except HttpFailure as error:
+            self.connection.send("DELETE", self.path(created.id), label=f"removal of {created}")
+        except HttpError as error:
             logger.warning("%s; it was created twice and stays unused", error)

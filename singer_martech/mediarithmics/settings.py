@@ -13,7 +13,7 @@ from singer_martech.singer import settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from singer_martech.runtime.shutdown import Stop
+    from singer_martech.runtime.shutdown import ShutdownSignal
 
 
 def access_settings() -> list[th.Property[Any]]:
@@ -61,11 +61,11 @@ def waiting_settings(
     ]
 
 
-def connect(config: Mapping[str, Any], stop: Stop) -> Connection:
+def connect(config: Mapping[str, Any], shutdown: ShutdownSignal) -> Connection:
     """Return the connection that the settings describe; no request is sent yet."""
     return Connection(
         config["api_token"],
         config["api_url"],
         settings=HttpSettings.from_config(config),
-        stop=stop,
+        shutdown=shutdown,
     )

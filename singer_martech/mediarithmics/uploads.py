@@ -17,14 +17,19 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from singer_martech.errors import MartechError, Stopped
-from singer_martech.http.errors import BadAnswer, Exhausted, OutcomeUnknown, Refused
-from singer_martech.http.request import Traffic
-from singer_martech.http.retry import Patience
+from singer_martech.http.errors import (
+    InvalidResponse,
+    OutcomeUnknown,
+    RequestRejected,
+    RetriesExhausted,
+)
+from singer_martech.http.request import RequestStats
+from singer_martech.http.retry import RetryPolicy
 from singer_martech.mediarithmics.client import read
 from singer_martech.mediarithmics.executions import Execution
 from singer_martech.mediarithmics.import_results import ImportResult, count_of, reason_of
 from singer_martech.mediarithmics.imports import CONTENT_TYPES
-from singer_martech.runtime.temp_files import open_spool, raise_if_disk_full
+from singer_martech.runtime.temp_files import open_temp_file, raise_if_disk_full
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -33,7 +38,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LOOKS = 3
+_LOOKUPS = 3
 _NOT_OFFERED = frozenset({404, 405})
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -42,7 +47,7 @@ class ExecutionFailed(MartechError):
     """An execution ended without success, or did not end in time."""
 
 
-class UploadUndecided(MartechError):
+class AmbiguousUpload(MartechError):
     """Nobody can tell whether an upload became an execution."""
 
 
@@ -64,7 +69,7 @@ class Uploads:
         """Send no request yet."""
         self._imports = imports
         self._connection = imports.connection
-        self._stop = imports.connection.http.stop
+        self._shutdown = imports.connection.http.shutdown
         self._poll_interval = poll_interval_seconds
         self._timeout = execution_timeout_seconds
         self._uploading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -75,7 +80,7 @@ class Uploads:
         into: DocumentImport,
         body: IO[bytes],
         line_counts: Collection[int],
-        traffic: Traffic | None = None,
+        stats: RequestStats | None = None,
     ) -> Execution:
         """Start an execution with a file of documents, once.
 
@@ -85,32 +90,36 @@ class Uploads:
             into: The import.
             body: The documents, in a file that can seek.
             line_counts: What the vendor may give as the number of its lines.
-            traffic: Counts what is sent.
+            stats: Counts what is sent.
 
         Raises:
-            UploadUndecided: The answer was lost, and several executions may be it.
-            HttpFailure: The upload was refused, or all tries failed.
+            AmbiguousUpload: The answer was lost, and several executions may be it.
+            HttpError: The upload was refused, or all tries failed.
         """
-        what = f"upload to {into}"
-        traffic = traffic or Traffic()
+        label = f"upload to {into}"
+        stats = stats or RequestStats()
         settings = self._connection.http.settings
-        patience = Patience(what, settings.max_attempts, settings.max_rate_limit_wait_seconds)
+        retry_policy = RetryPolicy(
+            label, settings.max_attempts, settings.max_rate_limit_wait_seconds
+        )
         # one upload at a time, so that an execution found afterwards is nobody else's here
         with self._uploading[into.id]:
-            before = self._present(into)
+            before = self._known_executions(into)
             while True:
                 try:
-                    execution = self._post(into, body, what, traffic)
-                except (OutcomeUnknown, BadAnswer) as error:
-                    found = self._look_up(into, before, line_counts, error)
+                    execution = self._post(into, body, label, stats)
+                except (OutcomeUnknown, InvalidResponse) as error:
+                    found = self._find_lost(into, before, line_counts, error)
                     if found is None:
-                        seconds = patience.seconds_until_next_try(
-                            f"{error}; no execution of it is there", error.answer
+                        seconds = retry_policy.seconds_until_next_try(
+                            f"{error}; no execution of it is there", error.response
                         )
                         if seconds is None:
-                            raise Exhausted(patience.verdict, error.answer) from error
-                        self._stop.wait(seconds)
-                        traffic.retries += 1
+                            raise RetriesExhausted(
+                                retry_policy.give_up_reason, error.response
+                            ) from error
+                        self._shutdown.wait(seconds)
+                        stats.retries += 1
                         continue
                     logger.warning("%s; execution %s is it", error, found.id)
                     execution = found
@@ -134,7 +143,7 @@ class Uploads:
                 )
                 raise ExecutionFailed(message)
             with self._going_on(into, execution):
-                self._stop.wait(min(self._poll_interval, left))
+                self._shutdown.wait(min(self._poll_interval, left))
                 execution = self._execution(into, execution.id)
         if not execution.succeeded:
             reason = reason_of(execution, ": ") or ": the vendor gives no reason"
@@ -144,13 +153,13 @@ class Uploads:
 
     def error_file(self, execution: Execution, uri: str) -> IO[bytes]:
         """Return what the vendor says of failed lines, in a file at its beginning."""
-        file = open_spool()
-        what = f"error file of execution {execution.id}"
+        file = open_temp_file()
+        label = f"error file of execution {execution.id}"
         try:
-            self._connection.download("data_file/data", what=what, into=file, params={"uri": uri})
+            self._connection.download("data_file/data", label=label, into=file, params={"uri": uri})
             file.seek(0)
             if file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC:
-                file = _inflated(file, what)
+                file = _inflated(file, label)
             file.seek(0)
         except BaseException:
             file.close()
@@ -158,44 +167,46 @@ class Uploads:
         return file
 
     def _post(
-        self, into: DocumentImport, body: IO[bytes], what: str, traffic: Traffic
+        self, into: DocumentImport, body: IO[bytes], label: str, stats: RequestStats
     ) -> Execution:
         data = self._connection.call(
             "POST",
             f"{self._imports.path(into.id)}/executions",
-            what=what,
+            label=label,
             data=body,
             headers={"Content-Type": CONTENT_TYPES[into.mime_type]},
-            repeatable=False,
-            traffic=traffic,
+            idempotent=False,
+            stats=stats,
         )
-        return read(_execution, data, what)
+        return read(_execution, data, label)
 
     def _execution(self, into: DocumentImport, execution_id: str) -> Execution:
-        what = f"execution {execution_id} of {into}"
+        label = f"execution {execution_id} of {into}"
         path = f"{self._imports.path(into.id)}/executions/{quote(execution_id, safe='')}"
-        return read(_execution, self._connection.call("GET", path, what=what), what)
+        return read(_execution, self._connection.call("GET", path, label=label), label)
 
-    def _present(self, into: DocumentImport) -> _Present | None:
+    def _known_executions(self, into: DocumentImport) -> _KnownExecutions | None:
         """Note what executions there are, as far as the newest page tells.
 
         Returns:
             None where they cannot be listed, which matters only if an answer is lost.
         """
-        present = _Present(frozenset(), (0, 0, ""))
+        present = _KnownExecutions(frozenset(), (0, 0, ""))
         try:
             for page, is_sorted in self._pages(into):
                 ids = present.ids | {each.id for each in page}
-                present = _Present(ids, max([present.newest, *(each.position for each in page)]))
+                present = _KnownExecutions(
+                    ids, max([present.newest, *(each.position for each in page)])
+                )
                 if is_sorted:
                     break
-        except Refused as refusal:
-            if refusal.status not in _NOT_OFFERED:
+        except RequestRejected as rejection:
+            if rejection.status not in _NOT_OFFERED:
                 raise
             return None
         return present
 
-    def _since(self, into: DocumentImport, before: _Present) -> list[Execution]:
+    def _since(self, into: DocumentImport, before: _KnownExecutions) -> list[Execution]:
         """Return the executions that were created since and are not known."""
         found = []
         for page, is_sorted in self._pages(into):
@@ -207,18 +218,20 @@ class Uploads:
 
     def _pages(self, into: DocumentImport) -> Iterator[tuple[list[Execution], bool]]:
         """Yield the executions, and whether they come newest first, as exports' do."""
-        what = f"executions of {into}"
+        label = f"executions of {into}"
         is_sorted = True
-        for rows in self._connection.pages(f"{self._imports.path(into.id)}/executions", what=what):
-            page = [read(_execution, row, what) for row in rows]
+        for rows in self._connection.pages(
+            f"{self._imports.path(into.id)}/executions", label=label
+        ):
+            page = [read(_execution, row, label) for row in rows]
             order = [each.created for each in page]
             is_sorted = is_sorted and order == sorted(order, reverse=True)
             yield page, is_sorted
 
-    def _look_up(
+    def _find_lost(
         self,
         into: DocumentImport,
-        before: _Present | None,
+        before: _KnownExecutions | None,
         line_counts: Collection[int],
         lost: MartechError,
     ) -> Execution | None:
@@ -228,16 +241,16 @@ class Uploads:
                 f"{lost}; the executions of {into} cannot be listed, so look there whether it "
                 "became one, and start the run again when you know"
             )
-            raise UploadUndecided(message) from lost
-        for look in range(_LOOKS):
+            raise AmbiguousUpload(message) from lost
+        for look in range(_LOOKUPS):
             if look:
-                self._stop.wait(self._poll_interval)
-            found = self._only_one(into, self._since(into, before), line_counts, lost)
+                self._shutdown.wait(self._poll_interval)
+            found = self._single_match(into, self._since(into, before), line_counts, lost)
             if found is not None:
                 return found
         return None
 
-    def _only_one(
+    def _single_match(
         self,
         into: DocumentImport,
         fresh: list[Execution],
@@ -253,7 +266,7 @@ class Uploads:
                 f"{lost}; execution(s) {names} may be it or not: look at them, and start the run "
                 "again when you know"
             )
-            raise UploadUndecided(message) from lost
+            raise AmbiguousUpload(message) from lost
         return same[0] if same else None
 
     def _number_of_lines(self, into: DocumentImport, execution: Execution) -> int | None:
@@ -268,7 +281,7 @@ class Uploads:
                 if result.success is None or result.failure is None:
                     return None
                 return result.success + result.failure
-            self._stop.wait(self._poll_interval)
+            self._shutdown.wait(self._poll_interval)
             execution = self._execution(into, execution.id)
 
     @contextlib.contextmanager
@@ -286,7 +299,7 @@ class Uploads:
 
 
 @dataclass(frozen=True)
-class _Present:
+class _KnownExecutions:
     """The executions before an upload."""
 
     ids: frozenset[str]
@@ -298,16 +311,16 @@ def _execution(fields: Mapping[str, Any]) -> Execution:
     return Execution.read({"creation_date": 0, **fields})
 
 
-def _inflated(file: IO[bytes], what: str) -> IO[bytes]:
-    plain = open_spool()
+def _inflated(file: IO[bytes], label: str) -> IO[bytes]:
+    plain = open_temp_file()
     file.seek(0)
     try:
         with gzip.GzipFile(fileobj=file) as source:
             shutil.copyfileobj(source, plain)
     except (EOFError, gzip.BadGzipFile):
-        logger.warning("%s: it is not whole", what)
+        logger.warning("%s: it is not whole", label)
     except OSError as error:
-        raise_if_disk_full(error, what)
+        raise_if_disk_full(error, label)
         raise
     finally:
         file.close()

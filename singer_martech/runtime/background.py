@@ -10,14 +10,16 @@ from singer_martech.runtime.shutdown import GRACE_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from singer_martech.runtime.shutdown import Stop
+    from singer_martech.runtime.shutdown import ShutdownSignal
 
 T = TypeVar("T")
 
-_GLANCE_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 
 
-def aside(work: Callable[[], T], stop: Stop, grace_seconds: float = GRACE_SECONDS) -> T:
+def run_interruptibly(
+    work: Callable[[], T], shutdown: ShutdownSignal, grace_seconds: float = GRACE_SECONDS
+) -> T:
     """Do some work in a thread of its own and return its result.
 
     Reading from a connection goes on after a signal, for as long as the vendor likes. So
@@ -26,7 +28,7 @@ def aside(work: Callable[[], T], stop: Stop, grace_seconds: float = GRACE_SECOND
 
     Args:
         work: What to do.
-        stop: Ends the wait.
+        shutdown: Ends the wait.
         grace_seconds: How long the work may go on after that; then it is left to itself.
 
     Raises:
@@ -36,12 +38,12 @@ def aside(work: Callable[[], T], stop: Stop, grace_seconds: float = GRACE_SECOND
     if threading.current_thread() is not threading.main_thread():
         return work()
     job = _Job(work)
-    while not job.done.wait(_GLANCE_SECONDS):
-        if stop.is_set:
+    while not job.done.wait(_POLL_SECONDS):
+        if shutdown.is_set:
             job.done.wait(grace_seconds)
             break
     if not job.done.is_set():
-        stop.check()
+        shutdown.check()
     return job.result()
 
 

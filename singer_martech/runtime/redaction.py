@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 from singer_martech._compat import override
 
 MASK = "[secret]"
-_SHORTEST = 4
+_MIN_CHARACTERS = 4
 """Shorter texts stand in ordinary words; hiding them would make every line unreadable."""
 
 _PERCENT = re.compile("%[0-9A-F]{2}")
@@ -35,7 +35,7 @@ def register_secret(text: str) -> None:
         forms.update(line.strip() for line in text.splitlines())
     with _lock:
         before = len(_known)
-        _known.update(form for form in forms if len(form) >= _SHORTEST)
+        _known.update(form for form in forms if len(form) >= _MIN_CHARACTERS)
         if len(_known) != before:
             _compile()
 

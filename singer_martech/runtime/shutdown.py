@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 20.0
 """How long requests that were sent may take to be answered after a signal."""
 
-_LONGEST_WAIT_SECONDS = 1_000_000.0
+_MAX_WAIT_SECONDS = 1_000_000.0
 """Some eleven days; a system call counts its milliseconds in 31 bits."""
 
 
-class Stop:
+class ShutdownSignal:
     """A request to end, made once and seen by every thread.
 
     The signal handler only records the request: an exception raised from a handler
@@ -73,7 +73,7 @@ class Stop:
         """
         poll = select.poll()
         poll.register(self._pipe, select.POLLIN)
-        poll.poll(min(max(seconds, 0), _LONGEST_WAIT_SECONDS) * 1000)
+        poll.poll(min(max(seconds, 0), _MAX_WAIT_SECONDS) * 1000)
         self.check()
 
     def install(self) -> None:

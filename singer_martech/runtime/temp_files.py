@@ -13,7 +13,7 @@ class DiskFull(MartechError):
     """There is no room for a temporary file."""
 
 
-def open_spool() -> IO[bytes]:
+def open_temp_file() -> IO[bytes]:
     """Open a temporary file for reading and writing.
 
     It has no name from the start, so it is gone when it is closed or when the process
@@ -32,7 +32,7 @@ def open_spool() -> IO[bytes]:
         ) from error
 
 
-def raise_if_disk_full(error: OSError, what: str) -> None:
+def raise_if_disk_full(error: OSError, label: str) -> None:
     """Turn "no space left" into a line with a remedy; leave other errors alone.
 
     Raises:
@@ -40,7 +40,7 @@ def raise_if_disk_full(error: OSError, what: str) -> None:
     """
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         message = (
-            f"no room for {what} in {tempfile.gettempdir()}: free some space there or "
+            f"no room for {label} in {tempfile.gettempdir()}: free some space there or "
             "point TMPDIR to a larger disk"
         )
         raise DiskFull(message) from error

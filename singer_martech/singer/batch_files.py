@@ -7,8 +7,8 @@ from typing import IO, TYPE_CHECKING, cast
 
 from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchFileFormat, StorageTarget
 
-from singer_martech.errors import BadInput, MartechError
-from singer_martech.singer.reader import LONGEST_LINE
+from singer_martech.errors import InvalidInput, MartechError
+from singer_martech.singer.reader import MAX_LINE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,7 +54,7 @@ def _lines(file: IO[bytes], *, is_gzip: bool) -> Iterator[bytes]:
 
 
 def _bounded(file: IO[bytes]) -> Iterator[bytes]:
-    while line := file.readline(LONGEST_LINE + 1):
-        if len(line) > LONGEST_LINE:
-            raise BadInput(f"a BATCH file has a line of more than {LONGEST_LINE} bytes")
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        if len(line) > MAX_LINE_BYTES:
+            raise InvalidInput(f"a BATCH file has a line of more than {MAX_LINE_BYTES} bytes")
         yield line

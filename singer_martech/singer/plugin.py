@@ -22,7 +22,7 @@ from singer_sdk.singerlib import Catalog
 from singer_martech._compat import override
 from singer_martech.errors import MartechError, SettingError, Stopped
 from singer_martech.runtime.redaction import redact, redact_logs
-from singer_martech.runtime.shutdown import Stop
+from singer_martech.runtime.shutdown import ShutdownSignal
 from singer_martech.singer import settings
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _FAILED = 1
-_OF_OTHERS = frozenset({"partitions", "progress_markers"})
+_UNUSED_BOOKMARK_KEYS = frozenset({"partitions", "progress_markers"})
 """Parts of a bookmark that these taps never write; the SDK trips over those of a wrong shape."""
 
 _SIGNAL_BASE = 128
@@ -153,14 +153,14 @@ class MartechPlugin(PluginBase):
         return ()
 
     @cached_property
-    def stop(self) -> Stop:
+    def shutdown(self) -> ShutdownSignal:
         """The request to end this run."""
-        return Stop()
+        return ShutdownSignal()
 
     @override
     def _setup_signal_handlers(self) -> None:
         if self._installs_signal_handlers:
-            self.stop.install()
+            self.shutdown.install()
 
     @classproperty
     def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805 - a class property
@@ -181,13 +181,13 @@ class MartechPlugin(PluginBase):
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         schema = self._settings_schema()
-        self._config, faults = settings.checked(schema, self._config, self._env_var_prefix)
-        if not faults:
-            faults = list(self.check_settings(self._config))
-        if faults and raise_errors:
-            summary = "; ".join(faults)
-            raise ConfigValidationError(summary, errors=faults, schema=schema)
-        return faults
+        self._config, problems = settings.check_config(schema, self._config, self._env_var_prefix)
+        if not problems:
+            problems = list(self.check_settings(self._config))
+        if problems and raise_errors:
+            summary = "; ".join(problems)
+            raise ConfigValidationError(summary, errors=problems, schema=schema)
+        return problems
 
     @override
     @classmethod
@@ -261,7 +261,9 @@ class MartechTap(MartechPlugin, Tap):
             )
             raise MartechError(message)
         own = {
-            stream: {name: value for name, value in bookmark.items() if name not in _OF_OTHERS}
+            stream: {
+                name: value for name, value in bookmark.items() if name not in _UNUSED_BOOKMARK_KEYS
+            }
             for stream, bookmark in bookmarks.items()
         }
         super().load_state({**state, "bookmarks": own})

@@ -12,17 +12,17 @@ import simplejson
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
 from singer_martech._compat import override
-from singer_martech.errors import BadInput
-from singer_martech.singer.stdin import InputAhead
+from singer_martech.errors import InvalidInput
+from singer_martech.singer.stdin import StdinReader
 from singer_martech.values.json_codec import decode, decode_object, json_members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from singer_martech.runtime.shutdown import Stop
+    from singer_martech.runtime.shutdown import ShutdownSignal
 
-LONGEST_LINE = 256 * 1024 * 1024
+MAX_LINE_BYTES = 256 * 1024 * 1024
 """In bytes; memory has to end somewhere."""
 
 NOT_JSON = "not_json"
@@ -49,14 +49,14 @@ class MessageReader(GenericSingerReader[str]):
     RECORD and STATE messages carry their JSON as received, under ``raw``.
 
     Attributes:
-        takers: By stream, what may take a record as it came, so that it makes no message.
-        stop: Ends reading when the run is asked to end.
+        fast_handlers: By stream, what may take a record as it came, so that it makes no message.
+        shutdown: Ends reading when the run is asked to end.
         pause_seconds: The longest time between two calls of ``tick``.
         tick: Called between blocks of input, and while none comes.
         guard: A context around all processing, to conclude a run that fails.
     """
 
-    stop: Stop
+    shutdown: ShutdownSignal
     pause_seconds = 1.0
     tick: Callable[[], None]
     guard: Callable[[], AbstractContextManager[None]]
@@ -64,8 +64,8 @@ class MessageReader(GenericSingerReader[str]):
     def __init__(self) -> None:
         """Read nothing yet."""
         super().__init__()
-        self.takers: dict[str, Callable[[bytes], bool]] = {}
-        self._input: InputAhead | None = None
+        self.fast_handlers: dict[str, Callable[[bytes], bool]] = {}
+        self._input: StdinReader | None = None
 
     def wake(self) -> None:
         """End a wait for input, so that ``tick`` is called now."""
@@ -76,7 +76,7 @@ class MessageReader(GenericSingerReader[str]):
     @override
     def default_input(self) -> IO[str]:
         if sys.stdin is None:
-            raise BadInput("there is no input: standard input is closed")
+            raise InvalidInput("there is no input: standard input is closed")
         return sys.stdin
 
     @staticmethod
@@ -85,7 +85,7 @@ class MessageReader(GenericSingerReader[str]):
         missing = requires - line_dict.keys()
         if missing:
             kind = line_dict.get("type", "message")
-            raise BadInput(f"a {kind} of the input lacks {', '.join(sorted(missing))}")
+            raise InvalidInput(f"a {kind} of the input lacks {', '.join(sorted(missing))}")
 
     @override
     def deserialize_json(self, line: str) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class MessageReader(GenericSingerReader[str]):
         except io.UnsupportedOperation:
             self._process_lines(self._lines_of_text(source), callbacks, counts)
             return
-        with InputAhead(descriptor) as self._input:
+        with StdinReader(descriptor) as self._input:
             self._process_lines(self._lines(self._input), callbacks, counts)
         self._input = None
 
@@ -127,19 +127,19 @@ class MessageReader(GenericSingerReader[str]):
                 continue
             envelope = _envelope(line)
             if envelope is not None and envelope.type == "RECORD":
-                take = self.takers.get(envelope.stream)
-                if take is not None and take(bytes(envelope.record)):
+                fast_handler = self.fast_handlers.get(envelope.stream)
+                if fast_handler is not None and fast_handler(bytes(envelope.record)):
                     counts["RECORD"] += 1
                     continue
             message = _message(line, envelope, number)
             kind = message["type"]
             callback = callbacks.get(kind)
             if callback is None:
-                raise BadInput(f"line {number} of the input: unknown message type '{kind}'")
+                raise InvalidInput(f"line {number} of the input: unknown message type '{kind}'")
             callback(message)
             counts[kind] += 1
 
-    def _lines(self, source: InputAhead) -> Iterator[bytes]:
+    def _lines(self, source: StdinReader) -> Iterator[bytes]:
         parts: list[bytes] = []
         length = 0
         for block in self._blocks(source):
@@ -151,14 +151,14 @@ class MessageReader(GenericSingerReader[str]):
                 parts, length = [], 0
             parts.append(lines[-1])
             length += len(lines[-1])
-            if length > LONGEST_LINE:
-                raise BadInput(f"the input has a line of more than {LONGEST_LINE} bytes")
+            if length > MAX_LINE_BYTES:
+                raise InvalidInput(f"the input has a line of more than {MAX_LINE_BYTES} bytes")
         yield b"".join(parts)
 
-    def _blocks(self, source: InputAhead) -> Iterator[bytes]:
+    def _blocks(self, source: StdinReader) -> Iterator[bytes]:
         block: bytes | None = None
         while block != b"":
-            self.stop.check()
+            self.shutdown.check()
             block = source.block(self.pause_seconds)
             self.tick()
             if block:
@@ -166,7 +166,7 @@ class MessageReader(GenericSingerReader[str]):
 
     def _lines_of_text(self, source: IO[str]) -> Iterator[bytes]:
         for line in source:
-            self.stop.check()
+            self.shutdown.check()
             self.tick()
             yield line.encode("utf-8", "surrogatepass")
 
@@ -174,24 +174,24 @@ class MessageReader(GenericSingerReader[str]):
         """Return the RECORD message of a record alone, such as a line of a BATCH file.
 
         Raises:
-            BadInput: It is not a JSON object.
+            InvalidInput: It is not a JSON object.
         """
         start = b'{"type":"RECORD","stream":%s,"record":' % msgspec.json.encode(stream)
         line = b"%s%s}" % (start, record.strip())
         try:
             return _message(line, _envelope(line), number)
-        except BadInput as error:
+        except InvalidInput as error:
             place = f"of the BATCH of stream '{stream}'"
-            raise BadInput(str(error).replace("of the input", place, 1)) from None
+            raise InvalidInput(str(error).replace("of the input", place, 1)) from None
 
 
-_REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
+_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
 
 
 def _envelope(line: bytes) -> _Envelope | None:
     try:
         return _decode_envelope(line)
-    except _REFUSALS:
+    except _DECODE_ERRORS:
         return None
 
 
@@ -199,7 +199,7 @@ def _message(line: bytes, envelope: _Envelope | None, number: int) -> dict[str, 
     """Decode a message, with its record or STATE as received under ``raw``.
 
     Raises:
-        BadInput: The line is not a Singer message.
+        InvalidInput: The line is not a Singer message.
     """
     if envelope is None:
         return _checked(_decode_leniently(line, number), number)
@@ -216,7 +216,7 @@ def _message(line: bytes, envelope: _Envelope | None, number: int) -> dict[str, 
         message: dict[str, Any] = decode(line)
         if envelope.type == "STATE":
             message["raw"] = bytes(envelope.value)
-    except _REFUSALS:
+    except _DECODE_ERRORS:
         message = _decode_leniently(line, number)
     return _checked(message, number)
 
@@ -224,9 +224,9 @@ def _message(line: bytes, envelope: _Envelope | None, number: int) -> dict[str, 
 def _checked(message: dict[str, Any], number: int) -> dict[str, Any]:
     if message["type"] == "RECORD":
         if not isinstance(message.get("stream"), str) or not message["stream"]:
-            raise BadInput(f"line {number} of the input: a RECORD without a stream")
+            raise InvalidInput(f"line {number} of the input: a RECORD without a stream")
         if not isinstance(message.get("record"), dict):
-            raise BadInput(f"line {number} of the input: a RECORD without a record object")
+            raise InvalidInput(f"line {number} of the input: a RECORD without a record object")
     return message
 
 
@@ -237,21 +237,21 @@ def _decode_leniently(line: bytes, number: int) -> dict[str, Any]:
     of surrogate pairs, which no UTF-8 text can hold, are kept.
 
     Raises:
-        BadInput: The line is not JSON, not UTF-8, not a message, or nested too deep.
+        InvalidInput: The line is not JSON, not UTF-8, not a message, or nested too deep.
     """
     odd: set[str] = set()
     try:
         members = json_members(line.decode("utf-8"), odd)
     except UnicodeDecodeError:
-        raise BadInput(f"line {number} of the input is not UTF-8") from None
+        raise InvalidInput(f"line {number} of the input is not UTF-8") from None
     except RecursionError:
-        raise BadInput(f"line {number} of the input is nested too deep") from None
+        raise InvalidInput(f"line {number} of the input is nested too deep") from None
     except ValueError as error:
         message_text = f"line {number} of the input is not JSON: {str(error).partition(':')[0]}"
-        raise BadInput(message_text) from None
+        raise InvalidInput(message_text) from None
     message = {name: value for name, (value, _) in members.items()}
     if not isinstance(message.get("type"), str):
-        raise BadInput(f"line {number} of the input is not a Singer message: it has no type")
+        raise InvalidInput(f"line {number} of the input is not a Singer message: it has no type")
     if message["type"] == "RECORD" and "record" in message:
         message["raw"] = members["record"][1].encode()
         if odd:

@@ -86,7 +86,7 @@ def http_settings(request_timeout_seconds: float = 60) -> list[th.Property[Any]]
     ]
 
 
-def checked(
+def check_config(
     schema: Mapping[str, Any], config: Mapping[str, Any], env_prefix: str
 ) -> tuple[dict[str, Any], list[str]]:
     """Bring a configuration into its declared types and say what is wrong with it.
@@ -106,8 +106,8 @@ def checked(
     _register_secrets(schema, config)
     _warn_about_unknown(schema, config)
     typed = _with_types(schema, config)
-    faults = [_line(error, env_prefix) for error in Draft7Validator(schema).iter_errors(typed)]
-    faults += [
+    problems = [_line(error, env_prefix) for error in Draft7Validator(schema).iter_errors(typed)]
+    problems += [
         f"setting '{name}' holds a character that no text may hold: NUL, or what is not UTF-8"
         for name, value in typed.items()
         if name in schema["properties"] and not _is_clean(value)
@@ -117,8 +117,8 @@ def checked(
             try:
                 typed[name] = check_url(value, name)
             except SettingError as error:
-                faults.append(str(error))
-    return typed, faults
+                problems.append(str(error))
+    return typed, problems
 
 
 def boolean(value: object) -> object:
@@ -245,7 +245,7 @@ def _line(error: ValidationError, env_prefix: str) -> str:
             line += f": put it into the configuration or into {env_prefix}{missing.upper()}"
         return line
     name = _path(path) or "configuration"
-    wishes: dict[str, Callable[[], str]] = {
+    requirements_by_keyword: dict[str, Callable[[], str]] = {
         "type": lambda: f"must be {_types(wanted)}",
         "enum": lambda: f"must be one of {', '.join(map(str, wanted))}",
         "minimum": lambda: f"must be at least {wanted}",
@@ -255,8 +255,8 @@ def _line(error: ValidationError, env_prefix: str) -> str:
         "minItems": lambda: f"must have at least {wanted} item(s)",
         "additionalProperties": lambda: f"has {_unexpected(error)}",
     }
-    wish = wishes.get(keyword, lambda: f"is not valid ({keyword})")
-    return f"setting '{name}' {wish()}"
+    requirement = requirements_by_keyword.get(keyword, lambda: f"is not valid ({keyword})")
+    return f"setting '{name}' {requirement()}"
 
 
 def _types(wanted: str | list[str]) -> str:

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_PIECE = 128 * 1024
-_MOST_PIECES = 32
-_BLOCK = 1024 * 1024
+_CHUNK_BYTES = 128 * 1024
+_MAX_PIECES = 32
+_BLOCK_BYTES = 1024 * 1024
 
 
-class InputAhead:
+class StdinReader:
     """Reads in a thread.
 
     Args:
@@ -32,7 +32,7 @@ class InputAhead:
         """Read nothing yet."""
         self._descriptor = descriptor
         self._pieces: queue.SimpleQueue[bytes | BaseException | None] = queue.SimpleQueue()
-        self._room = threading.Semaphore(_MOST_PIECES)
+        self._room = threading.Semaphore(_MAX_PIECES)
         self._end: bytes | BaseException | None = None
         self._is_wanted = True
 
@@ -63,7 +63,7 @@ class InputAhead:
         pieces: list[bytes] = []
         size = 0
         with contextlib.suppress(queue.Empty):
-            while self._end is None and size < _BLOCK:
+            while self._end is None and size < _BLOCK_BYTES:
                 piece = self._pieces.get(block=not pieces, timeout=seconds)
                 if piece is None:
                     break
@@ -98,7 +98,7 @@ class InputAhead:
     def _read(self) -> bytes:
         while True:
             try:
-                return os.read(self._descriptor, _PIECE)
+                return os.read(self._descriptor, _CHUNK_BYTES)
             except BlockingIOError:  # whoever opened it chose so, and may share it
                 change = select.poll()
                 change.register(self._descriptor, select.POLLIN)

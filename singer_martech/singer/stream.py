@@ -34,14 +34,14 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Lines:
+class EncodedRecords:
     """RECORD messages that are encoded already, each ended by a line feed."""
 
     text: bytes
     count: int
 
 
-class Unit(ABC):
+class Chunk(ABC):
     """A piece of one stream, or of several that are read together.
 
     Attributes:
@@ -49,29 +49,29 @@ class Unit(ABC):
         extracted_at: When it was received.
     """
 
-    streams: Sequence[UnitStream]
+    streams: Sequence[ChunkedStream]
     extracted_at: datetime.datetime
 
     @abstractmethod
-    def chunks(
-        self, as_lines: Collection[str]
-    ) -> Iterator[tuple[UnitStream, Lines | Iterable[Record]]]:
+    def parts(
+        self, encoded_streams: Collection[str]
+    ) -> Iterator[tuple[ChunkedStream, EncodedRecords | Iterable[Record]]]:
         """Yield the records in pieces that fit into memory.
 
         Args:
-            as_lines: The names of the streams that may get encoded lines; the others need
+            encoded_streams: The names of the streams that may get encoded lines; the others need
                 records, because something makes theirs differ.
         """
 
     def records(self) -> Iterator[Record]:
         """Yield the records of a unit that is read for one stream, one by one."""
-        for _, chunk in self.chunks(as_lines=()):
-            if not isinstance(chunk, Lines):
-                yield from chunk
+        for _, part in self.parts(encoded_streams=()):
+            if not isinstance(part, EncodedRecords):
+                yield from part
 
 
 @contextmanager
-def failures_named(stream: str) -> Iterator[None]:
+def error_context(stream: str) -> Iterator[None]:
     """See that a failure within the block names a stream, if it names no setting."""
     try:
         yield
@@ -94,7 +94,7 @@ def _released(items: Iterator[_T]) -> Iterator[Iterator[_T]]:
             items.close()
 
 
-class UnitStream(Stream, ABC):
+class ChunkedStream(Stream, ABC):
     """A stream that is read in units."""
 
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
@@ -103,11 +103,11 @@ class UnitStream(Stream, ABC):
     def __init__(self, tap: MartechTap, schema: dict[str, Any], name: str) -> None:
         """Make a stream of ``tap``."""
         super().__init__(tap, schema=schema, name=name)
-        self._carried = False
+        self._synced_by_group = False
         self._schema_written = False
 
     @abstractmethod
-    def units(self, streams: Sequence[UnitStream]) -> Iterator[Unit]:
+    def chunks(self, streams: Sequence[ChunkedStream]) -> Iterator[Chunk]:
         """Yield the units to read in this run, in the order in which bookmarks move.
 
         Args:
@@ -115,10 +115,10 @@ class UnitStream(Stream, ABC):
         """
 
     @abstractmethod
-    def unit_written(self, unit: Unit) -> None:
-        """Move the bookmark past ``unit``, whose records are all written."""
+    def chunk_written(self, chunk: Chunk) -> None:
+        """Move the bookmark past ``chunk``, whose records are all written."""
 
-    def companions(self) -> Sequence[UnitStream]:
+    def synced_together(self) -> Sequence[ChunkedStream]:
         """Return the selected streams that are read together with this one, and itself."""
         return (self,)
 
@@ -142,8 +142,8 @@ class UnitStream(Stream, ABC):
     @override
     def get_records(self, context: Context | None) -> Iterator[Record]:
         del context
-        for unit in self.units((self,)):
-            yield from unit.records()
+        for chunk in self.chunks((self,)):
+            yield from chunk.records()
 
     @override
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
@@ -166,37 +166,37 @@ class UnitStream(Stream, ABC):
         self, context: Context | None = None, *, write_messages: bool = True
     ) -> Generator[Record, Any, Any]:
         del context
-        if self._carried:
-            self._carried = self._schema_written = False
+        if self._synced_by_group:
+            self._synced_by_group = self._schema_written = False
             return
         try:
-            with failures_named(self.name):
+            with error_context(self.name):
                 if write_messages and self.ABORT_AT_RECORD_COUNT is None:
-                    self._carry(self.companions())
+                    self._sync_group(self.synced_together())
                 else:
                     yield from self._one_by_one(write_messages=write_messages)
         finally:
             self._schema_written = False
             self._flush()
 
-    def _carry(self, streams: Sequence[UnitStream]) -> None:
+    def _sync_group(self, streams: Sequence[ChunkedStream]) -> None:
         """Write all units of ``streams``."""
-        as_lines = {stream.name for stream in streams if stream.passes_unchanged}
+        encoded_streams = {stream.name for stream in streams if stream.passes_unchanged}
         for stream in streams:
-            stream._carried = stream is not self  # noqa: SLF001 - streams of one kind
+            stream._synced_by_group = stream is not self  # noqa: SLF001 - streams of one kind
             stream._write_schema_message()  # noqa: SLF001
         with ExitStack() as stack:
             counters = {
                 stream.name: stack.enter_context(stream.get_record_counter()) for stream in streams
             }
             stack.enter_context(self.get_sync_timer())
-            for unit in stack.enter_context(_released(self.units(streams))):
-                with _released(unit.chunks(as_lines)) as chunks:
-                    for stream, chunk in chunks:
-                        self._tap.stop.check()
-                        count = stream._write_chunk(chunk, unit)  # noqa: SLF001
+            for chunk in stack.enter_context(_released(self.chunks(streams))):
+                with _released(chunk.parts(encoded_streams)) as parts:
+                    for stream, part in parts:
+                        self._tap.shutdown.check()
+                        count = stream._write_part(part, chunk)  # noqa: SLF001
                         counters[stream.name].increment(count)
-                self._finish(unit)
+                self._finish(chunk)
                 self._write_state_message()
                 self._flush()
 
@@ -209,35 +209,35 @@ class UnitStream(Stream, ABC):
         count = 0
         # a test run ends with a STATE like any other, also when its limit cuts it short
         self.state_manager.is_flushed = not write_messages
-        with _released(self.units((self,))) as units:
-            for unit in units:
-                for record in unit.records():
-                    self._tap.stop.check()
+        with _released(self.chunks((self,))) as chunks:
+            for chunk in chunks:
+                for record in chunk.records():
+                    self._tap.shutdown.check()
                     self._check_max_record_limit(count)
                     count += 1
                     if write_messages:
-                        self._write_records([record], unit)
+                        self._write_records([record], chunk)
                         yield record
                     else:
                         yield from self._mapped(record)
-                self._finish(unit)
+                self._finish(chunk)
         if write_messages:
             self._write_state_message()
 
-    def _write_chunk(self, chunk: Lines | Iterable[Record], unit: Unit) -> int:
+    def _write_part(self, part: EncodedRecords | Iterable[Record], chunk: Chunk) -> int:
         """Write a piece of a unit and return how many records it had."""
         writer = self._tap.message_writer
-        if isinstance(chunk, Lines) and isinstance(writer, MessageWriter):
-            writer.write_lines(chunk.text)
-            return chunk.count
-        return 0 if isinstance(chunk, Lines) else self._write_records(chunk, unit)
+        if isinstance(part, EncodedRecords) and isinstance(writer, MessageWriter):
+            writer.write_lines(part.text)
+            return part.count
+        return 0 if isinstance(part, EncodedRecords) else self._write_records(part, chunk)
 
-    def _write_records(self, records: Iterable[Record], unit: Unit) -> int:
+    def _write_records(self, records: Iterable[Record], chunk: Chunk) -> int:
         count = 0
         for record in records:
             count += 1
             for message in self._generate_record_messages(record):
-                message.time_extracted = unit.extracted_at
+                message.time_extracted = chunk.extracted_at
                 self._tap.write_message(message)
         return count
 
@@ -248,10 +248,10 @@ class UnitStream(Stream, ABC):
             if message.stream == self.stream_maps[0].stream_alias:
                 yield message.record
 
-    def _finish(self, unit: Unit) -> None:
-        for stream in unit.streams:
+    def _finish(self, chunk: Chunk) -> None:
+        for stream in chunk.streams:
             if stream.replication_method != "FULL_TABLE":
-                stream.unit_written(unit)
+                stream.chunk_written(chunk)
             stream.state_manager.is_flushed = False
 
     def _flush(self) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Unmappable(MartechError):
+class MappingError(MartechError):
     """A record cannot become what its mapping wants; the text says why."""
 
 
@@ -50,7 +50,7 @@ def encode(value: Any) -> bytes:
     Halves of surrogate pairs, which no UTF-8 text can hold, are written as escapes.
 
     Raises:
-        Unmappable: It holds something that JSON cannot carry.
+        MappingError: It holds something that JSON cannot carry.
     """
     try:
         text = _encoder.encode(value)
@@ -59,9 +59,9 @@ def encode(value: Any) -> bytes:
             value, use_decimal=True, default=_other, separators=(",", ":")
         ).encode()
     except (TypeError, NotImplementedError, ValueError, OverflowError, RecursionError) as error:
-        raise Unmappable(f"cannot be written as JSON: {error}") from error
+        raise MappingError(f"cannot be written as JSON: {error}") from error
     if type(value) is not str and (b"NaN" in text or b"Infinity" in text) and not _is_json(text):
-        raise Unmappable("cannot be written as JSON: it holds NaN or Infinity")
+        raise MappingError("cannot be written as JSON: it holds NaN or Infinity")
     return text
 
 

@@ -68,7 +68,7 @@ class ObjectStore:
             headers={"Authorization": "AWS any:any"},  # without one, only what is public is seen
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - likewise
-                return bytes(answer.read())
+            with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - likewise
+                return bytes(response.read())
         except (urllib.error.URLError, ConnectionError):
             return None

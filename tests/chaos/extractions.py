@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, ClassVar
 from zoneinfo import ZoneInfo
 
-from tests.chaos.fault_plan import BODIES, REQUEST_TIMEOUT_SECONDS, raise_storm
+from tests.chaos.fault_plan import BODIES, REQUEST_TIMEOUT_SECONDS, plan_faults
 from tests.chaos.runs import Kill, Plugin, most_kills
 from tests.sandbox.server import Sandbox
 
@@ -254,7 +254,7 @@ class Campaign:
 
     def _run(self) -> bool:
         chance, extraction = self._chance, self._extraction
-        raise_storm(self._sandbox.faults, extraction.vendor_name, chance, *extraction.storm)
+        plan_faults(self._sandbox.faults, extraction.vendor_name, chance, *extraction.storm)
         kill = None
         if len(self.history) < most_kills(self._size):
             kill = Kill.drawn(chance, self._size // 3)

@@ -41,7 +41,7 @@ BODIES: Sequence[tuple[float, dict[str, Any]]] = (
 )
 
 
-def raise_storm(
+def plan_faults(
     faults: FaultPlan,
     vendor: str,
     chance: random.Random,

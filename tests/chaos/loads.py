@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tests.chaos.fault_plan import REQUEST_TIMEOUT_SECONDS, raise_storm
+from tests.chaos.fault_plan import REQUEST_TIMEOUT_SECONDS, plan_faults
 from tests.chaos.runs import Kill, Plugin, most_kills
 from tests.sandbox.server import Sandbox
 
@@ -314,7 +314,7 @@ class Campaign:
 
     def _run(self) -> bool:
         chance, load = self._chance, self._load
-        raise_storm(self._sandbox.faults, load.vendor_name, chance, *load.storm)
+        plan_faults(self._sandbox.faults, load.vendor_name, chance, *load.storm)
         kill = None
         if len(self.history) < most_kills(self._requests):
             kill = Kill.drawn(chance, self._requests // 4)

@@ -5,49 +5,49 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.delivery.batch import Channel, Item
-from singer_martech.delivery.bisect import PartlyRefused, send_in_parts
-from singer_martech.delivery.metrics import Tally
+from singer_martech.delivery.batch import Destination, PendingRecord
+from singer_martech.delivery.bisect import PartialRejection, send_bisecting
+from singer_martech.delivery.metrics import StreamMetrics
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import Answer, OutcomeUnknown, Refused
+from singer_martech.http.errors import OutcomeUnknown, RequestRejected, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from singer_martech.delivery.batch import Batch
-    from singer_martech.delivery.batch_result import Outcome
+    from singer_martech.delivery.batch_result import BatchResult
 
 
-def refusal(status: int = 400) -> Refused:
-    return Refused(f"refused with status {status}", Answer("sending", status, {}))
+def rejection(status: int = 400) -> RequestRejected:
+    return RequestRejected(f"refused with status {status}", Response("sending", status, {}))
 
 
-class Memory(Channel):
+class FakeDestination(Destination):
     """Takes every record, unless told otherwise, and remembers what was sent.
 
     Attributes:
         sent: The bodies of each request that was taken, at least in part.
         requests: The bodies of each request.
         taken: The bodies that were taken, in their order.
-        judge: Called with a request's bodies; it may raise, or return those it refuses.
-        names_culprits: Whether a refusal of some records says which they are.
+        reject_when: Called with a request's bodies; it may raise, or return those it refuses.
+        names_rejected: Whether a refusal of some records says which they are.
         gate: Each request waits for it.
     """
 
     name = "memory"
 
     def __init__(
-        self, max_rows: int = 10, max_bytes: int = 10_000, *, replaces: bool = False
+        self, max_rows: int = 10, max_bytes: int = 10_000, *, merges_by_key: bool = False
     ) -> None:
         self.max_rows = max_rows
         self.max_bytes = max_bytes
         self.envelope_bytes = 2
-        self.replaces = replaces
+        self.merges_by_key = merges_by_key
         self.requests: list[list[bytes]] = []
         self.taken: list[bytes] = []
-        self.judge: Callable[[list[bytes]], Iterable[bytes]] = lambda _bodies: ()
+        self.reject_when: Callable[[list[bytes]], Iterable[bytes]] = lambda _bodies: ()
         self.takes_the_rest = True
-        self.names_culprits = False
+        self.names_rejected = False
         self.gate = threading.Event()
         self.gate.set()
         self.busy = 0
@@ -56,7 +56,7 @@ class Memory(Channel):
         self.overlaps: list[Any] = []
         self._lock = threading.Condition()
 
-    def send(self, batch: Batch, outcome: Outcome) -> None:
+    def send(self, batch: Batch, batch_result: BatchResult) -> None:
         keys = set(batch.keys)
         with self._lock:
             self.overlaps += keys & self.keys_busy
@@ -66,7 +66,7 @@ class Memory(Channel):
             self._lock.notify_all()
         self.gate.wait(30)
         try:
-            send_in_parts(batch, outcome, self._post)
+            send_bisecting(batch, batch_result, self._post)
         finally:
             with self._lock:
                 self.keys_busy -= keys
@@ -77,33 +77,33 @@ class Memory(Channel):
         with self._lock:
             assert self._lock.wait_for(lambda: self.busy >= count, 20)
 
-    def _post(self, items: Sequence[Item], *, repeatable: bool) -> None:
-        del repeatable
-        bodies = [item.body for item in items]
+    def _post(self, records: Sequence[PendingRecord], *, idempotent: bool) -> None:
+        del idempotent
+        bodies = [pending_record.body for pending_record in records]
         with self._lock:
             self.requests.append(bodies)
-            refused = set(self.judge(bodies))
+            refused = set(self.reject_when(bodies))
             if refused and not self.takes_the_rest:
-                raise refusal()
+                raise rejection()
             self.taken += [body for body in bodies if body not in refused]
             if refused:
                 named = {place: "bad" for place, body in enumerate(bodies) if body in refused}
-                raise PartlyRefused("some bad", named if self.names_culprits else None, 400)
+                raise PartialRejection("some bad", named if self.names_rejected else None, 400)
 
-    def preview(self, items: Iterable[Item]) -> str:
-        return ",".join(item.body.decode() for item in items)
+    def preview(self, records: Iterable[PendingRecord]) -> str:
+        return ",".join(pending_record.body.decode() for pending_record in records)
 
 
-def item(
-    tally: Tally,
+def pending_record(
+    metrics: StreamMetrics,
     sequence: int,
     body: str | None = None,
     key: Any = None,
     *,
-    repeatable: bool = True,
-) -> Item:
+    idempotent: bool = True,
+) -> PendingRecord:
     text = (body or str(sequence)).encode()
-    return Item(tally, sequence, key, text, b'{"n":%d}' % sequence, repeatable)
+    return PendingRecord(metrics, sequence, key, text, b'{"n":%d}' % sequence, idempotent)
 
 
 def unknown() -> OutcomeUnknown:
@@ -114,5 +114,5 @@ def broken() -> MartechError:
     return MartechError("the vendor is gone")
 
 
-def new_tally() -> Tally:
-    return Tally("orders")
+def new_metrics() -> StreamMetrics:
+    return StreamMetrics("orders")

@@ -90,7 +90,7 @@ def _handler(server: ScriptedServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def _answer(self) -> None:
+        def _response(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             reply = server.take(
                 Received(
@@ -117,7 +117,7 @@ def _handler(server: ScriptedServer) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(reply.body[: len(reply.body) // 2] if reply.cut else reply.body)
             self.close_connection = reply.cut
 
-        do_GET = do_POST = _answer  # noqa: N815 - names that http.server looks for
+        do_GET = do_POST = _response  # noqa: N815 - names that http.server looks for
 
         def log_message(self, *arguments: object) -> None:
             """Stay silent."""

@@ -146,7 +146,7 @@ class MeltanoProject:
     def state(self, block: Block) -> dict[str, Any]:
         """Return the state that Meltano keeps for a block."""
         state_id = f"sandbox:{block.tap}-to-{block.target}"
-        answer = subprocess.run(
+        response = subprocess.run(
             [str(MELTANO), "state", "get", state_id],
             cwd=self.folder,
             env=self._environment({}),
@@ -155,7 +155,7 @@ class MeltanoProject:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        state: dict[str, Any] = json.loads(answer.stdout)["singer_state"]
+        state: dict[str, Any] = json.loads(response.stdout)["singer_state"]
         return state
 
     @staticmethod

@@ -53,7 +53,7 @@ class Recipe:
         return cls(excerpt, [text for language, text in blocks if language == "sh"])
 
 
-class Kitchen:
+class RecipeRunner:
     """A Meltano project in which recipes are tried, one after the other.
 
     Plugins stay installed; all else is as new for each recipe.

@@ -15,7 +15,7 @@ import pytest
 from tests.pipelines.landed import rows
 from tests.pipelines.meltano import ROOT
 from tests.pipelines.postgres import postgres
-from tests.pipelines.recipe import PAGES, Kitchen, Recipe
+from tests.pipelines.recipe import PAGES, Recipe, RecipeRunner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,8 +26,8 @@ pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
-    return Kitchen(tmp_path_factory.mktemp("recipes") / "project")
+def recipe_runner(tmp_path_factory: pytest.TempPathFactory) -> RecipeRunner:
+    return RecipeRunner(tmp_path_factory.mktemp("recipes") / "project")
 
 
 def event(name: str, day: date) -> dict[str, Any]:
@@ -46,8 +46,8 @@ def set_events(sandbox: Sandbox, **ages: int) -> None:
     sandbox.robotmia.set_events(event(name, days_ago(sandbox, days)) for name, days in ages.items())
 
 
-def in_warehouse(kitchen: Kitchen) -> list[str]:
-    landed = rows(kitchen.project.warehouse, "tap_robotmia.events")
+def in_warehouse(recipe_runner: RecipeRunner) -> list[str]:
+    landed = rows(recipe_runner.project.warehouse, "tap_robotmia.events")
     return sorted(row["insert_id"] for row in landed)
 
 
@@ -59,37 +59,37 @@ def test_every_recipe_is_tried_and_linked() -> None:
         assert f"test_{page.stem.replace('-', '_')}" in tests
 
 
-def test_warehouse_and_mona(kitchen: Kitchen, sandbox: Sandbox) -> None:
+def test_warehouse_and_mona(recipe_runner: RecipeRunner, sandbox: Sandbox) -> None:
     recipe = Recipe.read("warehouse-and-mona")
-    kitchen.prepare(recipe)
+    recipe_runner.prepare(recipe)
     set_events(sandbox, a=9, b=1)
     (command,) = recipe.commands
-    kitchen.run(command, sandbox)
+    recipe_runner.run(command, sandbox)
     sandbox.robotmia.add_event(event("late", days_ago(sandbox, 4)))
-    kitchen.run(command, sandbox)
-    assert in_warehouse(kitchen) == ["a", "b", "late"]
+    recipe_runner.run(command, sandbox)
+    assert in_warehouse(recipe_runner) == ["a", "b", "late"]
     in_mona = sandbox.mona.records()
     assert len(in_mona) == 3
     assert {arc_class for arc_class, _ in in_mona} == {"SHOP_EVENT"}
 
 
-def test_back_filling(kitchen: Kitchen, sandbox: Sandbox) -> None:
+def test_back_filling(recipe_runner: RecipeRunner, sandbox: Sandbox) -> None:
     recipe = Recipe.read("back-filling")
-    kitchen.prepare(recipe)
+    recipe_runner.prepare(recipe)
     sandbox.robotmia.set_events(
         event(day.isoformat(), day)
         for day in (date(2024, 12, 31), date(2025, 1, 1), date(2025, 12, 31), date(2026, 1, 1))
     )
-    kitchen.run(recipe.commands[0], sandbox)
-    assert in_warehouse(kitchen) == ["2025-01-01", "2025-12-31"]
+    recipe_runner.run(recipe.commands[0], sandbox)
+    assert in_warehouse(recipe_runner) == ["2025-01-01", "2025-12-31"]
     assert len(sandbox.robotmia.exports) == 53
-    states = kitchen.run("meltano state list", sandbox)
+    states = recipe_runner.run("meltano state list", sandbox)
     assert "tap-robotmia-to-target-duckdb:2025" in states
 
 
-def test_sql_to_monetate(kitchen: Kitchen, sandbox: Sandbox) -> None:
+def test_sql_to_monetate(recipe_runner: RecipeRunner, sandbox: Sandbox) -> None:
     recipe = Recipe.read("sql-to-monetate")
-    kitchen.prepare(recipe)
+    recipe_runner.prepare(recipe)
     table = """
         CREATE TABLE customers (id integer PRIMARY KEY, email text, city text, points integer,
           newsletter boolean, interests text[], updated_at timestamptz);
@@ -99,7 +99,7 @@ def test_sql_to_monetate(kitchen: Kitchen, sandbox: Sandbox) -> None:
     """
     with postgres(table) as access:
         settings = {f"TAP_POSTGRES_{name.upper()}": value for name, value in access.items()}
-        kitchen.run(recipe.commands[0], sandbox, **settings)
+        recipe_runner.run(recipe.commands[0], sandbox, **settings)
     landed = {row["customer_id"]: row for row in sandbox.monetate.rows("customer_attributes")}
     assert set(landed) == {"1", "2"}
     assert landed["1"]["city"] == "Köln"
@@ -107,16 +107,16 @@ def test_sql_to_monetate(kitchen: Kitchen, sandbox: Sandbox) -> None:
     assert (landed["2"]["loyalty_points"], landed["2"]["newsletter"]) == (0, False)
 
 
-def test_into_mediarithmics(kitchen: Kitchen, sandbox: Sandbox) -> None:
+def test_into_mediarithmics(recipe_runner: RecipeRunner, sandbox: Sandbox) -> None:
     recipe = Recipe.read("into-mediarithmics")
-    kitchen.prepare(recipe)
-    (kitchen.folder / "crm").mkdir()
-    (kitchen.folder / "crm" / "customers.csv").write_text(
+    recipe_runner.prepare(recipe)
+    (recipe_runner.folder / "crm").mkdir()
+    (recipe_runner.folder / "crm" / "customers.csv").write_text(
         "customer_id,first_name,city\nC1,Ada,Paris\nC2,Bo,Lyon\n"
     )
-    (kitchen.folder / "crm" / "newsletter.csv").write_text("email\nAda@shop.example\n")
+    (recipe_runner.folder / "crm" / "newsletter.csv").write_text("email\nAda@shop.example\n")
     set_events(sandbox, a=2, b=1)
-    kitchen.run(recipe.commands[0], sandbox)
+    recipe_runner.run(recipe.commands[0], sandbox)
     activities = sandbox.mediarithmics.activities()
     assert sorted(each["$user_account_id"] for each in activities) == ["visitor-a", "visitor-b"]
     profiles = sandbox.mediarithmics.profiles().values()
@@ -125,9 +125,9 @@ def test_into_mediarithmics(kitchen: Kitchen, sandbox: Sandbox) -> None:
     assert sandbox.mediarithmics.members("newsletter") == {f"email_hash={digest}": 43200}
 
 
-def test_export_to_duckdb(kitchen: Kitchen, sandbox: Sandbox) -> None:
+def test_export_to_duckdb(recipe_runner: RecipeRunner, sandbox: Sandbox) -> None:
     recipe = Recipe.read("export-to-duckdb")
-    kitchen.prepare(recipe)
+    recipe_runner.prepare(recipe)
 
     def execute(*cities: str) -> None:
         lines = [
@@ -137,64 +137,64 @@ def test_export_to_duckdb(kitchen: Kitchen, sandbox: Sandbox) -> None:
         sandbox.mediarithmics.add_execution("9801")
 
     execute("Köln", "Paris")
-    kitchen.run(recipe.commands[0], sandbox)
+    recipe_runner.run(recipe.commands[0], sandbox)
     execute("Lyon")
-    kitchen.run(recipe.commands[0], sandbox)
-    landed = rows(kitchen.project.warehouse, "tap_mediarithmics.customers")
+    recipe_runner.run(recipe.commands[0], sandbox)
+    landed = rows(recipe_runner.project.warehouse, "tap_mediarithmics.customers")
     cities = {row["id"]: json.loads(row["profiles"])[0]["city"] for row in landed}
     assert {"p0": "Lyon", "p1": "Paris"}.items() <= cities.items()
 
 
-def test_scheduling(kitchen: Kitchen, sandbox: Sandbox) -> None:
+def test_scheduling(recipe_runner: RecipeRunner, sandbox: Sandbox) -> None:
     recipe = Recipe.read("scheduling")
-    kitchen.prepare(recipe)
+    recipe_runner.prepare(recipe)
     set_events(sandbox, a=1)
-    said = kitchen.run(recipe.commands[0], sandbox)
+    said = recipe_runner.run(recipe.commands[0], sandbox)
     assert "events-every-hour" in said
     assert len(sandbox.mona.records()) == 1
 
 
-def test_shared_state(kitchen: Kitchen, sandbox: Sandbox) -> None:
+def test_shared_state(recipe_runner: RecipeRunner, sandbox: Sandbox) -> None:
     recipe = Recipe.read("shared-state")
-    kitchen.prepare(recipe)
+    recipe_runner.prepare(recipe)
     set_events(sandbox, a=20, b=1)
-    said = kitchen.run(recipe.commands[0], sandbox)
+    said = recipe_runner.run(recipe.commands[0], sandbox)
     assert "tap-robotmia-to-target-mona" in said
     sent = len(sandbox.mona.messages())
     # another machine: nothing of the first one's but the shared folder
-    (kitchen.folder / ".meltano" / "meltano.db").unlink()
-    kitchen.run(recipe.commands[0], sandbox)
+    (recipe_runner.folder / ".meltano" / "meltano.db").unlink()
+    recipe_runner.run(recipe.commands[0], sandbox)
     assert len(sandbox.mona.messages()) == sent + 1
 
 
-def test_shared_state_in_a_database(kitchen: Kitchen, sandbox: Sandbox) -> None:
+def test_shared_state_in_a_database(recipe_runner: RecipeRunner, sandbox: Sandbox) -> None:
     load = Recipe.read("shared-state").commands[0]
     set_events(sandbox, a=20, b=1)
     with postgres("SELECT 1;") as access:
         place = f"{access['user']}@{access['host']}:{access['port']}/{access['database']}"
         uri = f"postgresql+psycopg://{place}"
         for sent in (2, 3):  # the second machine repeats the look-back days, no more
-            kitchen.prepare(Recipe({}, []))
-            kitchen.run(load, sandbox, MELTANO_DATABASE_URI=uri)
+            recipe_runner.prepare(Recipe({}, []))
+            recipe_runner.run(load, sandbox, MELTANO_DATABASE_URI=uri)
             assert len(sandbox.mona.messages()) == sent
-            assert not (kitchen.folder / ".meltano" / "meltano.db").exists()
+            assert not (recipe_runner.folder / ".meltano" / "meltano.db").exists()
 
 
-def test_replaying_rejects(kitchen: Kitchen, sandbox: Sandbox) -> None:
+def test_replaying_rejects(recipe_runner: RecipeRunner, sandbox: Sandbox) -> None:
     recipe = Recipe.read("replaying-rejects")
-    kitchen.prepare(recipe)
+    recipe_runner.prepare(recipe)
     set_events(sandbox, a=2, b=1)
     sandbox.faults.add("mona", path="/export", status=400, body={"topLevelError": "no space left"})
     sandbox.faults.add(
         "mona", path="/export", after=1, status=400, body={"topLevelError": "no space left"}
     )
     load, replay = recipe.commands
-    said = kitchen.run(load, sandbox)
+    said = recipe_runner.run(load, sandbox)
     assert "no space left" in said
     assert len(sandbox.mona.records()) == 1
-    kitchen.run(replay, sandbox)
+    recipe_runner.run(replay, sandbox)
     assert len(sandbox.mona.records()) == 2
-    assert len(list((kitchen.folder / "summaries").glob("*.json"))) == 2
+    assert len(list((recipe_runner.folder / "summaries").glob("*.json"))) == 2
 
 
 def test_without_an_account(tmp_path: Path) -> None:

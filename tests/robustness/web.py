@@ -95,12 +95,12 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:
                 url, body or None, dict(self.headers), method=self.command
             )
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(request) as answer:
-                content = answer.read()
-                self.send_response(answer.status)
+            with opener.open(request) as response:
+                content = response.read()
+                self.send_response(response.status)
                 for name in ("Content-Type", "Content-Encoding"):
-                    if name in answer.headers:
-                        self.send_header(name, answer.headers[name])
+                    if name in response.headers:
+                        self.send_header(name, response.headers[name])
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)

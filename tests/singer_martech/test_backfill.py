@@ -84,8 +84,8 @@ def test_every_day_is_in_exactly_one_shard_in_order(
 def test_shards_have_whole_windows_but_the_last(
     days: Days, shards: int, days_each: int | None
 ) -> None:
-    *whole, last = planned(days, shards, days_each)
-    assert all(len(taken(shard)) % days.window_days == 0 for shard in whole)
+    *raw_json, last = planned(days, shards, days_each)
+    assert all(len(taken(shard)) % days.window_days == 0 for shard in raw_json)
     assert taken(last)
 
 

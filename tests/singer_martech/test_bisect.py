@@ -6,47 +6,55 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singer_martech.delivery.batch_result import Outcome
-from singer_martech.http.errors import Refused
-from tests.kit.fake_destination import Memory, item, new_tally, refusal, unknown
+from singer_martech.delivery.batch_result import BatchResult
+from singer_martech.http.errors import RequestRejected
+from tests.kit.fake_destination import (
+    FakeDestination,
+    new_metrics,
+    pending_record,
+    rejection,
+    unknown,
+)
 
 
-def send(channel: Memory, count: int, *, repeatable: bool = True, key: Any = None) -> Outcome:
-    tally = new_tally()
-    batch = channel.open_batch()
+def send(
+    destination: FakeDestination, count: int, *, idempotent: bool = True, key: Any = None
+) -> BatchResult:
+    metrics = new_metrics()
+    batch = destination.open_batch()
     for sequence in range(1, count + 1):
-        batch.append(item(tally, sequence, key=key, repeatable=repeatable))
-    outcome = Outcome(batch)
-    channel.send(batch, outcome)
-    return outcome
+        batch.append(pending_record(metrics, sequence, key=key, idempotent=idempotent))
+    batch_result = BatchResult(batch)
+    destination.send(batch, batch_result)
+    return batch_result
 
 
-def rejected(outcome: Outcome) -> list[bytes]:
-    return [each.item.body for each in outcome.rejections]
+def rejected(batch_result: BatchResult) -> list[bytes]:
+    return [each.record.body for each in batch_result.rejections]
 
 
 @given(
     count=st.integers(1, 60),
     bad=st.sets(st.integers(1, 60)),
     takes_the_rest=st.booleans(),
-    names_culprits=st.booleans(),
+    names_rejected=st.booleans(),
 )
 def test_the_culprits_are_rejected_and_all_others_delivered(
-    count: int, bad: set[int], takes_the_rest: bool, names_culprits: bool
+    count: int, bad: set[int], takes_the_rest: bool, names_rejected: bool
 ) -> None:
-    culprits = {str(each).encode() for each in bad if each <= count}
-    channel = Memory()
-    channel.takes_the_rest, channel.names_culprits = takes_the_rest, names_culprits
-    channel.judge = culprits.intersection
-    outcome = send(channel, count)
-    assert sorted(rejected(outcome)) == sorted(culprits)
+    rejected_indexes = {str(each).encode() for each in bad if each <= count}
+    destination = FakeDestination()
+    destination.takes_the_rest, destination.names_rejected = takes_the_rest, names_rejected
+    destination.reject_when = rejected_indexes.intersection
+    batch_result = send(destination, count)
+    assert sorted(rejected(batch_result)) == sorted(rejected_indexes)
     everything = [str(each).encode() for each in range(1, count + 1)]
-    assert set(channel.taken) == set(everything) - culprits
-    (delivered,) = outcome.settlement().delivered.values()
-    assert delivered == count - len(culprits)
+    assert set(destination.taken) == set(everything) - rejected_indexes
+    (delivered,) = batch_result.counts().delivered.values()
+    assert delivered == count - len(rejected_indexes)
     # of every record, the last time it was taken comes in the order of the input
-    last = [body for body in everything if body not in culprits]
-    assert sorted(last, key=lambda body: _last(channel.taken, body)) == last
+    last = [body for body in everything if body not in rejected_indexes]
+    assert sorted(last, key=lambda body: _last(destination.taken, body)) == last
 
 
 def _last(bodies: list[bytes], body: bytes) -> int:
@@ -54,101 +62,101 @@ def _last(bodies: list[bytes], body: bytes) -> int:
 
 
 def test_finding_one_culprit_takes_few_requests() -> None:
-    channel = Memory()
-    channel.takes_the_rest = False
-    channel.judge = {b"700"}.intersection
-    send(channel, 1000)
-    assert len(channel.requests) <= 21
+    destination = FakeDestination()
+    destination.takes_the_rest = False
+    destination.reject_when = {b"700"}.intersection
+    send(destination, 1000)
+    assert len(destination.requests) <= 21
 
 
 def test_named_culprits_take_no_further_request() -> None:
-    channel = Memory()
-    channel.names_culprits = True
-    channel.judge = {b"3"}.intersection
-    outcome = send(channel, 10, repeatable=False)
-    assert rejected(outcome) == [b"3"]
-    assert len(channel.requests) == 1
+    destination = FakeDestination()
+    destination.names_rejected = True
+    destination.reject_when = {b"3"}.intersection
+    batch_result = send(destination, 10, idempotent=False)
+    assert rejected(batch_result) == [b"3"]
+    assert len(destination.requests) == 1
 
 
 def test_what_must_not_be_sent_twice_is_not_split_after_a_partial_refusal() -> None:
-    channel = Memory()
-    channel.judge = {b"3"}.intersection
-    outcome = send(channel, 10, repeatable=False)
-    assert len(channel.requests) == 1
-    assert len(outcome.rejections) == 10
-    assert {each.reason for each in outcome.rejections} == {"outcome unknown: some bad"}
+    destination = FakeDestination()
+    destination.reject_when = {b"3"}.intersection
+    batch_result = send(destination, 10, idempotent=False)
+    assert len(destination.requests) == 1
+    assert len(batch_result.rejections) == 10
+    assert {each.reason for each in batch_result.rejections} == {"outcome unknown: some bad"}
 
 
 def test_what_must_not_be_sent_twice_is_split_when_nothing_was_taken() -> None:
-    channel = Memory()
-    channel.takes_the_rest = False
-    channel.judge = {b"3"}.intersection
-    outcome = send(channel, 10, repeatable=False)
-    assert rejected(outcome) == [b"3"]
-    assert len(channel.taken) == len(set(channel.taken)) == 9
+    destination = FakeDestination()
+    destination.takes_the_rest = False
+    destination.reject_when = {b"3"}.intersection
+    batch_result = send(destination, 10, idempotent=False)
+    assert rejected(batch_result) == [b"3"]
+    assert len(destination.taken) == len(set(destination.taken)) == 9
 
 
 def test_an_unknown_outcome_is_reported_and_not_repeated() -> None:
-    channel = Memory()
+    destination = FakeDestination()
 
-    def judge(_bodies: list[bytes]) -> list[bytes]:
+    def reject_when(_bodies: list[bytes]) -> list[bytes]:
         raise unknown()
 
-    channel.judge = judge
-    outcome = send(channel, 3, repeatable=False)
-    assert [each.reason for each in outcome.rejections] == [
+    destination.reject_when = reject_when
+    batch_result = send(destination, 3, idempotent=False)
+    assert [each.reason for each in batch_result.rejections] == [
         "outcome unknown: the connection broke"
     ] * 3
-    assert len(channel.requests) == 1
+    assert len(destination.requests) == 1
 
 
 def test_what_may_be_sent_twice_is_sent_again_without_what_may_not() -> None:
-    channel = Memory()
-    tally = new_tally()
-    batch = channel.open_batch()
+    destination = FakeDestination()
+    metrics = new_metrics()
+    batch = destination.open_batch()
     for sequence in range(1, 7):
-        batch.append(item(tally, sequence, repeatable=sequence % 2 == 0))
+        batch.append(pending_record(metrics, sequence, idempotent=sequence % 2 == 0))
 
-    def judge(bodies: list[bytes]) -> list[bytes]:
+    def reject_when(bodies: list[bytes]) -> list[bytes]:
         if b"1" in bodies:
             raise unknown()
         return []
 
-    channel.judge = judge
-    outcome = Outcome(batch)
-    channel.send(batch, outcome)
-    assert rejected(outcome) == [b"1", b"3", b"5"]
-    assert channel.taken == [b"2", b"4", b"6"]
+    destination.reject_when = reject_when
+    batch_result = BatchResult(batch)
+    destination.send(batch, batch_result)
+    assert rejected(batch_result) == [b"1", b"3", b"5"]
+    assert destination.taken == [b"2", b"4", b"6"]
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 302])
 def test_a_refusal_that_any_record_would_meet_ends_the_run(status: int) -> None:
-    channel = Memory()
+    destination = FakeDestination()
 
-    def judge(_bodies: list[bytes]) -> list[bytes]:
-        raise refusal(status)
+    def reject_when(_bodies: list[bytes]) -> list[bytes]:
+        raise rejection(status)
 
-    channel.judge = judge
-    with pytest.raises(Refused):
-        send(channel, 10)
-    assert len(channel.requests) == 1
+    destination.reject_when = reject_when
+    with pytest.raises(RequestRejected):
+        send(destination, 10)
+    assert len(destination.requests) == 1
 
 
 def test_when_the_last_row_of_a_key_is_refused_the_one_before_is_sent() -> None:
-    channel = Memory(replaces=True)
-    channel.judge = {b"3", b"4"}.intersection
-    channel.takes_the_rest = False
-    outcome = send(channel, 4, key="k")
-    assert channel.taken == [b"2"]
-    assert rejected(outcome) == [b"4", b"3"]
-    settlement = outcome.settlement()
-    assert sum(settlement.delivered.values()) == 1
-    assert sum(settlement.superseded.values()) == 1
+    destination = FakeDestination(merges_by_key=True)
+    destination.reject_when = {b"3", b"4"}.intersection
+    destination.takes_the_rest = False
+    batch_result = send(destination, 4, key="k")
+    assert destination.taken == [b"2"]
+    assert rejected(batch_result) == [b"4", b"3"]
+    counts = batch_result.counts()
+    assert sum(counts.delivered.values()) == 1
+    assert sum(counts.superseded.values()) == 1
 
 
 def test_a_long_row_of_refused_rows_of_one_key_is_no_obstacle() -> None:
-    channel = Memory(replaces=True)
-    channel.judge = lambda bodies: bodies
-    channel.takes_the_rest = False
-    outcome = send(channel, 3000, key="k")
-    assert len(outcome.rejections) == 3000
+    destination = FakeDestination(merges_by_key=True)
+    destination.reject_when = lambda bodies: bodies
+    destination.takes_the_rest = False
+    batch_result = send(destination, 3000, key="k")
+    assert len(batch_result.rejections) == 3000

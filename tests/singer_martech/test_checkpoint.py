@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def test_a_state_waits_for_every_record_before_it(capfd: pytest.CaptureFixture[str]) -> None:
     checkpoints = Checkpoints(60)
-    checkpoints.note(3, b'{"at":3}')
-    checkpoints.note(5, b'{"at":5}')
+    checkpoints.add(3, b'{"at":3}')
+    checkpoints.add(5, b'{"at":5}')
     checkpoints.write(oldest_open=3)
     assert capfd.readouterr().out == ""
     checkpoints.write(oldest_open=4)
@@ -45,7 +45,7 @@ def test_no_state_ever_passes_a_record_that_is_open(
             sequence += 1
         else:
             states.append(sequence)
-            checkpoints.note(sequence, str(sequence).encode())
+            checkpoints.add(sequence, str(sequence).encode())
     last = -1
     for oldest in questions:
         output = io.StringIO()
@@ -60,8 +60,8 @@ def test_no_state_ever_passes_a_record_that_is_open(
 
 def test_of_several_states_at_one_place_the_last_is_kept(capfd: pytest.CaptureFixture[str]) -> None:
     checkpoints = Checkpoints(60)
-    checkpoints.note(3, b"1")
-    checkpoints.note(3, b"2")
+    checkpoints.add(3, b"1")
+    checkpoints.add(3, b"2")
     assert len(checkpoints) == 1
     checkpoints.write(None)
     assert capfd.readouterr().out == "2\n"
@@ -70,7 +70,7 @@ def test_of_several_states_at_one_place_the_last_is_kept(capfd: pytest.CaptureFi
 def test_the_same_state_is_written_once(capfd: pytest.CaptureFixture[str]) -> None:
     checkpoints = Checkpoints(60)
     for place in (1, 2):
-        checkpoints.note(place, b"{}")
+        checkpoints.add(place, b"{}")
         checkpoints.write(None)
     assert capfd.readouterr().out == "{}\n"
 
@@ -78,18 +78,18 @@ def test_the_same_state_is_written_once(capfd: pytest.CaptureFixture[str]) -> No
 def test_a_state_is_due_when_it_is_proven_and_the_last_one_is_old_enough() -> None:
     checkpoints = Checkpoints(60)
     assert not checkpoints.is_due(None)
-    checkpoints.note(3, b"1")
+    checkpoints.add(3, b"1")
     assert not checkpoints.is_due(3)
     assert checkpoints.is_due(4)
     with redirect_stdout(io.StringIO()):
         checkpoints.write(None)
-    checkpoints.note(4, b"2")
+    checkpoints.add(4, b"2")
     assert not checkpoints.is_due(None)
 
 
 def test_a_dry_run_writes_none(capfd: pytest.CaptureFixture[str]) -> None:
     checkpoints = Checkpoints(60, silent=True)
-    checkpoints.note(1, b"{}")
+    checkpoints.add(1, b"{}")
     checkpoints.write(None)
     assert capfd.readouterr().out == ""
 
@@ -98,7 +98,7 @@ def test_the_bytes_of_a_state_do_not_depend_on_the_terminal() -> None:
     program = (
         "from singer_martech.delivery.checkpoint import Checkpoints\n"
         "checkpoints = Checkpoints(1)\n"
-        r"checkpoints.note(1, b'\xc3\xa9')" + "\n"
+        r"checkpoints.add(1, b'\xc3\xa9')" + "\n"
         "checkpoints.write(None)\n"
     )
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
@@ -114,7 +114,7 @@ def test_large_states_do_not_fill_the_memory_while_records_wait(
     checkpoints = Checkpoints(60)
     padding = b" " * 1_000_000
     for place in range(1, 201):
-        checkpoints.note(place, b"%d%s" % (place, padding))
+        checkpoints.add(place, b"%d%s" % (place, padding))
     assert len(checkpoints) <= 34
     checkpoints.write(oldest_open=200)
     assert 100 < int(capfd.readouterr().out) < 200

@@ -13,15 +13,15 @@ from singer_martech.delivery.checkpoint import Checkpoints
 from singer_martech.delivery.dispatcher import Delivery
 from singer_martech.delivery.rejects import Rejects, TooManyRejects
 from singer_martech.errors import MartechError, Stopped
-from singer_martech.runtime.shutdown import Stop
-from tests.kit.fake_destination import Memory, broken, item, new_tally
+from singer_martech.runtime.shutdown import ShutdownSignal
+from tests.kit.fake_destination import FakeDestination, broken, new_metrics, pending_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
-class Desk:
+class Harness:
     """A delivery with its surroundings."""
 
     def __init__(
@@ -33,8 +33,8 @@ class Desk:
         oldest_seconds: float = 60.0,
         grace_seconds: float = 20.0,
     ) -> None:
-        self.stop = Stop()
-        self.tally = new_tally()
+        self.shutdown = ShutdownSignal()
+        self.metrics = new_metrics()
         self.checkpoints = Checkpoints(0.001)
         self.rejects = Rejects(str(folder), "target-test", allowed)
         self.woken = threading.Event()
@@ -43,7 +43,7 @@ class Desk:
             parallel_requests=parallel,
             checkpoints=self.checkpoints,
             rejects=self.rejects,
-            stop=self.stop,
+            shutdown=self.shutdown,
             oldest_seconds=oldest_seconds,
             wake=self.woken.set,
             while_waiting=self.waits.release,
@@ -51,19 +51,23 @@ class Desk:
         )
         self.sequence = 0
 
-    def add(self, channel: Memory, body: str | None = None, key: object = None) -> None:
+    def add(
+        self, destination: FakeDestination, body: str | None = None, key: object = None
+    ) -> None:
         self.sequence += 1
-        self.tally.read += 1
-        self.delivery.add(channel, item(self.tally, self.sequence, body, key))
+        self.metrics.read += 1
+        self.delivery.add(destination, pending_record(self.metrics, self.sequence, body, key))
 
-    def add_many(self, channel: Memory, count: int, body: str, key: object = None) -> None:
+    def add_many(
+        self, destination: FakeDestination, count: int, body: str, key: object = None
+    ) -> None:
         for _ in range(count):
-            self.add(channel, body, key)
+            self.add(destination, body, key)
 
-    def load(self, channel: Memory, count: int) -> None:
+    def load(self, destination: FakeDestination, count: int) -> None:
         """Send records, each with a STATE after it."""
         for _ in range(count):
-            self.add(channel)
+            self.add(destination)
             self.state()
         self.delivery.flush()
 
@@ -72,7 +76,7 @@ class Desk:
         self.rejects.close()
 
     def state(self) -> None:
-        self.checkpoints.note(self.sequence, json.dumps({"at": self.sequence}).encode())
+        self.checkpoints.add(self.sequence, json.dumps({"at": self.sequence}).encode())
 
     def in_background(self, work: Callable[[], object]) -> threading.Thread:
         thread = threading.Thread(target=work)
@@ -81,19 +85,19 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path)
-    yield desk
-    desk.close()
+def harness(tmp_path: Path) -> Iterator[Harness]:
+    harness = Harness(tmp_path)
+    yield harness
+    harness.close()
 
 
-def test_records_share_requests_up_to_the_rows_allowed(desk: Desk) -> None:
-    channel = Memory(max_rows=3)
+def test_records_share_requests_up_to_the_rows_allowed(harness: Harness) -> None:
+    destination = FakeDestination(max_rows=3)
     for _ in range(7):
-        desk.add(channel)
-    desk.delivery.flush()
-    assert sorted(map(len, channel.requests)) == [1, 3, 3]
-    assert desk.tally.delivered == 7
+        harness.add(destination)
+    harness.delivery.flush()
+    assert sorted(map(len, destination.requests)) == [1, 3, 3]
+    assert harness.metrics.delivered == 7
 
 
 @settings(deadline=None)
@@ -104,54 +108,54 @@ def test_records_share_requests_up_to_the_rows_allowed(desk: Desk) -> None:
 def test_no_request_is_larger_than_allowed(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], max_bytes: int
 ) -> None:
-    desk = Desk(tmp_path_factory.mktemp("rejects"), allowed=1000)
-    channel = Memory(max_rows=1000, max_bytes=max_bytes)
+    harness = Harness(tmp_path_factory.mktemp("rejects"), allowed=1000)
+    destination = FakeDestination(max_rows=1000, max_bytes=max_bytes)
     for size in sizes:
-        desk.add(channel, "x" * size)
-    desk.delivery.flush()
-    for request in channel.requests:
-        assert channel.envelope_bytes + sum(len(body) + 1 for body in request) <= max_bytes
-    fitting = [size for size in sizes if channel.envelope_bytes + size + 1 <= max_bytes]
-    assert sorted(map(len, channel.taken)) == sorted(fitting)
-    assert desk.tally.rejected == len(sizes) - len(fitting)
-    desk.close()
+        harness.add(destination, "x" * size)
+    harness.delivery.flush()
+    for request in destination.requests:
+        assert destination.envelope_bytes + sum(len(body) + 1 for body in request) <= max_bytes
+    fitting = [size for size in sizes if destination.envelope_bytes + size + 1 <= max_bytes]
+    assert sorted(map(len, destination.taken)) == sorted(fitting)
+    assert harness.metrics.rejected == len(sizes) - len(fitting)
+    harness.close()
 
 
 def test_a_record_that_fits_exactly_is_not_too_large() -> None:
-    channel = Memory(max_bytes=10)
-    assert not too_large(channel, b"x" * 7)
-    assert too_large(channel, b"x" * 8)
+    destination = FakeDestination(max_bytes=10)
+    assert not too_large(destination, b"x" * 7)
+    assert too_large(destination, b"x" * 8)
 
 
 def test_as_many_requests_are_in_flight_as_allowed_and_no_more(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, parallel=3)
-    channel = Memory(max_rows=1)
-    channel.gate.clear()
+    harness = Harness(tmp_path, parallel=3)
+    destination = FakeDestination(max_rows=1)
+    destination.gate.clear()
     for _ in range(6):
-        desk.add(channel)
-    channel.wait_until_busy(3)
-    channel.gate.set()
+        harness.add(destination)
+    destination.wait_until_busy(3)
+    destination.gate.set()
     for _ in range(20):
-        desk.add(channel)
-    desk.delivery.flush()
-    assert channel.most_busy == 3
-    assert desk.tally.delivered == 26
+        harness.add(destination)
+    harness.delivery.flush()
+    assert destination.most_busy == 3
+    assert harness.metrics.delivered == 26
 
 
 def test_a_slow_vendor_holds_the_reader_back(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, parallel=2)
-    channel = Memory(max_rows=10)
-    channel.gate.clear()
-    reading = desk.in_background(lambda: desk.add_many(channel, 1000, "x"))
-    channel.wait_until_busy(2)
+    harness = Harness(tmp_path, parallel=2)
+    destination = FakeDestination(max_rows=10)
+    destination.gate.clear()
+    reading = harness.in_background(lambda: harness.add_many(destination, 1000, "x"))
+    destination.wait_until_busy(2)
     reading.join(0.3)
     # two requests in flight, two more waiting, and the record that waits for its turn
     assert reading.is_alive()
-    assert desk.sequence <= 50
-    channel.gate.set()
+    assert harness.sequence <= 50
+    destination.gate.set()
     reading.join(20)
-    desk.delivery.flush()
-    assert desk.tally.delivered == 1000
+    harness.delivery.flush()
+    assert harness.metrics.delivered == 1000
 
 
 @settings(deadline=None, max_examples=40)
@@ -159,143 +163,143 @@ def test_a_slow_vendor_holds_the_reader_back(tmp_path: Path) -> None:
     keys=st.lists(st.integers(0, 4), min_size=1, max_size=60),
     parallel=st.integers(1, 5),
     max_rows=st.integers(1, 4),
-    replaces=st.booleans(),
+    merges_by_key=st.booleans(),
 )
 def test_records_of_one_key_arrive_in_order_and_never_overlap(
     tmp_path_factory: pytest.TempPathFactory,
     keys: list[int],
     parallel: int,
     max_rows: int,
-    replaces: bool,
+    merges_by_key: bool,
 ) -> None:
-    desk = Desk(tmp_path_factory.mktemp("rejects"), parallel=parallel)
-    channel = Memory(max_rows=max_rows, replaces=replaces)
-    other = Memory(max_rows=max_rows, replaces=replaces)
+    harness = Harness(tmp_path_factory.mktemp("rejects"), parallel=parallel)
+    destination = FakeDestination(max_rows=max_rows, merges_by_key=merges_by_key)
+    other = FakeDestination(max_rows=max_rows, merges_by_key=merges_by_key)
     for place, key in enumerate(keys):
-        desk.add(channel if place % 5 else other, f"{key}:{place}", (place % 5 == 0, key))
-    desk.delivery.flush()
-    for each in (channel, other):
+        harness.add(destination if place % 5 else other, f"{key}:{place}", (place % 5 == 0, key))
+    harness.delivery.flush()
+    for each in (destination, other):
         assert each.overlaps == []
         for key in set(keys):
             taken = [int(b.split(b":")[1]) for b in each.taken if b.startswith(b"%d:" % key)]
             assert taken == sorted(taken)
-    assert desk.tally.delivered + desk.tally.superseded == len(keys)
-    assert desk.tally.pending == 0
-    if not replaces:
-        assert desk.tally.delivered == len(keys)
-    desk.close()
+    assert harness.metrics.delivered + harness.metrics.superseded == len(keys)
+    assert harness.metrics.pending == 0
+    if not merges_by_key:
+        assert harness.metrics.delivered == len(keys)
+    harness.close()
 
 
 def test_a_record_that_was_held_back_goes_before_a_later_one_of_its_key(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, parallel=2)
-    hot, cold = Memory(max_rows=1), Memory(max_rows=1)
+    harness = Harness(tmp_path, parallel=2)
+    hot, cold = FakeDestination(max_rows=1), FakeDestination(max_rows=1)
     hot.gate.clear()
     cold.gate.clear()
-    desk.add(hot, "1", "key")
-    desk.add(hot, "2", "key")  # held back behind the first
+    harness.add(hot, "1", "key")
+    harness.add(hot, "2", "key")  # held back behind the first
     for _ in range(3):
-        desk.add(cold)
+        harness.add(cold)
     hot.wait_until_busy(1)
-    blocked = desk.in_background(lambda: desk.add(cold))  # takes in that the first is through
+    blocked = harness.in_background(lambda: harness.add(cold))  # takes in that the first is through
     hot.gate.set()
-    assert desk.woken.wait(20)
+    assert harness.woken.wait(20)
     cold.gate.set()
     blocked.join(20)
-    desk.add(hot, "3", "key")
-    desk.delivery.flush()
+    harness.add(hot, "3", "key")
+    harness.delivery.flush()
     assert hot.taken == [b"1", b"2", b"3"]
-    desk.close()
+    harness.close()
 
 
 def test_no_state_passes_a_record_that_was_held_back_and_waits_for_room(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    desk = Desk(tmp_path, parallel=2)
-    hot, cold = Memory(max_rows=10, max_bytes=10), Memory(max_rows=1)
+    harness = Harness(tmp_path, parallel=2)
+    hot, cold = FakeDestination(max_rows=10, max_bytes=10), FakeDestination(max_rows=1)
     hot.gate.clear()
     cold.gate.clear()
 
-    def judge(_bodies: list[bytes]) -> list[bytes]:
+    def reject_when(_bodies: list[bytes]) -> list[bytes]:
         raise broken()
 
-    cold.judge = judge
-    desk.add(hot, "aaaa", "key")
-    desk.add(hot, "held", "key")  # held back behind the first
-    desk.state()
-    desk.add(hot, "next")  # beside which it has no room
+    cold.reject_when = reject_when
+    harness.add(hot, "aaaa", "key")
+    harness.add(hot, "held", "key")  # held back behind the first
+    harness.state()
+    harness.add(hot, "next")  # beside which it has no room
     for _ in range(3):
-        desk.add(cold)
+        harness.add(cold)
     failures: list[MartechError] = []
 
     def add_one_more() -> None:
         try:
-            desk.add(cold)
+            harness.add(cold)
         except MartechError as error:
             failures.append(error)
 
-    adding = desk.in_background(add_one_more)
+    adding = harness.in_background(add_one_more)
     hot.gate.set()
-    assert desk.woken.wait(20)  # the first is through
+    assert harness.woken.wait(20)  # the first is through
     for _ in range(3):  # the second has its turn, but no room
-        assert desk.waits.acquire(timeout=20)
+        assert harness.waits.acquire(timeout=20)
     cold.gate.set()
     adding.join(20)
     assert failures
-    desk.delivery.finish_in_flight()
-    desk.delivery.write_state(now=True)
+    harness.delivery.finish_in_flight()
+    harness.delivery.write_state(now=True)
     assert b"held" not in hot.taken
     assert capfd.readouterr().out == ""
-    desk.close()
+    harness.close()
 
 
-def test_one_busy_key_does_not_hold_up_the_others(desk: Desk) -> None:
-    hot, cold = Memory(max_rows=1), Memory(max_rows=1)
+def test_one_busy_key_does_not_hold_up_the_others(harness: Harness) -> None:
+    hot, cold = FakeDestination(max_rows=1), FakeDestination(max_rows=1)
     hot.gate.clear()
     for _ in range(100):
-        desk.add(hot, key="hot")
+        harness.add(hot, key="hot")
     for number in range(10):
-        desk.add(cold, key=number)
-    desk.woken.wait(20)
-    desk.delivery.tick()
+        harness.add(cold, key=number)
+    harness.woken.wait(20)
+    harness.delivery.tick()
     assert len(hot.taken) == 0
     hot.gate.set()
-    desk.delivery.flush()
+    harness.delivery.flush()
     assert len(cold.taken) == 10
     assert hot.taken == sorted(hot.taken, key=int)
     assert len(hot.taken) == 100
 
 
-def test_records_held_back_for_one_key_do_not_fill_the_memory(desk: Desk) -> None:
-    channel = Memory(max_rows=1, max_bytes=10**7)
-    channel.gate.clear()
+def test_records_held_back_for_one_key_do_not_fill_the_memory(harness: Harness) -> None:
+    destination = FakeDestination(max_rows=1, max_bytes=10**7)
+    destination.gate.clear()
     large = "x" * 4_000_000
-    reading = desk.in_background(lambda: desk.add_many(channel, 100, large, "hot"))
-    channel.wait_until_busy(1)
+    reading = harness.in_background(lambda: harness.add_many(destination, 100, large, "hot"))
+    destination.wait_until_busy(1)
     reading.join(0.5)
     assert reading.is_alive()
-    assert desk.sequence <= 20
-    channel.gate.set()
+    assert harness.sequence <= 20
+    destination.gate.set()
     reading.join(20)
-    desk.delivery.flush()
-    assert desk.tally.delivered == 100
+    harness.delivery.flush()
+    assert harness.metrics.delivered == 100
 
 
-def test_rows_that_others_replace_do_not_fill_the_memory(desk: Desk) -> None:
-    channel = Memory(max_rows=100, max_bytes=1000, replaces=True)
+def test_rows_that_others_replace_do_not_fill_the_memory(harness: Harness) -> None:
+    destination = FakeDestination(max_rows=100, max_bytes=1000, merges_by_key=True)
     for _ in range(100):
-        desk.add(channel, "x" * 100, "hot")
-    desk.delivery.flush()
-    assert len(channel.requests) > 5
-    assert desk.tally.delivered + desk.tally.superseded == 100
+        harness.add(destination, "x" * 100, "hot")
+    harness.delivery.flush()
+    assert len(destination.requests) > 5
+    assert harness.metrics.delivered + harness.metrics.superseded == 100
 
 
 def test_a_failed_batch_keeps_the_states_of_those_that_were_delivered(
-    desk: Desk, capfd: pytest.CaptureFixture[str]
+    harness: Harness, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    channel = Memory(max_rows=1)
+    destination = FakeDestination(max_rows=1)
     others = threading.Semaphore(0)
 
-    def judge(bodies: list[bytes]) -> list[bytes]:
+    def reject_when(bodies: list[bytes]) -> list[bytes]:
         if bodies == [b"5"]:
             for _ in range(4):  # when one fails, those that are not on their way are not sent
                 assert others.acquire(timeout=30)
@@ -303,11 +307,11 @@ def test_a_failed_batch_keeps_the_states_of_those_that_were_delivered(
         others.release()
         return []
 
-    channel.judge = judge
+    destination.reject_when = reject_when
     with pytest.raises(MartechError, match="gone"):
-        desk.load(channel, 5)
-    desk.delivery.finish_in_flight()
-    desk.delivery.write_state(now=True)
+        harness.load(destination, 5)
+    harness.delivery.finish_in_flight()
+    harness.delivery.write_state(now=True)
     assert json.loads(capfd.readouterr().out.splitlines()[-1]) == {"at": 4}
 
 
@@ -315,110 +319,110 @@ def test_a_state_is_exact_to_the_record_not_to_the_batch(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The third of four records in one batch is rejected: the state after the second is true."""
-    desk = Desk(tmp_path)
-    channel = Memory(max_rows=4)
-    channel.names_culprits = True
-    channel.judge = {b"3"}.intersection
+    harness = Harness(tmp_path)
+    destination = FakeDestination(max_rows=4)
+    destination.names_rejected = True
+    destination.reject_when = {b"3"}.intersection
     with pytest.raises(TooManyRejects):
-        desk.load(channel, 4)
-    desk.delivery.write_state(now=True)
+        harness.load(destination, 4)
+    harness.delivery.write_state(now=True)
     assert json.loads(capfd.readouterr().out) == {"at": 2}
-    desk.close()
+    harness.close()
 
 
 def test_a_record_that_was_read_when_another_was_one_too_many_is_delivered_too(
     tmp_path: Path,
 ) -> None:
-    desk = Desk(tmp_path, parallel=1)
-    channel = Memory(max_rows=10, max_bytes=10)
-    channel.judge = {b"bad!"}.intersection
-    desk.add(channel, "bad!")
+    harness = Harness(tmp_path, parallel=1)
+    destination = FakeDestination(max_rows=10, max_bytes=10)
+    destination.reject_when = {b"bad!"}.intersection
+    harness.add(destination, "bad!")
     with pytest.raises(TooManyRejects):
-        desk.add_many(channel, 5, "good")  # each sends the one before
-    desk.delivery.flush_despite_rejects()
-    assert desk.tally.rejected == 1
-    assert desk.tally.pending == 0
-    desk.close()
+        harness.add_many(destination, 5, "good")  # each sends the one before
+    harness.delivery.flush_despite_rejects()
+    assert harness.metrics.rejected == 1
+    assert harness.metrics.pending == 0
+    harness.close()
 
 
 def test_a_state_within_the_allowance_passes_a_rejected_record(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    desk = Desk(tmp_path, allowed=1)
-    channel = Memory(max_rows=4)
-    channel.names_culprits = True
-    channel.judge = {b"2", b"3"}.intersection
+    harness = Harness(tmp_path, allowed=1)
+    destination = FakeDestination(max_rows=4)
+    destination.names_rejected = True
+    destination.reject_when = {b"2", b"3"}.intersection
     with pytest.raises(TooManyRejects, match="rejected so far: 2, max_rejected_records: 1"):
-        desk.load(channel, 4)
-    desk.delivery.write_state(now=True)
+        harness.load(destination, 4)
+    harness.delivery.write_state(now=True)
     assert json.loads(capfd.readouterr().out) == {"at": 2}
-    assert (desk.tally.delivered, desk.tally.rejected) == (2, 2)
-    desk.close()
+    assert (harness.metrics.delivered, harness.metrics.rejected) == (2, 2)
+    harness.close()
 
 
 def test_a_stream_that_sends_nothing_holds_no_state_back(
-    desk: Desk, capfd: pytest.CaptureFixture[str]
+    harness: Harness, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    desk.state()
-    desk.delivery.tick()
+    harness.state()
+    harness.delivery.tick()
     assert json.loads(capfd.readouterr().out) == {"at": 0}
 
 
 def test_a_record_waits_for_company_only_so_long(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, oldest_seconds=0.01)
-    channel = Memory()
-    desk.add(channel)
-    while not channel.requests:
-        desk.delivery.tick()
-        desk.woken.wait(0.01)
-    assert channel.requests == [[b"1"]]
+    harness = Harness(tmp_path, oldest_seconds=0.01)
+    destination = FakeDestination()
+    harness.add(destination)
+    while not destination.requests:
+        harness.delivery.tick()
+        harness.woken.wait(0.01)
+    assert destination.requests == [[b"1"]]
 
 
 def test_after_a_stop_nothing_new_is_sent_and_what_is_in_flight_is_awaited(
-    desk: Desk, capfd: pytest.CaptureFixture[str]
+    harness: Harness, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    channel = Memory(max_rows=1)
-    channel.gate.clear()
+    destination = FakeDestination(max_rows=1)
+    destination.gate.clear()
     for _ in range(6):  # four in flight, two waiting
-        desk.add(channel)
-        desk.state()
-    channel.wait_until_busy(4)
-    desk.stop.request()
+        harness.add(destination)
+        harness.state()
+    destination.wait_until_busy(4)
+    harness.shutdown.request()
     with pytest.raises(Stopped):
-        desk.delivery.flush()
-    finishing = desk.in_background(desk.delivery.finish_in_flight)
-    channel.gate.set()
+        harness.delivery.flush()
+    finishing = harness.in_background(harness.delivery.finish_in_flight)
+    destination.gate.set()
     finishing.join(20)
-    desk.delivery.write_state(now=True)
-    assert len(channel.requests) == 4
+    harness.delivery.write_state(now=True)
+    assert len(destination.requests) == 4
     assert json.loads(capfd.readouterr().out) == {"at": 4}
 
 
 def test_after_a_stop_requests_in_flight_are_not_awaited_for_ever(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    desk = Desk(tmp_path, grace_seconds=0.1)
-    channel = Memory(max_rows=1)
-    channel.gate.clear()
-    desk.add(channel)
-    desk.state()
-    channel.wait_until_busy(1)
-    desk.stop.request()
-    desk.delivery.finish_in_flight()
-    desk.delivery.write_state(now=True)
+    harness = Harness(tmp_path, grace_seconds=0.1)
+    destination = FakeDestination(max_rows=1)
+    destination.gate.clear()
+    harness.add(destination)
+    harness.state()
+    destination.wait_until_busy(1)
+    harness.shutdown.request()
+    harness.delivery.finish_in_flight()
+    harness.delivery.write_state(now=True)
     assert capfd.readouterr().out == ""
     assert "1 request(s) were not answered within 0 s after the signal" in caplog.text
-    channel.gate.set()
-    desk.close()
+    destination.gate.set()
+    harness.close()
 
 
-def test_an_unforeseen_error_of_a_worker_ends_the_run(desk: Desk) -> None:
-    channel = Memory(max_rows=1)
+def test_an_unforeseen_error_of_a_worker_ends_the_run(harness: Harness) -> None:
+    destination = FakeDestination(max_rows=1)
 
-    def judge(_bodies: list[bytes]) -> list[bytes]:
+    def reject_when(_bodies: list[bytes]) -> list[bytes]:
         raise ZeroDivisionError
 
-    channel.judge = judge
-    desk.add(channel)
+    destination.reject_when = reject_when
+    harness.add(destination)
     with pytest.raises(ZeroDivisionError):
-        desk.delivery.flush()
+        harness.delivery.flush()

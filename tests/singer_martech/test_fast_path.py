@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from singer_martech.delivery.dispatcher import Delivery
 from singer_martech.delivery.sink import MartechSink
 from singer_martech.delivery.target import MartechTarget
-from singer_martech.mapping.fast_path import SCALARS, short_way
+from singer_martech.mapping.fast_path import SCALARS, compile_fast_path
 from singer_martech.values.json_codec import decode_object
 from singer_martech.values.validation import RecordValidator
 from target_mediarithmics.target import TargetMediarithmics
@@ -22,9 +22,9 @@ from target_monetate.target import TargetMonetate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from singer_martech.delivery.batch import Channel, Item
-    from singer_martech.delivery.metrics import Tally
-    from singer_martech.mapping.fast_path import ShortWay
+    from singer_martech.delivery.batch import Destination, PendingRecord
+    from singer_martech.delivery.metrics import StreamMetrics
+    from singer_martech.mapping.fast_path import FastPath
     from tests.sandbox.server import Sandbox
 
 KINDS = ("string", "integer", "number", "boolean", "null", "object", "array")
@@ -83,12 +83,12 @@ def test_what_comes_the_short_way_is_valid_and_exact(
     required: set[str],
 ) -> None:
     schema = {"type": "object", "properties": properties, **around}
-    way = short_way(schema, sorted(reads), dict.fromkeys(reads, SCALARS), required)
-    if way is None:
+    fast_path = compile_fast_path(schema, sorted(reads), dict.fromkeys(reads, SCALARS), required)
+    if fast_path is None:
         return
     members = (f"{json.dumps(name, ensure_ascii=False)}: {value}" for name, value in record)
     raw = f"{{{', '.join(members)}}}".encode()
-    found = way.values(raw)
+    found = fast_path.values(raw)
     if found is None:
         return
     exact = decode_object(raw)
@@ -99,8 +99,8 @@ def test_what_comes_the_short_way_is_valid_and_exact(
         assert (type(value), value) == (type(exact[name]), exact[name])
 
 
-def way_of(**properties: Any) -> ShortWay | None:
-    return short_way({"type": "object", "properties": properties}, [], {})
+def way_of(**properties: Any) -> FastPath | None:
+    return compile_fast_path({"type": "object", "properties": properties}, [], {})
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,10 @@ def way_of(**properties: Any) -> ShortWay | None:
     ],
 )
 def test_usual_schemas_have_a_short_way(field: Any, value: Any) -> None:
-    way = way_of(x=field)
-    assert way is not None
-    assert way.values(json.dumps({"x": value}).encode()) is not None
-    assert way.values(b"{}") is not None
+    fast_path = way_of(x=field)
+    assert fast_path is not None
+    assert fast_path.values(json.dumps({"x": value}).encode()) is not None
+    assert fast_path.values(b"{}") is not None
 
 
 @pytest.mark.parametrize(
@@ -139,16 +139,16 @@ def test_usual_schemas_have_a_short_way(field: Any, value: Any) -> None:
     ],
 )
 def test_what_the_decoder_cannot_check_has_none(schema: Any) -> None:
-    assert short_way(schema, [], {}) is None
+    assert compile_fast_path(schema, [], {}) is None
 
 
 @pytest.mark.parametrize("value", ["1.50", "1.0", "1e2", "1E400"])
 def test_a_number_with_a_point_is_not_looked_at(value: str) -> None:
     schema = {"type": "object", "properties": {"price": {"type": "number"}}}
-    way = short_way(schema, ["price"], {"price": SCALARS})
-    assert way is not None
-    assert way.values(b'{"price":7}') == (7,)
-    assert way.values(b'{"price":%s}' % value.encode()) is None
+    fast_path = compile_fast_path(schema, ["price"], {"price": SCALARS})
+    assert fast_path is not None
+    assert fast_path.values(b'{"price":7}') == (7,)
+    assert fast_path.values(b'{"price":%s}' % value.encode()) is None
 
 
 @pytest.mark.parametrize("number", ["1e1000000000000000000", "-" + "9" * 5000])
@@ -160,7 +160,7 @@ def test_a_number_beyond_all_bounds_goes_out_where_nobody_looks_at_it(
     record = f'{{"id": "a", "more": {{"n": {number}}}}}'
     line = f'{{"type": "RECORD", "stream": "people", "record": {record}}}'
     text = "\n".join([json.dumps({**schema, "key_properties": ["id"]}), line, line])
-    rejected, taken = _outcome(mona(sandbox), text)
+    rejected, taken = _batch_result(mona(sandbox), text)
     assert "out of all bounds" in rejected[2]  # the first record always goes the long way
     assert record.encode() in taken[3]
 
@@ -178,35 +178,38 @@ def test_a_number_beyond_all_bounds_goes_out_where_nobody_looks_at_it(
     ],
 )
 def test_what_is_no_schema_has_none(schema: Any) -> None:
-    assert short_way(schema, [], {}) is None
+    assert compile_fast_path(schema, [], {}) is None
 
 
 def test_a_record_of_many_fields_is_read_in_their_order() -> None:
     names = [f"n{number}" for number in range(200)]
     fields = {name: {"type": "integer"} for name in names}
     reads = ["n150", "n3"]
-    way = short_way({"properties": fields}, reads, {})
-    assert way is not None
-    assert way.values(json.dumps(dict(zip(names, range(200), strict=True))).encode()) == (150, 3)
+    fast_path = compile_fast_path({"properties": fields}, reads, {})
+    assert fast_path is not None
+    assert fast_path.values(json.dumps(dict(zip(names, range(200), strict=True))).encode()) == (
+        150,
+        3,
+    )
 
 
 def test_text_that_is_passed_over_has_to_be_utf_8() -> None:
-    way = way_of(x={"type": "object"})
-    assert way is not None
-    assert way.values('{"x":{"a":"é"}}'.encode()) is not None
-    assert way.values(b'{"x":{"a":"\xff"}}') is None
+    fast_path = way_of(x={"type": "object"})
+    assert fast_path is not None
+    assert fast_path.values('{"x":{"a":"é"}}'.encode()) is not None
+    assert fast_path.values(b'{"x":{"a":"\xff"}}') is None
 
 
 def test_when_most_records_are_refused_no_more_are_tried() -> None:
-    way = short_way({"properties": {"x": {"type": "string"}}}, ["x"], {})
-    assert way is not None
+    fast_path = compile_fast_path({"properties": {"x": {"type": "string"}}}, ["x"], {})
+    assert fast_path is not None
     for _ in range(500):
-        assert way.values(b'{"x":"a"}') == ("a",)
+        assert fast_path.values(b'{"x":"a"}') == ("a",)
     for _ in range(999):
-        assert way.values(b'{"x":1}') is None
-    assert way.values(b'{"x":"a"}') == ("a",)
-    assert way.values(b'{"x":1}') is None
-    assert way.values(b'{"x":"a"}') is None
+        assert fast_path.values(b'{"x":1}') is None
+    assert fast_path.values(b'{"x":"a"}') == ("a",)
+    assert fast_path.values(b'{"x":1}') is None
+    assert fast_path.values(b'{"x":"a"}') is None
 
 
 FIELDS = {
@@ -311,24 +314,28 @@ def _lines(fields: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _outcome(target: MartechTarget, text: str) -> list[Any]:
+def _batch_result(target: MartechTarget, text: str) -> list[Any]:
     """Return what becomes of each record: its part of a request, or why it is rejected."""
-    outcome: list[Any] = []
+    batch_result: list[Any] = []
     keys: dict[Any, int] = {}
 
-    def add(_: Delivery, channel: Channel, item: Item) -> None:
-        key = item.key and keys.setdefault(item.key, len(keys))
-        outcome.append((channel.name, item.sequence, key, item.body, item.raw, item.repeatable))
+    def add(_: Delivery, destination: Destination, pending: PendingRecord) -> None:
+        key = pending.key and keys.setdefault(pending.key, len(keys))
+        batch_result.append(
+            (destination.name, pending.sequence, key, pending.body, pending.raw, pending.idempotent)
+        )
 
-    def reject(target: MartechTarget, _: Tally, message: Mapping[str, Any], reason: str) -> None:
-        outcome.append((target.sequence, message["raw"], reason))
+    def reject(
+        target: MartechTarget, _: StreamMetrics, message: Mapping[str, Any], reason: str
+    ) -> None:
+        batch_result.append((target.sequence, message["raw"], reason))
 
     with (
         mock.patch.object(Delivery, "add", add),
         mock.patch.object(MartechTarget, "reject", reject),
     ):
         target.listen(io.StringIO(text))
-    return outcome
+    return batch_result
 
 
 def test_fields_that_do_not_go_out_as_they_came_have_none(sandbox: Sandbox) -> None:
@@ -341,8 +348,8 @@ def test_fields_that_do_not_go_out_as_they_came_have_none(sandbox: Sandbox) -> N
         {"type": "RECORD", "stream": "people", "record": {**record, "_sdc_batched_at": "x"}},
         {"type": "RECORD", "stream": "people", "record": record},
     ]
-    outcome = _outcome(mona(sandbox), "\n".join(map(json.dumps, lines)))
-    messages = [json.loads(body)["message"] for _, _, _, body, _, _ in outcome]
+    batch_result = _batch_result(mona(sandbox), "\n".join(map(json.dumps, lines)))
+    messages = [json.loads(body)["message"] for _, _, _, body, _, _ in batch_result]
     assert messages == [{"id": "1", "MY_MONA_x": 1}] * 3
 
 
@@ -356,7 +363,7 @@ def test_a_record_without_its_key_goes_the_long_way(sandbox: Sandbox) -> None:
         {**message, "key_properties": ["id"]},
         *({"type": "RECORD", "stream": "people", "record": each} for each in records),
     ]
-    *taken, rejected = _outcome(target, "\n".join(map(json.dumps, lines)))
+    *taken, rejected = _batch_result(target, "\n".join(map(json.dumps, lines)))
     assert [key for _, _, key, _, _, _ in taken] == [0, 1]
     assert rejected[2] == "a key property is missing: id"
 
@@ -366,7 +373,7 @@ def test_both_ways_lead_to_the_same(made: Any, sandbox: Sandbox) -> None:
     fields = {name: each for name, each in FIELDS.items() if name != "more" or made in NESTED}
     text = _lines(fields)
     with mock.patch.object(MartechSink, "load", autospec=True, side_effect=MartechSink.load) as spy:
-        short = _outcome(made(sandbox), text)
+        short = _batch_result(made(sandbox), text)
     assert spy.call_count < len(short) - 10
-    with mock.patch.object(MartechSink, "open_short_way", return_value=False):
-        assert _outcome(made(sandbox), text) == short
+    with mock.patch.object(MartechSink, "open_fast_path", return_value=False):
+        assert _batch_result(made(sandbox), text) == short

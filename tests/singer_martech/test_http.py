@@ -16,23 +16,23 @@ from singer_martech.errors import SettingError, Stopped
 from singer_martech.http.auth import HeaderAuth, NoAuth, Token, TokenAuth
 from singer_martech.http.client import HttpClient, HttpSettings
 from singer_martech.http.errors import (
-    BadAnswer,
-    BrokenBody,
-    Exhausted,
-    LoginRefused,
+    IncompleteBody,
+    InvalidResponse,
+    LoginRejected,
     OutcomeUnknown,
     RateLimited,
-    Refused,
+    RequestRejected,
+    RetriesExhausted,
 )
-from singer_martech.http.request import Traffic
+from singer_martech.http.request import RequestStats
 from singer_martech.runtime.redaction import register_secret
-from singer_martech.runtime.shutdown import Stop
+from singer_martech.runtime.shutdown import ShutdownSignal
 from tests.kit.scripted_server import RESET, SILENCE, Reply, ScriptedServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_martech.http.errors import Answer
+    from singer_martech.http.errors import Response
 
 PATIENT = HttpSettings(request_timeout_seconds=5, max_attempts=3, max_rate_limit_wait_seconds=30)
 
@@ -44,9 +44,9 @@ def client() -> Iterator[HttpClient]:
     client.close()
 
 
-def post(client: HttpClient, server: ScriptedServer, *, repeatable: bool = True) -> Answer:
+def post(client: HttpClient, server: ScriptedServer, *, idempotent: bool = True) -> Response:
     return client.request(
-        "POST", f"{server.url}/things", what="sending things", data=b"abc", repeatable=repeatable
+        "POST", f"{server.url}/things", label="sending things", data=b"abc", idempotent=idempotent
     )
 
 
@@ -55,11 +55,11 @@ def test_a_passing_failure_is_tried_again(
     client: HttpClient, server: ScriptedServer, status: int
 ) -> None:
     server.script(Reply(status), Reply(200, b'{"done": true}'))
-    traffic = Traffic()
-    answer = client.request("POST", server.url, what="sending", data=b"abc", traffic=traffic)
-    assert answer.json() == {"done": True}
+    stats = RequestStats()
+    response = client.request("POST", server.url, label="sending", data=b"abc", stats=stats)
+    assert response.json() == {"done": True}
     assert [each.body for each in server.received] == [b"abc", b"abc"]
-    assert (traffic.requests, traffic.retries, traffic.bytes) == (2, 1, 6)
+    assert (stats.requests, stats.retries, stats.bytes) == (2, 1, 6)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 410, 413, 422])
@@ -67,7 +67,9 @@ def test_a_refusal_is_never_repeated(
     client: HttpClient, server: ScriptedServer, status: int
 ) -> None:
     server.script(Reply(status, b"no such thing"))
-    with pytest.raises(Refused, match=f"sending things: refused with status {status}: no such"):
+    with pytest.raises(
+        RequestRejected, match=f"sending things: refused with status {status}: no such"
+    ):
         post(client, server)
     assert len(server.received) == 1
 
@@ -77,7 +79,7 @@ def test_a_redirect_without_an_address_is_no_success(
     client: HttpClient, server: ScriptedServer, status: int
 ) -> None:
     server.script(Reply(status, b""))
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRejected):
         post(client, server)
 
 
@@ -86,7 +88,7 @@ def test_a_request_that_writes_is_not_sent_on_to_another_address(
     client: HttpClient, server: ScriptedServer, status: int
 ) -> None:
     server.script(Reply(status, b"", {"Location": f"{server.url}/elsewhere"}))
-    with pytest.raises(Refused, match="check the URL setting"):
+    with pytest.raises(RequestRejected, match="check the URL setting"):
         post(client, server)
     assert len(server.received) == 1
 
@@ -97,7 +99,7 @@ def test_a_read_follows_a_redirect_without_taking_its_credentials_to_another_hos
     with ScriptedServer() as other:
         server.script(Reply(302, b"", {"Location": f"{other.url}/there"}))
         client = HttpClient(PATIENT, auth=HeaderAuth("Bearer topsecret"))
-        client.request("GET", server.url, what="reading")
+        client.request("GET", server.url, label="reading")
         client.close()
         assert server.received[0].headers["authorization"] == "Bearer topsecret"
         assert "authorization" not in other.received[0].headers
@@ -107,13 +109,15 @@ def test_a_read_is_not_redirected_to_plain_http_elsewhere(
     client: HttpClient, server: ScriptedServer
 ) -> None:
     server.script(Reply(302, b"", {"Location": "http://example.com/there"}))
-    with pytest.raises(Refused, match="not https"):
-        client.request("GET", server.url, what="reading")
+    with pytest.raises(RequestRejected, match="not https"):
+        client.request("GET", server.url, label="reading")
 
 
 def test_tries_end_with_max_attempts(client: HttpClient, server: ScriptedServer) -> None:
     server.script(Reply(503, b"down"))
-    with pytest.raises(Exhausted, match=r"gave up after 3 tries \(max_attempts\).*503: down"):
+    with pytest.raises(
+        RetriesExhausted, match=r"gave up after 3 tries \(max_attempts\).*503: down"
+    ):
         post(client, server)
     assert len(server.received) == 3
 
@@ -177,8 +181,8 @@ def test_where_no_connection_can_be_made_the_host_is_named() -> None:
         free.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{free.getsockname()[1]}"
         client = HttpClient(HttpSettings(max_attempts=1))
-        with pytest.raises(Exhausted, match=f"no connection to {host} .*refused"):
-            client.request("GET", f"http://{host}/", what="reading")
+        with pytest.raises(RetriesExhausted, match=f"no connection to {host} .*refused"):
+            client.request("GET", f"http://{host}/", label="reading")
         client.close()
 
 
@@ -187,7 +191,7 @@ def test_a_connection_that_breaks_while_another_failure_is_handled_is_tried_agai
 ) -> None:
     server.script(Reply(200, b"{}" * 1000, cut=True), Reply(RESET), Reply())
     try:
-        post(client, server, repeatable=False)
+        post(client, server, idempotent=False)
     except OutcomeUnknown as lost:
         try:
             raise lost from lost  # as where a failure is worded anew, or left as it is
@@ -200,7 +204,7 @@ def test_a_connection_that_breaks_while_another_failure_is_handled_is_tried_agai
 def test_silence_counts_as_a_failed_try(server: ScriptedServer) -> None:
     server.script(Reply(SILENCE))
     client = HttpClient(HttpSettings(request_timeout_seconds=0.1, max_attempts=2))
-    with pytest.raises(Exhausted, match="no answer in time"):
+    with pytest.raises(RetriesExhausted, match="no answer in time"):
         post(client, server)
     client.close()
     assert len(server.received) == 2
@@ -212,7 +216,7 @@ def test_what_must_not_be_sent_twice_is_not_repeated_when_it_may_have_been_taken
 ) -> None:
     server.script(reply, Reply())
     with pytest.raises(OutcomeUnknown, match="unknown"):
-        post(client, server, repeatable=False)
+        post(client, server, idempotent=False)
     assert len(server.received) == 1
 
 
@@ -220,7 +224,7 @@ def test_what_must_not_be_sent_twice_is_repeated_when_it_was_surely_not_taken(
     client: HttpClient, server: ScriptedServer
 ) -> None:
     server.script(Reply(429, headers={"Retry-After": "0.01"}), Reply())
-    assert post(client, server, repeatable=False).status == 200
+    assert post(client, server, idempotent=False).status == 200
     assert len(server.received) == 2
 
 
@@ -228,9 +232,9 @@ def test_what_must_not_be_sent_twice_is_repeated_while_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     client = HttpClient(PATIENT)
-    with pytest.raises(Exhausted):
+    with pytest.raises(RetriesExhausted):
         client.request(
-            "POST", f"http://127.0.0.1:{port}", what="sending", data=b"abc", repeatable=False
+            "POST", f"http://127.0.0.1:{port}", label="sending", data=b"abc", idempotent=False
         )
     client.close()
 
@@ -240,7 +244,7 @@ def test_what_must_not_be_sent_twice_gets_a_connection_of_its_own(
 ) -> None:
     # an idle connection that the vendor has just closed would look like an unknown outcome
     for _ in range(3):
-        post(client, server, repeatable=False)
+        post(client, server, idempotent=False)
     assert len({each.connection for each in server.received}) == 3
     for _ in range(3):
         post(client, server)
@@ -251,9 +255,9 @@ def test_an_answer_may_be_declared_the_last_word_whatever_its_status(
     client: HttpClient, server: ScriptedServer
 ) -> None:
     server.script(Reply(500, b'{"failed": 1}'), Reply())
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRejected) as caught:
         client.request(
-            "POST", server.url, what="sending", data=b"a", is_verdict=lambda a: b"failed" in a.body
+            "POST", server.url, label="sending", data=b"a", is_final=lambda a: b"failed" in a.body
         )
     assert caught.value.status == 500
     assert len(server.received) == 1
@@ -261,28 +265,30 @@ def test_an_answer_may_be_declared_the_last_word_whatever_its_status(
 
 def test_a_file_is_read_anew_for_each_try(client: HttpClient, server: ScriptedServer) -> None:
     server.script(Reply(503), Reply())
-    client.request("POST", server.url, what="sending", data=io.BytesIO(b"contents"))
+    client.request("POST", server.url, label="sending", data=io.BytesIO(b"contents"))
     assert [each.body for each in server.received] == [b"contents", b"contents"]
 
 
 def test_plain_http_is_refused_before_anything_is_sent() -> None:
     with pytest.raises(SettingError, match="https"):
-        HttpClient(PATIENT).request("GET", "http://example.com", what="reading")
+        HttpClient(PATIENT).request("GET", "http://example.com", label="reading")
 
 
 def test_an_answer_that_is_too_large_is_not_read(
     client: HttpClient, server: ScriptedServer
 ) -> None:
     server.script(Reply(200, b"x" * 1001))
-    with pytest.raises(BadAnswer, match="larger than 1000 bytes"):
-        client.request("GET", server.url, what="reading", max_bytes=1000)
+    with pytest.raises(InvalidResponse, match="larger than 1000 bytes"):
+        client.request("GET", server.url, label="reading", max_bytes=1000)
 
 
 def test_an_answer_that_is_no_json_is_named_with_its_request(
     client: HttpClient, server: ScriptedServer
 ) -> None:
     server.script(Reply(200, b"<html>\n a proxy </html>"))
-    with pytest.raises(BadAnswer, match=r"sending things: .*200.* is not JSON: <html> a proxy"):
+    with pytest.raises(
+        InvalidResponse, match=r"sending things: .*200.* is not JSON: <html> a proxy"
+    ):
         post(client, server).json()
 
 
@@ -311,20 +317,20 @@ def test_a_credential_that_no_header_may_hold_is_a_wrong_setting(
 def test_no_secret_is_in_a_failure_even_if_the_vendor_repeats_it(server: ScriptedServer) -> None:
     server.script(Reply(400, b"token very-secret-token is wrong"))
     client = HttpClient(PATIENT, auth=HeaderAuth("very-secret-token"))
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRejected) as caught:
         post(client, server)
     client.close()
     assert "very-secret-token" not in str(caught.value)
     assert "[secret] is wrong" in str(caught.value)
 
 
-def stop_when_asked(server: ScriptedServer, stop: Stop) -> threading.Thread:
+def stop_when_asked(server: ScriptedServer, shutdown: ShutdownSignal) -> threading.Thread:
     """Let a thread ask for the end as soon as the server has got a request."""
 
     def run() -> None:
         while not server.received:
             os.sched_yield()
-        stop.request(signal.SIGTERM)
+        shutdown.request(signal.SIGTERM)
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -333,10 +339,10 @@ def stop_when_asked(server: ScriptedServer, stop: Stop) -> threading.Thread:
 
 def test_a_stop_ends_a_wait_at_once(server: ScriptedServer) -> None:
     server.script(Reply(429, headers={"Retry-After": "30"}))
-    stop = Stop()
-    client = HttpClient(PATIENT, stop=stop)
+    shutdown = ShutdownSignal()
+    client = HttpClient(PATIENT, shutdown=shutdown)
     began = time.monotonic()
-    thread = stop_when_asked(server, stop)
+    thread = stop_when_asked(server, shutdown)
     with pytest.raises(Stopped) as caught:
         post(client, server)
     thread.join()
@@ -347,12 +353,12 @@ def test_a_stop_ends_a_wait_at_once(server: ScriptedServer) -> None:
 
 def test_a_stop_does_not_wait_for_a_vendor_that_is_silent(server: ScriptedServer) -> None:
     server.script(Reply(SILENCE))
-    stop = Stop()
-    client = HttpClient(HttpSettings(request_timeout_seconds=60), stop=stop)
+    shutdown = ShutdownSignal()
+    client = HttpClient(HttpSettings(request_timeout_seconds=60), shutdown=shutdown)
     began = time.monotonic()
-    thread = stop_when_asked(server, stop)
+    thread = stop_when_asked(server, shutdown)
     with pytest.raises(Stopped):
-        client.request("GET", server.url, what="reading")
+        client.request("GET", server.url, label="reading")
     thread.join()
     assert time.monotonic() - began < 10
 
@@ -367,9 +373,9 @@ def test_what_a_try_sent_counts_though_its_connection_broke(
     client: HttpClient, server: ScriptedServer
 ) -> None:
     server.script(Reply(RESET), Reply(200))
-    traffic = Traffic()
-    client.request("POST", server.url, what="sending", data=b"abc", traffic=traffic)
-    assert traffic == Traffic(requests=2, retries=1, bytes=6)
+    stats = RequestStats()
+    client.request("POST", server.url, label="sending", data=b"abc", stats=stats)
+    assert stats == RequestStats(requests=2, retries=1, bytes=6)
 
 
 def test_a_secret_behind_much_blank_space_is_hidden_though_an_answer_is_cut(
@@ -377,7 +383,7 @@ def test_a_secret_behind_much_blank_space_is_hidden_though_an_answer_is_cut(
 ) -> None:
     register_secret("a-secret-that-is-cut")
     server.script(Reply(400, b" " * 2390 + b"a-secret-that-is-cut"))
-    with pytest.raises(Refused, match=r"400: \[secret\]$"):
+    with pytest.raises(RequestRejected, match=r"400: \[secret\]$"):
         post(client, server)
 
 
@@ -387,11 +393,11 @@ def test_a_download_starts_the_file_anew_until_it_is_whole(
     server.script(Reply(200, b"first, too long", cut=True), Reply(200, b"bad"), Reply(200, b"good"))
     into = io.BytesIO()
 
-    def check(_answer: Answer) -> None:
+    def check(_response: Response) -> None:
         if into.getvalue() != b"good":
-            raise BrokenBody("not the end")
+            raise IncompleteBody("not the end")
 
-    client.download("GET", server.url, what="reading", into=into, check=check)
+    client.download("GET", server.url, label="reading", into=into, check=check)
     assert into.getvalue() == b"good"
     assert len(server.received) == 3
 
@@ -438,7 +444,7 @@ def test_a_token_is_renewed_once_after_401(server: ScriptedServer) -> None:
     tokens = Tokens(3600)
     client = HttpClient(PATIENT, auth=TokenAuth(tokens))
     post(client, server)
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRejected):
         post(client, server)
     client.close()
     sent = [each.headers["authorization"] for each in server.received]
@@ -460,11 +466,11 @@ def test_a_refused_login_does_not_pass_for_a_refusal_of_the_request(server: Scri
     logins = HttpClient(PATIENT)
 
     def fetch(_old: Token | None) -> Token:
-        logins.request("POST", server.url, what="login", auth=NoAuth())
+        logins.request("POST", server.url, label="login", auth=NoAuth())
         raise AssertionError("the login is refused")
 
     client = HttpClient(PATIENT, auth=TokenAuth(fetch))
-    with pytest.raises(LoginRefused, match="login: refused with status 400: unknown client"):
+    with pytest.raises(LoginRejected, match="login: refused with status 400: unknown client"):
         post(client, server)
     logins.close()
     client.close()

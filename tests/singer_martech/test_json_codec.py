@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from singer_martech.values.json_codec import Unmappable, encode
+from singer_martech.values.json_codec import MappingError, encode
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_values_are_written_exactly(value: Any, text: str | None) -> None:
     [Decimal("NaN"), Decimal("-Infinity"), {"a": [Decimal("sNaN")]}, object(), {1, object()}],
 )
 def test_what_json_cannot_carry_is_refused(value: Any) -> None:
-    with pytest.raises(Unmappable, match="cannot be written as JSON"):
+    with pytest.raises(MappingError, match="cannot be written as JSON"):
         encode(value)
 
 

@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from singer_martech.http.client import HttpSettings
-from singer_martech.http.errors import BadAnswer, BrokenBody, Exhausted, Refused
-from singer_martech.mediarithmics.client import Connection, UnexpectedAnswer
-from singer_martech.mediarithmics.datamart import Datamart, QueryFault
+from singer_martech.http.errors import (
+    IncompleteBody,
+    InvalidResponse,
+    RequestRejected,
+    RetriesExhausted,
+)
+from singer_martech.mediarithmics.client import Connection, UnexpectedResponse
+from singer_martech.mediarithmics.datamart import Datamart, InvalidQuery
 from singer_martech.mediarithmics.executions import Execution, id_order
 from singer_martech.mediarithmics.exports import Exports
 from singer_martech.runtime.redaction import redact
 
 if TYPE_CHECKING:
-    from singer_martech.http.errors import Answer
+    from singer_martech.http.errors import Response
     from tests.sandbox.mediarithmics import Mediarithmics
     from tests.sandbox.server import Sandbox
 
@@ -93,14 +98,14 @@ def test_a_list_without_pages_and_total_is_read_once(
 ) -> None:
     body = {"status": "ok", "data": [{"id": str(row)} for row in range(50)]}
     sandbox.faults.add("mediarithmics", "*/exports", status=200, body=body, times=None)
-    rows = [row["id"] for page in connection.pages("exports", what="exports") for row in page]
+    rows = [row["id"] for page in connection.pages("exports", label="exports") for row in page]
     assert rows == [str(row) for row in range(50)]
 
 
 def test_a_list_that_grows_for_ever_is_given_up(
     connection: Connection, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("singer_martech.mediarithmics.client._MOST_PAGES", 3)
+    monkeypatch.setattr("singer_martech.mediarithmics.client._MAX_PAGES", 3)
     for number in range(4):
         rows = [{"id": f"{number}-{row}"} for row in range(50)]
         sandbox.faults.add(
@@ -110,13 +115,13 @@ def test_a_list_that_grows_for_ever_is_given_up(
             status=200,
             body={"status": "ok", "data": rows, "total": 10**9},
         )
-    with pytest.raises(UnexpectedAnswer, match="does not end within 3 pages"):
-        list(connection.pages("exports", what="exports"))
+    with pytest.raises(UnexpectedResponse, match="does not end within 3 pages"):
+        list(connection.pages("exports", label="exports"))
 
 
 def test_a_refusal_holds_the_error_and_its_id(exports: Exports, sandbox: Sandbox) -> None:
     sandbox.faults.add("mediarithmics", "exports/5", status=404, body=ERROR)
-    with pytest.raises(Refused) as error:
+    with pytest.raises(RequestRejected) as error:
         exports.get("5")
     assert str(error.value) == ("export 5: Resource Not Found, error_id 9eedef5f-dfe3 (status 404)")
     assert error.value.status == 404
@@ -124,13 +129,13 @@ def test_a_refusal_holds_the_error_and_its_id(exports: Exports, sandbox: Sandbox
 
 def test_a_failure_that_lasts_holds_the_error_id_too(exports: Exports, sandbox: Sandbox) -> None:
     sandbox.faults.add("mediarithmics", "exports/5", status=503, body=ERROR, times=None)
-    with pytest.raises(Exhausted, match=r"max_attempts.*error_id 9eedef5f-dfe3"):
+    with pytest.raises(RetriesExhausted, match=r"max_attempts.*error_id 9eedef5f-dfe3"):
         exports.get("5")
 
 
 def test_an_error_with_status_200_is_a_refusal(exports: Exports, sandbox: Sandbox) -> None:
     sandbox.faults.add("mediarithmics", "exports/5", status=200, body=ERROR)
-    with pytest.raises(Refused, match="Resource Not Found, error_id 9eedef5f-dfe3"):
+    with pytest.raises(RequestRejected, match="Resource Not Found, error_id 9eedef5f-dfe3"):
         exports.get("5")
 
 
@@ -139,14 +144,14 @@ def test_an_error_with_status_200_and_null_for_data_is_a_refusal(
 ) -> None:
     body = {**ERROR, "data": None}
     sandbox.faults.add("mediarithmics", "exports/5", status=200, body=body)
-    with pytest.raises(Refused, match="Resource Not Found, error_id 9eedef5f-dfe3"):
+    with pytest.raises(RequestRejected, match="Resource Not Found, error_id 9eedef5f-dfe3"):
         exports.get("5")
 
 
 def test_an_error_object_is_worded_by_its_message(exports: Exports, sandbox: Sandbox) -> None:
     body = {"status": "error", "error": {"message": "Quota"}, "error_id": "e"}
     sandbox.faults.add("mediarithmics", "exports/5", status=400, body=body)
-    with pytest.raises(Refused, match="export 5: Quota, error_id e"):
+    with pytest.raises(RequestRejected, match="export 5: Quota, error_id e"):
         exports.get("5")
 
 
@@ -159,7 +164,7 @@ def test_an_execution_without_what_it_needs_is_no_answer(
 ) -> None:
     body = {"status": "ok", "data": data}
     sandbox.faults.add("mediarithmics", "executions", method="POST", status=200, body=body)
-    with pytest.raises(BadAnswer, match="launch of export"):
+    with pytest.raises(InvalidResponse, match="launch of export"):
         exports.launch(vendor.exports()[0]["id"])
 
 
@@ -259,11 +264,11 @@ def test_a_check_that_fails_asks_for_the_file_again(
     made = Execution.read(vendor.execution(vendor.add_execution(export, files=[b"one\n"])))
     tries: list[int] = []
 
-    def check(answer: Answer) -> None:
-        tries.append(answer.status)
+    def check(response: Response) -> None:
+        tries.append(response.status)
         if len(tries) < 2:
             reason = "not yet"
-            raise BrokenBody(reason)
+            raise IncompleteBody(reason)
 
     exports.download(export, made, "export", into=io.BytesIO(), check=check)
     assert tries == [200, 200]
@@ -305,7 +310,7 @@ def test_queries_are_stored_read_and_rewritten(datamart: Datamart) -> None:
 
 def test_the_query_check_passes_and_finds_faults_with_their_place(datamart: Datamart) -> None:
     datamart.check_query("SELECT { id } FROM UserPoint")
-    with pytest.raises(QueryFault, match=r"_ERROR at line \d+, column \d+: ."):
+    with pytest.raises(InvalidQuery, match=r"_ERROR at line \d+, column \d+: ."):
         datamart.check_query("SELECT { id nope } FROM UserPoint")
 
 
@@ -322,14 +327,14 @@ def test_a_query_check_that_refuses_the_request_is_a_failure(
     datamart: Datamart, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add("mediarithmics", "query_check", status=400, body=ERROR)
-    with pytest.raises(Refused, match="query check"):
+    with pytest.raises(RequestRejected, match="query check"):
         datamart.check_query("SELECT")
 
 
 def test_a_check_without_a_position_is_worded_too(datamart: Datamart, sandbox: Sandbox) -> None:
     body = {"status": "ok", "data": {"type": "PARSING_ERROR", "error": "unexpected"}}
     sandbox.faults.add("mediarithmics", "query_check", status=200, body=body)
-    with pytest.raises(QueryFault, match=r"^PARSING_ERROR: unexpected$"):
+    with pytest.raises(InvalidQuery, match=r"^PARSING_ERROR: unexpected$"):
         datamart.check_query("SELECT")
 
 
@@ -366,6 +371,6 @@ def test_the_text_may_come_in_an_envelope(
 
 
 def test_ids_cannot_change_the_path(vendor: Mediarithmics, exports: Exports) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRejected):
         exports.get("../datamarts/1509/queries/65001")
     assert all(each.path.startswith("/mediarithmics/v1/exports/") for each in vendor.requests)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from singer_martech.errors import MartechError, Stopped
-from singer_martech.runtime.shutdown import Stop
+from singer_martech.runtime.shutdown import ShutdownSignal
 from singer_martech.singer.reader import NOT_JSON, MessageReader
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ TYPES = ("SCHEMA", "RECORD", "STATE", "ACTIVATE_VERSION", "BATCH")
 @pytest.fixture
 def reader() -> MessageReader:
     reader = MessageReader()
-    reader.stop = Stop()
+    reader.shutdown = ShutdownSignal()
     reader.tick = lambda: None
     reader.guard = contextlib.nullcontext
     return reader
@@ -194,8 +194,8 @@ def test_another_thread_can_end_the_wait(reader: MessageReader, pipe: tuple[Any,
 def test_a_stop_ends_the_wait(reader: MessageReader, pipe: tuple[Any, Any]) -> None:
     output, _given = pipe
     reader.pause_seconds = 60.0
-    reader.stop.on_request(reader.wake)
-    thread = threading.Timer(0.01, reader.stop.request, (signal.SIGINT,))
+    reader.shutdown.on_request(reader.wake)
+    thread = threading.Timer(0.01, reader.shutdown.request, (signal.SIGINT,))
     thread.start()
     with pytest.raises(Stopped) as caught:
         reader.process_lines(output, {})

@@ -117,7 +117,7 @@ def page_of(folder: Path, *summaries: dict[str, Any]) -> Page:
     return Page(done.output)
 
 
-def refusal(*arguments: str) -> str:
+def rejection(*arguments: str) -> str:
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code != 0
     return " ".join(done.output.split())
@@ -282,7 +282,7 @@ def test_many_runs_make_a_page_of_bounded_size(tmp_path: Path) -> None:
 def test_what_is_no_run_summary_is_named(tmp_path: Path) -> None:
     def given(text: str) -> str:
         (tmp_path / "x.json").write_text(text)
-        return refusal(str(tmp_path / "x.json"))
+        return rejection(str(tmp_path / "x.json"))
 
     assert "is not a run summary" in given("[]")
     assert "is not a run summary" in given('{"format":1}')
@@ -295,8 +295,8 @@ def test_what_is_no_run_summary_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_summaries_is_named(tmp_path: Path) -> None:
-    assert "summary_path" in refusal(str(tmp_path))
-    assert "does not exist" in refusal(str(tmp_path / "nowhere"))
+    assert "summary_path" in rejection(str(tmp_path))
+    assert "does not exist" in rejection(str(tmp_path / "nowhere"))
 
 
 def test_schema_files_of_reject_reports_in_the_same_folder_are_passed_over(tmp_path: Path) -> None:

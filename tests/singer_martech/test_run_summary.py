@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from singer_martech.delivery.metrics import Tally
-from singer_martech.delivery.reject_reasons import Reasons
+from singer_martech.delivery.metrics import StreamMetrics
+from singer_martech.delivery.reject_reasons import RejectReasons
 from singer_martech.delivery.run_summary import Timeline
 from singer_martech.errors import MartechError, SettingError
 from target_mona.target import TargetMona
@@ -189,14 +189,14 @@ def test_a_run_that_a_signal_ends_says_so(
 
 def test_the_time_line_of_a_month_has_a_few_hundred_points() -> None:
     timeline = Timeline(started_at=0.0)
-    tally = Tally("events")
-    late = Tally("late")
+    metrics = StreamMetrics("events")
+    late = StreamMetrics("late")
     now = 0.0
     while now < 30 * 24 * 3600:
         now = max(now + 0.01, timeline.due_at)
-        tally.delivered = int(now * 10)
-        timeline.add(now, [tally, late] if now > 3600 else [tally])
-    columns = timeline.columns(tally)
+        metrics.delivered = int(now * 10)
+        timeline.add(now, [metrics, late] if now > 3600 else [metrics])
+    columns = timeline.columns(metrics)
     assert 150 <= len(columns["seconds"]) <= 301
     assert columns["seconds"][0] == 0
     assert columns["delivered"][-1] == int(now * 10)
@@ -210,10 +210,10 @@ def test_the_time_line_of_a_month_has_a_few_hundred_points() -> None:
 
 
 def test_a_flood_of_different_reasons_is_bounded() -> None:
-    reasons = Reasons()
+    reasons = RejectReasons()
     for number in range(1_000):
-        reasons.note("s", f"reason {number}", 400, {"id": "x" * 10_000})
-        reasons.note("s", "reason 7", 400, {"id": number})
+        reasons.add("s", f"reason {number}", 400, {"id": "x" * 10_000})
+        reasons.add("s", "reason 7", 400, {"id": number})
     known = reasons.most_common()
     assert len(known) == 100
     assert (known[0].reason, known[0].count) == ("reason 7", 1_001)

@@ -8,7 +8,7 @@ from singer_sdk import typing as th
 
 from singer_martech.delivery.target import delivery_settings
 from singer_martech.runtime.redaction import redact
-from singer_martech.singer.settings import checked, http_settings
+from singer_martech.singer.settings import check_config, http_settings
 
 SCHEMA: dict[str, Any] = th.PropertiesList(
     th.Property("api_token", th.StringType, required=True, secret=True),
@@ -21,7 +21,7 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
 
 
 def check(**config: Any) -> tuple[dict[str, Any], list[str]]:
-    return checked(SCHEMA, {"api_token": "very-secret-token", **config}, "TARGET_TEST_")
+    return check_config(SCHEMA, {"api_token": "very-secret-token", **config}, "TARGET_TEST_")
 
 
 def test_defaults_are_those_of_the_contract() -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from singer_martech._compat import override
-from singer_martech.delivery.batch import Channel, Item
-from singer_martech.delivery.batch_result import Outcome, Unmatched
-from singer_martech.delivery.metrics import Tally
+from singer_martech.delivery.batch import Destination, PendingRecord
+from singer_martech.delivery.batch_result import BatchResult, UnidentifiedRejects
+from singer_martech.delivery.metrics import StreamMetrics
 from singer_martech.delivery.spooled_batch import SpooledBatch
 from singer_martech.runtime.temp_files import DiskFull
 
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
     from singer_martech.delivery.batch import Batch
 
 
-class Nowhere(Channel):
+class Nowhere(Destination):
     name = "nowhere"
     max_rows = 1000
     max_bytes = 1000
     envelope_bytes = 5
 
     @override
-    def send(self, batch: Batch, outcome: Outcome) -> None:
+    def send(self, batch: Batch, batch_result: BatchResult) -> None:
         raise NotImplementedError
 
     @override
-    def preview(self, items: Iterable[Item]) -> str:
+    def preview(self, items: Iterable[PendingRecord]) -> str:
         raise NotImplementedError
 
 
-A, B = Tally("a"), Tally("b")
+A, B = StreamMetrics("a"), StreamMetrics("b")
 
 
 @pytest.fixture
 def batch() -> SpooledBatch:
     batch = SpooledBatch(Nowhere(), b"head\n")
-    for number, tally in enumerate([A, B, A]):
+    for number, metrics in enumerate([A, B, A]):
         body, raw = f"body {number}".encode(), f"raw {number}".encode()
-        batch.append(Item(tally, 10 + number, number % 2, body, raw))
+        batch.append(PendingRecord(metrics, 10 + number, number % 2, body, raw))
     return batch
 
 
@@ -59,7 +59,7 @@ def test_a_part_of_it_has_the_head_too(batch: SpooledBatch) -> None:
 
 
 def test_its_records_are_read_back_as_they_were(batch: SpooledBatch) -> None:
-    assert [(each.tally, each.sequence, each.body, each.raw) for each in batch] == [
+    assert [(each.metrics, each.sequence, each.body, each.raw) for each in batch] == [
         (A, 10, b"body 0", b"raw 0"),
         (B, 11, b"body 1", b"raw 1"),
         (A, 12, b"body 2", b"raw 2"),
@@ -72,7 +72,7 @@ def test_its_records_are_read_back_as_they_were(batch: SpooledBatch) -> None:
 def test_records_are_read_while_the_body_is_being_sent(batch: SpooledBatch) -> None:
     body = batch.body()
     assert body.read(7) == b"head\nbo"
-    assert batch.item(2).raw == b"raw 2"
+    assert batch.record(2).raw == b"raw 2"
     assert batch.line(0) == b"body 0"
     assert body.read() == b"dy 0\nbody 1\nbody 2\n"
 
@@ -82,7 +82,7 @@ def test_memory_does_not_grow_with_the_bytes() -> None:
     tracemalloc.start()
     try:
         for number in range(5_000):
-            batch.append(Item(A, number, hash(str(number)), b"x" * 2000, b"y" * 2000))
+            batch.append(PendingRecord(A, number, hash(str(number)), b"x" * 2000, b"y" * 2000))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -91,27 +91,27 @@ def test_memory_does_not_grow_with_the_bytes() -> None:
 
 
 def test_what_was_taken_of_a_batch_that_failed_counts(batch: SpooledBatch) -> None:
-    outcome = Outcome(batch)
-    outcome.deliver([batch.item(0)])
-    outcome.reject(batch.item(2), "bad")
-    outcome.failure = DiskFull("full")
-    settlement = outcome.settlement()
-    assert settlement.delivered == {A: 1}
-    assert settlement.first_unsettled == 11
+    batch_result = BatchResult(batch)
+    batch_result.mark_delivered([batch.record(0)])
+    batch_result.reject(batch.record(2), "bad")
+    batch_result.failure = DiskFull("full")
+    counts = batch_result.counts()
+    assert counts.delivered == {A: 1}
+    assert counts.first_unsettled == 11
 
 
 def test_records_that_nobody_can_name_are_counted_with_the_largest_stream_first(
     batch: SpooledBatch,
 ) -> None:
-    outcome = Outcome(batch)
-    outcome.unmatched.append(Unmatched(1, "bad", "", "7"))
-    settlement = outcome.settlement()
-    assert (settlement.rejected[A], settlement.rejected[B]) == (1, 0)
-    assert (settlement.delivered[A], settlement.delivered[B]) == (1, 1)
-    outcome.unmatched.append(Unmatched(2, "bad", "", "8"))
-    settlement = outcome.settlement()
-    assert (settlement.rejected[A], settlement.rejected[B]) == (2, 1)
-    assert (settlement.delivered[A], settlement.delivered[B]) == (0, 0)
+    batch_result = BatchResult(batch)
+    batch_result.unidentified.append(UnidentifiedRejects(1, "bad", "", "7"))
+    counts = batch_result.counts()
+    assert (counts.rejected[A], counts.rejected[B]) == (1, 0)
+    assert (counts.delivered[A], counts.delivered[B]) == (1, 1)
+    batch_result.unidentified.append(UnidentifiedRejects(2, "bad", "", "8"))
+    counts = batch_result.counts()
+    assert (counts.rejected[A], counts.rejected[B]) == (2, 1)
+    assert (counts.delivered[A], counts.delivered[B]) == (0, 0)
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def small_disk() -> Iterator[None]:
 
 def test_a_full_disk_is_named_with_its_remedy() -> None:
     batch = SpooledBatch(Nowhere())
-    batch.append(Item(A, 1, None, b"x" * 3000, b"y"))
-    batch.append(Item(A, 2, None, b"x" * 3000, b"y"))
+    batch.append(PendingRecord(A, 1, None, b"x" * 3000, b"y"))
+    batch.append(PendingRecord(A, 2, None, b"x" * 3000, b"y"))
     with small_disk(), pytest.raises(DiskFull, match="TMPDIR"):
         batch.body()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from singer_martech.singer.stdin import InputAhead
+from singer_martech.singer.stdin import StdinReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ def thread() -> threading.Thread:
 
 def test_all_that_has_come_is_one_block(pipe: tuple[int, int]) -> None:
     output, given = pipe
-    with InputAhead(output) as ahead:
+    with StdinReader(output) as ahead:
         os.write(given, b"a\nb")
         assert ahead.block(20) == b"a\nb"
         assert ahead.block(0.01) is None
@@ -49,7 +49,7 @@ def test_an_end_comes_after_all_else_and_stays(tmp_path: Path) -> None:
     content = os.urandom(5_000_000)
     (tmp_path / "input").write_bytes(content)
     descriptor = os.open(tmp_path / "input", os.O_RDONLY)
-    with InputAhead(descriptor) as ahead:
+    with StdinReader(descriptor) as ahead:
         reading = thread()
         blocks = list(iter(lambda: ahead.block(20), b""))
         assert ahead.block(20) == b""
@@ -62,7 +62,7 @@ def test_an_end_comes_after_all_else_and_stays(tmp_path: Path) -> None:
 def test_no_more_is_read_ahead_than_is_allowed(tmp_path: Path) -> None:
     (tmp_path / "input").write_bytes(b"x" * 20_000_000)
     descriptor = os.open(tmp_path / "input", os.O_RDONLY)
-    with InputAhead(descriptor) as ahead:
+    with StdinReader(descriptor) as ahead:
         reading = thread()
         reading.join(0.5)
         assert reading.is_alive()
@@ -75,7 +75,7 @@ def test_no_more_is_read_ahead_than_is_allowed(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_is_an_error_after_all_else(tmp_path: Path) -> None:
     descriptor = os.open(tmp_path, os.O_RDONLY)
-    with InputAhead(descriptor) as ahead:
+    with StdinReader(descriptor) as ahead:
         for _ in range(2):
             with pytest.raises(IsADirectoryError):
                 ahead.block(20)
@@ -84,7 +84,7 @@ def test_what_cannot_be_read_is_an_error_after_all_else(tmp_path: Path) -> None:
 
 def test_a_pipe_that_does_not_block_is_waited_for(pipe: tuple[int, int]) -> None:
     os.set_blocking(pipe[0], False)
-    with InputAhead(pipe[0]) as ahead:
+    with StdinReader(pipe[0]) as ahead:
         assert ahead.block(0.05) is None
         os.write(pipe[1], b"x\n")
         assert ahead.block(20) == b"x\n"
@@ -98,12 +98,12 @@ def test_any_failure_of_the_thread_is_raised(
         raise MemoryError
 
     monkeypatch.setattr("singer_martech.singer.stdin.os.read", read)
-    with InputAhead(pipe[0]) as ahead, pytest.raises(MemoryError):
+    with StdinReader(pipe[0]) as ahead, pytest.raises(MemoryError):
         ahead.block(20)
 
 
 def test_a_wait_can_be_ended(pipe: tuple[int, int]) -> None:
-    with InputAhead(pipe[0]) as ahead:
+    with StdinReader(pipe[0]) as ahead:
         waker = threading.Timer(0.01, ahead.wake)
         waker.start()
         assert ahead.block(60) is None

@@ -279,10 +279,10 @@ def test_a_uuid_is_that_of_the_standard_library(text: str) -> None:
 def test_a_filter_on_a_plain_field_does_what_it_does_in_an_expression(
     name: str, value: Any
 ) -> None:
-    def outcome(source: str) -> Any:
+    def batch_result(source: str) -> Any:
         try:
             return Template({"key": source}, "s")({"x": value})
         except TemplateError as error:
             return str(error)
 
-    assert outcome(f"{{{{ x | {name} }}}}") == outcome(f"{{{{ (x) | {name} }}}}")
+    assert batch_result(f"{{{{ x | {name} }}}}") == batch_result(f"{{{{ (x) | {name} }}}}")

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from singer_martech.errors import MartechError
 from tap_mediarithmics import timestamps
-from tap_mediarithmics.bookmarks import Largest, after_execution
-from tap_mediarithmics.modes import After
+from tap_mediarithmics.bookmarks import MaxValue, after_execution
+from tap_mediarithmics.modes import Cursor
 
 
-def largest(kind: str, *values: Any, old: Any = None) -> Any:
+def max_value(kind: str, *values: Any, old: Any = None) -> Any:
     """Return the bookmark after some values."""
     state = {"replication_key": "k", "replication_key_value": old}
-    bookmark = Largest("s", "k", kind, state)
+    bookmark = MaxValue("s", "k", kind, state)
     for value in values:
         bookmark.add(value)
     written: dict[str, Any] = {}
@@ -51,30 +51,30 @@ def largest(kind: str, *values: Any, old: Any = None) -> Any:
 def test_values_compare_by_the_type_of_their_column(
     kind: str, values: tuple[Any, ...], expected: Any
 ) -> None:
-    assert largest(kind, *values) == expected
+    assert max_value(kind, *values) == expected
 
 
 def test_the_bookmark_is_never_undercut() -> None:
-    assert largest("integer", 5, old=10) == 10
-    assert largest("date-time", "2020-01-01T00:00:00Z", old="2021-01-01T00:00:00Z").startswith(
+    assert max_value("integer", 5, old=10) == 10
+    assert max_value("date-time", "2020-01-01T00:00:00Z", old="2021-01-01T00:00:00Z").startswith(
         "2021"
     )
 
 
 def test_the_bookmark_of_another_key_does_not_count() -> None:
-    bookmark = Largest("s", "k", "integer", {"replication_key": "j", "replication_key_value": 9})
+    bookmark = MaxValue("s", "k", "integer", {"replication_key": "j", "replication_key_value": 9})
     assert bookmark.value is None
 
 
 @pytest.mark.parametrize("value", [True, [1], {"a": 1}])
 def test_values_without_an_order_are_refused(value: Any) -> None:
     with pytest.raises(MartechError, match="'s', replication key 'k'"):
-        largest("", value)
+        max_value("", value)
 
 
 def test_values_that_cannot_be_compared_are_refused() -> None:
     with pytest.raises(MartechError, match="cannot be compared"):
-        largest("", 1, "a")
+        max_value("", 1, "a")
 
 
 @pytest.mark.parametrize(
@@ -93,12 +93,12 @@ def test_the_start_is_written_as_the_column_holds_it_and_in_milliseconds_where_t
     kind: str, old: Any, expected: str
 ) -> None:
     state = {"replication_key": "k", "replication_key_value": old}
-    bookmark = Largest("s", "k", kind, state)
+    bookmark = MaxValue("s", "k", kind, state)
     assert bookmark.start(1700000000000, 0, None) == expected
 
 
 def test_a_lookback_to_before_all_calendars_is_told() -> None:
-    bookmark = Largest("s", "ts", "date-time", {"replication_key": "ts"})
+    bookmark = MaxValue("s", "ts", "date-time", {"replication_key": "ts"})
     bookmark.add("2024-01-01T00:00:00Z")
     with pytest.raises(MartechError, match="lookback_seconds leads to a time before the year 1"):
         bookmark.start(None, 1e15, "iso")
@@ -106,33 +106,33 @@ def test_a_lookback_to_before_all_calendars_is_told() -> None:
 
 def test_a_damaged_date_in_the_state_is_told() -> None:
     with pytest.raises(MartechError, match="'soon' is no value that a bookmark can have"):
-        largest("date-time", old="soon")
+        max_value("date-time", old="soon")
 
 
 @pytest.mark.parametrize(
     ("state", "expected"),
     [
-        ({}, After()),
-        ({"execution": {"id": "5", "creation_date": 7}}, After(7, "5")),
-        ({"execution": {"id": 5}}, After()),
-        ({"execution": "5"}, After()),
+        ({}, Cursor()),
+        ({"execution": {"id": "5", "creation_date": 7}}, Cursor(7, "5")),
+        ({"execution": {"id": 5}}, Cursor()),
+        ({"execution": "5"}, Cursor()),
         (
             {
                 "replication_key": "_execution_creation_date",
                 "replication_key_value": "1970-01-01T00:00:00.007Z",
             },
-            After(7),
+            Cursor(7),
         ),
         (
             {"replication_key": "other", "replication_key_value": "1970-01-01T00:00:00.007Z"},
-            After(),
+            Cursor(),
         ),
-        ({"replication_key": "_execution_creation_date", "replication_key_value": 5}, After()),
-        ({"replication_key": "_execution_creation_date", "replication_key_value": "x"}, After()),
+        ({"replication_key": "_execution_creation_date", "replication_key_value": 5}, Cursor()),
+        ({"replication_key": "_execution_creation_date", "replication_key_value": "x"}, Cursor()),
     ],
 )
 def test_the_execution_read_last_is_understood_in_every_state(
-    state: dict[str, Any], expected: After
+    state: dict[str, Any], expected: Cursor
 ) -> None:
     assert after_execution(state, None) == expected
 
@@ -150,9 +150,9 @@ def test_the_execution_read_last_is_understood_in_every_state(
     )
 )
 def test_no_state_of_another_tap_breaks_the_reading(state: dict[str, Any]) -> None:
-    assert isinstance(after_execution(state, 1), After)
+    assert isinstance(after_execution(state, 1), Cursor)
     with contextlib.suppress(MartechError):
-        Largest("s", "k", "date-time", state)
+        MaxValue("s", "k", "date-time", state)
 
 
 @given(st.integers(-62135596800000, 253402300799999))

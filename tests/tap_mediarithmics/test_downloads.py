@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import BrokenBody
+from singer_martech.http.errors import IncompleteBody
 from tap_mediarithmics.result_files import check_file
 from tap_mediarithmics.tap import TapMediarithmics
 
@@ -154,7 +154,7 @@ def test_a_compressed_result_is_read_whether_stored_or_sent_so(
 @pytest.mark.parametrize("cut", [1, 8, 20])
 def test_a_compressed_result_without_its_end_is_broken(cut: int) -> None:
     content = gzip.compress(b'{"id":"a"}\n' * 50)[:-cut]
-    with pytest.raises(BrokenBody, match="compressed"):
+    with pytest.raises(IncompleteBody, match="compressed"):
         check_file(io.BytesIO(content))
 
 
@@ -188,7 +188,7 @@ def test_a_whole_file_passes_the_check(content: bytes, pack: Callable[[bytes], b
 def test_a_file_that_ends_within_a_line_fails_the_check(
     content: bytes, pack: Callable[[bytes], bytes]
 ) -> None:
-    with pytest.raises(BrokenBody, match="last line is no JSON"):
+    with pytest.raises(IncompleteBody, match="last line is no JSON"):
         check_file(io.BytesIO(pack(content)))
 
 
@@ -211,7 +211,7 @@ def test_blank_lines_are_no_records(vendor: Mediarithmics, export: str, read: An
 def test_a_line_that_never_ends_is_refused(
     vendor: Mediarithmics, export: str, read: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tap_mediarithmics.result_files._LONGEST_LINE", 3_000_000)
+    monkeypatch.setattr("tap_mediarithmics.result_files._MAX_LINE_BYTES", 3_000_000)
     long = b'{"id":"' + b"x" * 5_000_000 + b'"}\n'
     vendor.add_execution(export, files=[long + b'{"id":"a"}\n'])
     with pytest.raises(MartechError, match="longer than 3000000 bytes"):

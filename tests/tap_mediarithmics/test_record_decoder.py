@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tap_mediarithmics.record_decoder import LineReader, NotAnObject
+from tap_mediarithmics.record_decoder import NotAnObject, RecordDecoder
 
 COLUMNS: dict[str, Any] = {
     "id": {"type": ["string", "null"]},
@@ -34,7 +34,7 @@ COLUMNS: dict[str, Any] = {
     "xs": {"type": ["array", "null"], "items": {"type": ["number", "null"]}},
     "$class": {"type": ["string", "null"]},
 }
-READER = LineReader(COLUMNS)
+READER = RecordDecoder(COLUMNS)
 
 
 def rewritten(line: bytes) -> Any:
@@ -227,7 +227,7 @@ def test_both_ways_make_the_same_record(fields: dict[str, Any]) -> None:
 def test_a_column_may_have_any_name(name: str) -> None:
     text = {"type": ["null", "string"]}
     nested = {"type": ["null", "object"], "properties": {name: text}}
-    reader = LineReader({name: text, "more": nested, "none": nested})
+    reader = RecordDecoder({name: text, "more": nested, "none": nested})
     values = {name: "x", "more": {name: "y"}, "none": None}
     line = json.dumps(values).encode()
     assert reader.rewrite(line) is None

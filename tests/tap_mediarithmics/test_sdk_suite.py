@@ -10,7 +10,7 @@ from singer_sdk.testing import SuiteConfig, TapTestRunner, get_tap_test_class
 from tap_mediarithmics.tap import TapMediarithmics
 
 if TYPE_CHECKING:
-    from singer_martech.singer.stream import UnitStream
+    from singer_martech.singer.stream import ChunkedStream
     from tests.sandbox.server import Sandbox
 
 COLUMNS = {
@@ -51,7 +51,7 @@ class TestSdkSuite(SuiteOfTheSdk):  # type: ignore[misc] # made at run time
         runner.sync_all()
         return runner
 
-    def test_tap_stream_primary_keys(self, runner: TapTestRunner, stream: UnitStream) -> None:
+    def test_tap_stream_primary_keys(self, runner: TapTestRunner, stream: ChunkedStream) -> None:
         records = runner.records[stream.name]
         keys = [tuple(each[key] for key in stream.primary_keys) for each in records]
         assert len(keys) == len(set(keys)) > 0

@@ -229,5 +229,5 @@ def test_the_example_of_the_documentation_is_accepted() -> None:
     (plugin,) = example["plugins"]["extractors"]
     config = {**plugin["config"], "api_token": TOKEN}
     schema = TapMediarithmics.config_jsonschema
-    typed, found = settings.checked(schema, config, "TAP_MEDIARITHMICS_")
-    assert [*found, *export_config.faults(typed), *export_config.start_date_faults(typed)] == []
+    typed, found = settings.check_config(schema, config, "TAP_MEDIARITHMICS_")
+    assert [*found, *export_config.problems(typed), *export_config.start_date_problems(typed)] == []

@@ -107,7 +107,7 @@ def test_a_query_that_cannot_be_typed_falls_back_to_the_sample(
 
 
 @pytest.mark.parametrize("path", ["graphdb_runtime_schemas", "object_types/deep"])
-@pytest.mark.parametrize("answer", [{"status": 403}, {"status": 200, "body": "<html>"}])
+@pytest.mark.parametrize("response", [{"status": 403}, {"status": 200, "body": "<html>"}])
 def test_a_schema_that_cannot_be_had_falls_back_to_the_sample(
     vendor: Mediarithmics,
     config: dict[str, Any],
@@ -116,11 +116,11 @@ def test_a_schema_that_cannot_be_had_falls_back_to_the_sample(
     *,
     lines: Any,
     path: str,
-    answer: dict[str, Any],
+    response: dict[str, Any],
 ) -> None:
     export = vendor.add_export("Sampled", QUERY)
     vendor.add_execution(export, files=[lines({"id": 7})])
-    sandbox.faults.add("mediarithmics", path, times=None, **answer)
+    sandbox.faults.add("mediarithmics", path, times=None, **response)
     output = sync({**config, "exports": [{"stream": "users", "export_id": export}]})
     assert output.schema("users")["schema"]["properties"]["id"] == nullable("integer")
 

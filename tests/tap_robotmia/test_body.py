@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import Answer, BrokenBody
+from singer_martech.http.errors import IncompleteBody, Response
 from tap_robotmia import body as body_module
-from tap_robotmia.body import Body, BodyLimit
+from tap_robotmia.body import Body, BodyTooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +29,7 @@ def received(pieces: Iterable[bytes], encoding: str = "gzip") -> Body:
         for piece in pieces:
             body.write(piece)
         body.flush()
-        body.check(Answer("export", 200, {"Content-Encoding": encoding}))
+        body.check(Response("export", 200, {"Content-Encoding": encoding}))
     except BaseException:
         body.close()
         raise
@@ -72,26 +72,26 @@ def test_an_empty_body_is_whole(sent: bytes) -> None:
 
 @pytest.mark.parametrize("missing", [1, 4, 8, 9, 500])
 def test_a_gzip_stream_without_its_trailer_is_broken(missing: int) -> None:
-    with pytest.raises(BrokenBody, match="without its trailer"):
+    with pytest.raises(IncompleteBody, match="without its trailer"):
         received([gzip.compress(TEXT)[:-missing]])
 
 
 def test_a_second_member_without_its_trailer_is_broken() -> None:
-    with pytest.raises(BrokenBody, match="without its trailer"):
+    with pytest.raises(IncompleteBody, match="without its trailer"):
         received([gzip.compress(TEXT) + gzip.compress(TEXT)[:-8]])
 
 
 def test_a_wrong_checksum_is_broken() -> None:
     sent = bytearray(gzip.compress(TEXT))
     sent[-5] ^= 1
-    with pytest.raises(BrokenBody, match="damaged"):
+    with pytest.raises(IncompleteBody, match="damaged"):
         received([bytes(sent)])
 
 
 def test_a_wrong_length_in_the_trailer_is_broken() -> None:
     sent = bytearray(gzip.compress(TEXT))
     sent[-1] ^= 1
-    with pytest.raises(BrokenBody, match="damaged"):
+    with pytest.raises(IncompleteBody, match="damaged"):
         received([bytes(sent)])
 
 
@@ -109,7 +109,7 @@ def test_a_wrong_length_in_the_trailer_is_broken() -> None:
 @pytest.mark.parametrize("before", [b"", TEXT])
 def test_an_export_that_says_it_ended_early_is_broken(before: bytes, line: bytes) -> None:
     for sent in (before + line, gzip.compress(before + line)):
-        with pytest.raises(BrokenBody, match="terminated early"):
+        with pytest.raises(IncompleteBody, match="terminated early"):
             received([sent])
 
 
@@ -129,7 +129,7 @@ def test_an_event_that_speaks_of_termination_is_whole() -> None:
     ],
 )
 def test_a_last_line_that_is_no_whole_event_is_broken(sent: bytes) -> None:
-    with pytest.raises(BrokenBody, match="last line"):
+    with pytest.raises(IncompleteBody, match="last line"):
         received([gzip.compress(sent)])
 
 
@@ -149,7 +149,7 @@ def test_no_cut_of_a_gzip_body_passes(cut: int) -> None:
         b"".join(b'{"event":"e","properties":{"time":%d}}\n' % n for n in range(200))
     )
     cut = 1 + cut % (len(sent) - 1)
-    with pytest.raises(BrokenBody):
+    with pytest.raises(IncompleteBody):
         received([sent[:cut]])
 
 
@@ -159,7 +159,7 @@ def test_a_new_try_forgets_the_one_before() -> None:
     body.seek(0)
     body.truncate()
     body.write(gzip.compress(EVENT))
-    body.check(Answer("export", 200, {}))
+    body.check(Response("export", 200, {}))
     assert text_of(body) == EVENT
 
 
@@ -177,14 +177,14 @@ def test_an_encoding_that_was_not_asked_for_ends_the_run() -> None:
 def test_a_line_of_a_gigabyte_ends_at_the_limit() -> None:
     squeezer = zlib.compressobj(wbits=31)
     pieces = (squeezer.compress(b"x" * 1024 * 1024) for _ in range(1024))
-    with pytest.raises(BodyLimit, match="a line of more than"):
+    with pytest.raises(BodyTooLarge, match="a line of more than"):
         received(pieces)
 
 
 def test_blank_lines_without_end_end_at_the_limit() -> None:
     squeezer = zlib.compressobj(wbits=31)
     pieces = (squeezer.compress(b"\n" * 1024 * 1024) for _ in range(1024))
-    with pytest.raises(BodyLimit, match="a line of more than"):
+    with pytest.raises(BodyTooLarge, match="a line of more than"):
         received(pieces)
 
 
@@ -192,7 +192,7 @@ def test_a_body_that_inflates_without_measure_ends_at_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(body_module, "MAX_UNCHECKED_BYTES", 10_000_000)
-    with pytest.raises(BodyLimit, match="inflates from"):
+    with pytest.raises(BodyTooLarge, match="inflates from"):
         received([gzip.compress(b'{"event":"e","properties":{"time":1}}\n' * 2_000_000)])
 
 

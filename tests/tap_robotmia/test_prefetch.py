@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from singer_martech.errors import Stopped
-from singer_martech.runtime.shutdown import Stop
-from tap_robotmia.prefetch import read_ahead
+from singer_martech.runtime.shutdown import ShutdownSignal
+from tap_robotmia.prefetch import prefetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ class Work:
 @pytest.mark.parametrize("width", [1, 2, 3, 50])
 def test_results_come_in_order_and_no_more_are_begun_than_allowed(width: int) -> None:
     work, seen = Work(), []
-    for number in read_ahead(work.pieces(20), width, Stop(), work.given_back.append):
+    for number in prefetch(work.pieces(20), width, ShutdownSignal(), work.given_back.append):
         seen.append(number)
         assert work.begun <= number + width
     assert seen == list(range(20))
@@ -49,7 +49,7 @@ def test_the_first_ones_are_begun_at_once() -> None:
     # a barrier that opens only when all three stand before it
     started = threading.Barrier(3, timeout=20)
     discarded: list[int] = []
-    results = read_ahead([started.wait] * 3, 3, Stop(), discarded.append)
+    results = prefetch([started.wait] * 3, 3, ShutdownSignal(), discarded.append)
     assert sorted(results) == [0, 1, 2]
 
 
@@ -60,7 +60,7 @@ def test_a_failure_comes_in_its_turn_and_the_rest_is_given_back() -> None:
         raise OSError("broken")
 
     pieces: list[Callable[[], int]] = [*work.pieces(2), fail, *work.pieces(2)]
-    results = read_ahead(pieces, 5, Stop(), work.given_back.append)
+    results = prefetch(pieces, 5, ShutdownSignal(), work.given_back.append)
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(OSError, match="broken"):
         next(results)
@@ -76,7 +76,7 @@ def test_a_failure_does_not_wait_for_work_that_is_silent() -> None:
         raise OSError("broken")
 
     with pytest.raises(OSError, match="broken"):
-        next(read_ahead([fail, *work.pieces(2)], 3, Stop(), work.given_back.append))
+        next(prefetch([fail, *work.pieces(2)], 3, ShutdownSignal(), work.given_back.append))
     assert work.given_back == []
     work.gate.set()
     _joined()
@@ -85,7 +85,7 @@ def test_a_failure_does_not_wait_for_work_that_is_silent() -> None:
 
 def test_a_reader_that_leaves_gives_everything_back() -> None:
     work = Work()
-    results = read_ahead(work.pieces(5), 3, Stop(), work.given_back.append)
+    results = prefetch(work.pieces(5), 3, ShutdownSignal(), work.given_back.append)
     assert next(results) == 0
     results.close()
     _joined()
@@ -93,11 +93,11 @@ def test_a_reader_that_leaves_gives_everything_back() -> None:
 
 
 def test_a_signal_ends_the_wait() -> None:
-    work, stop = Work(), Stop()
+    work, shutdown = Work(), ShutdownSignal()
     work.gate.clear()
-    threading.Timer(0.05, partial(stop.request, signal.SIGINT)).start()
+    threading.Timer(0.05, partial(shutdown.request, signal.SIGINT)).start()
     with pytest.raises(Stopped):
-        next(read_ahead(work.pieces(5), 3, stop, work.given_back.append))
+        next(prefetch(work.pieces(5), 3, shutdown, work.given_back.append))
     work.gate.set()
     _joined()
     assert sorted(work.given_back) == [0, 1, 2]

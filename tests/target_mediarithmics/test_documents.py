@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from singer_martech.values.json_codec import Unmappable
+from singer_martech.values.json_codec import MappingError
 from target_mediarithmics.documents import document_type
 from tests.sandbox.mediarithmics_documents import LineError, check_document
 from tests.target_mediarithmics.conftest import record, schema, state
@@ -105,16 +105,16 @@ BAD = [
 
 @pytest.mark.parametrize(("name", "document"), GOOD)
 def test_a_right_document_is_one_for_the_vendor_too(name: str, document: dict[str, Any]) -> None:
-    checked = document_type(name).check(document)
-    check_document(name, checked.document, "APPLICATION_X_NDJSON")
-    assert checked.identifier
+    check_config = document_type(name).check(document)
+    check_document(name, check_config.document, "APPLICATION_X_NDJSON")
+    assert check_config.identifier
 
 
 @pytest.mark.parametrize(("name", "document", "field"), BAD)
 def test_a_wrong_document_is_refused_with_the_name_of_the_field(
     name: str, document: dict[str, Any], field: str
 ) -> None:
-    with pytest.raises(Unmappable) as caught:
+    with pytest.raises(MappingError) as caught:
         document_type(name).check(document)
     assert field in str(caught.value).partition(": ")[0].split(", ")
     with pytest.raises(LineError):
@@ -127,19 +127,19 @@ def test_what_only_the_vendor_can_judge_is_left_to_the_vendor() -> None:
 
 
 def test_a_deletion_names_one_identifier() -> None:
-    with pytest.raises(Unmappable, match=r"^user_agent_id: only one identifier"):
+    with pytest.raises(MappingError, match=r"^user_agent_id: only one identifier"):
         document_type("USER_IDENTIFIERS_DELETION").check({**EMAIL, "user_agent_id": "vec:1"})
 
 
 def test_seconds_are_refused_with_the_filter_that_makes_milliseconds() -> None:
-    with pytest.raises(Unmappable, match=r"\$ts: .* \| epoch_ms"):
+    with pytest.raises(MappingError, match=r"\$ts: .* \| epoch_ms"):
         document_type("USER_ACTIVITY").check({**ACTIVITY, "$ts": 1605262037})
 
 
 def test_a_profile_repeats_its_identifiers_inside() -> None:
     document = {**PROFILE, "compartment_id": "1"}
-    checked, _ = document_type("USER_PROFILE").check(document)
-    assert checked["user_profile"] == {
+    check_config, _ = document_type("USER_PROFILE").check(document)
+    assert check_config["user_profile"] == {
         "city": "Paris",
         "$user_account_id": "7",
         "$compartment_id": "1",
@@ -149,11 +149,11 @@ def test_a_profile_repeats_its_identifiers_inside() -> None:
 
 def test_identifiers_and_durations_get_the_type_that_the_vendor_takes() -> None:
     document = {**SEGMENT, "segment_id": 8, "expiration_duration": "1440"}
-    checked, _ = document_type("USER_SEGMENT").check(document)
-    assert (checked["segment_id"], checked["expiration_duration"]) == ("8", 1440)
+    check_config, _ = document_type("USER_SEGMENT").check(document)
+    assert (check_config["segment_id"], check_config["expiration_duration"]) == ("8", 1440)
     profile = {"operation": "DELETE", "user_account_id": 7, "compartment_id": 1}
-    checked, identifier = document_type("USER_PROFILE").check(profile)
-    assert (checked["user_account_id"], checked["compartment_id"]) == ("7", "1")
+    check_config, identifier = document_type("USER_PROFILE").check(profile)
+    assert (check_config["user_account_id"], check_config["compartment_id"]) == ("7", "1")
     assert identifier == "compartment_id=1,user_account_id=7"
 
 

@@ -32,7 +32,7 @@ TABLE = {"list": {"document_type": "ANYTHING", "mime_type": "TEXT_CSV"}}
 TOLD = ("line_number", "echo", "json", "json_echo")
 
 
-class Lines(list[bytes]):
+class EncodedRecords(list[bytes]):
     def line(self, place: int) -> bytes:
         return self[place]
 
@@ -215,7 +215,7 @@ def test_a_report_with_unnamed_records_replays_the_others_and_says_so(
 
 
 def test_identifiers_tell_a_line_when_no_other_line_has_them() -> None:
-    lines = Lines(
+    lines = EncodedRecords(
         json.dumps({"operation": "UPDATE", "email_hash": name}).encode() for name in "abca"
     )
     file = io.BytesIO(b'{"error":"gone","identifier":{"email_hash":"b"}}\n')
@@ -225,19 +225,19 @@ def test_identifiers_tell_a_line_when_no_other_line_has_them() -> None:
 
 
 def test_an_index_counts_from_zero_and_a_line_from_one() -> None:
-    lines = Lines([b'{"id":1}', b'{"id":2}', b'{"id":3}'])
+    lines = EncodedRecords([b'{"id":1}', b'{"id":2}', b'{"id":3}'])
     assert failed_lines(io.BytesIO(b'{"index":1,"reason":"bad"}'), lines, 1) == {1: "bad"}
     assert failed_lines(io.BytesIO(b'{"line":1,"reason":"bad"}'), lines, 1) == {0: "bad"}
 
 
 def test_numbers_beyond_the_upload_are_believed_none_of_them() -> None:
-    lines = Lines([b'{"id":1}', b'{"id":2}'])
+    lines = EncodedRecords([b'{"id":1}', b'{"id":2}'])
     assert failed_lines(io.BytesIO(b"Line 1: bad\nLine 3: bad"), lines, 2) == {}
     assert failed_lines(io.BytesIO(b"Line 0: bad\nLine 1: bad"), lines, 2) == {}
 
 
 def test_more_lines_than_failed_are_believed_none_of_them() -> None:
-    lines = Lines([b'{"id":1}', b'{"id":2}'])
+    lines = EncodedRecords([b'{"id":1}', b'{"id":2}'])
     assert failed_lines(io.BytesIO(b"Line 1: bad\nLine 2: bad"), lines, 1) == {}
 
 
@@ -255,7 +255,7 @@ def test_more_lines_than_failed_are_believed_none_of_them() -> None:
 def test_every_shape_that_tells_is_understood(
     documents: list[dict[str, Any]], data: st.DataObject, shape: str
 ) -> None:
-    lines = Lines(json.dumps(document).encode() for document in documents)
+    lines = EncodedRecords(json.dumps(document).encode() for document in documents)
     failed = data.draw(st.sets(st.integers(0, len(lines) - 1)))
     text = "".join(
         error_line(shape, place + 1, lines[place].decode(), "it is bad") + "\n"
@@ -268,7 +268,7 @@ def test_every_shape_that_tells_is_understood(
 
 @given(st.binary(max_size=300), st.integers(1, 3))
 def test_no_error_file_breaks_the_reading(content: bytes, failures: int) -> None:
-    lines = Lines([b'{"id":1}', b"a,b", b""])
+    lines = EncodedRecords([b'{"id":1}', b"a,b", b""])
     found = failed_lines(io.BytesIO(content), lines, failures)
     assert len(found) <= failures
     assert set(found) <= set(range(len(lines)))

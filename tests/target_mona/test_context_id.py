@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from singer_martech.values.json_codec import Unmappable
+from singer_martech.values.json_codec import MappingError
 from target_mona.context_id import acceptable, of_values
 
 texts = st.text("ab.|%250E72C", max_size=8)
@@ -60,7 +60,7 @@ def test_the_form_of_an_id_with_dots_is_frozen(text: str, dots: int, expected: s
 
 @pytest.mark.parametrize("fields", [[None], [""], [None, None]])
 def test_an_id_is_never_empty(fields: list[Any]) -> None:
-    with pytest.raises(Unmappable, match="contextId would be empty"):
+    with pytest.raises(MappingError, match="contextId would be empty"):
         of_values(fields)
 
 

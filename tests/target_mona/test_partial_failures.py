@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mona.partial_failures import culprits, is_partial
+from target_mona.partial_failures import is_partial, rejected_indexes
 
 
 def messages(*contexts: str | None) -> list[bytes]:
@@ -49,7 +49,7 @@ def test_the_refused_messages_are_told_in_every_form(
 ) -> None:
     content = {"failed": failed, "failure_reasons": reasons}
     assert is_partial(content)
-    assert culprits(content, NAMED) == expected
+    assert rejected_indexes(content, NAMED) == expected
 
 
 @pytest.mark.parametrize(
@@ -69,24 +69,24 @@ def test_the_refused_messages_are_told_in_every_form(
     ],
 )
 def test_what_does_not_tell_is_not_guessed_at(failed: int, reasons: Any) -> None:
-    assert culprits({"failed": failed, "failure_reasons": reasons}, NAMED) is None
+    assert rejected_indexes({"failed": failed, "failure_reasons": reasons}, NAMED) is None
 
 
 def test_a_number_that_may_be_a_place_or_an_id_is_not_guessed_at() -> None:
-    assert culprits({"failed": 1, "failure_reasons": {"3": "r"}}, NUMBERED) is None
+    assert rejected_indexes({"failed": 1, "failure_reasons": {"3": "r"}}, NUMBERED) is None
 
 
 def test_a_number_that_can_only_be_one_of_them_is_understood() -> None:
-    assert culprits({"failed": 1, "failure_reasons": {"0": "r"}}, NUMBERED) == {0: "r"}
-    assert culprits({"failed": 1, "failure_reasons": {"4": "r"}}, NUMBERED) == {3: "r"}
+    assert rejected_indexes({"failed": 1, "failure_reasons": {"0": "r"}}, NUMBERED) == {0: "r"}
+    assert rejected_indexes({"failed": 1, "failure_reasons": {"4": "r"}}, NUMBERED) == {3: "r"}
     both = {"2": "r", "3": "r"}
-    assert culprits({"failed": 1, "failure_reasons": both}, NUMBERED) == {2: "r"}
+    assert rejected_indexes({"failed": 1, "failure_reasons": both}, NUMBERED) == {2: "r"}
 
 
 def test_two_messages_of_one_id_are_told_apart_by_the_count() -> None:
     twice = messages("a", "a", "b")
-    assert culprits({"failed": 1, "failure_reasons": {"a": "r"}}, twice) is None
-    assert culprits({"failed": 2, "failure_reasons": {"a": "r"}}, twice) == {0: "r", 1: "r"}
+    assert rejected_indexes({"failed": 1, "failure_reasons": {"a": "r"}}, twice) is None
+    assert rejected_indexes({"failed": 2, "failure_reasons": {"a": "r"}}, twice) == {0: "r", 1: "r"}
 
 
 @pytest.mark.parametrize("content", [None, [], "x", {}, {"topLevelError": "x"}, {"failed": 0}])
@@ -113,5 +113,7 @@ def test_nobody_is_ever_wrongly_accused(
             reasons[context] = "r"
         if mode == "index_list":
             reasons.setdefault("r", []).append(place)
-    told = culprits({"failed": len(refused), "failure_reasons": reasons}, messages(*contexts))
+    told = rejected_indexes(
+        {"failed": len(refused), "failure_reasons": reasons}, messages(*contexts)
+    )
     assert told is None or set(told) == refused

@@ -75,12 +75,12 @@ def test_a_record_that_fills_a_request_to_the_byte_is_sent_and_a_larger_one_reje
 def test_a_request_is_filled_to_the_byte_and_no_further(target: Target, mona: Mona) -> None:
     target(schema(), *records(3, text="x" * 100))
     (exact,) = sent_lengths(mona)
-    for max_bytes, largest in ((exact, 3), (exact - 1, 2)):
+    for max_bytes, max_value in ((exact, 3), (exact - 1, 2)):
         mona.requests.clear()
         run = target(schema(), *records(9, text="x" * 100), max_request_bytes=max_bytes)
         assert run.status == 0
         assert max(sent_lengths(mona)) <= max_bytes
-        assert max(export.notes["messages"] for export in mona.exports) == largest
+        assert max(export.notes["messages"] for export in mona.exports) == max_value
 
 
 # Order

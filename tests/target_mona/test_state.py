@@ -139,18 +139,18 @@ def test_idle_input_is_delivered_and_its_state_emitted_in_time(target: Target, m
 def test_busy_input_emits_states_in_time_too(target: Target) -> None:
     process = target.start(checkpoint_interval_seconds=0.5, max_request_rows=50)
     send(process, schema())
-    stop = threading.Event()
+    shutdown = threading.Event()
 
     def write() -> None:
         number = 0
-        while not stop.is_set():
+        while not shutdown.is_set():
             number += 1
             send(process, record(id=number), state(number))
 
     writer = threading.Thread(target=write)
     writer.start()
     seen = [json.loads(line_of(process)) for _ in range(3)]
-    stop.set()
+    shutdown.set()
     writer.join(20)
     assert seen == sorted(set(seen))
     output, _ = process.communicate(timeout=20)

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from singer_martech.http.client import HttpClient, HttpSettings
-from singer_martech.http.errors import BadAnswer, LoginRefused, Refused
+from singer_martech.http.errors import InvalidResponse, LoginRejected, RequestRejected
 from singer_martech.runtime.redaction import redact
 from target_monetate.auth import Assertion, Login
 from target_monetate.client import MonetateClient
@@ -62,7 +62,7 @@ def test_one_token_serves_all_requests(monetate: Monetate) -> None:
 def test_a_token_is_renewed_before_the_vendor_refuses_it(monetate: Monetate) -> None:
     monetate.token_lifetime = 1e-6
     client = client_of(monetate)
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRejected):
         client.dataset("orders")
     monetate.token_lifetime = None
     tries = len(monetate.requests)
@@ -103,7 +103,7 @@ def test_the_shortest_life_that_the_vendor_states_counts_whatever_this_clock_say
 @pytest.mark.parametrize("data", [{}, {"token": ""}, [], None])
 def test_an_answer_without_token_is_named(monetate: Monetate, sandbox: Sandbox, data: Any) -> None:
     sandbox.faults.add("monetate", REFRESH, status=200, body={"meta": {}, "data": data})
-    with pytest.raises(BadAnswer, match="login: the answer holds no token"):
+    with pytest.raises(InvalidResponse, match="login: the answer holds no token"):
         client_of(monetate).dataset("orders")
 
 
@@ -118,7 +118,7 @@ def test_a_refused_token_is_renewed_once(monetate: Monetate) -> None:
 
 def test_a_token_refused_again_ends_it(monetate: Monetate, sandbox: Sandbox) -> None:
     sandbox.faults.add("monetate", "/schema/", status=401, times=None)
-    with pytest.raises(Refused, match=r"status 401.*check 'username'.*public key"):
+    with pytest.raises(RequestRejected, match=r"status 401.*check 'username'.*public key"):
         client_of(monetate).dataset("orders")
     assert len(monetate.requests_to("/schema/")) == 2
     assert len(logins(monetate)) == 2
@@ -126,14 +126,14 @@ def test_a_token_refused_again_ends_it(monetate: Monetate, sandbox: Sandbox) -> 
 
 def test_an_unknown_key_is_refused_with_advice(monetate: Monetate) -> None:
     other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    with pytest.raises(LoginRefused, match=r"login: refused with status 401.*public key of"):
+    with pytest.raises(LoginRejected, match=r"login: refused with status 401.*public key of"):
         client_of(monetate, private_key=other).dataset("orders")
     assert len(monetate.requests) == 1
 
 
 def test_a_revoked_key_stops_with_the_advice_to_check_it(monetate: Monetate) -> None:
     monetate.revoke_key()
-    with pytest.raises(LoginRefused, match=r"status 403: .*check that the API key of 'username'"):
+    with pytest.raises(LoginRejected, match=r"status 403: .*check that the API key of 'username'"):
         client_of(monetate).dataset("orders")
     assert len(monetate.requests) == 1
 
@@ -141,7 +141,7 @@ def test_a_revoked_key_stops_with_the_advice_to_check_it(monetate: Monetate) -> 
 def test_a_wrong_clock_is_named(monetate: Monetate, sandbox: Sandbox) -> None:
     date = "Thu, 01 Jan 2026 00:00:00 GMT"
     sandbox.faults.add("monetate", REFRESH, status=401, headers={"Date": date})
-    with pytest.raises(LoginRefused, match=r"this machine's clock is \d+ s (fast|slow)"):
+    with pytest.raises(LoginRejected, match=r"this machine's clock is \d+ s (fast|slow)"):
         client_of(monetate).dataset("orders")
 
 
@@ -191,7 +191,7 @@ def test_each_assertion_is_signed_right_before_it_is_sent(
 ) -> None:
     client = client_of(monetate, api_url=vendor_url, settings=HttpSettings(max_attempts=2))
     started = time.time()
-    with pytest.raises(LoginRefused):
+    with pytest.raises(LoginRejected):
         client.dataset("orders")
     claims = []
     for header in Vendor.assertions:

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from singer_martech.values.json_codec import Unmappable, decode, encode
-from target_monetate.coercion import RowFitter
+from singer_martech.values.json_codec import MappingError, decode, encode
+from target_monetate.coercion import RowCoercion
 from target_monetate.dataset import Dataset, Field
 from tests.sandbox.monetate_datasets import split_multi_string, value_fault
 
 TYPES = ("STRING", "MULTI_STRING", "NUMBER", "BOOLEAN", "DATETIME", "GOOGLE_PRODUCT_CATEGORY")
-FITTER = RowFitter(
+FITTER = RowCoercion(
     Dataset(
         "things",
         "attribute",
@@ -29,9 +29,9 @@ FITTER = RowFitter(
 )
 
 
-def fit(data_type: str, value: Any) -> Any:
+def coerce(data_type: str, value: Any) -> Any:
     row = {"id": "1", "needed": 1, data_type: value}
-    return FITTER.fit(row).get(data_type)
+    return FITTER.coerce(row).get(data_type)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def fit(data_type: str, value: Any) -> Any:
     ],
 )
 def test_a_string_is_trimmed_text(value: Any, fitted: str | None) -> None:
-    assert fit("STRING", value) == fitted
-    assert fit("GOOGLE_PRODUCT_CATEGORY", value) == fitted
+    assert coerce("STRING", value) == fitted
+    assert coerce("GOOGLE_PRODUCT_CATEGORY", value) == fitted
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,12 @@ def test_a_string_is_trimmed_text(value: Any, fitted: str | None) -> None:
     ],
 )
 def test_a_number_is_exact_also_when_it_comes_as_text(value: Any, written: str) -> None:
-    assert encode(fit("NUMBER", value)).decode() == written
+    assert encode(coerce("NUMBER", value)).decode() == written
 
 
 @pytest.mark.parametrize("value", ["", "  ", None])
 def test_an_empty_number_is_null(value: Any) -> None:
-    assert fit("NUMBER", value) is None
+    assert coerce("NUMBER", value) is None
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,8 @@ def test_an_empty_number_is_null(value: Any) -> None:
     ],
 )
 def test_what_is_no_number_rejects_the_row_and_names_the_field(value: Any) -> None:
-    with pytest.raises(Unmappable, match=r"field 'NUMBER' \(NUMBER\): .* number"):
-        fit("NUMBER", value)
+    with pytest.raises(MappingError, match=r"field 'NUMBER' \(NUMBER\): .* number"):
+        coerce("NUMBER", value)
 
 
 @pytest.mark.parametrize(
@@ -127,13 +127,13 @@ def test_what_is_no_number_rejects_the_row_and_names_the_field(value: Any) -> No
     ],
 )
 def test_a_boolean_is_true_or_false(value: Any, fitted: bool | None) -> None:
-    assert fit("BOOLEAN", value) is fitted
+    assert coerce("BOOLEAN", value) is fitted
 
 
 @pytest.mark.parametrize("value", ["yes", "t", "1", 2, Decimal("0.5"), [True], {}])
 def test_what_is_neither_true_nor_false_rejects_the_row(value: Any) -> None:
-    with pytest.raises(Unmappable, match=r"field 'BOOLEAN' .*neither true nor false"):
-        fit("BOOLEAN", value)
+    with pytest.raises(MappingError, match=r"field 'BOOLEAN' .*neither true nor false"):
+        coerce("BOOLEAN", value)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_what_is_neither_true_nor_false_rejects_the_row(value: Any) -> None:
 def test_a_date_time_is_iso_8601_and_utc_where_nothing_else_is_said(
     value: Any, fitted: str | None
 ) -> None:
-    assert fit("DATETIME", value) == fitted
+    assert coerce("DATETIME", value) == fitted
 
 
 @pytest.mark.parametrize(
@@ -179,8 +179,8 @@ def test_a_date_time_is_iso_8601_and_utc_where_nothing_else_is_said(
     ],
 )
 def test_what_is_no_moment_rejects_the_row(value: Any) -> None:
-    with pytest.raises(Unmappable, match="field 'DATETIME'"):
-        fit("DATETIME", value)
+    with pytest.raises(MappingError, match="field 'DATETIME'"):
+        coerce("DATETIME", value)
 
 
 @pytest.mark.parametrize(
@@ -200,13 +200,13 @@ def test_what_is_no_moment_rejects_the_row(value: Any) -> None:
     ],
 )
 def test_several_values_are_separated_by_commas(value: Any, fitted: str | None) -> None:
-    assert fit("MULTI_STRING", value) == fitted
+    assert coerce("MULTI_STRING", value) == fitted
 
 
 @pytest.mark.parametrize("value", [[["a"]], [{"a": 1}], {"a": 1}, '"a', 'a,"b"c'])
 def test_what_is_no_list_of_values_rejects_the_row(value: Any) -> None:
-    with pytest.raises(Unmappable, match="field 'MULTI_STRING'"):
-        fit("MULTI_STRING", value)
+    with pytest.raises(MappingError, match="field 'MULTI_STRING'"):
+        coerce("MULTI_STRING", value)
 
 
 # the csv module that reads them back takes no NUL before Python 3.11
@@ -216,7 +216,7 @@ TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 @given(st.lists(TEXTS.map(str.strip).filter(bool), min_size=1))
 @settings(max_examples=200, deadline=None)
 def test_every_list_of_texts_can_be_read_back(values: list[str]) -> None:
-    assert split_multi_string(fit("MULTI_STRING", values)) == values
+    assert split_multi_string(coerce("MULTI_STRING", values)) == values
 
 
 JSON_VALUES = st.recursive(
@@ -225,7 +225,7 @@ JSON_VALUES = st.recursive(
     | st.integers()
     | st.decimals(allow_nan=False, allow_infinity=False)
     | st.text()
-    | st.datetimes().map(lambda moment: moment.isoformat(" "))
+    | st.datetimes().map(lambda parse_timestamp: parse_timestamp.isoformat(" "))
     | st.sampled_from(["true", "1.5", "2024-01-01", 'a,"b"', " x "]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
@@ -236,40 +236,42 @@ JSON_VALUES = st.recursive(
 @settings(max_examples=500, deadline=None)
 def test_whatever_is_sent_is_what_the_vendor_wants(data_type: str, value: Any) -> None:
     try:
-        fitted = fit(data_type, value)
-    except Unmappable:
+        fitted = coerce(data_type, value)
+    except MappingError:
         return
     if fitted is not None:
         assert value_fault(data_type, json.loads(encode(fitted))) is None
-        assert fit(data_type, decode(encode(fitted))) == fitted
+        assert coerce(data_type, decode(encode(fitted))) == fitted
 
 
 def test_a_row_that_fits_is_passed_on_as_it_is() -> None:
     row = {"id": "1", "needed": Decimal("1.0"), "STRING": "x", "BOOLEAN": True}
     row |= {"DATETIME": "2024-01-01T00:00:00Z", "MULTI_STRING": "a,b"}
-    assert FITTER.fit(row) is row
+    assert FITTER.coerce(row) is row
 
 
 def test_what_is_null_is_left_out_and_the_order_kept() -> None:
     row = {"STRING": " b ", "NUMBER": None, "id": 5, "needed": 0, "BOOLEAN": ""}
-    assert list(FITTER.fit(row).items()) == [("STRING", "b"), ("id", "5"), ("needed", 0)]
+    assert list(FITTER.coerce(row).items()) == [("STRING", "b"), ("id", "5"), ("needed", 0)]
 
 
 @pytest.mark.parametrize("empty", [None, "", "  "])
 def test_a_row_without_its_identifier_is_rejected(empty: Any) -> None:
-    with pytest.raises(Unmappable, match=r"field 'id' \(identifier and unique key\): it is empty"):
-        FITTER.fit({"id": empty, "needed": 1})
+    with pytest.raises(
+        MappingError, match=r"field 'id' \(identifier and unique key\): it is empty"
+    ):
+        FITTER.coerce({"id": empty, "needed": 1})
 
 
 def test_a_row_without_a_required_field_is_rejected() -> None:
-    with pytest.raises(Unmappable, match=r"field 'needed' \(required\)"):
-        FITTER.fit({"id": "1"})
+    with pytest.raises(MappingError, match=r"field 'needed' \(required\)"):
+        FITTER.coerce({"id": "1"})
 
 
 def test_unknown_fields_reject_a_row_and_are_all_named() -> None:
-    with pytest.raises(Unmappable, match=r"no field 'a', 'b'; leave it out .*add_missing_fields"):
-        FITTER.fit({"id": "1", "needed": 1, "a": 1, "b": "x", "c": None})
+    with pytest.raises(MappingError, match=r"no field 'a', 'b'; leave it out .*add_missing_fields"):
+        FITTER.coerce({"id": "1", "needed": 1, "a": 1, "b": "x", "c": None})
 
 
 def test_unknown_fields_that_are_null_carry_nothing() -> None:
-    assert FITTER.fit({"id": "1", "needed": 1, "c": None}) == {"id": "1", "needed": 1}
+    assert FITTER.coerce({"id": "1", "needed": 1, "c": None}) == {"id": "1", "needed": 1}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import HttpFailure
+from singer_martech.http.errors import HttpError
 from tests.target_monetate.conftest import (
     KEY,
     NUMBER,
@@ -191,7 +191,7 @@ def test_an_answer_that_describes_no_dataset_is_named(
     load: Loader, sandbox: Sandbox, data: Any
 ) -> None:
     sandbox.faults.add("monetate", "/schema/orders/", status=200, body={"meta": {}, "data": data})
-    with pytest.raises(HttpFailure, match="dataset 'orders': the answer cannot be used"):
+    with pytest.raises(HttpError, match="dataset 'orders': the answer cannot be used"):
         load(schema_message("orders", {"order_id": KEY}))
 
 

@@ -375,12 +375,12 @@ def test_a_stopped_run_sends_nothing_new(
     held = sandbox.faults.add(**POST, hold=True)
     target = TargetMonetate(config=load.settings(max_request_rows=1, parallel_requests=1))
 
-    def stop() -> None:
+    def shutdown() -> None:
         sandbox.wait_for_requests("monetate", "/data/store_visits/")
-        target.stop.request()
+        target.shutdown.request()
         held.release()
 
-    stopper = threading.Thread(target=stop)
+    stopper = threading.Thread(target=shutdown)
     stopper.start()
     messages = [VISITS]
     for number in range(50):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import Refused
+from singer_martech.http.errors import RequestRejected
 from target_monetate.field_types import data_type
 from target_monetate.schema_evolution import add_missing_fields
 from tests.target_monetate.conftest import KEY, NUMBER, TEXT, record_message, schema_message
@@ -288,7 +288,7 @@ def test_a_refused_credential_is_no_matter_of_the_fields(
 ) -> None:
     sandbox.faults.add("monetate", "/schema/people/", method="PATCH", status=403)
     client = client_of(people)
-    with pytest.raises(Refused, match="status 403"):
+    with pytest.raises(RequestRejected, match="status 403"):
         add_missing_fields(client, client.dataset("people"), {"a": "STRING"}, dry_run=False)
 
 

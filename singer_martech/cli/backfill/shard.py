@@ -90,7 +90,7 @@ class Job:
         """Return the environment variable of a setting of the tap."""
         return f"{self.tap}_{name}".replace("-", "_").upper()
 
-    def shard(self, part: str, environment: dict[str, str], **what: Any) -> Shard:
+    def shard(self, part: str, environment: dict[str, str], **label: Any) -> Shard:
         """Return the shard of a part, whose name tells what it takes.
 
         The boundaries are in the name, and the name is in the state id: a plan that was cut in
@@ -110,7 +110,7 @@ class Job:
             # A scheduler starts a shard again when its run is dead. Meltano alone would not
             # believe that for five minutes.
             command=["meltano", "run", "--force", self.tap, self.target],
-            **what,
+            **label,
         )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _MOST_DRAWN = 60
 _MOST_COMPARED = 120
-_MOST_REASONS = 200
+_MAX_REASONS = 200
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ def render(runs: Sequence[Run]) -> str:
             if len(compared) == len(real)
             else f"The newest {len(compared)} runs, the earliest of them on the left"
         ),
-        reasons=reasons[:_MOST_REASONS],
+        reasons=reasons[:_MAX_REASONS],
         most_rejected=reasons[0].count if reasons else 1,
         other_reasons=sum(run.rejects_for_other_reasons for run in real)
-        + sum(reason.count for reason in reasons[_MOST_REASONS:]),
+        + sum(reason.count for reason in reasons[_MAX_REASONS:]),
         charts=[_chart(run) for run in shown],
         stream_charts=[_stream_charts(run) for run in shown],
     )
