@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_martech.mediarithmics.datamart import Datamart
 from singer_martech.mediarithmics.exports import Exports
-from singer_martech.mediarithmics.settings import connect
+from singer_martech.mediarithmics.settings import client_from_config
 from tap_mediarithmics import timestamps
 from tap_mediarithmics.live_schema import LiveSchema
 
@@ -27,8 +27,8 @@ class OrganisationContext:
 
     def __init__(self, config: Mapping[str, Any], shutdown: ShutdownSignal) -> None:
         """Send no request yet."""
-        self.connection = connect(config, shutdown)
-        self.exports = Exports(self.connection, config["organisation_id"])
+        self.client = client_from_config(config, shutdown)
+        self.exports = Exports(self.client, config["organisation_id"])
         self.datamart_id: str | None = config.get("datamart_id")
         self.poll_interval_seconds = float(config["poll_interval_seconds"])
         self.execution_timeout_seconds = float(config["execution_timeout_seconds"])
@@ -45,7 +45,7 @@ class OrganisationContext:
 
     def datamart(self, datamart_id: str) -> Datamart:
         """Return one datamart."""
-        return Datamart(self.connection, datamart_id)
+        return Datamart(self.client, datamart_id)
 
     def live_schema(self, datamart_id: str) -> LiveSchema:
         """Return the live schema of one datamart, the same for all streams of a run."""

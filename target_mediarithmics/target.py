@@ -12,7 +12,11 @@ from singer_martech.delivery.target import MartechTarget, delivery_settings
 from singer_martech.errors import SettingError
 from singer_martech.http.errors import RequestRejected
 from singer_martech.mediarithmics.imports import DocumentImports, ImportMismatch
-from singer_martech.mediarithmics.settings import access_settings, connect, waiting_settings
+from singer_martech.mediarithmics.settings import (
+    access_settings,
+    client_from_config,
+    waiting_settings,
+)
 from singer_martech.mediarithmics.uploads import Uploads
 from singer_martech.singer.settings import http_settings
 from target_mediarithmics.destination import ImportDestination
@@ -136,7 +140,9 @@ class TargetMediarithmics(MartechTarget):
 
     @cached_property
     def _imports(self) -> DocumentImports:
-        return DocumentImports(connect(self.config, self.shutdown), self.config["datamart_id"])
+        return DocumentImports(
+            client_from_config(self.config, self.shutdown), self.config["datamart_id"]
+        )
 
     @cached_property
     def _uploads(self) -> Uploads:

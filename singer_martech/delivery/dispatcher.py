@@ -42,7 +42,7 @@ class _NotSent(MartechError):
     """A batch was still waiting when the run failed."""
 
 
-class Delivery:
+class Dispatcher:
     """The records under way, from the reader to the vendor's answer.
 
     Args:
@@ -96,7 +96,7 @@ class Delivery:
         self._ending = False
         shutdown.on_request(lambda: self._done.put(None))
 
-    def add(self, destination: Destination, record: PendingRecord) -> None:
+    def submit(self, destination: Destination, record: PendingRecord) -> None:
         """Take in a record; waits while as much is under way as is allowed.
 
         Raises:
@@ -141,7 +141,7 @@ class Delivery:
         """Do what time asks for: take in outcomes, send what waits, write STATE.
 
         Raises:
-            MartechError: As for ``add``.
+            MartechError: As for ``submit``.
         """
         self._process_results(block=False)
         self._add_released()
@@ -157,7 +157,7 @@ class Delivery:
         """Send everything and wait until it is through.
 
         Raises:
-            MartechError: As for ``add``.
+            MartechError: As for ``submit``.
         """
         while self._open or self._in_flight or self._released:
             self._add_released()

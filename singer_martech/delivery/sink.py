@@ -212,7 +212,7 @@ class MartechSink(Sink):
         item = PendingRecord(
             self.metrics, target.sequence, mapped.key, mapped.body, raw, mapped.idempotent
         )
-        target.delivery.add(mapped.destination, item)
+        target.dispatcher.submit(mapped.destination, item)
 
     def _mapped(
         self, message: Mapping[str, Any], record: dict[str, Any], raw_json: bytes | None

@@ -19,7 +19,7 @@ from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 
 from singer_martech._compat import override
 from singer_martech.delivery.checkpoint import Checkpoints
-from singer_martech.delivery.dispatcher import Delivery
+from singer_martech.delivery.dispatcher import Dispatcher
 from singer_martech.delivery.dry_run import DryRunDestination
 from singer_martech.delivery.metrics import StreamMetrics
 from singer_martech.delivery.rejects import Rejects, TooManyRejects
@@ -195,7 +195,7 @@ class MartechTarget(MartechPlugin, Target):
         interval = float(self.config["checkpoint_interval_seconds"])
         self._checkpoints = Checkpoints(interval, silent=self.config["dry_run"])
         self.message_reader: MessageReader
-        self.delivery = Delivery(
+        self.dispatcher = Dispatcher(
             # in a dry run, which is first does not depend on who is faster
             parallel_requests=1 if self.config["dry_run"] else self.config["parallel_requests"],
             checkpoints=self._checkpoints,
@@ -215,7 +215,7 @@ class MartechTarget(MartechPlugin, Target):
                 "dry_run": self.config["dry_run"],
             },
             metrics_by_stream=self._metrics_by_stream,
-            stats=self.delivery.stats,
+            stats=self.dispatcher.stats,
             reasons=self.rejects.reasons,
         )
         self.shutdown.on_request(self.message_reader.wake)
@@ -262,7 +262,7 @@ class MartechTarget(MartechPlugin, Target):
         Raises:
             TooManyRejects: See :class:`singer_martech.delivery.rejects.Rejects`.
         """
-        self.delivery.reject(metrics, self.sequence, message["raw"], reason)
+        self.dispatcher.reject(metrics, self.sequence, message["raw"], reason)
 
     @override
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
@@ -323,7 +323,7 @@ class MartechTarget(MartechPlugin, Target):
         if self._schemas.get(stream) == schema:
             return
         # records of the old schema must not be overtaken by those of the new one
-        self.delivery.flush()
+        self.dispatcher.flush()
         self._schemas[stream] = schema
         self.rejects.begin_schema(message_dict)
         try:
@@ -345,7 +345,7 @@ class MartechTarget(MartechPlugin, Target):
 
     @override
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
-        self.delivery.flush()
+        self.dispatcher.flush()
         logger.debug("ACTIVATE_VERSION: the vendor keeps no versions of a stream")
 
     @override
@@ -367,8 +367,8 @@ class MartechTarget(MartechPlugin, Target):
     @override
     def process_endofpipe(self) -> None:
         with self._concluding():
-            self.delivery.flush()
-            self.delivery.write_state(now=True)
+            self.dispatcher.flush()
+            self.dispatcher.write_state(now=True)
             self.rejects.raise_if_exceeded()
         super().process_endofpipe()
         self._conclude()
@@ -382,29 +382,29 @@ class MartechTarget(MartechPlugin, Target):
             end = error
             try:
                 if isinstance(error, (TooManyRejects, InvalidInput)):
-                    self.delivery.flush_despite_rejects()
+                    self.dispatcher.flush_despite_rejects()
             except Stopped as stopped:
                 logger.warning("%s", error)
                 end = stopped
             except MartechError as second:
                 logger.warning("%s", second)
             finally:
-                self.delivery.finish_in_flight()
-                self.delivery.write_state(now=True)
+                self.dispatcher.finish_in_flight()
+                self.dispatcher.write_state(now=True)
                 self._conclude(end)
             if end is not error:
                 raise end from error
             raise
 
     def _conclude(self, error: BaseException | None = None) -> None:
-        self.delivery.close()
+        self.dispatcher.close()
         self.rejects.close()
         self._summary.write(error)
         for metrics in self._metrics_by_stream.values():
             logger.info("%s", metrics.line())
 
     def _tick(self) -> None:
-        self.delivery.tick()
+        self.dispatcher.tick()
         self._show_progress()
 
     def _show_progress(self) -> None:

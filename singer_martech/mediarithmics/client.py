@@ -41,7 +41,7 @@ class UnexpectedResponse(InvalidResponse):
     """The vendor answered with other fields than it documents."""
 
 
-class Connection:
+class MediarithmicsClient:
     """Speaks to the API with one token.
 
     Args:

@@ -12,7 +12,7 @@ from singer_martech.mediarithmics.client import read
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from singer_martech.mediarithmics.client import Connection
+    from singer_martech.mediarithmics.client import MediarithmicsClient
 
 logger = logging.getLogger(__name__)
 
@@ -26,30 +26,30 @@ class InvalidQuery(ValueError):
 class Datamart:
     """One datamart."""
 
-    def __init__(self, connection: Connection, datamart_id: str) -> None:
+    def __init__(self, client: MediarithmicsClient, datamart_id: str) -> None:
         """Send no request yet."""
         self.id = datamart_id
-        self._connection = connection
+        self._client = client
         self._path = f"datamarts/{quote(datamart_id, safe='')}"
 
     def query_text(self, query_id: str) -> str:
         """Return the text of a stored query."""
         label = f"query {query_id} of datamart {self.id}"
-        data = self._connection.call("GET", self._query_path(query_id), label=label)
+        data = self._client.call("GET", self._query_path(query_id), label=label)
         return read(lambda fields: str(fields.get("query_text") or ""), data, label)
 
     def create_query(self, text: str) -> str:
         """Store an OTQL query and return its id."""
         label = "creation of a query"
         body = {"query_language": "OTQL", "query_text": text}
-        data = self._connection.call("POST", f"{self._path}/queries", label=label, json=body)
+        data = self._client.call("POST", f"{self._path}/queries", label=label, json=body)
         return read(lambda fields: str(fields["id"]), data, label)
 
     def rewrite_query(self, query_id: str, text: str) -> None:
         """Replace the text of a stored query."""
         body = {"query_language": "OTQL", "query_text": text}
         label = f"rewriting of query {query_id}"
-        self._connection.call("PUT", self._query_path(query_id), label=label, json=body)
+        self._client.call("PUT", self._query_path(query_id), label=label, json=body)
 
     def check_query(self, text: str) -> None:
         """Let the vendor check an OTQL text; run unchecked, a wrong one gives an empty file.
@@ -59,7 +59,7 @@ class Datamart:
         """
         path = f"{self._path}/query_check/otql"
         try:
-            data = self._connection.call("POST", path, label="query check", json={"query": text})
+            data = self._client.call("POST", path, label="query check", json={"query": text})
         except RequestRejected as error:
             if error.status not in {_FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED}:
                 raise
@@ -72,7 +72,7 @@ class Datamart:
     def live_schema_id(self) -> str | None:
         """Return the id of the schema that queries are run against."""
         label = f"schemas of datamart {self.id}"
-        for page in self._connection.pages(f"{self._path}/graphdb_runtime_schemas", label=label):
+        for page in self._client.pages(f"{self._path}/graphdb_runtime_schemas", label=label):
             for row in page:
                 if row.get("status") == "LIVE":
                     return read(lambda fields: str(fields["id"]), row, label)
@@ -81,13 +81,13 @@ class Datamart:
     def object_types(self, schema_id: str) -> list[Mapping[str, Any]]:
         """Return a schema's object types, each with its ``fields``."""
         path = f"{self._schema_path(schema_id)}/object_types/deep"
-        pages = self._connection.pages(path, label=f"types of schema {schema_id}")
+        pages = self._client.pages(path, label=f"types of schema {schema_id}")
         return [row for page in pages for row in page]
 
     def schema_text(self, schema_id: str) -> str:
         """Return a schema in GraphQL's schema definition language."""
         label = f"text of schema {schema_id}"
-        response = self._connection.send("GET", f"{self._schema_path(schema_id)}/text", label=label)
+        response = self._client.send("GET", f"{self._schema_path(schema_id)}/text", label=label)
         text = response.body.decode("utf-8", "replace")
         if text.lstrip().startswith(('{"', '"')) and not text.lstrip().startswith('"""'):
             value = response.json()  # whether the text comes in an envelope is not documented

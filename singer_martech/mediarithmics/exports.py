@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from singer_martech.http.errors import Response
-    from singer_martech.mediarithmics.client import Connection
+    from singer_martech.mediarithmics.client import MediarithmicsClient
 
 logger = logging.getLogger(__name__)
 
@@ -53,22 +53,22 @@ class Export:
 class Exports:
     """The exports of one organisation."""
 
-    def __init__(self, connection: Connection, organisation_id: str) -> None:
+    def __init__(self, client: MediarithmicsClient, organisation_id: str) -> None:
         """Send no request yet."""
-        self._connection = connection
+        self._client = client
         self._organisation = organisation_id
         self._params = {"organisation_id": organisation_id}
 
     def all(self) -> Iterator[Export]:
         """Yield every export of the organisation."""
         label = f"exports of organisation {self._organisation}"
-        for page in self._connection.pages("exports", label=label, params=self._params):
+        for page in self._client.pages("exports", label=label, params=self._params):
             yield from (read(Export.read, row, label) for row in page)
 
     def get(self, export_id: str) -> Export:
         """Read the definition of one export."""
         label = f"export {export_id}"
-        data = self._connection.call("GET", _path(export_id), label=label, params=self._params)
+        data = self._client.call("GET", _path(export_id), label=label, params=self._params)
         return read(Export.read, data, label)
 
     def create(self, name: str, query_id: str) -> Export:
@@ -79,7 +79,7 @@ class Exports:
         """
         label = f"creation of export {name!r}"
         body = {"name": name, "output_format": "JSON", "query_id": query_id, "type": "QUERY"}
-        data = self._connection.call(
+        data = self._client.call(
             "POST", "exports", label=label, params=self._params, json=body, idempotent=False
         )
         return read(Export.read, data, label)
@@ -87,7 +87,7 @@ class Exports:
     def executions(self, export_id: str) -> Iterator[list[Execution]]:
         """Yield the executions of an export, newest first, a page at a time."""
         label = f"executions of export {export_id}"
-        for page in self._connection.pages(f"{_path(export_id)}/executions", label=label):
+        for page in self._client.pages(f"{_path(export_id)}/executions", label=label):
             yield [read(Execution.read, row, label) for row in page]
 
     def launch(self, export_id: str) -> Execution:
@@ -98,7 +98,7 @@ class Exports:
         """
         label = f"launch of export {export_id}"
         path = f"{_path(export_id)}/executions"
-        data = self._connection.call("POST", path, label=label, json={}, idempotent=False)
+        data = self._client.call("POST", path, label=label, json={}, idempotent=False)
         return read(Execution.read, data, label)
 
     def download(
@@ -120,7 +120,7 @@ class Exports:
             f"/files/technical_name={quote(name, safe='')}"
         )
         try:
-            self._connection.download(path, label=label, into=into, check=check)
+            self._client.download(path, label=label, into=into, check=check)
         except HttpError as error:
             if error.status == _UNAUTHORIZED:
                 raise
@@ -164,7 +164,7 @@ class Exports:
             f"/result/{name}"
         )
         label = f"data file {name} of execution {execution.id}"
-        self._connection.download(
+        self._client.download(
             "data_file/data", label=label, into=into, check=check, params={"uri": uri}
         )
 

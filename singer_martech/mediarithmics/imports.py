@@ -17,7 +17,7 @@ from singer_martech.mediarithmics.executions import id_order
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from singer_martech.mediarithmics.client import Connection
+    from singer_martech.mediarithmics.client import MediarithmicsClient
 
 logger = logging.getLogger(__name__)
 
@@ -108,9 +108,9 @@ class DocumentImport:
 class DocumentImports:
     """The document imports of one datamart."""
 
-    def __init__(self, connection: Connection, datamart_id: str) -> None:
+    def __init__(self, client: MediarithmicsClient, datamart_id: str) -> None:
         """Send no request yet."""
-        self.connection = connection
+        self.client = client
         self._path = f"datamarts/{quote(datamart_id, safe='')}/document_imports"
         self._creating = threading.Lock()
 
@@ -121,7 +121,7 @@ class DocumentImports:
     def get(self, import_id: str) -> DocumentImport:
         """Read one import."""
         label = f"document import {import_id}"
-        data = self.connection.call("GET", self.path(import_id), label=label)
+        data = self.client.call("GET", self.path(import_id), label=label)
         return read(DocumentImport.read, data, label)
 
     def find(self, wanted: Definition) -> DocumentImport | None:
@@ -165,7 +165,7 @@ class DocumentImports:
 
     def _named(self, name: str, params: Mapping[str, str]) -> Iterator[DocumentImport]:
         label = f"search for document import '{name}'"
-        for page in self.connection.pages(self._path, label=label, params=params):
+        for page in self.client.pages(self._path, label=label, params=params):
             for row in page:
                 found = read(DocumentImport.read, row, label)
                 if found.name == name:
@@ -181,13 +181,13 @@ class DocumentImports:
         }
         if wanted.priority is not None:
             body["priority"] = wanted.priority
-        http = self.connection.http
+        http = self.client.http
         retry_policy = RetryPolicy(
             label, http.settings.max_attempts, http.settings.max_rate_limit_wait_seconds
         )
         while True:
             try:
-                data = self.connection.call(
+                data = self.client.call(
                     "POST", self._path, label=label, json=body, idempotent=False
                 )
                 created = read(DocumentImport.read, data, label)
@@ -204,6 +204,6 @@ class DocumentImports:
     def _remove(self, created: DocumentImport) -> None:
         """Remove an import that another run created at the same moment."""
         try:
-            self.connection.send("DELETE", self.path(created.id), label=f"removal of {created}")
+            self.client.send("DELETE", self.path(created.id), label=f"removal of {created}")
         except HttpError as error:
             logger.warning("%s; it was created twice and stays unused", error)

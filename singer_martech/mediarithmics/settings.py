@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk import typing as th
 
 from singer_martech.http.client import HttpSettings
-from singer_martech.mediarithmics.client import DEFAULT_API_URL, Connection
+from singer_martech.mediarithmics.client import DEFAULT_API_URL, MediarithmicsClient
 from singer_martech.singer import settings
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ def waiting_settings(
     ]
 
 
-def connect(config: Mapping[str, Any], shutdown: ShutdownSignal) -> Connection:
+def client_from_config(config: Mapping[str, Any], shutdown: ShutdownSignal) -> MediarithmicsClient:
     """Return the connection that the settings describe; no request is sent yet."""
-    return Connection(
+    return MediarithmicsClient(
         config["api_token"],
         config["api_url"],
         settings=HttpSettings.from_config(config),

@@ -68,8 +68,8 @@ class Uploads:
     ) -> None:
         """Send no request yet."""
         self._imports = imports
-        self._connection = imports.connection
-        self._shutdown = imports.connection.http.shutdown
+        self._client = imports.client
+        self._shutdown = imports.client.http.shutdown
         self._poll_interval = poll_interval_seconds
         self._timeout = execution_timeout_seconds
         self._uploading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -98,7 +98,7 @@ class Uploads:
         """
         label = f"upload to {into}"
         stats = stats or RequestStats()
-        settings = self._connection.http.settings
+        settings = self._client.http.settings
         retry_policy = RetryPolicy(
             label, settings.max_attempts, settings.max_rate_limit_wait_seconds
         )
@@ -156,7 +156,7 @@ class Uploads:
         file = open_temp_file()
         label = f"error file of execution {execution.id}"
         try:
-            self._connection.download("data_file/data", label=label, into=file, params={"uri": uri})
+            self._client.download("data_file/data", label=label, into=file, params={"uri": uri})
             file.seek(0)
             if file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC:
                 file = _inflated(file, label)
@@ -169,7 +169,7 @@ class Uploads:
     def _post(
         self, into: DocumentImport, body: IO[bytes], label: str, stats: RequestStats
     ) -> Execution:
-        data = self._connection.call(
+        data = self._client.call(
             "POST",
             f"{self._imports.path(into.id)}/executions",
             label=label,
@@ -183,7 +183,7 @@ class Uploads:
     def _execution(self, into: DocumentImport, execution_id: str) -> Execution:
         label = f"execution {execution_id} of {into}"
         path = f"{self._imports.path(into.id)}/executions/{quote(execution_id, safe='')}"
-        return read(_execution, self._connection.call("GET", path, label=label), label)
+        return read(_execution, self._client.call("GET", path, label=label), label)
 
     def _known_executions(self, into: DocumentImport) -> _KnownExecutions | None:
         """Note what executions there are, as far as the newest page tells.
@@ -220,9 +220,7 @@ class Uploads:
         """Yield the executions, and whether they come newest first, as exports' do."""
         label = f"executions of {into}"
         is_sorted = True
-        for rows in self._connection.pages(
-            f"{self._imports.path(into.id)}/executions", label=label
-        ):
+        for rows in self._client.pages(f"{self._imports.path(into.id)}/executions", label=label):
             page = [read(_execution, row, label) for row in rows]
             order = [each.created for each in page]
             is_sorted = is_sorted and order == sorted(order, reverse=True)

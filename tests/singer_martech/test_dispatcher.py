@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from singer_martech.delivery.batch import too_large
 from singer_martech.delivery.checkpoint import Checkpoints
-from singer_martech.delivery.dispatcher import Delivery
+from singer_martech.delivery.dispatcher import Dispatcher
 from singer_martech.delivery.rejects import Rejects, TooManyRejects
 from singer_martech.errors import MartechError, Stopped
 from singer_martech.runtime.shutdown import ShutdownSignal
@@ -39,7 +39,7 @@ class Harness:
         self.rejects = Rejects(str(folder), "target-test", allowed)
         self.woken = threading.Event()
         self.waits = threading.Semaphore(0)
-        self.delivery = Delivery(
+        self.dispatcher = Dispatcher(
             parallel_requests=parallel,
             checkpoints=self.checkpoints,
             rejects=self.rejects,
@@ -56,7 +56,7 @@ class Harness:
     ) -> None:
         self.sequence += 1
         self.metrics.read += 1
-        self.delivery.add(destination, pending_record(self.metrics, self.sequence, body, key))
+        self.dispatcher.submit(destination, pending_record(self.metrics, self.sequence, body, key))
 
     def add_many(
         self, destination: FakeDestination, count: int, body: str, key: object = None
@@ -69,10 +69,10 @@ class Harness:
         for _ in range(count):
             self.add(destination)
             self.state()
-        self.delivery.flush()
+        self.dispatcher.flush()
 
     def close(self) -> None:
-        self.delivery.close()
+        self.dispatcher.close()
         self.rejects.close()
 
     def state(self) -> None:
@@ -95,7 +95,7 @@ def test_records_share_requests_up_to_the_rows_allowed(harness: Harness) -> None
     destination = FakeDestination(max_rows=3)
     for _ in range(7):
         harness.add(destination)
-    harness.delivery.flush()
+    harness.dispatcher.flush()
     assert sorted(map(len, destination.requests)) == [1, 3, 3]
     assert harness.metrics.delivered == 7
 
@@ -112,7 +112,7 @@ def test_no_request_is_larger_than_allowed(
     destination = FakeDestination(max_rows=1000, max_bytes=max_bytes)
     for size in sizes:
         harness.add(destination, "x" * size)
-    harness.delivery.flush()
+    harness.dispatcher.flush()
     for request in destination.requests:
         assert destination.envelope_bytes + sum(len(body) + 1 for body in request) <= max_bytes
     fitting = [size for size in sizes if destination.envelope_bytes + size + 1 <= max_bytes]
@@ -137,7 +137,7 @@ def test_as_many_requests_are_in_flight_as_allowed_and_no_more(tmp_path: Path) -
     destination.gate.set()
     for _ in range(20):
         harness.add(destination)
-    harness.delivery.flush()
+    harness.dispatcher.flush()
     assert destination.most_busy == 3
     assert harness.metrics.delivered == 26
 
@@ -154,7 +154,7 @@ def test_a_slow_vendor_holds_the_reader_back(tmp_path: Path) -> None:
     assert harness.sequence <= 50
     destination.gate.set()
     reading.join(20)
-    harness.delivery.flush()
+    harness.dispatcher.flush()
     assert harness.metrics.delivered == 1000
 
 
@@ -177,7 +177,7 @@ def test_records_of_one_key_arrive_in_order_and_never_overlap(
     other = FakeDestination(max_rows=max_rows, merges_by_key=merges_by_key)
     for place, key in enumerate(keys):
         harness.add(destination if place % 5 else other, f"{key}:{place}", (place % 5 == 0, key))
-    harness.delivery.flush()
+    harness.dispatcher.flush()
     for each in (destination, other):
         assert each.overlaps == []
         for key in set(keys):
@@ -206,7 +206,7 @@ def test_a_record_that_was_held_back_goes_before_a_later_one_of_its_key(tmp_path
     cold.gate.set()
     blocked.join(20)
     harness.add(hot, "3", "key")
-    harness.delivery.flush()
+    harness.dispatcher.flush()
     assert hot.taken == [b"1", b"2", b"3"]
     harness.close()
 
@@ -245,8 +245,8 @@ def test_no_state_passes_a_record_that_was_held_back_and_waits_for_room(
     cold.gate.set()
     adding.join(20)
     assert failures
-    harness.delivery.finish_in_flight()
-    harness.delivery.write_state(now=True)
+    harness.dispatcher.finish_in_flight()
+    harness.dispatcher.write_state(now=True)
     assert b"held" not in hot.taken
     assert capfd.readouterr().out == ""
     harness.close()
@@ -260,10 +260,10 @@ def test_one_busy_key_does_not_hold_up_the_others(harness: Harness) -> None:
     for number in range(10):
         harness.add(cold, key=number)
     harness.woken.wait(20)
-    harness.delivery.tick()
+    harness.dispatcher.tick()
     assert len(hot.taken) == 0
     hot.gate.set()
-    harness.delivery.flush()
+    harness.dispatcher.flush()
     assert len(cold.taken) == 10
     assert hot.taken == sorted(hot.taken, key=int)
     assert len(hot.taken) == 100
@@ -280,7 +280,7 @@ def test_records_held_back_for_one_key_do_not_fill_the_memory(harness: Harness) 
     assert harness.sequence <= 20
     destination.gate.set()
     reading.join(20)
-    harness.delivery.flush()
+    harness.dispatcher.flush()
     assert harness.metrics.delivered == 100
 
 
@@ -288,7 +288,7 @@ def test_rows_that_others_replace_do_not_fill_the_memory(harness: Harness) -> No
     destination = FakeDestination(max_rows=100, max_bytes=1000, merges_by_key=True)
     for _ in range(100):
         harness.add(destination, "x" * 100, "hot")
-    harness.delivery.flush()
+    harness.dispatcher.flush()
     assert len(destination.requests) > 5
     assert harness.metrics.delivered + harness.metrics.superseded == 100
 
@@ -310,8 +310,8 @@ def test_a_failed_batch_keeps_the_states_of_those_that_were_delivered(
     destination.reject_when = reject_when
     with pytest.raises(MartechError, match="gone"):
         harness.load(destination, 5)
-    harness.delivery.finish_in_flight()
-    harness.delivery.write_state(now=True)
+    harness.dispatcher.finish_in_flight()
+    harness.dispatcher.write_state(now=True)
     assert json.loads(capfd.readouterr().out.splitlines()[-1]) == {"at": 4}
 
 
@@ -325,7 +325,7 @@ def test_a_state_is_exact_to_the_record_not_to_the_batch(
     destination.reject_when = {b"3"}.intersection
     with pytest.raises(TooManyRejects):
         harness.load(destination, 4)
-    harness.delivery.write_state(now=True)
+    harness.dispatcher.write_state(now=True)
     assert json.loads(capfd.readouterr().out) == {"at": 2}
     harness.close()
 
@@ -339,7 +339,7 @@ def test_a_record_that_was_read_when_another_was_one_too_many_is_delivered_too(
     harness.add(destination, "bad!")
     with pytest.raises(TooManyRejects):
         harness.add_many(destination, 5, "good")  # each sends the one before
-    harness.delivery.flush_despite_rejects()
+    harness.dispatcher.flush_despite_rejects()
     assert harness.metrics.rejected == 1
     assert harness.metrics.pending == 0
     harness.close()
@@ -354,7 +354,7 @@ def test_a_state_within_the_allowance_passes_a_rejected_record(
     destination.reject_when = {b"2", b"3"}.intersection
     with pytest.raises(TooManyRejects, match="rejected so far: 2, max_rejected_records: 1"):
         harness.load(destination, 4)
-    harness.delivery.write_state(now=True)
+    harness.dispatcher.write_state(now=True)
     assert json.loads(capfd.readouterr().out) == {"at": 2}
     assert (harness.metrics.delivered, harness.metrics.rejected) == (2, 2)
     harness.close()
@@ -364,7 +364,7 @@ def test_a_stream_that_sends_nothing_holds_no_state_back(
     harness: Harness, capfd: pytest.CaptureFixture[str]
 ) -> None:
     harness.state()
-    harness.delivery.tick()
+    harness.dispatcher.tick()
     assert json.loads(capfd.readouterr().out) == {"at": 0}
 
 
@@ -373,7 +373,7 @@ def test_a_record_waits_for_company_only_so_long(tmp_path: Path) -> None:
     destination = FakeDestination()
     harness.add(destination)
     while not destination.requests:
-        harness.delivery.tick()
+        harness.dispatcher.tick()
         harness.woken.wait(0.01)
     assert destination.requests == [[b"1"]]
 
@@ -389,11 +389,11 @@ def test_after_a_stop_nothing_new_is_sent_and_what_is_in_flight_is_awaited(
     destination.wait_until_busy(4)
     harness.shutdown.request()
     with pytest.raises(Stopped):
-        harness.delivery.flush()
-    finishing = harness.in_background(harness.delivery.finish_in_flight)
+        harness.dispatcher.flush()
+    finishing = harness.in_background(harness.dispatcher.finish_in_flight)
     destination.gate.set()
     finishing.join(20)
-    harness.delivery.write_state(now=True)
+    harness.dispatcher.write_state(now=True)
     assert len(destination.requests) == 4
     assert json.loads(capfd.readouterr().out) == {"at": 4}
 
@@ -408,8 +408,8 @@ def test_after_a_stop_requests_in_flight_are_not_awaited_for_ever(
     harness.state()
     destination.wait_until_busy(1)
     harness.shutdown.request()
-    harness.delivery.finish_in_flight()
-    harness.delivery.write_state(now=True)
+    harness.dispatcher.finish_in_flight()
+    harness.dispatcher.write_state(now=True)
     assert capfd.readouterr().out == ""
     assert "1 request(s) were not answered within 0 s after the signal" in caplog.text
     destination.gate.set()
@@ -425,4 +425,4 @@ def test_an_unforeseen_error_of_a_worker_ends_the_run(harness: Harness) -> None:
     destination.reject_when = reject_when
     harness.add(destination)
     with pytest.raises(ZeroDivisionError):
-        harness.delivery.flush()
+        harness.dispatcher.flush()

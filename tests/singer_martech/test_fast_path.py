@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singer_martech.delivery.dispatcher import Delivery
+from singer_martech.delivery.dispatcher import Dispatcher
 from singer_martech.delivery.sink import MartechSink
 from singer_martech.delivery.target import MartechTarget
 from singer_martech.mapping.fast_path import SCALARS, compile_fast_path
@@ -319,7 +319,7 @@ def _batch_result(target: MartechTarget, text: str) -> list[Any]:
     batch_result: list[Any] = []
     keys: dict[Any, int] = {}
 
-    def add(_: Delivery, destination: Destination, pending: PendingRecord) -> None:
+    def add(_: Dispatcher, destination: Destination, pending: PendingRecord) -> None:
         key = pending.key and keys.setdefault(pending.key, len(keys))
         batch_result.append(
             (destination.name, pending.sequence, key, pending.body, pending.raw, pending.idempotent)
@@ -331,7 +331,7 @@ def _batch_result(target: MartechTarget, text: str) -> list[Any]:
         batch_result.append((target.sequence, message["raw"], reason))
 
     with (
-        mock.patch.object(Delivery, "add", add),
+        mock.patch.object(Dispatcher, "submit", add),
         mock.patch.object(MartechTarget, "reject", reject),
     ):
         target.listen(io.StringIO(text))

@@ -15,7 +15,7 @@ from singer_martech.http.errors import (
     RequestRejected,
     RetriesExhausted,
 )
-from singer_martech.mediarithmics.client import Connection, UnexpectedResponse
+from singer_martech.mediarithmics.client import MediarithmicsClient, UnexpectedResponse
 from singer_martech.mediarithmics.datamart import Datamart, InvalidQuery
 from singer_martech.mediarithmics.executions import Execution, id_order
 from singer_martech.mediarithmics.exports import Exports
@@ -35,18 +35,20 @@ def vendor(sandbox: Sandbox) -> Mediarithmics:
 
 
 @pytest.fixture
-def connection(vendor: Mediarithmics) -> Connection:
-    return Connection(vendor.api_token, vendor.api_url, settings=HttpSettings(max_attempts=2))
+def client(vendor: Mediarithmics) -> MediarithmicsClient:
+    return MediarithmicsClient(
+        vendor.api_token, vendor.api_url, settings=HttpSettings(max_attempts=2)
+    )
 
 
 @pytest.fixture
-def exports(connection: Connection, vendor: Mediarithmics) -> Exports:
-    return Exports(connection, vendor.organisation_id)
+def exports(client: MediarithmicsClient, vendor: Mediarithmics) -> Exports:
+    return Exports(client, vendor.organisation_id)
 
 
 @pytest.fixture
-def datamart(connection: Connection, vendor: Mediarithmics) -> Datamart:
-    return Datamart(connection, vendor.datamart_id)
+def datamart(client: MediarithmicsClient, vendor: Mediarithmics) -> Datamart:
+    return Datamart(client, vendor.datamart_id)
 
 
 def test_the_token_is_sent_as_it_is_and_registered_as_a_secret(
@@ -94,16 +96,16 @@ def test_rows_that_move_to_the_next_page_meanwhile_come_once(
 
 
 def test_a_list_without_pages_and_total_is_read_once(
-    connection: Connection, sandbox: Sandbox
+    client: MediarithmicsClient, sandbox: Sandbox
 ) -> None:
     body = {"status": "ok", "data": [{"id": str(row)} for row in range(50)]}
     sandbox.faults.add("mediarithmics", "*/exports", status=200, body=body, times=None)
-    rows = [row["id"] for page in connection.pages("exports", label="exports") for row in page]
+    rows = [row["id"] for page in client.pages("exports", label="exports") for row in page]
     assert rows == [str(row) for row in range(50)]
 
 
 def test_a_list_that_grows_for_ever_is_given_up(
-    connection: Connection, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    client: MediarithmicsClient, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("singer_martech.mediarithmics.client._MAX_PAGES", 3)
     for number in range(4):
@@ -116,7 +118,7 @@ def test_a_list_that_grows_for_ever_is_given_up(
             body={"status": "ok", "data": rows, "total": 10**9},
         )
     with pytest.raises(UnexpectedResponse, match="does not end within 3 pages"):
-        list(connection.pages("exports", label="exports"))
+        list(client.pages("exports", label="exports"))
 
 
 def test_a_refusal_holds_the_error_and_its_id(exports: Exports, sandbox: Sandbox) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singer_martech.mediarithmics.client import Connection
+from singer_martech.mediarithmics.client import MediarithmicsClient
 from singer_martech.mediarithmics.executions import Execution
 from singer_martech.mediarithmics.import_results import ImportResult
 from singer_martech.mediarithmics.imports import DocumentImports
@@ -140,14 +140,14 @@ def test_a_compressed_error_file_is_read_as_plain_text(
     load(schema(), record(id=1), record(id=2), streams=STREAMS, max_rejected_records=1)
     (ended,) = vendor.import_executions()
     vendor.executions.file(f"{ended.id}.import.error").write_bytes(gzip.compress(b"Line 2: no\n"))
-    connection = Connection(settings["api_token"], settings["api_url"])
-    uploads = Uploads(DocumentImports(connection, settings["datamart_id"]))
+    client = MediarithmicsClient(settings["api_token"], settings["api_url"])
+    uploads = Uploads(DocumentImports(client, settings["datamart_id"]))
     execution = Execution.read(vendor.execution(ended.id))
     uri = ImportResult.of(execution).error_file_uri
     assert uri
     with uploads.error_file(execution, uri) as file:
         assert file.read() == b"Line 2: no\n"
-    connection.http.close()
+    client.http.close()
 
 
 @pytest.mark.parametrize("shape", ["echo", "json", "json_echo"])

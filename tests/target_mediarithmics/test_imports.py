@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from singer_martech.mediarithmics.client import Connection
+from singer_martech.mediarithmics.client import MediarithmicsClient
 from singer_martech.mediarithmics.imports import NDJSON, Definition, DocumentImport, DocumentImports
 from tests.target_mediarithmics.conftest import record, schema
 
@@ -71,10 +71,10 @@ def test_a_search_that_misses_the_name_does_not_make_it_free(
     wanted = vendor.add_import("there", "ANYTHING")
     nothing = {"status": "ok", "data": [], "count": 0, "total": 0}
     sandbox.faults.add("mediarithmics", "*/document_imports", status=200, body=nothing)
-    connection = Connection(settings["api_token"], settings["api_url"])
-    imports = DocumentImports(connection, settings["datamart_id"])
+    client = MediarithmicsClient(settings["api_token"], settings["api_url"])
+    imports = DocumentImports(client, settings["datamart_id"])
     found = imports.find_or_create(Definition("there", "ANYTHING"))
-    connection.http.close()
+    client.http.close()
     assert found.id == wanted
     assert vendor.requests_to("document_imports$", "POST") == []
 
@@ -199,9 +199,9 @@ def test_runs_that_start_together_create_the_import_once(
     found = []
 
     def one_run() -> None:
-        connection = Connection(settings["api_token"], settings["api_url"])
-        found.append(DocumentImports(connection, settings["datamart_id"]).find_or_create(wanted))
-        connection.http.close()
+        client = MediarithmicsClient(settings["api_token"], settings["api_url"])
+        found.append(DocumentImports(client, settings["datamart_id"]).find_or_create(wanted))
+        client.http.close()
 
     runs = [threading.Thread(target=one_run) for _ in range(4)]
     for run in runs:
