@@ -69,6 +69,7 @@ check: $(installed) ## Lint, check formatting and types
 	$(bin)/ruff check
 	$(bin)/ruff format --check
 	$(bin)/mypy
+	$(bin)/lint-imports --no-cache
 
 .PHONY: format
 format: $(installed) ## Format the code and mend what can be mended

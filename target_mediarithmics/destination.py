@@ -7,8 +7,8 @@ import threading
 from typing import IO, TYPE_CHECKING
 
 from singer_martech._compat import override
-from singer_martech.delivery.batch import Destination
 from singer_martech.delivery.batch_result import UnidentifiedRejects
+from singer_martech.delivery.destination import Destination
 from singer_martech.delivery.spooled_batch import SpooledBatch
 from singer_martech.http.errors import HttpError, RequestRejected
 from singer_martech.mediarithmics.import_results import ImportResult
@@ -213,7 +213,7 @@ class _Delivery:
         lines = _Part(self._batch, start, end)
         found: dict[int, str] = {}
         if failures.file is not None:
-            has_header = self._batch.destination.envelope_bytes > 0
+            has_header = self._destination.envelope_bytes > 0
             found = failed_lines(failures.file, lines, count, has_header=has_header)
         where = f"execution {execution.id} of {self._import}"
         for index, reason in found.items():

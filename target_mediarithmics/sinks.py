@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from singer_martech._compat import override
-from singer_martech.delivery.sink import MappedRecord, MartechSink
+from singer_martech.delivery.batch import PendingRecord
+from singer_martech.delivery.sink import MartechSink, SinkTarget
 from singer_martech.errors import SettingError
 from singer_martech.mediarithmics.imports import CSV
 from singer_martech.values.json_codec import MappingError, encode
@@ -14,16 +15,25 @@ from target_mediarithmics.documents import deletion_of
 from target_mediarithmics.stream_mapping import MAPPING_KEYS, StreamMapping
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from singer_martech.mapping.template import Template
-    from target_mediarithmics.target import TargetMediarithmics
+    from target_mediarithmics.destination import ImportDestination
+
+
+class MediarithmicsSinkTarget(SinkTarget, Protocol):
+    """What the sinks need of the target."""
+
+    def import_destination(
+        self, stream: str, stream_mapping: StreamMapping, columns: Sequence[str] | None
+    ) -> ImportDestination:
+        """Return the destination of a stream's document import."""
 
 
 class MediarithmicsSink(MartechSink):
     """One stream on its way into one document import."""
 
-    target: TargetMediarithmics
+    target: MediarithmicsSinkTarget
     mapping_keys = MAPPING_KEYS
 
     @override
@@ -48,7 +58,7 @@ class MediarithmicsSink(MartechSink):
             self.stream_name, stream_mapping, self._columns
         )
         self._import_key = id(destination)
-        self._destination = self.target.destination(destination)
+        self.destination = self.target.destination(destination)
 
     @override
     def reads(self) -> Collection[str] | None:
@@ -56,7 +66,7 @@ class MediarithmicsSink(MartechSink):
         return None if document is None else document.fields
 
     @override
-    def map_record(self, record: dict[str, Any], raw_json: bytes | None) -> MappedRecord:
+    def map_record(self, record: dict[str, Any], raw_json: bytes | None) -> PendingRecord:
         stream_mapping = self._stream_mapping
         document = (
             record
@@ -66,7 +76,7 @@ class MediarithmicsSink(MartechSink):
         return self._mapped_document(document, raw_json if document is record else None)
 
     @override
-    def map_delete(self, record: dict[str, Any]) -> MappedRecord:
+    def map_delete(self, record: dict[str, Any]) -> PendingRecord:
         stream_mapping = self._stream_mapping
         document = (
             record
@@ -75,7 +85,7 @@ class MediarithmicsSink(MartechSink):
         )
         return self._mapped_document(deletion_of(stream_mapping.kind, document), None)
 
-    def _mapped_document(self, document: dict[str, Any], raw_json: bytes | None) -> MappedRecord:
+    def _mapped_document(self, document: dict[str, Any], raw_json: bytes | None) -> PendingRecord:
         check_config, identifier = self._stream_mapping.kind.check(document)
         if self._columns is not None:
             body = csv_rows.row(self._columns, check_config)
@@ -86,7 +96,7 @@ class MediarithmicsSink(MartechSink):
         # a number, so that millions of them take little memory; two identifiers that
         # share one by chance only wait for each other
         key = None if identifier is None else hash((self._import_key, identifier))
-        return MappedRecord(self._destination, key, body)
+        return PendingRecord(key, body)
 
     @staticmethod
     def _document(template: Template, record: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from singer_martech.errors import SettingError
 from singer_martech.mapping.filters import as_text
 from singer_martech.mapping.stream_mappings import compiled
-from singer_martech.mapping.template import TemplateError, is_undefined
+from singer_martech.mapping.undefined import TemplateError, is_undefined
 from singer_martech.mediarithmics.imports import CONTENT_TYPES, CSV, NDJSON, PRIORITIES, Definition
 from target_mediarithmics.documents import USER_ACTIVITY, deletion_of, document_type
 

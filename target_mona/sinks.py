@@ -5,29 +5,31 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from singer_martech._compat import override
-from singer_martech.delivery.batch import Destination
+from singer_martech.delivery.batch import PendingRecord
 from singer_martech.delivery.bisect import PartialRejection, send_bisecting
-from singer_martech.delivery.sink import FieldNameCache, MappedRecord, MartechSink
+from singer_martech.delivery.destination import Destination
+from singer_martech.delivery.sink import FieldNameCache, MartechSink, SinkTarget
 from singer_martech.errors import SettingError
-from singer_martech.mapping.filters import as_text, iso, parse_timestamp
+from singer_martech.mapping.filters import as_text
 from singer_martech.mapping.stream_mappings import compiled
-from singer_martech.mapping.template import fields_of, is_undefined
+from singer_martech.mapping.template import fields_of
+from singer_martech.mapping.undefined import is_undefined
 from singer_martech.values.json_codec import MappingError, encode
+from singer_martech.values.timestamps import iso, parse_timestamp
 from target_mona import context_id
 from target_mona.client import PartialFailure
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from singer_martech.delivery.batch import Batch, PendingRecord
+    from singer_martech.delivery.batch import Batch
     from singer_martech.delivery.batch_result import BatchResult
     from singer_martech.http.request import RequestStats
     from singer_martech.mapping.template import Template
     from target_mona.client import MonaClient
-    from target_mona.target import TargetMona
 
 ACTIONS = ("OVERWRITE", "ADD", "NEW")
 _ARC_CLASS = re.compile(r"[\w@-]+(\.[\w@-]+)*", re.ASCII)
@@ -78,10 +80,18 @@ def _post(
         raise PartialRejection(str(rejection), rejection.reasons, rejection.status) from rejection
 
 
+class MonaSinkTarget(SinkTarget, Protocol):
+    """What the sinks need of the target."""
+
+    @property
+    def export_destination(self) -> ExportDestination:
+        """The destination that all streams share."""
+
+
 class MonaSink(MartechSink):
     """One stream on its way to Mona."""
 
-    target: TargetMona
+    target: MonaSinkTarget
     mapping_keys = ("arc_class", "context_id", "export_timestamp", "message", "action")
 
     @override
@@ -94,7 +104,7 @@ class MonaSink(MartechSink):
         self._stream_mapping = _StreamMapping.from_mapping(
             self.stream_name, self.mapping or {}, self.key_properties
         )
-        self._destination = self.target.destination(self.target.export_destination)
+        self.destination = self.target.destination(self.target.export_destination)
         self._renames_warned = False
         self._allowed_names = FieldNameCache()
 
@@ -108,7 +118,7 @@ class MonaSink(MartechSink):
         return self._stream_mapping.reads
 
     @override
-    def map_record(self, record: dict[str, Any], raw_json: bytes | None) -> MappedRecord:
+    def map_record(self, record: dict[str, Any], raw_json: bytes | None) -> PendingRecord:
         stream_mapping = self._stream_mapping
         arc = stream_mapping.fixed_arc or _arc(_text(stream_mapping.arc_class(record)))
         context = self._context_id(record, arc.dots)
@@ -121,8 +131,7 @@ class MonaSink(MartechSink):
         if action is not None:
             parts.append(b'"action":"%s",' % action.encode())
         parts += (b'"message":', self._message(record, raw_json), b"}")
-        return MappedRecord(
-            self._destination,
+        return PendingRecord(
             None if context is None else (arc.name, context),
             b"".join(parts),
             idempotent=context is not None and action != "ADD",

@@ -13,8 +13,8 @@ from requests.auth import AuthBase
 from singer_martech._compat import override
 from singer_martech.http.auth import Token
 from singer_martech.http.errors import InvalidResponse, RequestRejected
-from singer_martech.mapping.filters import parse_timestamp
 from singer_martech.runtime.redaction import register_secret
+from singer_martech.values.timestamps import parse_timestamp
 from target_monetate.envelope import data_of, explained
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from singer_martech._compat import override
-from singer_martech.delivery.batch import Destination
 from singer_martech.delivery.bisect import PartialRejection, send_bisecting
+from singer_martech.delivery.destination import Destination
 from singer_martech.http.errors import RequestRejected
 from target_monetate.client import ENVELOPE
 

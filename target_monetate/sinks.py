@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from singer_martech._compat import override
-from singer_martech.delivery.sink import MappedRecord, MartechSink
+from singer_martech.delivery.batch import PendingRecord
+from singer_martech.delivery.sink import MartechSink, SinkTarget
 from singer_martech.errors import MartechError, SettingError
 from singer_martech.mapping.stream_mappings import compiled
-from singer_martech.mapping.template import fields_of, is_undefined
+from singer_martech.mapping.template import fields_of
+from singer_martech.mapping.undefined import is_undefined
 from singer_martech.singer.settings import boolean
 from singer_martech.values.json_codec import MappingError, encode
 from target_monetate import field_types
@@ -24,17 +26,32 @@ if TYPE_CHECKING:
 
     from singer_martech.mapping.fast_path import FastPath
     from singer_martech.mapping.template import Template
+    from target_monetate.client import MonetateClient
     from target_monetate.dataset import Dataset
+    from target_monetate.destination import DatasetDestination
     from target_monetate.field_types import FieldSource
-    from target_monetate.target import TargetMonetate
 
 _MOST_NAMES = 30
+
+
+class MonetateSinkTarget(SinkTarget, Protocol):
+    """What the sinks need of the target."""
+
+    @property
+    def client(self) -> MonetateClient:
+        """The client that all streams share."""
+
+    def dataset_destination(self, name: str) -> DatasetDestination:
+        """Return the destination of a dataset."""
+
+    def warn_once(self, stream: str, topic: str, message: str) -> None:
+        """Log a warning once per stream and topic."""
 
 
 class MonetateSink(MartechSink):
     """One stream on its way to a dataset."""
 
-    target: TargetMonetate
+    target: MonetateSinkTarget
     mapping_keys = ("schema", "row", "allow_append")
 
     @override
@@ -71,12 +88,12 @@ class MonetateSink(MartechSink):
         self._unique_key = dataset.unique_key
         self._fitter = RowCoercion(dataset)
         self._row_fast_path = RowFastPath(dataset, self.schema, self.key_properties)
-        self._destination = self.target.destination(self.target.dataset_destination(dataset.name))
+        self.destination = self.target.destination(self.target.dataset_destination(dataset.name))
         self._left_out = self._warn(dataset, sources)
         self._least_fields = len(dataset.fields) - len(self._left_out)
 
     @override
-    def map_record(self, record: dict[str, Any], raw_json: bytes | None) -> MappedRecord:
+    def map_record(self, record: dict[str, Any], raw_json: bytes | None) -> PendingRecord:
         row: Any = record
         if self._row is not None:
             row, raw_json = self._row(record), None
@@ -98,16 +115,16 @@ class MonetateSink(MartechSink):
         return self._row_fast_path.fast_path if self._row is None else super().fast_path()
 
     @override
-    def map_values(self, values: tuple[Any, ...], raw_json: bytes) -> MappedRecord | None:
+    def map_values(self, values: tuple[Any, ...], raw_json: bytes) -> PendingRecord | None:
         if self._row is not None:
             return super().map_values(values, raw_json)
         rows = self._row_fast_path
         return self._row_of(raw_json, rows.key(values)) if rows.coerce(values) else None
 
-    def _row_of(self, body: bytes, key: Any) -> MappedRecord:
+    def _row_of(self, body: bytes, key: Any) -> PendingRecord:
         if self._unique_key is None:
-            return MappedRecord(self._destination, None, body, idempotent=False)
-        return MappedRecord(self._destination, (self._dataset.name, key), body)
+            return PendingRecord(None, body, idempotent=False)
+        return PendingRecord((self._dataset.name, key), body)
 
     def _dataset_name(self, mapping: Mapping[str, Any]) -> str:
         schema = mapping.get("schema")

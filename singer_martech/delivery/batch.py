@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import abc
 import time
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
 
-    from singer_martech.delivery.batch_result import BatchResult
     from singer_martech.delivery.metrics import StreamMetrics
 
 
@@ -19,76 +17,47 @@ if TYPE_CHECKING:
 class PendingRecord:
     """One record, encoded once and ready to be sent.
 
+    A sink makes it of a record; the rest is added when it is handed to the dispatcher.
+
     Attributes:
-        metrics: The counts of its stream.
-        sequence: Its place in the input; a STATE waits for all smaller ones.
-        key: What the vendor merges by, unlike that of any other channel's records; None
+        key: What the vendor merges by, unlike that of any other destination's records; None
             where every record stands for itself.
         body: Its part of a request's body.
-        raw: The record as received, as JSON, for the reject report.
         idempotent: False where sending it twice could do harm.
+        metrics: The counts of its stream.
+        sequence: Its position in the input; a STATE waits for all smaller ones.
+        raw: The record as received, as JSON, for the reject report.
         superseded: The earlier record of the same key that this one replaces.
     """
 
-    metrics: StreamMetrics
-    sequence: int
     key: Hashable | None
     body: bytes
-    raw: bytes
     idempotent: bool = True
-    superseded: PendingRecord | None = None
+    metrics: StreamMetrics = field(init=False)
+    sequence: int = field(init=False)
+    raw: bytes = field(init=False)
+    superseded: PendingRecord | None = field(init=False, default=None)
 
 
-class Destination(abc.ABC):
-    """One kind of request, and how it is sent: an endpoint, a dataset, an import.
+class RequestLimits(Protocol):
+    """What one request may hold; see :class:`singer_martech.delivery.destination.Destination`."""
 
-    Attributes:
-        name: The channel in a person's words.
-        max_rows: How many records a request may hold.
-        max_bytes: How many bytes a request's body may have.
-        envelope_bytes: The bytes of a request without records, each of which counts with
-            its own and one more.
-        merges_by_key: Whether, of several records of a key in one request, only the last is
-            sent, because the vendor would keep nothing of the others.
-    """
-
-    name: str
     max_rows: int
     max_bytes: int
     envelope_bytes: int
-    merges_by_key: bool = False
-
-    def open_batch(self) -> Batch:
-        """Begin the next request."""
-        return Batch(self)
-
-    @abc.abstractmethod
-    def send(self, batch: Batch, batch_result: BatchResult) -> None:
-        """Send a batch; called in a worker thread.
-
-        Returning means that every record is delivered, but for those given to
-        ``batch_result.reject``.
-
-        Raises:
-            MartechError: The run cannot go on. What was given to ``batch_result.mark_delivered`` is
-                delivered, the rest is not known to be.
-        """
-
-    @abc.abstractmethod
-    def preview(self, records: Iterable[PendingRecord]) -> str:
-        """Word a request as it would be sent, without credentials, for a dry run."""
+    merges_by_key: bool
 
 
 class Batch:
     """The records of one request, in memory."""
 
-    def __init__(self, destination: Destination) -> None:
+    def __init__(self, limits: RequestLimits) -> None:
         """Begin without records."""
-        self.destination = destination
-        self._max_rows, self._max_bytes = destination.max_rows, destination.max_bytes
+        self._max_rows, self._max_bytes = limits.max_rows, limits.max_bytes
+        self._merges_by_key = limits.merges_by_key
         self.opened_at = time.monotonic()
         self.rows = 0
-        self.bytes = destination.envelope_bytes
+        self.bytes = limits.envelope_bytes
         self.rows_by_stream: Counter[StreamMetrics] = Counter()
         self.first_sequence: int | None = None
         self.idempotent = True
@@ -123,7 +92,7 @@ class Batch:
         self._count(record)
         key = record.key
         if key is not None:
-            if self.destination.merges_by_key and key in self._indexes:
+            if self._merges_by_key and key in self._indexes:
                 self._replace(self._indexes[key], record)
                 return
             self._indexes[key] = len(self._records)
@@ -145,8 +114,3 @@ class Batch:
             self.idempotent = False
         if self.first_sequence is None or record.sequence < self.first_sequence:
             self.first_sequence = record.sequence
-
-
-def too_large(destination: Destination, body: bytes) -> bool:
-    """Whether a record alone is more than a request of this channel may hold."""
-    return destination.envelope_bytes + len(body) + 1 > destination.max_bytes

@@ -13,7 +13,6 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from singer_martech.delivery.batch import too_large
 from singer_martech.delivery.batch_result import BatchResult
 from singer_martech.delivery.rejects import TooManyRejects
 from singer_martech.errors import MartechError, Stopped
@@ -23,9 +22,10 @@ from singer_martech.runtime.shutdown import GRACE_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from singer_martech.delivery.batch import Batch, Destination, PendingRecord
+    from singer_martech.delivery.batch import Batch, PendingRecord
     from singer_martech.delivery.batch_result import BatchCounts
     from singer_martech.delivery.checkpoint import Checkpoints
+    from singer_martech.delivery.destination import Destination
     from singer_martech.delivery.metrics import StreamMetrics
     from singer_martech.delivery.rejects import Rejects
     from singer_martech.runtime.shutdown import ShutdownSignal
@@ -90,7 +90,7 @@ class Dispatcher:
         self._held_back_bytes = 0
         self._released: deque[tuple[Destination, PendingRecord]] = deque()
         self._barrier: int | None = None
-        self._work: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[tuple[Destination, Batch] | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[BatchResult | None] = queue.SimpleQueue()
         self._workers: list[threading.Thread] = []
         self._ending = False
@@ -147,10 +147,10 @@ class Dispatcher:
         self._add_released()
         now = time.monotonic()
         crowded = len(self._checkpoints) > _MAX_PENDING_STATES
-        for batch in list(self._open.values()):
+        for destination, batch in list(self._open.items()):
             is_old = now - batch.opened_at >= self._oldest_seconds
             if (is_old or crowded) and self._has_capacity:
-                self._dispatch(batch)
+                self._dispatch(destination, batch)
         self.write_state()
 
     def flush(self) -> None:
@@ -161,8 +161,8 @@ class Dispatcher:
         """
         while self._open or self._in_flight or self._released:
             self._add_released()
-            for batch in list(self._open.values()):
-                self._dispatch(batch)
+            for destination, batch in list(self._open.items()):
+                self._dispatch(destination, batch)
             if self._in_flight:
                 self._process_results(block=True)
 
@@ -230,10 +230,6 @@ class Dispatcher:
         for _ in self._workers:
             self._work.put(None)
 
-    def previews(self) -> dict[Destination, Batch]:
-        """Return the batches that are open, for a dry run."""
-        return self._open
-
     @property
     def _has_capacity(self) -> bool:
         # as many again may wait, so that no worker idles while the next is gathered
@@ -262,32 +258,34 @@ class Dispatcher:
                 continue
             batch = self._open.get(destination)
             if batch is not None and not batch.has_room_for(record):
-                self._dispatch(batch)  # which may hold the item's key, hence all over again
+                self._dispatch(
+                    destination, batch
+                )  # which may hold the item's key, hence all over again
                 continue
             self._released.popleft()
             self._add(batch, destination, record)
 
     def _add(self, batch: Batch | None, destination: Destination, record: PendingRecord) -> None:
         if batch is None:
-            if too_large(destination, record.body):
+            if destination.is_too_large(record.body):
                 reason = f"larger than a request may be (max_request_bytes {destination.max_bytes})"
                 self.reject(record.metrics, record.sequence, record.raw, reason)
                 return
             batch = self._open[destination] = destination.open_batch()
         batch.append(record)
         if batch.is_full:
-            self._dispatch(batch)
+            self._dispatch(destination, batch)
 
     def _is_busy(self, key: Hashable | None) -> bool:
         return key is not None and (key in self._busy_keys or key in self._held_back)
 
-    def _dispatch(self, batch: Batch) -> None:
+    def _dispatch(self, destination: Destination, batch: Batch) -> None:
         while not self._has_capacity:
             self._process_results(block=True)
         self._shutdown.check()
-        if self._open.get(batch.destination) is not batch:
+        if self._open.get(destination) is not batch:
             return  # it went while this waited
-        del self._open[batch.destination]
+        del self._open[destination]
         self._in_flight.add(batch)
         if self._parallel > 1:
             self._busy_keys.update(batch.keys)
@@ -295,18 +293,19 @@ class Dispatcher:
             worker = threading.Thread(target=self._send_batches, daemon=True, name="sender")
             self._workers.append(worker)
             worker.start()
-        self._work.put(batch)
+        self._work.put((destination, batch))
 
     def _send_batches(self) -> None:
         """Send what is queued; the body of a worker thread."""
-        while (batch := self._work.get()) is not None:
+        while (work := self._work.get()) is not None:
+            destination, batch = work
             batch_result = BatchResult(batch)
             try:
                 self._shutdown.check()
                 if self._ending:
                     batch_result.failure = _NotSent()
                 else:
-                    batch.destination.send(batch, batch_result)
+                    destination.send(batch, batch_result)
             except MartechError as error:
                 batch_result.failure = error
             except BaseException as error:  # noqa: BLE001 - raised again in the main thread

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from singer_martech._compat import override
-from singer_martech.delivery.batch import Destination
+from singer_martech.delivery.destination import Destination
 from singer_martech.runtime.redaction import redact
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ class DryRunDestination(Destination):
 
     @override
     def open_batch(self) -> Batch:
-        batch = self._destination.open_batch()
-        batch.destination = self
-        return batch
+        return self._destination.open_batch()
 
     @override
     def send(self, batch: Batch, batch_result: BatchResult) -> None:

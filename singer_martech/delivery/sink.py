@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from singer_sdk.exceptions import MissingKeyPropertiesError
 from singer_sdk.sinks import Sink
 
 from singer_martech._compat import override
-from singer_martech.delivery.batch import PendingRecord
 from singer_martech.delivery.rejects import TooManyRejects
 from singer_martech.mapping.fast_path import SCALARS, compile_fast_path
-from singer_martech.mapping.template import TemplateError
+from singer_martech.mapping.undefined import TemplateError
 from singer_martech.values.json_codec import MappingError
 from singer_martech.values.validation import RecordValidator
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from singer_martech.delivery.batch import Destination
+    from singer_sdk import Target
+
+    from singer_martech.delivery.batch import PendingRecord
+    from singer_martech.delivery.destination import Destination
+    from singer_martech.delivery.dispatcher import Dispatcher
     from singer_martech.delivery.metrics import StreamMetrics
-    from singer_martech.delivery.target import MartechTarget
     from singer_martech.mapping.fast_path import FastPath
+    from singer_martech.mapping.stream_mappings import StreamMappings
 
 _METADATA_PREFIX = "_sdc_"
 
@@ -32,21 +34,29 @@ class MissingKeyProperties(TooManyRejects, MissingKeyPropertiesError):
     """The record that was one too many lacks a key property."""
 
 
-@dataclass(slots=True)
-class MappedRecord:
-    """What a record has become.
+class SinkTarget(Protocol):
+    """What a sink needs of its target.
 
     Attributes:
-        destination: The kind of request that takes it.
-        key: What the vendor merges it by, or None.
-        body: Its part of the request's body.
-        idempotent: False where sending it twice could do harm.
+        sequence: The position of the record at hand in the input.
     """
 
-    destination: Destination
-    key: Hashable | None
-    body: bytes
-    idempotent: bool = True
+    sequence: int
+    mappings: StreamMappings
+    dispatcher: Dispatcher
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The checked settings."""
+
+    def metrics(self, stream: str) -> StreamMetrics:
+        """Return the counts of a stream."""
+
+    def destination(self, destination: Destination) -> Destination:
+        """Return the destination itself or, in a dry run, one that sends nothing."""
+
+    def reject(self, metrics: StreamMetrics, message: Mapping[str, Any], reason: str) -> None:
+        """Report a record that cannot be sent."""
 
 
 class MartechSink(Sink):
@@ -57,6 +67,8 @@ class MartechSink(Sink):
 
     mapping_keys: ClassVar[tuple[str, ...]]
     """What a mapping in the setting ``streams`` may hold."""
+    destination: Destination
+    """Takes the stream's records; set by ``prepare``."""
 
     @classmethod
     def check_mapping(cls, name: str, mapping: Mapping[str, Any]) -> None:
@@ -74,7 +86,7 @@ class MartechSink(Sink):
         """
 
     @abc.abstractmethod
-    def map_record(self, record: dict[str, Any], raw_json: bytes | None) -> MappedRecord:
+    def map_record(self, record: dict[str, Any], raw_json: bytes | None) -> PendingRecord:
         """Say what a record becomes.
 
         Args:
@@ -101,7 +113,7 @@ class MartechSink(Sink):
         kinds = dict.fromkeys(reads, SCALARS)
         return compile_fast_path(self.schema, sorted(reads), kinds, required=self.key_properties)
 
-    def map_values(self, values: tuple[Any, ...], raw_json: bytes) -> MappedRecord | None:
+    def map_values(self, values: tuple[Any, ...], raw_json: bytes) -> PendingRecord | None:
         """Say what a record becomes that goes the short way; None sends it the long way.
 
         Args:
@@ -114,7 +126,7 @@ class MartechSink(Sink):
         """Whether a record with fields of these names may go out as it was received."""
         return not any(name.startswith(_METADATA_PREFIX) for name in names)
 
-    def map_delete(self, record: dict[str, Any]) -> MappedRecord:
+    def map_delete(self, record: dict[str, Any]) -> PendingRecord:
         """Say what the deletion of a record becomes, where the vendor knows deletion.
 
         Raises:
@@ -125,7 +137,7 @@ class MartechSink(Sink):
 
     def __init__(
         self,
-        target: MartechTarget,
+        target: SinkTarget,
         stream_name: str,
         schema: dict[str, Any],
         key_properties: Sequence[str] | None,
@@ -133,7 +145,7 @@ class MartechSink(Sink):
         """Take over a stream, whose mapping was checked at start-up."""
         self.target = target
         self.mapping = target.mappings.find(stream_name)
-        super().__init__(target, stream_name, schema, key_properties)
+        super().__init__(cast("Target", target), stream_name, schema, key_properties)
         self.metrics: StreamMetrics = target.metrics(stream_name)
         self._deletes: str = target.config["deletes"]
         self._plain_names = FieldNameCache()
@@ -207,16 +219,14 @@ class MartechSink(Sink):
             return
         self._enqueue(mapped, message["raw"])
 
-    def _enqueue(self, mapped: MappedRecord, raw: bytes) -> None:
+    def _enqueue(self, record: PendingRecord, raw: bytes) -> None:
         target = self.target
-        item = PendingRecord(
-            self.metrics, target.sequence, mapped.key, mapped.body, raw, mapped.idempotent
-        )
-        target.dispatcher.submit(mapped.destination, item)
+        record.metrics, record.sequence, record.raw = self.metrics, target.sequence, raw
+        target.dispatcher.submit(self.destination, record)
 
     def _mapped(
         self, message: Mapping[str, Any], record: dict[str, Any], raw_json: bytes | None
-    ) -> MappedRecord:
+    ) -> PendingRecord:
         if self._adds_metadata:
             self._add_sdc_metadata_to_record(record, dict(message), {})
             raw_json = None
@@ -237,7 +247,7 @@ class MartechSink(Sink):
                 raise _MissingKey([key])
         return self.map_record(record, raw_json)
 
-    def _deletion(self, record: dict[str, Any]) -> MappedRecord | None:
+    def _deletion(self, record: dict[str, Any]) -> PendingRecord | None:
         if self._deletes == "skip":
             return None
         if self._deletes == "reject":

@@ -15,7 +15,7 @@ from singer_martech.runtime.temp_files import open_temp_file, raise_if_disk_full
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
 
-    from singer_martech.delivery.batch import Destination
+    from singer_martech.delivery.batch import RequestLimits
     from singer_martech.delivery.metrics import StreamMetrics
 
 _LABEL = "the records to be sent"
@@ -29,13 +29,13 @@ class SpooledBatch(Batch):
     a few numbers stay in memory for each record. Of equal keys, all are sent.
 
     Args:
-        destination: Takes the request.
+        limits: What the request may hold.
         head: What stands before the first record; ``envelope_bytes`` of the channel.
     """
 
-    def __init__(self, destination: Destination, head: bytes = b"") -> None:
+    def __init__(self, limits: RequestLimits, head: bytes = b"") -> None:
         """Open the files."""
-        super().__init__(destination)
+        super().__init__(limits)
         self._body, self._raw = open_temp_file(), open_temp_file()
         weakref.finalize(self, _close, self._body, self._raw)
         self._head_bytes = len(head)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         CapabilitiesEnum,
     )
 
-    from singer_martech.delivery.batch import Destination
+    from singer_martech.delivery.destination import Destination
     from singer_martech.delivery.sink import MartechSink
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from jinja2.visitor import NodeTransformer
 
 from singer_martech._compat import override
 from singer_martech.mapping import filters
-from singer_martech.mapping.template import UNDEFINED, TemplateError, located
+from singer_martech.mapping.undefined import UNDEFINED, TemplateError, located
 
 if TYPE_CHECKING:
     from collections.abc import Callable

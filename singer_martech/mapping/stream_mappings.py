@@ -7,7 +7,8 @@ import fnmatch
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.errors import SettingError
-from singer_martech.mapping.template import Template, TemplateError
+from singer_martech.mapping.template import Template
+from singer_martech.mapping.undefined import TemplateError
 from singer_martech.singer.settings import json_value
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.mapping.filters import FILTERS, as_text
+from singer_martech.mapping.undefined import UNDEFINED, TemplateError, located
 
 if TYPE_CHECKING:
     from singer_martech.mapping.jinja_env import Expressions
@@ -29,17 +29,6 @@ _STEP = re.compile(r"""\.([^\W\d]\w*)|\[(?:"([^"]*)"|'([^']*)')\]""")
 _RESERVED = frozenset({"true", "false", "none", "True", "False", "None", "not"})
 _MARKS = ("{{", "{%", "{#")
 
-
-class TemplateError(ValueError):
-    """A template cannot be compiled, or fails for a record; the text says where."""
-
-
-class _Undefined(Enum):
-    UNDEFINED = "undefined"
-
-
-UNDEFINED = _Undefined.UNDEFINED
-"""Stands for a value that is not there; its key is left out."""
 
 _Part = Callable[[Mapping[str, Any], list[Any]], Any]
 """Makes a part of the result of a record and of the values of the expressions."""
@@ -133,11 +122,6 @@ class Template:
         return lambda record, _values: _walk(record, steps)
 
 
-def located(path: str, message: str) -> str:
-    """Say where in a template something is wrong."""
-    return f"{path}: {message}" if path else message
-
-
 def fields_of(*templates: Template | None) -> set[str] | None:
     """Return the fields of a record that templates look at; None where one may look at all."""
     fields: set[str] = set()
@@ -147,11 +131,6 @@ def fields_of(*templates: Template | None) -> set[str] | None:
                 return None
             fields |= template.fields
     return fields
-
-
-def is_undefined(value: Any) -> bool:
-    """Whether a value is not there."""
-    return value is UNDEFINED
 
 
 def _filtered(lookup: _Part, apply: Callable[[Any], Any], path: str) -> _Part:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.delivery.batch import Destination, PendingRecord
+from singer_martech.delivery.batch import PendingRecord
 from singer_martech.delivery.bisect import PartialRejection, send_bisecting
+from singer_martech.delivery.destination import Destination
 from singer_martech.delivery.metrics import StreamMetrics
 from singer_martech.errors import MartechError
 from singer_martech.http.errors import OutcomeUnknown, RequestRejected, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
 
     from singer_martech.delivery.batch import Batch
     from singer_martech.delivery.batch_result import BatchResult
@@ -103,7 +104,22 @@ def pending_record(
     idempotent: bool = True,
 ) -> PendingRecord:
     text = (body or str(sequence)).encode()
-    return PendingRecord(metrics, sequence, key, text, b'{"n":%d}' % sequence, idempotent)
+    return as_received(metrics, sequence, key, text, b'{"n":%d}' % sequence, idempotent=idempotent)
+
+
+def as_received(
+    metrics: StreamMetrics,
+    sequence: int,
+    key: Hashable | None,
+    body: bytes,
+    raw: bytes,
+    *,
+    idempotent: bool = True,
+) -> PendingRecord:
+    """Return a record as a sink hands it to the dispatcher."""
+    record = PendingRecord(key, body, idempotent)
+    record.metrics, record.sequence, record.raw = metrics, sequence, raw
+    return record
 
 
 def unknown() -> OutcomeUnknown:

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from singer_martech.delivery.batch import too_large
 from singer_martech.delivery.checkpoint import Checkpoints
 from singer_martech.delivery.dispatcher import Dispatcher
 from singer_martech.delivery.rejects import Rejects, TooManyRejects
@@ -123,8 +122,8 @@ def test_no_request_is_larger_than_allowed(
 
 def test_a_record_that_fits_exactly_is_not_too_large() -> None:
     destination = FakeDestination(max_bytes=10)
-    assert not too_large(destination, b"x" * 7)
-    assert too_large(destination, b"x" * 8)
+    assert not destination.is_too_large(b"x" * 7)
+    assert destination.is_too_large(b"x" * 8)
 
 
 def test_as_many_requests_are_in_flight_as_allowed_and_no_more(tmp_path: Path) -> None:

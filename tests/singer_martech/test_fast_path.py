@@ -22,7 +22,8 @@ from target_monetate.target import TargetMonetate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from singer_martech.delivery.batch import Destination, PendingRecord
+    from singer_martech.delivery.batch import PendingRecord
+    from singer_martech.delivery.destination import Destination
     from singer_martech.delivery.metrics import StreamMetrics
     from singer_martech.mapping.fast_path import FastPath
     from tests.sandbox.server import Sandbox

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from singer_martech._compat import override
-from singer_martech.delivery.batch import Destination, PendingRecord
 from singer_martech.delivery.batch_result import BatchResult, UnidentifiedRejects
+from singer_martech.delivery.destination import Destination
 from singer_martech.delivery.metrics import StreamMetrics
 from singer_martech.delivery.spooled_batch import SpooledBatch
 from singer_martech.runtime.temp_files import DiskFull
+from tests.kit.fake_destination import as_received
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from singer_martech.delivery.batch import Batch
+    from singer_martech.delivery.batch import Batch, PendingRecord
 
 
 class Nowhere(Destination):
@@ -44,7 +45,7 @@ def batch() -> SpooledBatch:
     batch = SpooledBatch(Nowhere(), b"head\n")
     for number, metrics in enumerate([A, B, A]):
         body, raw = f"body {number}".encode(), f"raw {number}".encode()
-        batch.append(PendingRecord(metrics, 10 + number, number % 2, body, raw))
+        batch.append(as_received(metrics, 10 + number, number % 2, body, raw))
     return batch
 
 
@@ -82,7 +83,7 @@ def test_memory_does_not_grow_with_the_bytes() -> None:
     tracemalloc.start()
     try:
         for number in range(5_000):
-            batch.append(PendingRecord(A, number, hash(str(number)), b"x" * 2000, b"y" * 2000))
+            batch.append(as_received(A, number, hash(str(number)), b"x" * 2000, b"y" * 2000))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -129,7 +130,7 @@ def small_disk() -> Iterator[None]:
 
 def test_a_full_disk_is_named_with_its_remedy() -> None:
     batch = SpooledBatch(Nowhere())
-    batch.append(PendingRecord(A, 1, None, b"x" * 3000, b"y"))
-    batch.append(PendingRecord(A, 2, None, b"x" * 3000, b"y"))
+    batch.append(as_received(A, 1, None, b"x" * 3000, b"y"))
+    batch.append(as_received(A, 2, None, b"x" * 3000, b"y"))
     with small_disk(), pytest.raises(DiskFull, match="TMPDIR"):
         batch.body()

@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from singer_martech.mapping.filters import FILTERS
-from singer_martech.mapping.template import Template, TemplateError, is_undefined
+from singer_martech.mapping.template import Template
+from singer_martech.mapping.undefined import TemplateError, is_undefined
 from singer_martech.values.json_codec import encode
 
 FIELD_NAMES = [
