@@ -72,7 +72,7 @@ class MaxValue:
     def __init__(self, stream: str, key: str, kind: str, state: Mapping[str, Any]) -> None:
         """Begin with the bookmark."""
         self._label = f"stream '{stream}', replication key '{key}'"
-        self._key = key
+        self.key = key
         self._kind = kind
         self.value: Any = None
         self._rank: Any = None
@@ -107,7 +107,7 @@ class MaxValue:
 
     def write(self, state: MutableMapping[str, Any]) -> None:
         """Write the bookmark."""
-        state["replication_key"] = self._key
+        state["replication_key"] = self.key
         if self.value is not None:
             state["replication_key_value"] = self.value
 

@@ -14,7 +14,6 @@ from singer_martech.singer.writer import RecordLine, encode
 from tap_mediarithmics import timestamps
 from tap_mediarithmics.bookmarks import EXECUTION_DATE, now
 from tap_mediarithmics.record_decoder import NotAnObject
-from tap_mediarithmics.result_files import ResultFiles
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -22,34 +21,44 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Record
 
     from singer_martech.mediarithmics.executions import Execution
-    from singer_martech.mediarithmics.exports import Exports
     from singer_martech.singer.stream import ChunkedStream
-    from tap_mediarithmics.streams import ResultStream
+    from tap_mediarithmics.bookmarks import MaxValue
+    from tap_mediarithmics.record_decoder import RecordDecoder
+    from tap_mediarithmics.result_files import ResultFiles
 
 
 class ResultChunk(Chunk):
-    """The result of one execution: it is on disk, whole, before its first record is read.
+    """The result of one execution. It is on disk, complete, before its first record is read.
 
-    Attributes:
-        max_value: The stream's bookmark, raised by the lines that were read.
+    Args:
+        stream: The stream that the records belong to.
+        files: The files of the result.
+        decoder: Reads the lines.
+        max_value: The stream's bookmark. It is raised by the lines that are read.
+        execution: The execution.
     """
 
     def __init__(
-        self, stream: ResultStream, exports: Exports, export_id: str, execution: Execution
+        self,
+        stream: ChunkedStream,
+        files: ResultFiles,
+        decoder: RecordDecoder,
+        max_value: MaxValue,
+        execution: Execution,
     ) -> None:
         """Download nothing yet."""
         self.streams = (stream,)
         self.execution = execution
         self.extracted_at = now()
-        self.max_value = stream.max_value()
+        self.max_value = max_value
         self._stream = stream
-        self._label = f"execution {execution.id} of export {export_id}"
-        self._files = ResultFiles(exports, export_id, execution)
+        self._files = files
+        self._decoder = decoder
         self._added = {
             "_execution_id": execution.id,
             EXECUTION_DATE: timestamps.date_time(execution.created),
         }
-        self._key = None if stream.bookmark_key in self._added else stream.bookmark_key
+        self._key = None if max_value.key in self._added else max_value.key
         self._line = 0
 
     @override
@@ -66,7 +75,7 @@ class ResultChunk(Chunk):
                     else:
                         yield self._stream, self._records(lines)
             if self._key is None:
-                self.max_value.add(self._added[self._stream.bookmark_key])
+                self.max_value.add(self._added[self.max_value.key])
         finally:
             self._files.close()
 
@@ -78,10 +87,10 @@ class ResultChunk(Chunk):
 
     def _record(self, line: bytes) -> Record:
         try:
-            record = self._stream.record_decoder.record(line)
+            record = self._decoder.record(line)
         except NotAnObject as error:
             message = (
-                f"stream '{self._stream.name}': line {self._line} of the result of {self._label} "
+                f"stream '{self._stream.name}': line {self._line} of the result of {self._files} "
                 f"cannot be read: {error}; nothing of it counts as read"
             )
             raise MartechError(message) from error
@@ -96,7 +105,7 @@ class ResultChunk(Chunk):
         added += b'"_line":'
         after = b'},"time_extracted":%s}\n' % msgspec.json.encode(self.extracted_at)
         key = self._key
-        rewrite = self._stream.record_decoder.rewrite
+        rewrite = self._decoder.rewrite
         messages = []
         for line in lines:
             self._line += 1

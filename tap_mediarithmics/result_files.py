@@ -44,6 +44,10 @@ class ResultFiles:
         self._files: list[IO[bytes]] = []
         self._closing = ExitStack()
 
+    def __str__(self) -> str:
+        """Name the result."""
+        return f"execution {self._execution.id} of export {self._export_id}"
+
     def download(self) -> None:
         """Download all files and check them.
 
@@ -82,10 +86,7 @@ class ResultFiles:
                 lines = (rest + block).split(b"\n")
                 rest = lines.pop()
                 if len(rest) > _MAX_LINE_BYTES:
-                    message = (
-                        f"execution {self._execution.id} of export {self._export_id}: "
-                        f"a line is longer than {_MAX_LINE_BYTES} bytes"
-                    )
+                    message = f"{self}: a line is longer than {_MAX_LINE_BYTES} bytes"
                     raise MartechError(message)
                 yield lines
             if rest:

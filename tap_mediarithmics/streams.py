@@ -22,6 +22,7 @@ from tap_mediarithmics.export_config import ADDED_COLUMNS
 from tap_mediarithmics.modes import Cursor, new_executions
 from tap_mediarithmics.record_decoder import EXTRA, RecordDecoder
 from tap_mediarithmics.result_chunk import ResultChunk
+from tap_mediarithmics.result_files import ResultFiles
 from tap_mediarithmics.result_schema import any_json
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ class ResultStream(ChunkedStream):
                 self._show_losses(execution)
                 export = self._source.export
                 if export is not None:
-                    yield ResultChunk(self, self._context.exports, export.id, execution)
+                    files = ResultFiles(self._context.exports, export.id, execution)
+                    yield ResultChunk(self, files, self.record_decoder, self.max_value(), execution)
 
     def _show_losses(self, execution: Execution) -> None:
         """Log the tasks that failed within an execution that succeeded.
