@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import OutcomeUnknown, RequestRejected
+from singer_martech.http.errors import NotFound, OutcomeUnknown
 from singer_martech.mediarithmics.datamart import InvalidQuery
 from singer_martech.mediarithmics.executions import id_order
 from tap_mediarithmics import modes, otql
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SAMPLE_BYTES = 4 * 1024 * 1024
-_NOT_FOUND = 404
 
 
 class ExportSource:
@@ -86,9 +85,7 @@ class ExportSource:
         datamart_id = (export and export.datamart_id) or self._context.datamart_id
         try:
             return self._context.datamart(datamart_id).query_text(query_id)
-        except RequestRejected as error:
-            if error.status != _NOT_FOUND:
-                raise
+        except NotFound as error:
             logger.warning("stream %s: %s", self.config.stream, error)
             return None
 

@@ -6,7 +6,7 @@ import logging
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from singer_martech.http.errors import InvalidResponse, RequestRejected
+from singer_martech.http.errors import InvalidResponse, RequestRejected, Unauthorized
 from tap_mediarithmics.object_types import ObjectTypes, UnknownSchema
 from tap_mediarithmics.result_schema import unknown_names
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from tap_mediarithmics.otql import Query
 
 logger = logging.getLogger(__name__)
-
-_UNAUTHORIZED = 401
 
 
 class LiveSchema:
@@ -30,7 +28,7 @@ class LiveSchema:
         """Return the types that ``query`` is read with, or None where they cannot be had.
 
         Raises:
-            RequestRejected: The credentials are not valid.
+            Unauthorized: The credentials are not valid.
         """
         try:
             if self._id is None:
@@ -39,9 +37,9 @@ class LiveSchema:
             types = self._listed
             if query.object_type not in types.fields or unknown_names(query, types):
                 types = types.with_more(self._written)
+        except Unauthorized:
+            raise
         except (RequestRejected, InvalidResponse) as error:
-            if error.status == _UNAUTHORIZED:
-                raise
             logger.warning("%s", error)
             return None
         return types

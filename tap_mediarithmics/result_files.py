@@ -15,7 +15,7 @@ from singer_martech.runtime.temp_files import open_temp_file
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_martech.http.errors import Response
+    from singer_martech.http.response import Response
     from singer_martech.mediarithmics.executions import Execution
     from singer_martech.mediarithmics.exports import Exports
 

@@ -22,7 +22,7 @@ from tap_robotmia.prefetch import iterate_in_background
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_martech.http.errors import Response
+    from singer_martech.http.response import Response
 
 MEBIBYTE = 1024 * 1024
 MAX_LINE_BYTES = 16 * MEBIBYTE

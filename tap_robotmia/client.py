@@ -20,7 +20,17 @@ from requests.auth import AuthBase
 from singer_martech._compat import override
 from singer_martech.errors import MartechError
 from singer_martech.http.client import HttpClient, HttpSettings
-from singer_martech.http.errors import HttpError, RateLimited, RequestRejected, RetriesExhausted
+from singer_martech.http.errors import (
+    BadRequest,
+    Forbidden,
+    HttpError,
+    NotFound,
+    PaymentRequired,
+    RateLimited,
+    RequestRejected,
+    RetriesExhausted,
+    Unauthorized,
+)
 from singer_martech.runtime.redaction import register_basic_auth
 from tap_robotmia.body import Body, BodyTooLarge
 
@@ -36,8 +46,6 @@ if TYPE_CHECKING:
 DEFAULT_API_URL = "https://data.robotmia.com/api/2.0"
 REQUEST_TIMEOUT_SECONDS = 600
 """Some exports take minutes to begin (vendor page), all of it silence."""
-
-_BAD_REQUEST, _UNAUTHORIZED, _PAYMENT_REQUIRED, _FORBIDDEN, _NOT_FOUND = 400, 401, 402, 403, 404
 
 
 class ExportFailed(MartechError):
@@ -212,21 +220,22 @@ def _user_error(error: BaseException, label: str) -> BaseException:
 def _rejection(error: RequestRejected, label: str) -> ExportFailed:
     reason = "" if error.response is None else error.response.head
     status = error.status
-    if status in {_UNAUTHORIZED, _FORBIDDEN} or "unable to authenticate" in reason.lower():
+    is_refused = isinstance(error, (Unauthorized, Forbidden))
+    if is_refused or "unable to authenticate" in reason.lower():
         return InvalidCredential(
             f"{label}: the API refused setting 'api_secret' (status {status}): take the API "
             "secret of the project, not a token, from its settings"
         )
-    if status == _PAYMENT_REQUIRED:
+    if isinstance(error, PaymentRequired):
         return NoPlanAccess(
             f"{label}: the project's plan does not include the raw export API (status {status}); "
             "ask the vendor to enable it"
         )
-    if status == _BAD_REQUEST and "later than today" in reason.lower():
+    if isinstance(error, BadRequest) and "later than today" in reason.lower():
         return FutureDate(f"{label} was refused because that day has not begun in the project")
-    if status == _NOT_FOUND:
+    if isinstance(error, NotFound):
         return ExportFailed(f"{label}: no export API at setting 'api_url' (status {status})")
-    if status == _BAD_REQUEST:
+    if isinstance(error, BadRequest):
         return ExportFailed(
             f"{label} was refused with status {status}: {reason}; check the settings "
             "'where' and 'events' if the reason names them"

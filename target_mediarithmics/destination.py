@@ -10,7 +10,7 @@ from singer_martech._compat import override
 from singer_martech.delivery.batch_result import UnidentifiedRejects
 from singer_martech.delivery.destination import Destination
 from singer_martech.delivery.spooled_batch import SpooledBatch
-from singer_martech.http.errors import HttpError, RequestRejected
+from singer_martech.http.errors import BodyRejected, HttpError
 from singer_martech.mediarithmics.import_results import ImportResult
 from singer_martech.mediarithmics.imports import CSV
 from target_mediarithmics import csv_rows
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LINE_ERROR_STATUSES = frozenset({400, 413, 422})
 _MAX_INITIAL_REJECTIONS = 8
 _PREVIEW_BYTES = 12_000
 
@@ -176,9 +175,7 @@ class _Delivery:
             execution = self._destination.mark_delivered(
                 self._import, body, end - start, self._batch_result
             )
-        except RequestRejected as rejection:
-            if rejection.status not in _LINE_ERROR_STATUSES:
-                raise
+        except BodyRejected as rejection:
             self._split(start, end, rejection)
             return
         finally:
@@ -193,7 +190,7 @@ class _Delivery:
                 record for record in records if record.sequence not in rejected
             )
 
-    def _split(self, start: int, end: int, rejection: RequestRejected) -> None:
+    def _split(self, start: int, end: int, rejection: BodyRejected) -> None:
         """Find the documents for which an upload is refused."""
         if end - start > 1:
             middle = (start + end) // 2

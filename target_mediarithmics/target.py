@@ -10,7 +10,7 @@ from singer_sdk import typing as th
 
 from singer_martech.delivery.target import MartechTarget, delivery_settings
 from singer_martech.errors import SettingError
-from singer_martech.http.errors import RequestRejected
+from singer_martech.http.errors import NotFound
 from singer_martech.mediarithmics.imports import DocumentImports, ImportMismatch
 from singer_martech.mediarithmics.settings import (
     access_settings,
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from singer_martech.mediarithmics.imports import DocumentImport
     from target_mediarithmics.stream_mapping import StreamMapping
-
-_NOT_FOUND = 404
 
 
 class TargetMediarithmics(MartechTarget):
@@ -117,8 +115,8 @@ class TargetMediarithmics(MartechTarget):
                 return self._imports.find(wanted)
             found = self._imports.get(stream_mapping.import_id)
             found = found.check(wanted.document_type, wanted.mime_type, wanted.priority)
-        except RequestRejected as error:
-            if error.status != _NOT_FOUND or stream_mapping.import_id is None:
+        except NotFound as error:
+            if stream_mapping.import_id is None:
                 raise
             raise SettingError(
                 f"setting 'streams': stream '{stream}', key 'document_import_id': datamart "

@@ -17,7 +17,14 @@ import msgspec
 from singer_martech.errors import SettingError
 from singer_martech.http.auth import HeaderAuth, NoAuth, Token, TokenAuth
 from singer_martech.http.client import HttpClient
-from singer_martech.http.errors import InvalidResponse, RequestRejected, RetriesExhausted
+from singer_martech.http.content import json_body
+from singer_martech.http.errors import (
+    Forbidden,
+    InvalidResponse,
+    RequestRejected,
+    RetriesExhausted,
+    Unauthorized,
+)
 from target_mona.partial_failures import is_partial, rejected_indexes
 
 if TYPE_CHECKING:
@@ -26,15 +33,14 @@ if TYPE_CHECKING:
     from requests.auth import AuthBase
 
     from singer_martech.http.client import HttpSettings
-    from singer_martech.http.errors import Response
     from singer_martech.http.request import RequestStats
+    from singer_martech.http.response import Response
     from singer_martech.runtime.shutdown import ShutdownSignal
 
 API_URL = "https://incoming{user_id}.monalabs.io"
 AUTH_URL = "https://monalabs.frontegg.com/identity/resources/auth/v1/api-token"
 _PART_OF_HOST = re.compile(r"[\w-]+", re.ASCII)
 _AUTH_PATH = urlsplit(AUTH_URL).path
-_CREDENTIAL_REFUSED = frozenset({401, 403})
 
 
 class PartialFailure(RequestRejected):
@@ -176,10 +182,10 @@ class MonaClient:
         response = rejection.response
         if response is None:
             return rejection
-        if response.status in _CREDENTIAL_REFUSED:
+        if isinstance(rejection, (Unauthorized, Forbidden)):
             names = "'access_token'" if self._access_token else "'client_id' and 'client_secret'"
-            return RequestRejected(
-                f"{rejection}; check {names}, and that 'user_id' is yours", response
+            return rejection.with_message(
+                f"{rejection}; check {names}, and that 'user_id' is yours"
             )
         content = _content(response)
         if is_partial(content):
@@ -197,13 +203,13 @@ class MonaClient:
         try:
             return self._token(self._auth_url, self._credentials)
         except RequestRejected as rejection:
-            raise RequestRejected(
-                f"{rejection}; check 'client_id' and 'client_secret'", rejection.response
+            raise rejection.with_message(
+                f"{rejection}; check 'client_id' and 'client_secret'"
             ) from rejection
 
     def _token(self, url: str, body: dict[str, Any]) -> Token:
         response = self._http.request("POST", url, label="Mona login", json=body, auth=NoAuth())
-        content = response.json()
+        content = json_body(response)
         value = content.get("accessToken") if isinstance(content, dict) else None
         if not isinstance(value, str) or not value:
             raise RequestRejected(

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from singer_martech.errors import MartechError
 from singer_martech.http.auth import HeaderAuth, TokenAuth
 from singer_martech.http.client import HttpClient, HttpSettings
-from singer_martech.http.errors import InvalidResponse, RequestRejected
+from singer_martech.http.errors import InvalidResponse, NotFound, RequestRejected
 from target_monetate.auth import ALGORITHMS, Assertion, Login
 from target_monetate.dataset import Dataset, UnreadableDataset
 from target_monetate.envelope import data_of, explained, joined, meta_of, texts
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
     from singer_martech.http.auth import Token
-    from singer_martech.http.errors import Response
     from singer_martech.http.request import RequestStats
+    from singer_martech.http.response import Response
     from singer_martech.runtime.shutdown import ShutdownSignal
 
 API_URL = "https://api.monetate.net"
@@ -32,7 +32,6 @@ ENVELOPE = (b'{"schema_rows":[', b"]}")
 """What stands before and after the rows in a request's body."""
 
 _MAX_PAGES = 50
-_NOT_FOUND = 404
 
 
 class NoSuchDataset(MartechError):
@@ -95,9 +94,7 @@ class MonetateClient:
         label = f"Monetate dataset '{name}'"
         try:
             response = self._request("GET", self._schema_url(name), label)
-        except RequestRejected as rejection:
-            if rejection.status != _NOT_FOUND:
-                raise
+        except NotFound as rejection:
             raise NoSuchDataset(f"{label}: there is no dataset of this name") from rejection
         try:
             return Dataset.from_description(name, data_of(response))
@@ -204,9 +201,9 @@ class MonetateClient:
             response = once.request(
                 "GET", self.rows_url(dataset), label=label, params={"id": record_id}
             )
+        except NotFound:
+            return None
         except RequestRejected as rejection:
-            if rejection.status == _NOT_FOUND:
-                return None
             raise explained(rejection, label) from rejection
         finally:
             once.close()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from singer_martech._compat import override
 from singer_martech.delivery.bisect import PartialRejection, send_bisecting
 from singer_martech.delivery.destination import Destination
-from singer_martech.http.errors import RequestRejected
+from singer_martech.http.errors import BodyRejected, Conflict, PayloadTooLarge, RequestRejected
 from target_monetate.client import ENVELOPE
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ logger = logging.getLogger(__name__)
 
 _MAX_WARNINGS = 100
 _FIRST_ERROR_STATUS = 400
-_ROW_ERROR_STATUSES = frozenset({400, 409, 422})
-"""Refusals of a request that may have spared some of its rows; nobody knows in public."""
 
 
 class DatasetDestination(Destination):
@@ -74,7 +72,11 @@ class DatasetDestination(Destination):
             )
         except RequestRejected as rejection:
             status = rejection.status or 0
-            in_doubt = not idempotent and len(records) > 1 and status in _ROW_ERROR_STATUSES
+            # the vendor does not say whether such a refusal spares some of the rows
+            is_partial = isinstance(rejection, (BodyRejected, Conflict)) and not isinstance(
+                rejection, PayloadTooLarge
+            )
+            in_doubt = not idempotent and len(records) > 1 and is_partial
             if in_doubt or status < _FIRST_ERROR_STATUS:
                 raise PartialRejection(str(rejection), None, rejection.status) from rejection
             raise

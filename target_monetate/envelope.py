@@ -14,17 +14,18 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.http.errors import RequestRejected
+from singer_martech.http.content import json_body
+from singer_martech.http.errors import Forbidden, NotFound, Unauthorized
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from singer_martech.http.errors import Response
+    from singer_martech.http.errors import RequestRejected
+    from singer_martech.http.response import Response
 
 _MESSAGE_KEYS = ("message", "detail", "reason", "description", "error")
 _MAX_CHARACTERS = 500
 _SKEW_SECONDS = 60
-_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
 
 
 def data_of(response: Response, *, exact: bool = False) -> Any:
@@ -37,7 +38,7 @@ def data_of(response: Response, *, exact: bool = False) -> Any:
     Raises:
         InvalidResponse: It is not JSON.
     """
-    content = response.json()
+    content = json_body(response)
     if exact:
         with contextlib.suppress(ArithmeticError):  # an exponent beyond all bounds
             content = json.loads(response.body, parse_float=Decimal)
@@ -63,7 +64,7 @@ def explained(rejection: RequestRejected, label: str) -> RequestRejected:
     line = (
         f"{label}: refused with status {response.status}: {complaints}" if complaints else rejection
     )
-    return RequestRejected(f"{line}{_advice(response)}", response)
+    return rejection.with_message(f"{line}{_advice(rejection, response)}")
 
 
 def texts(complaints: Any) -> list[str]:
@@ -102,13 +103,13 @@ def _texts_of_object(value: dict[str, Any]) -> Iterator[str]:
     yield f"{place}: {value[key]}" if place else value[key]
 
 
-def _advice(response: Response) -> str:
-    if response.status == _FORBIDDEN:
+def _advice(rejection: RequestRejected, response: Response) -> str:
+    if isinstance(rejection, Forbidden):
         return (
             "; check that the API key of 'username' is active in Monetate's Manage API Keys and "
             "that 'retailer' is yours"
         )
-    if response.status == _UNAUTHORIZED:
+    if isinstance(rejection, Unauthorized):
         off = _clock_difference(response)
         if abs(off) > _SKEW_SECONDS:
             return f"; this machine's clock is {abs(off):.0f} s {'fast' if off > 0 else 'slow'}"
@@ -116,7 +117,7 @@ def _advice(response: Response) -> str:
             "; check 'username', and that the public key of 'private_key' is registered for it "
             "in Monetate's Manage API Keys"
         )
-    if response.status == _NOT_FOUND:
+    if isinstance(rejection, NotFound):
         return "; check 'retailer', and that the dataset still exists"
     return ""
 

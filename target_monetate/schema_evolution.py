@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import RequestRejected
+from singer_martech.http.errors import BadRequest, RequestRejected
 from target_monetate.dataset import MOST_FIELDS, quoted
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from target_monetate.dataset import Dataset
 
 logger = logging.getLogger(__name__)
-
-_BAD_REQUEST = 400
 
 
 class SchemaEvolutionError(MartechError):
@@ -74,7 +72,7 @@ def _as_others_left_it(
     client: MonetateClient, dataset: Dataset, missing: Mapping[str, str], rejection: RequestRejected
 ) -> Dataset:
     """Read the dataset again, since a field may be refused because it is there by now."""
-    if rejection.status != _BAD_REQUEST:
+    if not isinstance(rejection, BadRequest):
         raise rejection
     now = client.dataset(dataset.name)
     if any(name in now.fields for name in missing):

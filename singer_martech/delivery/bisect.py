@@ -6,16 +6,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from singer_martech.delivery.batch_result import OUTCOME_UNKNOWN
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import OutcomeUnknown, RequestRejected
+from singer_martech.http.errors import BodyRejected, Conflict, OutcomeUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from singer_martech.delivery.batch import Batch, PendingRecord
     from singer_martech.delivery.batch_result import BatchResult
-
-_RECORD_ERROR_STATUSES = frozenset({400, 409, 413, 422})
-"""Refusals that another set of records may not meet; 401, 403 or 404 would meet them all."""
 
 
 class PartialRejection(MartechError):
@@ -73,9 +70,7 @@ def _send(
         return _report_unknown(records, batch_result, rejection)
     except OutcomeUnknown as error:
         return _report_unknown(records, batch_result, error)
-    except RequestRejected as rejection:
-        if rejection.status not in _RECORD_ERROR_STATUSES:
-            raise
+    except (BodyRejected, Conflict) as rejection:
         return _split(records, batch_result, rejection)
     else:
         batch_result.mark_delivered(records)
@@ -85,7 +80,7 @@ def _send(
 def _split(
     records: Sequence[PendingRecord],
     batch_result: BatchResult,
-    rejection: RequestRejected | PartialRejection,
+    rejection: BodyRejected | Conflict | PartialRejection,
 ) -> list[Sequence[PendingRecord]]:
     if len(records) == 1:
         return _reject(records[0], batch_result, str(rejection), rejection.status)

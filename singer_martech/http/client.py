@@ -17,8 +17,9 @@ from requests.adapters import HTTPAdapter
 
 from singer_martech._compat import override
 from singer_martech.http.auth import NoAuth
-from singer_martech.http.errors import InvalidResponse, RequestRejected, Response
+from singer_martech.http.errors import InvalidResponse, RequestRejected
 from singer_martech.http.request import RetryingRequest
+from singer_martech.http.response import Response
 from singer_martech.http.urls import is_loopback
 from singer_martech.runtime.background import run_interruptibly
 from singer_martech.runtime.shutdown import GRACE_SECONDS, ShutdownSignal

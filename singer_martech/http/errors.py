@@ -1,100 +1,142 @@
-"""What a vendor answers, and the ways in which a request does not succeed."""
+"""The ways in which a request fails.
+
+::
+
+    MartechError
+    └── HttpError
+        ├── RequestRejected        a 4xx status, or a final response that says no
+        │   ├── BodyRejected       other content could be accepted
+        │   │   ├── BadRequest             400
+        │   │   ├── PayloadTooLarge        413
+        │   │   └── UnprocessableContent   422
+        │   ├── Unauthorized       401
+        │   ├── PaymentRequired    402
+        │   ├── Forbidden          403
+        │   ├── NotFound           404
+        │   ├── MethodNotAllowed   405
+        │   └── Conflict           409
+        ├── LoginRejected          no access token is issued
+        ├── RetriesExhausted       all attempts failed
+        ├── RateLimited            429 for too long
+        ├── OutcomeUnknown         the vendor may have processed the request
+        └── InvalidResponse        the response cannot be read
+
+    IncompleteBody                 one attempt failed; the request is retried
+"""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from singer_martech.errors import MartechError
 from singer_martech.runtime.redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from typing_extensions import Self
 
-HEAD_CHARACTERS = 300
-"""How much of an answer, or of a cause, a message shows."""
-
-_HEAD_BYTES = 64 * 1024
-
-
-@dataclass(frozen=True)
-class Response:
-    """A vendor's answer, whole.
-
-    Attributes:
-        label: The request it answers, as a person would name it.
-        status: The HTTP status.
-        headers: Its headers; names are compared without regard to case.
-        body: The decoded body, empty after a download.
-    """
-
-    label: str
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = b""
-
-    @property
-    def head(self) -> str:
-        """The first characters of the body on one line, without secrets."""
-        # far more than is shown: a secret that the cut goes through would not be known for one
-        text = redact(self.body[:_HEAD_BYTES].decode("utf-8", "replace"))
-        return redact(" ".join(text.split()))[:HEAD_CHARACTERS]
-
-    def json(self) -> Any:
-        """Return the body's JSON value.
-
-        Raises:
-            InvalidResponse: It is not JSON, such as the HTML page of a proxy.
-        """
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            message = (
-                f"{self.label}: the answer (status {self.status}) is not JSON: "
-                f"{self.head or 'it is empty'}"
-            )
-            raise InvalidResponse(message, self) from None
+    from singer_martech.http.response import Response
 
 
 class HttpError(MartechError):
-    """A request did not succeed.
+    """A request failed.
 
     Attributes:
-        status: The HTTP status of the last answer, or None when there was none.
-        response: The last answer, or None.
+        status: The HTTP status of the last response, or None if there was none.
+        response: The last response, or None.
     """
 
     def __init__(self, message: str, response: Response | None = None) -> None:
-        """Keep the answer for whoever can read more from it."""
+        """Redact the message."""
         super().__init__(redact(message))
         self.response = response
         self.status = None if response is None else response.status
 
+    def with_message(self, message: str) -> Self:
+        """Return an error of the same class, for the same response, with another message."""
+        return type(self)(message, self.response)
+
 
 class RequestRejected(HttpError):
-    """The vendor refused the request; the same request would be refused again."""
+    """The vendor rejected the request and would reject it again."""
+
+    @staticmethod
+    def by_status(message: str, response: Response) -> RequestRejected:
+        """Return an error of the class that stands for the response's status."""
+        return _BY_STATUS.get(response.status, RequestRejected)(message, response)
 
 
-class RetriesExhausted(HttpError):
-    """All tries failed. Whether the vendor acted on one of them is unknown."""
+class BodyRejected(RequestRejected):
+    """The vendor rejected the content of the request; other content could be accepted."""
 
 
-class RateLimited(HttpError):
-    """The vendor asked to wait for longer than ``max_rate_limit_wait_seconds``."""
+class BadRequest(BodyRejected):
+    """Status 400."""
+
+
+class PayloadTooLarge(BodyRejected):
+    """Status 413: nothing of the request was accepted."""
+
+
+class UnprocessableContent(BodyRejected):
+    """Status 422."""
+
+
+class Unauthorized(RequestRejected):
+    """Status 401: the credential is missing, wrong or expired."""
+
+
+class PaymentRequired(RequestRejected):
+    """Status 402: the customer's plan does not include the request."""
+
+
+class Forbidden(RequestRejected):
+    """Status 403: the credential does not permit the request."""
+
+
+class NotFound(RequestRejected):
+    """Status 404."""
+
+
+class MethodNotAllowed(RequestRejected):
+    """Status 405."""
+
+
+class Conflict(RequestRejected):
+    """Status 409."""
 
 
 class LoginRejected(HttpError):
-    """No token is given; unlike a refusal of records, this is about none of them."""
+    """No access token is issued. Unlike RequestRejected, this concerns no record."""
+
+
+class RetriesExhausted(HttpError):
+    """All attempts failed. Whether the vendor processed one of them is unknown."""
+
+
+class RateLimited(HttpError):
+    """The vendor answered 429 for longer than ``max_rate_limit_wait_seconds``."""
 
 
 class OutcomeUnknown(HttpError):
-    """The vendor may have acted on a request that must not be sent twice."""
+    """The vendor may have processed a request that must not be sent twice."""
 
 
 class InvalidResponse(HttpError):
-    """The vendor answered something that this client cannot read."""
+    """The response is not what the vendor documents."""
 
 
 class IncompleteBody(Exception):
-    """A downloaded body is not whole; the try failed and is repeated."""
+    """A downloaded body is incomplete: the attempt failed and the request is retried."""
+
+
+_BY_STATUS: dict[int, type[RequestRejected]] = {
+    400: BadRequest,
+    401: Unauthorized,
+    402: PaymentRequired,
+    403: Forbidden,
+    404: NotFound,
+    405: MethodNotAllowed,
+    409: Conflict,
+    413: PayloadTooLarge,
+    422: UnprocessableContent,
+}

@@ -13,16 +13,15 @@ from requests.structures import CaseInsensitiveDict
 from singer_martech.errors import MartechError, SettingError
 from singer_martech.http.auth import TokenAuth
 from singer_martech.http.errors import (
-    HEAD_CHARACTERS,
     HttpError,
     IncompleteBody,
     InvalidResponse,
     OutcomeUnknown,
     RateLimited,
     RequestRejected,
-    Response,
     RetriesExhausted,
 )
+from singer_martech.http.response import HEAD_CHARACTERS, Response
 from singer_martech.http.retry import RetryPolicy
 from singer_martech.http.urls import check_url
 from singer_martech.runtime.redaction import redact
@@ -218,7 +217,7 @@ class RetryingRequest:
             return _FailedAttempt(reason, response, at_once=True)
         if self.is_final is not None and self.is_final(response):
             message = f"{self.label}: refused with {reason}"
-            raise RequestRejected(message, response)
+            raise RequestRejected.by_status(message, response)
         if status == _TOO_MANY_REQUESTS:
             return _FailedAttempt(reason, response)
         if status == _REQUEST_TIMEOUT or status >= 500:  # noqa: PLR2004
@@ -227,7 +226,7 @@ class RetryingRequest:
                 raise OutcomeUnknown(message, response)
             return _FailedAttempt(reason, response)
         message = f"{self.label}: refused with {reason}"
-        raise RequestRejected(message, response)
+        raise RequestRejected.by_status(message, response)
 
     def read(self, http_response: requests.Response, max_bytes: int) -> Response:
         """Read a body into memory, up to ``max_bytes``."""

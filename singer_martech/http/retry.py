@@ -13,7 +13,7 @@ import backoff
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from singer_martech.http.errors import Response
+    from singer_martech.http.response import Response
 
 logger = logging.getLogger(__name__)
 

@@ -15,19 +15,25 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 from singer_martech._compat import override
 from singer_martech.http.auth import HeaderAuth
 from singer_martech.http.client import HttpClient
-from singer_martech.http.errors import HttpError, InvalidResponse, RequestRejected
+from singer_martech.http.content import json_body
+from singer_martech.http.errors import (
+    Forbidden,
+    HttpError,
+    InvalidResponse,
+    RequestRejected,
+    Unauthorized,
+)
 from singer_martech.runtime.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from singer_martech.http.client import HttpSettings
-    from singer_martech.http.errors import Response
+    from singer_martech.http.response import Response
     from singer_martech.runtime.shutdown import ShutdownSignal
 
 DEFAULT_API_URL = "https://api.mediarithmics.com/v1"
 
-_UNAUTHORIZED, _FORBIDDEN = 401, 403
 _PAGE_ROWS = 50
 _MAX_PAGES = 2000
 _ERROR_CHARACTERS = 500
@@ -217,7 +223,7 @@ def _envelope(response: Response) -> dict[str, Any]:
         RequestRejected: It says that the request failed, though its status is 2xx.
         UnexpectedResponse: It is no envelope.
     """
-    value = response.json()
+    value = json_body(response)
     if isinstance(value, dict) and value.get("status") == "error":
         message = f"{response.label}: {_vendor_error(value)}"
         raise RequestRejected(message, response)
@@ -233,17 +239,17 @@ def _with_error_id(error: HttpError) -> HttpError:
     if response is None or not response.body:
         return error
     try:
-        value = response.json()
+        value = json_body(response)
     except InvalidResponse:
         return error
     if not isinstance(value, dict) or not (value.get("error") or value.get("error_id")):
         return error
     if isinstance(error, RequestRejected):
-        remedy = "; check 'api_token'" if response.status in {_UNAUTHORIZED, _FORBIDDEN} else ""
+        remedy = "; check 'api_token'" if isinstance(error, (Unauthorized, Forbidden)) else ""
         message = f"{response.label}: {_vendor_error(value)} (status {response.status}){remedy}"
     else:
         message = f"{error}; {_vendor_error(value)}"
-    return type(error)(message, response)
+    return error.with_message(message)
 
 
 def _vendor_error(envelope: Mapping[str, Any]) -> str:

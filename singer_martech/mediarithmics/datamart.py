@@ -6,7 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from singer_martech.http.errors import RequestRejected
+from singer_martech.http.content import json_body
+from singer_martech.http.errors import Forbidden, MethodNotAllowed, NotFound
 from singer_martech.mediarithmics.client import read
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from singer_martech.mediarithmics.client import MediarithmicsClient
 
 logger = logging.getLogger(__name__)
-
-_FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED = 403, 404, 405
 
 
 class InvalidQuery(ValueError):
@@ -60,9 +59,7 @@ class Datamart:
         path = f"{self._path}/query_check/otql"
         try:
             data = self._client.call("POST", path, label="query check", json={"query": text})
-        except RequestRejected as error:
-            if error.status not in {_FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED}:
-                raise
+        except (Forbidden, MethodNotAllowed, NotFound) as error:
             logger.warning("%s; the query runs unchecked", error)
             return
         kind = data.get("type") if isinstance(data, dict) else None
@@ -90,7 +87,7 @@ class Datamart:
         response = self._client.send("GET", f"{self._schema_path(schema_id)}/text", label=label)
         text = response.body.decode("utf-8", "replace")
         if text.lstrip().startswith(('{"', '"')) and not text.lstrip().startswith('"""'):
-            value = response.json()  # whether the text comes in an envelope is not documented
+            value = json_body(response)  # whether the text comes in an envelope is not documented
             data = value.get("data") if isinstance(value, dict) else value
             text = data if isinstance(data, str) else ""
         return text

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from singer_martech.http.errors import HttpError
+from singer_martech.http.errors import HttpError, Unauthorized
 from singer_martech.mediarithmics.client import head_of, optional_id, read
 from singer_martech.mediarithmics.executions import Execution
 from singer_martech.runtime.redaction import redact
@@ -15,12 +15,11 @@ from singer_martech.runtime.redaction import redact
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from singer_martech.http.errors import Response
+    from singer_martech.http.response import Response
     from singer_martech.mediarithmics.client import MediarithmicsClient
 
 logger = logging.getLogger(__name__)
 
-_UNAUTHORIZED = 401
 _ERROR_HEAD_BYTES = 1000
 
 
@@ -121,9 +120,9 @@ class Exports:
         )
         try:
             self._client.download(path, label=label, into=into, check=check)
+        except Unauthorized:
+            raise
         except HttpError as error:
-            if error.status == _UNAUTHORIZED:
-                raise
             first = error
         else:
             return
@@ -132,7 +131,7 @@ class Exports:
             self._data_file(execution, f"{name}.data", into=into, check=check)
         except HttpError as error:
             message = f"{first}; {error}"
-            raise type(error)(message, error.response) from error
+            raise error.with_message(message) from error
 
     def head(self, export_id: str, execution: Execution, size: int) -> bytes:
         """Return about the first ``size`` bytes of a result, without reading it all."""

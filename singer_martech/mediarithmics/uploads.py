@@ -19,8 +19,9 @@ from urllib.parse import quote
 from singer_martech.errors import MartechError, Stopped
 from singer_martech.http.errors import (
     InvalidResponse,
+    MethodNotAllowed,
+    NotFound,
     OutcomeUnknown,
-    RequestRejected,
     RetriesExhausted,
 )
 from singer_martech.http.request import RequestStats
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LOOKUPS = 3
-_NOT_OFFERED = frozenset({404, 405})
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -200,9 +200,7 @@ class Uploads:
                 )
                 if is_sorted:
                     break
-        except RequestRejected as rejection:
-            if rejection.status not in _NOT_OFFERED:
-                raise
+        except (MethodNotAllowed, NotFound):
             return None
         return present
 

@@ -10,7 +10,8 @@ from singer_martech.delivery.bisect import PartialRejection, send_bisecting
 from singer_martech.delivery.destination import Destination
 from singer_martech.delivery.metrics import StreamMetrics
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import OutcomeUnknown, RequestRejected, Response
+from singer_martech.http.errors import OutcomeUnknown, RequestRejected
+from singer_martech.http.response import Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 
 def rejection(status: int = 400) -> RequestRejected:
-    return RequestRejected(f"refused with status {status}", Response("sending", status, {}))
+    message = f"refused with status {status}"
+    return RequestRejected.by_status(message, Response("sending", status, {}))
 
 
 class FakeDestination(Destination):

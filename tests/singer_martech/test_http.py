@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from singer_martech.errors import SettingError, Stopped
+from singer_martech.http import errors
 from singer_martech.http.auth import HeaderAuth, NoAuth, Token, TokenAuth
 from singer_martech.http.client import HttpClient, HttpSettings
+from singer_martech.http.content import json_body
 from singer_martech.http.errors import (
     IncompleteBody,
     InvalidResponse,
@@ -32,7 +34,7 @@ from tests.kit.scripted_server import RESET, SILENCE, Reply, ScriptedServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_martech.http.errors import Response
+    from singer_martech.http.response import Response
 
 PATIENT = HttpSettings(request_timeout_seconds=5, max_attempts=3, max_rate_limit_wait_seconds=30)
 
@@ -57,7 +59,7 @@ def test_a_passing_failure_is_tried_again(
     server.script(Reply(status), Reply(200, b'{"done": true}'))
     stats = RequestStats()
     response = client.request("POST", server.url, label="sending", data=b"abc", stats=stats)
-    assert response.json() == {"done": True}
+    assert json_body(response) == {"done": True}
     assert [each.body for each in server.received] == [b"abc", b"abc"]
     assert (stats.requests, stats.retries, stats.bytes) == (2, 1, 6)
 
@@ -72,6 +74,31 @@ def test_a_refusal_is_never_repeated(
     ):
         post(client, server)
     assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, errors.BadRequest),
+        (401, errors.Unauthorized),
+        (402, errors.PaymentRequired),
+        (403, errors.Forbidden),
+        (404, errors.NotFound),
+        (405, errors.MethodNotAllowed),
+        (409, errors.Conflict),
+        (410, errors.RequestRejected),
+        (413, errors.PayloadTooLarge),
+        (422, errors.UnprocessableContent),
+    ],
+)
+def test_a_rejection_is_named_by_its_status(
+    client: HttpClient, server: ScriptedServer, status: int, error: type[Exception]
+) -> None:
+    server.script(Reply(status, b"no"))
+    with pytest.raises(RequestRejected) as caught:
+        post(client, server)
+    assert type(caught.value) is error
+    assert type(caught.value.with_message("in other words")) is error
 
 
 @pytest.mark.parametrize("status", [300, 304, 307])
@@ -289,7 +316,7 @@ def test_an_answer_that_is_no_json_is_named_with_its_request(
     with pytest.raises(
         InvalidResponse, match=r"sending things: .*200.* is not JSON: <html> a proxy"
     ):
-        post(client, server).json()
+        json_body(post(client, server))
 
 
 def test_the_user_agent_is_sent(server: ScriptedServer) -> None:

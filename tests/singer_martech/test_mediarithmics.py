@@ -22,7 +22,7 @@ from singer_martech.mediarithmics.exports import Exports
 from singer_martech.runtime.redaction import redact
 
 if TYPE_CHECKING:
-    from singer_martech.http.errors import Response
+    from singer_martech.http.response import Response
     from tests.sandbox.mediarithmics import Mediarithmics
     from tests.sandbox.server import Sandbox
 

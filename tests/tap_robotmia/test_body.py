@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import IncompleteBody, Response
+from singer_martech.http.errors import IncompleteBody
+from singer_martech.http.response import Response
 from tap_robotmia import body as body_module
 from tap_robotmia.body import Body, BodyTooLarge
 

@@ -1,0 +1,40 @@
+"""A vendor's response to one request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from singer_martech.runtime.redaction import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HEAD_CHARACTERS = 300
+"""Maximum characters of a response body, or of a cause, in a message."""
+
+_HEAD_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Response:
+    """A complete response.
+
+    Attributes:
+        label: Names the request in messages.
+        status: The HTTP status.
+        headers: The headers; names are case-insensitive.
+        body: The decoded body, empty after a download.
+    """
+
+    label: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    @property
+    def head(self) -> str:
+        """The first characters of the body on one line, redacted."""
+        # Redact before cutting: a secret that is cut in two would not be recognized.
+        text = redact(self.body[:_HEAD_BYTES].decode("utf-8", "replace"))
+        return redact(" ".join(text.split()))[:HEAD_CHARACTERS]
