@@ -20,6 +20,7 @@ from singer_martech.http.auth import NoAuth
 from singer_martech.http.errors import InvalidResponse, RequestRejected
 from singer_martech.http.request import RetryingRequest
 from singer_martech.http.response import Response
+from singer_martech.http.retry import RetryPolicy
 from singer_martech.http.urls import is_loopback
 from singer_martech.runtime.background import run_interruptibly
 from singer_martech.runtime.shutdown import GRACE_SECONDS, ShutdownSignal
@@ -222,6 +223,11 @@ class HttpClient:
             return response
 
         return self._run(retrying_request, read, idempotent=True)
+
+    def retry_policy(self, label: str) -> RetryPolicy:
+        """Return a retry policy with this client's limits, for a request named ``label``."""
+        limits = self.settings
+        return RetryPolicy(label, limits.max_attempts, limits.max_rate_limit_wait_seconds)
 
     def close(self) -> None:
         """Close all connections."""

@@ -1,0 +1,60 @@
+"""Creating something once although the response to the request may be lost."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, TypeVar
+
+from singer_martech.http.errors import InvalidResponse, OutcomeUnknown, RetriesExhausted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from singer_martech.http.request import RequestStats
+    from singer_martech.http.retry import RetryPolicy
+    from singer_martech.runtime.shutdown import ShutdownSignal
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+def recover_lost(
+    send: Callable[[], T],
+    find: Callable[[OutcomeUnknown | InvalidResponse], T | None],
+    policy: RetryPolicy,
+    shutdown: ShutdownSignal,
+    stats: RequestStats | None = None,
+) -> T:
+    """Send a request that must not be sent twice; if its outcome is unknown, look for its effect.
+
+    The request is sent again only when ``find`` has found nothing.
+
+    Args:
+        send: Sends the request with ``idempotent=False`` and returns what it created.
+        find: Looks for what a lost request created. It gets the error, and returns None if
+            there is nothing. It may raise where that cannot be told.
+        policy: Limits the attempts; see ``HttpClient.retry_policy``.
+        shutdown: Ends the wait before the next attempt.
+        stats: Counts the retries.
+
+    Raises:
+        RetriesExhausted: ``max_attempts`` requests were lost, and none had an effect.
+        HttpError: The request was rejected.
+        Stopped: The run was asked to end.
+    """
+    while True:
+        try:
+            return send()
+        except (OutcomeUnknown, InvalidResponse) as error:
+            found = find(error)
+            if found is not None:
+                logger.warning("%s; %s was found", error, found)
+                return found
+            reason = f"{error}; it had no effect"
+            seconds = policy.seconds_until_next_try(reason, error.response)
+            if seconds is None:
+                raise RetriesExhausted(policy.give_up_reason, error.response) from error
+        shutdown.wait(seconds)
+        if stats is not None:
+            stats.retries += 1
