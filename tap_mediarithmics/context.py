@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from singer_martech.mediarithmics.datamart import Datamart
 from singer_martech.mediarithmics.exports import Exports
 from singer_martech.mediarithmics.settings import client_from_config
+from singer_martech.mediarithmics.waiting import ExecutionWaiter
 from tap_mediarithmics import timestamps
 from tap_mediarithmics.live_schema import LiveSchema
 
@@ -30,9 +31,12 @@ class OrganisationContext:
         self.client = client_from_config(config, shutdown)
         self.exports = Exports(self.client, config["organisation_id"])
         self.datamart_id: str | None = config.get("datamart_id")
-        self.poll_interval_seconds = float(config["poll_interval_seconds"])
-        self.execution_timeout_seconds = float(config["execution_timeout_seconds"])
-        self.shutdown = shutdown
+        self.waiter = ExecutionWaiter(
+            shutdown,
+            float(config["poll_interval_seconds"]),
+            float(config["execution_timeout_seconds"]),
+            "the next run attaches to it",
+        )
         self.may_launch = False
         self._live_schemas: dict[str, LiveSchema] = {}
         start = timestamps.parse(config.get("start_date") or "")

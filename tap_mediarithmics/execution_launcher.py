@@ -1,28 +1,23 @@
-"""The mode ``run``: launch an execution of an export, or join one, and wait for its end."""
+"""Mode ``run``: launch an execution of an export, or attach to one, and wait for its end."""
 
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING
 
-from singer_martech.errors import MartechError
 from singer_martech.http.errors import OutcomeUnknown
+from singer_martech.mediarithmics.waiting import failure_of
 from tap_mediarithmics.modes import new_executions
 
 if TYPE_CHECKING:
     from singer_martech.mediarithmics.executions import Execution
     from singer_martech.mediarithmics.exports import Exports
-    from singer_martech.runtime.shutdown import ShutdownSignal
+    from singer_martech.mediarithmics.waiting import ExecutionWaiter
     from tap_mediarithmics.modes import Cursor
 
 logger = logging.getLogger(__name__)
 
 _MOST_LAUNCHES = 3
-
-
-class ExecutionFailed(MartechError):
-    """An execution ended without a result."""
 
 
 class ExecutionLauncher:
@@ -31,26 +26,15 @@ class ExecutionLauncher:
     Args:
         exports: The organisation's exports.
         export_id: The export to run.
-        poll_interval_seconds: How often to look at a running execution.
-        timeout_seconds: How long to wait for its end.
-        shutdown: Ends the wait when the run is asked to end.
+        waiter: Waits for executions.
     """
 
-    def __init__(
-        self,
-        exports: Exports,
-        export_id: str,
-        *,
-        poll_interval_seconds: float,
-        timeout_seconds: float,
-        shutdown: ShutdownSignal,
-    ) -> None:
+    def __init__(self, exports: Exports, export_id: str, waiter: ExecutionWaiter) -> None:
         """Send no request yet."""
         self._exports = exports
         self._export_id = export_id
-        self._poll_interval = poll_interval_seconds
-        self._timeout = timeout_seconds
-        self._shutdown = shutdown
+        self._owner = f"export {export_id}"
+        self._waiter = waiter
 
     def under_way(self, after: Cursor) -> Execution | None:
         """Return the newest execution that waits or runs, if there is one."""
@@ -70,7 +54,7 @@ class ExecutionLauncher:
                 if attempt == _MOST_LAUNCHES:
                     raise
                 logger.warning("%s; looking for the execution", error)
-                self._shutdown.wait(self._poll_interval)
+                self._waiter.pause()
                 found = self._newest()
                 if found is None or (newest and found.position <= newest.position):
                     continue
@@ -92,33 +76,16 @@ class ExecutionLauncher:
         ended = self.wait_for_end(execution)
         if ended.succeeded:
             return ended
-        reason = ended.error or "the vendor gives no reason"
         head = self._exports.error_file_head(ended)
-        message = f"execution {ended.id} of export {self._export_id} is {ended.status}: {reason}"
-        raise ExecutionFailed(f"{message}; its error file begins: {head}" if head else message)
+        raise failure_of(ended, self._owner, f"; its error file begins: {head}" if head else "")
 
     def wait_for_end(self, execution: Execution) -> Execution:
-        """Wait until an execution has ended, in whatever way, and return it.
+        """Wait until an execution has ended, with or without success, and return it.
 
         Raises:
-            MartechError: It has not ended in time. It is left running.
+            ExecutionFailed: It has not ended in time. It is left running.
         """
-        deadline = time.monotonic() + self._timeout
-        seen = ""
-        while not execution.has_ended:
-            seen = self._show_progress(execution, seen)
-            left = deadline - time.monotonic()
-            if left <= 0:
-                message = (
-                    f"execution {execution.id} of export {self._export_id} is still "
-                    f"{execution.status} after {self._timeout:g} s (execution_timeout_seconds); "
-                    "it was left running, and the next run waits for it again"
-                )
-                raise MartechError(message)
-            self._shutdown.wait(min(self._poll_interval, left))
-            execution = self._refresh(execution)
-        self._show_progress(execution, seen)
-        return execution
+        return self._waiter.wait_for_end(execution, self._owner, self._refresh)
 
     def _refresh(self, execution: Execution) -> Execution:
         """Find an execution in the list: the API is not known to give a single one."""
@@ -130,11 +97,3 @@ class ExecutionLauncher:
                 break
         logger.warning("execution %s is not in the list of executions", execution.id)
         return execution
-
-    def _show_progress(self, execution: Execution, seen: str) -> str:
-        tasks = execution.tasks("num")
-        done = f", {execution.tasks('completed') or 0} of {tasks} tasks done" if tasks else ""
-        line = f"execution {execution.id} of export {self._export_id}: {execution.status}{done}"
-        if line != seen:
-            logger.info("%s", line)
-        return line

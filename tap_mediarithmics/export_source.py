@@ -257,10 +257,4 @@ class ExportSource:
         return export
 
     def _launcher(self, export: Export) -> ExecutionLauncher:
-        return ExecutionLauncher(
-            self._context.exports,
-            export.id,
-            poll_interval_seconds=self._context.poll_interval_seconds,
-            timeout_seconds=self._context.execution_timeout_seconds,
-            shutdown=self._context.shutdown,
-        )
+        return ExecutionLauncher(self._context.exports, export.id, self._context.waiter)

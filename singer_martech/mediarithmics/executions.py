@@ -76,11 +76,26 @@ class Execution:
 
     @property
     def error(self) -> str:
-        """What the vendor says went wrong: null, a text, or an object with a message."""
+        """The vendor's reason with its ``error_id`` on one line, or nothing.
+
+        The vendor sends null, a text, or an object with a message.
+        """
         error = self.fields.get("error")
+        error_id = self.fields.get("error_id")
         if isinstance(error, dict):
+            error_id = error_id or error.get("error_id")
             error = error.get("message") or error
-        return redact(str(error)) if error else ""
+        parts = [" ".join(str(error).split())] if error else []
+        if error_id:
+            parts.append(f"error_id {error_id}")
+        return redact(", ".join(parts))
+
+    @property
+    def progress(self) -> str:
+        """Its status and how many of its tasks are done, for the log."""
+        tasks = self.tasks("num")
+        done = f", {self.tasks('completed') or 0} of {tasks} tasks done" if tasks else ""
+        return f"{self.status or 'no status'}{done}"
 
     @property
     def output_files(self) -> list[str]:

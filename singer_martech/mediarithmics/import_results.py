@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.runtime.redaction import redact
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -51,15 +49,3 @@ def count_of(value: object) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def reason_of(execution: Execution, separator: str) -> str:
-    """Return why an execution failed, with the ``error_id``, after a separator; or nothing."""
-    error = execution.fields.get("error")
-    inner = error.get("error_id") if isinstance(error, dict) else None
-    error_id = execution.fields.get("error_id") or inner
-    parts = [" ".join(execution.error.split())]
-    if error_id:
-        parts.append(redact(f"error_id {error_id}"))
-    text = ", ".join(filter(None, parts))
-    return f"{separator}{text}" if text else ""

@@ -5,7 +5,6 @@ Vendor page: Sending documents.
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import logging
 import shutil
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from singer_martech.errors import MartechError, Stopped
+from singer_martech.errors import MartechError
 from singer_martech.http.errors import (
     InvalidResponse,
     MethodNotAllowed,
@@ -28,8 +27,9 @@ from singer_martech.http.request import RequestStats
 from singer_martech.http.retry import RetryPolicy
 from singer_martech.mediarithmics.client import read
 from singer_martech.mediarithmics.executions import Execution
-from singer_martech.mediarithmics.import_results import ImportResult, count_of, reason_of
+from singer_martech.mediarithmics.import_results import ImportResult, count_of
 from singer_martech.mediarithmics.imports import CONTENT_TYPES
+from singer_martech.mediarithmics.waiting import ExecutionWaiter, failure_of
 from singer_martech.runtime.temp_files import open_temp_file, raise_if_disk_full
 
 if TYPE_CHECKING:
@@ -41,10 +41,6 @@ logger = logging.getLogger(__name__)
 
 _LOOKUPS = 3
 _GZIP_MAGIC = b"\x1f\x8b"
-
-
-class ExecutionFailed(MartechError):
-    """An execution ended without success, or did not end in time."""
 
 
 class AmbiguousUpload(MartechError):
@@ -70,8 +66,12 @@ class Uploads:
         self._imports = imports
         self._client = imports.client
         self._shutdown = imports.client.http.shutdown
-        self._poll_interval = poll_interval_seconds
-        self._timeout = execution_timeout_seconds
+        self._waiter = ExecutionWaiter(
+            self._shutdown,
+            poll_interval_seconds,
+            execution_timeout_seconds,
+            "its documents are not in STATE and will be sent again",
+        )
         self._uploading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._own: set[str] = set()
 
@@ -132,24 +132,12 @@ class Uploads:
         Raises:
             ExecutionFailed: It ended otherwise, or has not ended in time; then it goes on.
         """
-        deadline = time.monotonic() + self._timeout
-        while not execution.has_ended:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                message = (
-                    f"execution {execution.id} of {into} has not ended within "
-                    f"execution_timeout_seconds ({self._timeout:g}); it goes on at the vendor, "
-                    f"status {execution.status}{reason_of(execution, '; ')}"
-                )
-                raise ExecutionFailed(message)
-            with self._going_on(into, execution):
-                self._shutdown.wait(min(self._poll_interval, left))
-                execution = self._execution(into, execution.id)
-        if not execution.succeeded:
-            reason = reason_of(execution, ": ") or ": the vendor gives no reason"
-            message = f"execution {execution.id} of {into} ended {execution.status}{reason}"
-            raise ExecutionFailed(message)
-        return execution
+        ended = self._waiter.wait_for_end(
+            execution, str(into), lambda each: self._execution(into, each.id)
+        )
+        if not ended.succeeded:
+            raise failure_of(ended, str(into))
+        return ended
 
     def error_file(self, execution: Execution, uri: str) -> IO[bytes]:
         """Return what the vendor says of failed lines, in a file at its beginning."""
@@ -240,7 +228,7 @@ class Uploads:
             raise AmbiguousUpload(message) from lost
         for look in range(_LOOKUPS):
             if look:
-                self._shutdown.wait(self._poll_interval)
+                self._waiter.pause()
             found = self._single_match(into, self._since(into, before), line_counts, lost)
             if found is not None:
                 return found
@@ -267,7 +255,7 @@ class Uploads:
 
     def _number_of_lines(self, into: DocumentImport, execution: Execution) -> int | None:
         """Return how many lines an execution has; the vendor says so after a while."""
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + self._waiter.timeout_seconds
         while True:
             parameters = execution.fields.get("parameters")
             if isinstance(parameters, dict):
@@ -277,21 +265,8 @@ class Uploads:
                 if result.success is None or result.failure is None:
                     return None
                 return result.success + result.failure
-            self._shutdown.wait(self._poll_interval)
+            self._waiter.pause()
             execution = self._execution(into, execution.id)
-
-    @contextlib.contextmanager
-    def _going_on(self, into: DocumentImport, execution: Execution) -> Iterator[None]:
-        try:
-            yield
-        except Stopped:
-            logger.warning(
-                "execution %s of %s goes on at the vendor; its documents are not in STATE and "
-                "will be sent again",
-                execution.id,
-                into,
-            )
-            raise
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,91 @@
+"""Waiting for the end of an execution, of an export or of a document import."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from singer_martech.errors import MartechError, Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from singer_martech.mediarithmics.executions import Execution
+    from singer_martech.runtime.shutdown import ShutdownSignal
+
+logger = logging.getLogger(__name__)
+
+_LOG_INTERVAL_SECONDS = 60.0
+
+
+class ExecutionFailed(MartechError):
+    """An execution ended without success, or did not end in time."""
+
+
+@dataclass(frozen=True)
+class ExecutionWaiter:
+    """Polls executions until they end.
+
+    Attributes:
+        shutdown: Ends the wait when the run is asked to end.
+        poll_interval_seconds: Pause between two looks at an execution.
+        timeout_seconds: How long an execution may take.
+        consequence: What an execution that goes on without this run means for the user.
+    """
+
+    shutdown: ShutdownSignal
+    poll_interval_seconds: float
+    timeout_seconds: float
+    consequence: str
+
+    def pause(self) -> None:
+        """Wait for one poll interval."""
+        self.shutdown.wait(self.poll_interval_seconds)
+
+    def wait_for_end(
+        self, execution: Execution, owner: str, refresh: Callable[[Execution], Execution]
+    ) -> Execution:
+        """Wait until an execution has ended, with or without success, and return it.
+
+        Args:
+            execution: The execution.
+            owner: The export or import that it belongs to, for messages.
+            refresh: Reads it again.
+
+        Raises:
+            ExecutionFailed: It has not ended in time. It is left running.
+        """
+        name = f"execution {execution.id} of {owner}"
+        deadline = time.monotonic() + self.timeout_seconds
+        shown, log_again_at = "", 0.0
+        try:
+            while not execution.has_ended:
+                now = time.monotonic()
+                if execution.progress != shown or now >= log_again_at:
+                    shown, log_again_at = execution.progress, now + _LOG_INTERVAL_SECONDS
+                    logger.info("%s: %s", name, shown)
+                if now >= deadline:
+                    reason = f"; {execution.error}" if execution.error else ""
+                    message = (
+                        f"{name} has not ended within execution_timeout_seconds "
+                        f"({self.timeout_seconds:g}); it goes on at the vendor, status "
+                        f"{execution.status}{reason}; {self.consequence}"
+                    )
+                    raise ExecutionFailed(message)
+                self.shutdown.wait(min(self.poll_interval_seconds, deadline - now))
+                execution = refresh(execution)
+        except Stopped:
+            logger.warning("%s goes on at the vendor; %s", name, self.consequence)
+            raise
+        logger.info("%s: %s", name, execution.progress)
+        return execution
+
+
+def failure_of(execution: Execution, owner: str, detail: str = "") -> ExecutionFailed:
+    """Return the error for an execution that ended without success."""
+    reason = execution.error or "the vendor gives no reason"
+    return ExecutionFailed(
+        f"execution {execution.id} of {owner} ended {execution.status}: {reason}{detail}"
+    )
