@@ -82,9 +82,9 @@ class TargetMediarithmics(MartechTarget):
         if stream_mapping.import_id is not None and found is not None:
             wanted = replace(wanted, name=found.name)
         for index, (first, destination) in enumerate(self._destinations):
-            if not destination.leads_to(found, wanted):
+            if not destination.is_same_import(found, wanted):
                 continue
-            if destination.takes(wanted, columns):
+            if destination.accepts(wanted, columns):
                 return destination
             if first != stream:
                 raise SettingError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator
+    from collections.abc import Hashable, Iterable, Iterator, Sequence
 
     from singer_martech.delivery.metrics import StreamMetrics
 
@@ -72,6 +72,10 @@ class Batch:
     def __iter__(self) -> Iterator[PendingRecord]:
         """The records, in the order in which they are sent."""
         return iter(self._records)
+
+    def records(self) -> Sequence[PendingRecord]:
+        """Return the records as a sequence whose slices can be sent one by one."""
+        return self._records
 
     @property
     def keys(self) -> Iterable[Hashable]:

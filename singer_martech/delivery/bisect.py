@@ -12,24 +12,31 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from singer_martech.delivery.batch import Batch, PendingRecord
-    from singer_martech.delivery.batch_result import BatchResult
+    from singer_martech.delivery.batch_result import BatchResult, UnidentifiedRejects
 
 
 class PartialRejection(MartechError):
     """The vendor took some records of a request and refused others.
 
     Attributes:
-        rejected_indexes: The reasons by place in the request, or None when they cannot be told.
+        rejected_indexes: The reasons by index in the request, or None when they are unknown.
         status: The HTTP status.
+        unidentified: Rejections beside ``rejected_indexes`` of which only the number is known.
+            The request is not repeated to find them.
     """
 
     def __init__(
-        self, message: str, rejected_indexes: Mapping[int, str] | None, status: int | None
+        self,
+        message: str,
+        rejected_indexes: Mapping[int, str] | None,
+        status: int | None,
+        unidentified: UnidentifiedRejects | None = None,
     ) -> None:
-        """Keep what is known of the culprits."""
+        """Keep what is known of the rejected records."""
         super().__init__(message)
         self.rejected_indexes = rejected_indexes
         self.status = status
+        self.unidentified = unidentified
 
 
 class Post(Protocol):
@@ -50,7 +57,7 @@ def send_bisecting(batch: Batch, batch_result: BatchResult, post: Post) -> None:
 
     The parts are sent one after the other, so records of one key stay in order.
     """
-    parts: list[Sequence[PendingRecord]] = [list(batch)]
+    parts: list[Sequence[PendingRecord]] = [batch.records()]
     while parts:
         parts.extend(reversed(_send(parts.pop(), batch_result, post)))
 
@@ -72,7 +79,7 @@ def _send(
         return _report_unknown(records, batch_result, error)
     except (BodyRejected, Conflict) as rejection:
         return _split(records, batch_result, rejection)
-    else:
+    if len(records) < len(batch_result.batch):
         batch_result.mark_delivered(records)
     return []
 
@@ -92,9 +99,12 @@ def _reject_indexes(
     records: Sequence[PendingRecord], batch_result: BatchResult, rejection: PartialRejection
 ) -> list[Sequence[PendingRecord]]:
     rejected_indexes = rejection.rejected_indexes or {}
-    batch_result.mark_delivered(
-        record for index, record in enumerate(records) if index not in rejected_indexes
-    )
+    if rejection.unidentified is None:
+        batch_result.mark_delivered(
+            record for index, record in enumerate(records) if index not in rejected_indexes
+        )
+    else:
+        batch_result.unidentified.append(rejection.unidentified)
     parts: list[Sequence[PendingRecord]] = []
     for index, reason in rejected_indexes.items():
         parts += _reject(records[index], batch_result, reason, rejection.status)

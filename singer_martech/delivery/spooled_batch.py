@@ -6,7 +6,8 @@ import contextlib
 import os
 import weakref
 from array import array
-from typing import IO, TYPE_CHECKING
+from collections.abc import Sequence
+from typing import IO, TYPE_CHECKING, overload
 
 from singer_martech._compat import override
 from singer_martech.delivery.batch import Batch, PendingRecord
@@ -84,6 +85,10 @@ class SpooledBatch(Batch):
             self._metrics_by_stream.setdefault(record.metrics, len(self._metrics_by_stream))
         )
 
+    @override
+    def records(self) -> SpooledRecords:
+        return SpooledRecords(self, range(len(self)))
+
     def record(self, index: int) -> PendingRecord:
         """Return the record at a place, counted from 0, without its key."""
         return _SpooledRecord(self, index)
@@ -143,6 +148,44 @@ class SpooledBatch(Batch):
         except OSError as error:
             raise_if_disk_full(error, _LABEL)
             raise
+
+
+class SpooledRecords(Sequence[PendingRecord]):
+    """Neighbouring records of a batch on disk, each read when it is asked for."""
+
+    def __init__(self, batch: SpooledBatch, indexes: range) -> None:
+        """Read nothing yet."""
+        self._batch = batch
+        self._indexes = indexes
+
+    @override
+    def __len__(self) -> int:
+        return len(self._indexes)
+
+    @overload
+    def __getitem__(self, index: int) -> PendingRecord: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> SpooledRecords: ...
+
+    @override
+    def __getitem__(self, index: int | slice) -> PendingRecord | SpooledRecords:
+        if isinstance(index, slice):
+            return SpooledRecords(self._batch, self._indexes[index])
+        return self._batch.record(self._indexes[index])
+
+    def line(self, index: int) -> bytes:
+        """Return a record's part of the body, without its line feed."""
+        return self._batch.line(self._indexes[index])
+
+    @contextlib.contextmanager
+    def open_body(self) -> Iterator[IO[bytes]]:
+        """Open a request's body with these records only, at its beginning."""
+        if len(self) == len(self._batch):
+            yield self._batch.body()
+            return
+        with contextlib.closing(self._batch.part(self._indexes.start, self._indexes.stop)) as body:
+            yield body
 
 
 class _SpooledRecord(PendingRecord):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.sandbox.mediarithmics import Mediarithmics
+    from tests.sandbox.server import Sandbox
     from tests.target_mediarithmics.conftest import Run
 
 STREAMS = {"list": {"document_type": "ANYTHING"}}
@@ -131,6 +132,21 @@ def test_an_error_file_that_is_missing_leaves_one_line_in_the_report(
     assert run.counts() == {"read": 4, "delivered": 3, "rejected": 1}
     (line,) = run.rejected
     assert (line["records"], line["file"]) == (1, None)
+
+
+def test_an_execution_id_cannot_lead_out_of_the_folder_of_the_reports(
+    sandbox: Sandbox, load: Callable[..., Run]
+) -> None:
+    result = {"total_success": 1, "total_failure": 1, "error_file_uri": "mics://errors"}
+    execution = {"id": "../7", "status": "SUCCEEDED", "creation_date": 1, "result": result}
+    answer = {"status": "ok", "data": execution}
+    sandbox.faults.add("mediarithmics", "*/executions", method="POST", status=200, body=answer)
+    sandbox.faults.add("mediarithmics", "*/data_file/data", status=200, body="something is wrong")
+    run = load(schema(), record(id=1), record(id=2), streams=STREAMS, max_rejected_records=1)
+    assert run.error is None
+    (line,) = run.rejected
+    assert line["file"].endswith("...%2F7.errors")
+    assert run.reports[line["file"]] == "something is wrong"
 
 
 def test_a_compressed_error_file_is_read_as_plain_text(

@@ -257,6 +257,30 @@ def test_a_refusal_that_is_not_about_the_documents_ends_the_run_soon(
     assert len(vendor.requests_to("/executions$", "POST")) < 40
 
 
+def test_a_refused_look_at_an_execution_does_not_send_its_documents_again(
+    sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run]
+) -> None:
+    sandbox.faults.add("mediarithmics", "*/executions/*", method="GET", status=400, times=None)
+    run = load(schema(), record(id=1), record(id=2), streams=STREAMS, max_rejected_records=2)
+    (execution,) = vendor.import_executions()
+    assert f"execution {execution.id} of document import" in str(run.error)
+    assert run.rejected == []
+
+
+def test_failed_lines_of_a_part_are_matched_within_the_part(
+    vendor: Mediarithmics, load: Callable[..., Run]
+) -> None:
+    vendor.max_upload_bytes = 100
+    vendor.error_shape = "line_number"
+    vendor.refuse_if = lambda _, document: "no" if document["id"] == 6 else None
+    records = [record(id=n, text="x" * 10) for n in range(8)]
+    run = load(schema(), *records, state({"n": 8}), streams=STREAMS, max_rejected_records=1)
+    assert run.error is None
+    assert run.counts() == {"read": 8, "delivered": 7, "rejected": 1}
+    assert [line["key"] for line in run.rejected] == [{"id": 6}]
+    assert run.states == [{"n": 8}]
+
+
 def test_a_wrong_token_ends_the_run_and_names_the_setting_with_the_error_id(
     load: Callable[..., Run],
 ) -> None:
