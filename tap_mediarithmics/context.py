@@ -29,11 +29,12 @@ class OrganisationContext:
     def __init__(self, config: Mapping[str, Any], shutdown: ShutdownSignal) -> None:
         """Send no request yet."""
         self.client = client_from_config(config, shutdown)
-        self.exports = Exports(self.client, config["organisation_id"])
+        poll_interval_seconds = float(config["poll_interval_seconds"])
+        self.exports = Exports(self.client, config["organisation_id"], poll_interval_seconds)
         self.datamart_id: str | None = config.get("datamart_id")
         self.waiter = ExecutionWaiter(
             shutdown,
-            float(config["poll_interval_seconds"]),
+            poll_interval_seconds,
             float(config["execution_timeout_seconds"]),
             "the next run attaches to it",
         )

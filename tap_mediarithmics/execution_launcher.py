@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from singer_martech.http.errors import OutcomeUnknown
 from singer_martech.mediarithmics.waiting import failure_of
 from tap_mediarithmics.modes import new_executions
 
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from tap_mediarithmics.modes import Cursor
 
 logger = logging.getLogger(__name__)
-
-_MOST_LAUNCHES = 3
 
 
 class ExecutionLauncher:
@@ -45,27 +42,10 @@ class ExecutionLauncher:
         return None
 
     def launch(self) -> Execution:
-        """Launch an execution; when the answer is lost, look whether one was launched."""
-        newest = self._newest()
-        for attempt in range(1, _MOST_LAUNCHES + 1):
-            try:
-                execution = self._exports.launch(self._export_id)
-            except OutcomeUnknown as error:
-                if attempt == _MOST_LAUNCHES:
-                    raise
-                logger.warning("%s; looking for the execution", error)
-                self._waiter.pause()
-                found = self._newest()
-                if found is None or (newest and found.position <= newest.position):
-                    continue
-                execution = found
-            logger.info("execution %s of export %s launched", execution.id, self._export_id)
-            break
+        """Launch an execution."""
+        execution = self._exports.launch(self._export_id)
+        logger.info("%s of %s launched", execution, self._owner)
         return execution
-
-    def _newest(self) -> Execution | None:
-        page = next(self._exports.executions(self._export_id), [])
-        return max(page, key=lambda execution: execution.position, default=None)
 
     def wait_for_result(self, execution: Execution) -> Execution:
         """Wait until an execution has succeeded, and return it as it is then.

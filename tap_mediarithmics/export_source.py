@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import NotFound, OutcomeUnknown
+from singer_martech.http.errors import NotFound
 from singer_martech.mediarithmics.datamart import InvalidQuery
 from singer_martech.mediarithmics.executions import id_order
 from tap_mediarithmics import modes, otql
@@ -245,14 +245,8 @@ class ExportSource:
         return None
 
     def _create(self, query_id: str) -> Export:
-        name = self.config.default_name
-        try:
-            export = self._context.exports.create(name, query_id)
-        except OutcomeUnknown as error:
-            logger.warning("%s; looking for the export", error)
-            found = [export for export in self._context.exports.all() if export.name == name]
-            export = found[-1] if found else self._context.exports.create(name, query_id)
-        logger.info("export %s created: %s", export.id, name)
+        export = self._context.exports.create(self.config.default_name, query_id)
+        logger.info("%s was created", export)
         self._created = export
         return export
 

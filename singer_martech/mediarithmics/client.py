@@ -23,12 +23,14 @@ from singer_martech.http.errors import (
     RequestRejected,
     Unauthorized,
 )
+from singer_martech.http.recovery import recover_lost
 from singer_martech.runtime.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from singer_martech.http.client import HttpSettings
+    from singer_martech.http.request import RequestStats
     from singer_martech.http.response import Response
     from singer_martech.runtime.shutdown import ShutdownSignal
 
@@ -86,6 +88,21 @@ class MediarithmicsClient:
     def call(self, method: str, path: str, *, label: str, **arguments: Any) -> Any:
         """Send a request and return the ``data`` of the answer's envelope."""
         return _envelope(self.send(method, path, label=label, **arguments))["data"]
+
+    def send_once(
+        self,
+        send: Callable[[], _T],
+        find: Callable[[HttpError], _T | None],
+        *,
+        label: str,
+        stats: RequestStats | None = None,
+    ) -> _T:
+        """Create something once, although the response to the request may be lost.
+
+        The arguments are those of :func:`singer_martech.http.recovery.recover_lost`.
+        """
+        http = self.http
+        return recover_lost(send, find, http.retry_policy(label), http.shutdown, stats)
 
     def pages(
         self, path: str, *, label: str, params: Mapping[str, str] | None = None

@@ -49,6 +49,10 @@ class Execution:
             fields=fields,
         )
 
+    def __str__(self) -> str:
+        """Name it for messages."""
+        return f"execution {self.id}"
+
     @property
     def position(self) -> tuple[int, int, str]:
         """Sorts executions from old to new, those of one millisecond by id."""

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from singer_martech.http.errors import HttpError, Unauthorized
 from singer_martech.mediarithmics.client import head_of, optional_id, read
-from singer_martech.mediarithmics.executions import Execution
+from singer_martech.mediarithmics.executions import Execution, id_order
 from singer_martech.runtime.redaction import redact
 
 if TYPE_CHECKING:
@@ -48,13 +48,29 @@ class Export:
             fields=fields,
         )
 
+    def __str__(self) -> str:
+        """Name it for messages."""
+        return f"export {self.id} ({self.name})"
+
 
 class Exports:
-    """The exports of one organisation."""
+    """The exports of one organisation.
 
-    def __init__(self, client: MediarithmicsClient, organisation_id: str) -> None:
+    Args:
+        client: The API client.
+        organisation_id: The organisation.
+        poll_interval_seconds: Pause before a request whose response was lost is looked for.
+    """
+
+    def __init__(
+        self,
+        client: MediarithmicsClient,
+        organisation_id: str,
+        poll_interval_seconds: float = 5.0,
+    ) -> None:
         """Send no request yet."""
         self._client = client
+        self._poll_interval = poll_interval_seconds
         self._organisation = organisation_id
         self._params = {"organisation_id": organisation_id}
 
@@ -71,17 +87,22 @@ class Exports:
         return read(Export.read, data, label)
 
     def create(self, name: str, query_id: str) -> Export:
-        """Create an export of a stored query.
-
-        Raises:
-            OutcomeUnknown: It may have been created all the same; look for its name.
-        """
+        """Create an export of a stored query, once: names need not be unique at the vendor."""
         label = f"creation of export {name!r}"
         body = {"name": name, "output_format": "JSON", "query_id": query_id, "type": "QUERY"}
-        data = self._client.call(
-            "POST", "exports", label=label, params=self._params, json=body, idempotent=False
-        )
-        return read(Export.read, data, label)
+
+        def send() -> Export:
+            data = self._client.call(
+                "POST", "exports", label=label, params=self._params, json=body, idempotent=False
+            )
+            return read(Export.read, data, label)
+
+        def find(_: HttpError) -> Export | None:
+            self._pause()
+            found = [each for each in self.all() if (each.name, each.query_id) == (name, query_id)]
+            return max(found, key=lambda each: id_order(each.id), default=None)
+
+        return self._client.send_once(send, find, label=label)
 
     def executions(self, export_id: str) -> Iterator[list[Execution]]:
         """Yield the executions of an export, newest first, a page at a time."""
@@ -89,16 +110,35 @@ class Exports:
         for page in self._client.pages(f"{_path(export_id)}/executions", label=label):
             yield [read(Execution.read, row, label) for row in page]
 
-    def launch(self, export_id: str) -> Execution:
-        """Start an execution.
+    def newest_execution(self, export_id: str) -> Execution | None:
+        """Return the execution that was created last, if there is one."""
+        page = next(self.executions(export_id), [])
+        return max(page, key=lambda each: each.position, default=None)
 
-        Raises:
-            OutcomeUnknown: It may have been started all the same; look at the executions.
+    def launch(self, export_id: str) -> Execution:
+        """Start an execution, once.
+
+        If the response is lost, an execution that was created since counts as this one,
+        whoever started it: its result is the same.
         """
         label = f"launch of export {export_id}"
         path = f"{_path(export_id)}/executions"
-        data = self._client.call("POST", path, label=label, json={}, idempotent=False)
-        return read(Execution.read, data, label)
+        before = self.newest_execution(export_id)
+
+        def send() -> Execution:
+            data = self._client.call("POST", path, label=label, json={}, idempotent=False)
+            return read(Execution.read, data, label)
+
+        def find(_: HttpError) -> Execution | None:
+            self._pause()
+            newest = self.newest_execution(export_id)
+            is_new = newest and (before is None or newest.position > before.position)
+            return newest if is_new else None
+
+        return self._client.send_once(send, find, label=label)
+
+    def _pause(self) -> None:
+        self._client.http.shutdown.wait(self._poll_interval)
 
     def download(
         self,

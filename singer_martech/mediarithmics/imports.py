@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import HttpError, OutcomeUnknown
-from singer_martech.http.retry import RetryPolicy
+from singer_martech.http.errors import HttpError
 from singer_martech.mediarithmics.client import id_text, read
 from singer_martech.mediarithmics.executions import id_order
 
@@ -181,25 +180,13 @@ class DocumentImports:
         }
         if wanted.priority is not None:
             body["priority"] = wanted.priority
-        http = self.client.http
-        retry_policy = RetryPolicy(
-            label, http.settings.max_attempts, http.settings.max_rate_limit_wait_seconds
-        )
-        while True:
-            try:
-                data = self.client.call(
-                    "POST", self._path, label=label, json=body, idempotent=False
-                )
-                created = read(DocumentImport.read, data, label)
-                return created.check(wanted.document_type, wanted.mime_type)
-            except OutcomeUnknown as error:
-                found = self.find(wanted)
-                if found is not None:
-                    return found
-                seconds = retry_policy.seconds_until_next_try(str(error), error.response)
-                if seconds is None:
-                    raise OutcomeUnknown(retry_policy.give_up_reason, error.response) from error
-                http.shutdown.wait(seconds)
+
+        def send() -> DocumentImport:
+            data = self.client.call("POST", self._path, label=label, json=body, idempotent=False)
+            created = read(DocumentImport.read, data, label)
+            return created.check(wanted.document_type, wanted.mime_type)
+
+        return self.client.send_once(send, lambda _: self.find(wanted), label=label)
 
     def _remove(self, created: DocumentImport) -> None:
         """Remove an import that another run created at the same moment."""

@@ -16,15 +16,8 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import (
-    InvalidResponse,
-    MethodNotAllowed,
-    NotFound,
-    OutcomeUnknown,
-    RetriesExhausted,
-)
+from singer_martech.http.errors import MethodNotAllowed, NotFound
 from singer_martech.http.request import RequestStats
-from singer_martech.http.retry import RetryPolicy
 from singer_martech.mediarithmics.client import read
 from singer_martech.mediarithmics.executions import Execution
 from singer_martech.mediarithmics.import_results import ImportResult, count_of
@@ -65,9 +58,8 @@ class Uploads:
         """Send no request yet."""
         self._imports = imports
         self._client = imports.client
-        self._shutdown = imports.client.http.shutdown
         self._waiter = ExecutionWaiter(
-            self._shutdown,
+            imports.client.http.shutdown,
             poll_interval_seconds,
             execution_timeout_seconds,
             "its documents are not in STATE and will be sent again",
@@ -98,33 +90,17 @@ class Uploads:
         """
         label = f"upload to {into}"
         stats = stats or RequestStats()
-        settings = self._client.http.settings
-        retry_policy = RetryPolicy(
-            label, settings.max_attempts, settings.max_rate_limit_wait_seconds
-        )
-        # one upload at a time, so that an execution found afterwards is nobody else's here
+        # One upload at a time: an execution found afterwards is not another thread's.
         with self._uploading[into.id]:
             before = self._known_executions(into)
-            while True:
-                try:
-                    execution = self._post(into, body, label, stats)
-                except (OutcomeUnknown, InvalidResponse) as error:
-                    found = self._find_lost(into, before, line_counts, error)
-                    if found is None:
-                        seconds = retry_policy.seconds_until_next_try(
-                            f"{error}; no execution of it is there", error.response
-                        )
-                        if seconds is None:
-                            raise RetriesExhausted(
-                                retry_policy.give_up_reason, error.response
-                            ) from error
-                        self._shutdown.wait(seconds)
-                        stats.retries += 1
-                        continue
-                    logger.warning("%s; execution %s is it", error, found.id)
-                    execution = found
-                self._own.add(execution.id)
-                return execution
+            execution = self._client.send_once(
+                lambda: self._post(into, body, label, stats),
+                lambda error: self._find_lost(into, before, line_counts, error),
+                label=label,
+                stats=stats,
+            )
+            self._own.add(execution.id)
+            return execution
 
     def wait(self, into: DocumentImport, execution: Execution) -> Execution:
         """Wait until an execution has succeeded.

@@ -11,7 +11,6 @@ import pytest
 from singer_martech.http.client import HttpSettings
 from singer_martech.http.errors import (
     IncompleteBody,
-    InvalidResponse,
     RequestRejected,
     RetriesExhausted,
 )
@@ -43,7 +42,7 @@ def client(vendor: Mediarithmics) -> MediarithmicsClient:
 
 @pytest.fixture
 def exports(client: MediarithmicsClient, vendor: Mediarithmics) -> Exports:
-    return Exports(client, vendor.organisation_id)
+    return Exports(client, vendor.organisation_id, poll_interval_seconds=0.001)
 
 
 @pytest.fixture
@@ -165,8 +164,10 @@ def test_an_execution_without_what_it_needs_is_no_answer(
     vendor: Mediarithmics, exports: Exports, sandbox: Sandbox, data: Any
 ) -> None:
     body = {"status": "ok", "data": data}
-    sandbox.faults.add("mediarithmics", "executions", method="POST", status=200, body=body)
-    with pytest.raises(InvalidResponse, match="launch of export"):
+    sandbox.faults.add(
+        "mediarithmics", "executions", method="POST", status=200, body=body, times=None
+    )
+    with pytest.raises(RetriesExhausted, match="launch of export"):
         exports.launch(vendor.exports()[0]["id"])
 
 

@@ -29,7 +29,7 @@ def exports(vendor: Mediarithmics) -> Exports:
     client = MediarithmicsClient(
         vendor.api_token, vendor.api_url, settings=HttpSettings(max_attempts=2)
     )
-    return Exports(client, vendor.organisation_id)
+    return Exports(client, vendor.organisation_id, poll_interval_seconds=0.001)
 
 
 def wait(exports: Exports, export_id: str, timeout: float = 60.0) -> Execution:
