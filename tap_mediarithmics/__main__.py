@@ -1,12 +1,10 @@
-"""Runs the tap: ``python -m tap_mediarithmics``."""
+"""Run ``tap-mediarithmics``."""
+
+from functools import partial
 
 from singer_martech.runtime.startup import start
 
-
-def main() -> None:
-    """Run the command."""
-    start("tap_mediarithmics.tap.TapMediarithmics")
-
+main = partial(start, "tap_mediarithmics.tap.TapMediarithmics")
 
 if __name__ == "__main__":
     main()

@@ -1,12 +1,10 @@
-"""Runs the tap: ``python -m tap_robotmia``."""
+"""Run ``tap-robotmia``."""
+
+from functools import partial
 
 from singer_martech.runtime.startup import start
 
-
-def main() -> None:
-    """Run the command."""
-    start("tap_robotmia.tap.TapRobotmia")
-
+main = partial(start, "tap_robotmia.tap.TapRobotmia")
 
 if __name__ == "__main__":
     main()

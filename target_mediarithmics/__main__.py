@@ -1,12 +1,10 @@
-"""Runs the target: ``python -m target_mediarithmics``."""
+"""Run ``target-mediarithmics``."""
+
+from functools import partial
 
 from singer_martech.runtime.startup import start
 
-
-def main() -> None:
-    """Run the command."""
-    start("target_mediarithmics.target.TargetMediarithmics")
-
+main = partial(start, "target_mediarithmics.target.TargetMediarithmics")
 
 if __name__ == "__main__":
     main()

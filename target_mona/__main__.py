@@ -1,12 +1,10 @@
-"""Runs the target: ``python -m target_mona``."""
+"""Run ``target-mona``."""
+
+from functools import partial
 
 from singer_martech.runtime.startup import start
 
-
-def main() -> None:
-    """Run the command."""
-    start("target_mona.target.TargetMona")
-
+main = partial(start, "target_mona.target.TargetMona")
 
 if __name__ == "__main__":
     main()

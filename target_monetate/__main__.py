@@ -1,12 +1,10 @@
-"""Runs the target: ``python -m target_monetate``."""
+"""Run ``target-monetate``."""
+
+from functools import partial
 
 from singer_martech.runtime.startup import start
 
-
-def main() -> None:
-    """Run the command."""
-    start("target_monetate.target.TargetMonetate")
-
+main = partial(start, "target_monetate.target.TargetMonetate")
 
 if __name__ == "__main__":
     main()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from singer_martech.errors import MartechError
-from singer_martech.singer.plugin import PluginCommand
+from singer_martech.singer.command import PluginCommand
 from target_monetate.client import NoSuchDataset
 from target_monetate.dataset import quoted
 from target_monetate.rate_limit import rate_limited

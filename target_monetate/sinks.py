@@ -12,7 +12,7 @@ from singer_martech.errors import MartechError, SettingError
 from singer_martech.mapping.stream_mappings import compiled
 from singer_martech.mapping.template import fields_of
 from singer_martech.mapping.undefined import is_undefined
-from singer_martech.singer.settings import boolean
+from singer_martech.singer.config_check import boolean
 from singer_martech.values.json_codec import MappingError, encode
 from target_monetate import field_types
 from target_monetate.client import NoSuchDataset

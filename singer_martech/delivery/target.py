@@ -6,7 +6,8 @@ import contextlib
 import logging
 import time
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_sdk import Target
 from singer_sdk import typing as th
@@ -27,6 +28,8 @@ from singer_martech.delivery.run_summary import RunSummary
 from singer_martech.errors import InvalidInput, MartechError, SettingError, Stopped
 from singer_martech.mapping.stream_mappings import StreamMappings
 from singer_martech.singer.batch_files import batch_lines
+from singer_martech.singer.catalog import read_schemas
+from singer_martech.singer.command import Check
 from singer_martech.singer.plugin import MartechPlugin
 from singer_martech.singer.reader import NOT_JSON, MessageReader
 from singer_martech.values.json_codec import encode, is_unicode
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.capabilities import (
         CapabilitiesEnum,
     )
+    from typing_extensions import Self
 
     from singer_martech.delivery.destination import Destination
     from singer_martech.delivery.sink import MartechSink
@@ -179,6 +183,7 @@ class MartechTarget(MartechPlugin, Target):
         super().__init__(**options)
         self.max_parallelism = 1  # the SDK's own drains have nothing to do
         self.mappings = self._read_mappings(self.config)
+        self.given_schemas: Sequence[dict[str, Any]] = ()
         self.sequence = 0
         self._metrics_by_stream: dict[str, StreamMetrics] = {}
         self._schemas: dict[str, bytes] = {}
@@ -231,6 +236,23 @@ class MartechTarget(MartechPlugin, Target):
                 self.default_sink_class.check_mapping(name, mapping)
         except SettingError as error:
             yield str(error)
+
+    @override
+    @classmethod
+    def for_check(
+        cls, config: dict[str, Any], *, file_input: IO[str] | None = None, **options: Any
+    ) -> Self:
+        target = cls(config={**config, "dry_run": True})
+        if file_input is not None:
+            target.given_schemas = read_schemas(file_input, "the file given with --input")
+        return target
+
+    @override
+    def checks(self) -> Iterator[Check]:
+        """Yield a check for each SCHEMA that is given with ``--input``."""
+        for message in self.given_schemas:
+            run = partial(self._process_schema_message, message)
+            yield Check(f"stream '{message.get('stream')}'", run)
 
     @classmethod
     def _read_mappings(cls, config: Mapping[str, Any]) -> StreamMappings:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from singer_martech.errors import SettingError
 from singer_martech.mapping.template import Template
 from singer_martech.mapping.undefined import TemplateError
-from singer_martech.singer.settings import json_value
+from singer_martech.singer.config_check import json_value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

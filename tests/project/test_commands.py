@@ -12,6 +12,13 @@ import pytest
 
 from tools.settings import PLUGINS
 
+VENDORS = {
+    "tap-robotmia": "robotmia",
+    "tap-mediarithmics": "mediarithmics",
+    "target-mona": "Mona",
+    "target-monetate": "Monetate",
+    "target-mediarithmics": "mediarithmics",
+}
 BIN = Path(sys.executable).parent
 
 
@@ -35,6 +42,13 @@ def test_a_plugin_describes_itself_in_every_format(plugin: str) -> None:
     for form in ([], ["--format", "markdown"]):
         described = output(str(BIN / plugin), "--about", *form)
         assert all(name in described for name in said["settings"]["properties"])
+
+
+@pytest.mark.parametrize(("plugin", "vendor"), VENDORS.items())
+def test_the_help_says_what_a_plugin_is_for(plugin: str, vendor: str) -> None:
+    shown = output(str(BIN / plugin), "--help")
+    assert vendor in shown
+    assert "--check" in shown
 
 
 def test_every_command_of_the_distribution_starts() -> None:

@@ -8,7 +8,8 @@ from singer_sdk import typing as th
 
 from singer_martech.delivery.target import delivery_settings
 from singer_martech.runtime.redaction import redact
-from singer_martech.singer.settings import check_config, http_settings
+from singer_martech.singer.config_check import check_config
+from singer_martech.singer.settings import http_settings
 
 SCHEMA: dict[str, Any] = th.PropertiesList(
     th.Property("api_token", th.StringType, required=True, secret=True),

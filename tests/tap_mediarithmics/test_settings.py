@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from singer_martech.singer import settings
+from singer_martech.singer.config_check import check_config
 from tap_mediarithmics import export_config
 from tap_mediarithmics.tap import TapMediarithmics
 
@@ -229,5 +229,5 @@ def test_the_example_of_the_documentation_is_accepted() -> None:
     (plugin,) = example["plugins"]["extractors"]
     config = {**plugin["config"], "api_token": TOKEN}
     schema = TapMediarithmics.config_jsonschema
-    typed, found = settings.check_config(schema, config, "TAP_MEDIARITHMICS_")
+    typed, found = check_config(schema, config, "TAP_MEDIARITHMICS_")
     assert [*found, *export_config.problems(typed), *export_config.start_date_problems(typed)] == []

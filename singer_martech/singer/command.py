@@ -1,0 +1,156 @@
+"""The command of a plugin: exit status, last line, and ``--check``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import click
+from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.plugin_base import SingerCommand
+
+from singer_martech._compat import override
+from singer_martech.errors import MartechError, Stopped
+from singer_martech.runtime.redaction import redact, redact_logs
+from singer_martech.singer.writer import write_output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+_FAILED = 1
+_SIGNAL_BASE = 128
+
+
+class PluginCommand(SingerCommand):
+    """Runs a plugin and reports a failure by one line and the exit status."""
+
+    @override
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        logging.captureWarnings(capture=True)
+        self.logger.addFilter(_is_informative)
+        redact_logs()
+        sys.excepthook = self.excepthook
+        try:
+            return super().main(*args, **kwargs)
+        except Stopped as error:
+            self._end(error, str(error), _SIGNAL_BASE + error.signum)
+        except ConfigValidationError as error:
+            self._end(error, "; ".join(error.errors), _FAILED)
+        except MartechError as error:
+            self._end(error, str(error), _FAILED)
+
+    @override
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.BadParameter as error:  # such as a file that does not exist
+            raise MartechError(error.format_message()) from error
+
+    @override
+    def invoke(self, ctx: click.Context) -> Any:
+        if sys.stdout is None:
+            raise MartechError("nothing can be written: standard output is closed")
+        # SingerCommand.invoke would print the schema of a wrong configuration
+        try:
+            return click.Command.invoke(self, ctx)
+        except BrokenPipeError as error:  # click would end without a line
+            raise MartechError("the program that reads the output has ended") from error
+
+    @override
+    def excepthook(
+        self,
+        exc_type: type[BaseException],
+        exc_value: BaseException,
+        exc_traceback: TracebackType | None,
+    ) -> None:
+        """Log an unexpected failure in one line, with its traceback at DEBUG."""
+        self.logger.error("%s: %s", exc_type.__name__, " ".join(str(exc_value).split()))
+        self.logger.debug("ended by", exc_info=(exc_type, exc_value, exc_traceback))
+
+    def _end(self, error: BaseException, line: str, status: int) -> None:
+        self.logger.error(" ".join(redact(line).split()))
+        self.logger.debug("ended by", exc_info=error)
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except OSError:
+            # the interpreter flushes again at exit: give it an output that works
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(status)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that ``--check`` verifies.
+
+    Attributes:
+        label: What is verified, such as ``login`` or ``dataset 'orders'``.
+        run: Verifies it without writing anything at the vendor. Raises a
+            :class:`~singer_martech.errors.MartechError` when it is wrong.
+        is_prerequisite: If it fails, the checks after it are not run.
+    """
+
+    label: str
+    run: Callable[[], object]
+    is_prerequisite: bool = False
+
+
+@dataclass
+class CheckReport:
+    """Prints a line for each check.
+
+    Attributes:
+        failed: The labels of the checks that failed.
+    """
+
+    failed: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def check(self, label: str) -> Iterator[None]:
+        """Print whether the block succeeds; a failure of it is not raised."""
+        try:
+            yield
+        except Stopped:
+            raise
+        except ConfigValidationError as error:
+            self._print_failure(label, *error.errors)
+        except MartechError as error:
+            self._print_failure(label, str(error))
+        else:
+            _print(f"✓ {label}")
+
+    def run(self, checks: Iterator[Check]) -> None:
+        """Run checks until a prerequisite fails."""
+        for check in checks:
+            with self.check(check.label):
+                check.run()
+            if check.is_prerequisite and check.label in self.failed:
+                return
+
+    def conclude(self) -> None:
+        """End the command.
+
+        Raises:
+            MartechError: A check failed.
+        """
+        if self.failed:
+            raise MartechError(f"the check failed: {', '.join(self.failed)}")
+
+    def _print_failure(self, label: str, *lines: str) -> None:
+        self.failed.append(label)
+        for line in lines:
+            _print(f"✗ {label}: {line}")
+
+
+def _print(line: str) -> None:
+    write_output(f"{' '.join(redact(line).split())}\n".encode())
+
+
+def _is_informative(record: logging.LogRecord) -> bool:
+    """Drop a line that the SDK logs at every start."""
+    return not str(record.msg).startswith("Skipping parse of env var settings")

@@ -1,0 +1,239 @@
+"""Check what a user configured and convert it to the declared types.
+
+The SDK's own validation prints the offending value, which may be a secret, and environment
+variables and Meltano pass every value as text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import logging
+import math
+from typing import TYPE_CHECKING, Any
+
+from jsonschema import Draft7Validator
+
+from singer_martech.errors import SettingError
+from singer_martech.http.urls import check_url
+from singer_martech.runtime.redaction import register_secret
+from singer_martech.values.json_codec import is_unicode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from jsonschema import ValidationError
+
+logger = logging.getLogger(__name__)
+
+_TRUE = frozenset({"true", "1", "yes", "on"})
+_FALSE = frozenset({"false", "0", "no", "off"})
+_UNSET = object()
+
+
+def check_config(
+    schema: Mapping[str, Any], config: Mapping[str, Any], env_prefix: str
+) -> tuple[dict[str, Any], list[str]]:
+    """Bring a configuration into its declared types and say what is wrong with it.
+
+    Text becomes a number, a truth value, an object or an array where the schema says so;
+    a number becomes text likewise (ids). Null and empty text count as not given.
+
+    Args:
+        schema: The plugin's settings as JSON Schema.
+        config: What the user gave.
+        env_prefix: Prefix of the environment variables, for messages.
+
+    Returns:
+        The configuration with defaults, and one line for each fault. No line holds the
+        value of a setting.
+    """
+    _register_secrets(schema, config)
+    _warn_about_unknown(schema, config)
+    typed = _with_types(schema, config)
+    problems = [_line(error, env_prefix) for error in Draft7Validator(schema).iter_errors(typed)]
+    problems += [
+        f"setting '{name}' holds a character that no text may hold: NUL, or what is not UTF-8"
+        for name, value in typed.items()
+        if name in schema["properties"] and not _is_clean(value)
+    ]
+    for name, value in typed.items():
+        if name.endswith("_url") and isinstance(value, str):
+            try:
+                typed[name] = check_url(value, name)
+            except SettingError as error:
+                problems.append(str(error))
+    return typed, problems
+
+
+def boolean(value: object) -> object:
+    """Return the truth value that text names; anything else as it is."""
+    return _from_text(value, ["boolean"]) if isinstance(value, str) else value
+
+
+def json_value(value: object, name: str) -> Any:
+    """Return the value of JSON text; anything but text is returned as it is.
+
+    Raises:
+        SettingError: The text is not JSON.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        message = f"setting '{name}' is not valid JSON"
+        raise SettingError(message) from None
+
+
+def _is_clean(value: object) -> bool:
+    """Whether all text in a value can be sent, and be the name of a file."""
+    rest = [value]
+    while rest:
+        each = rest.pop()
+        if isinstance(each, str) and ("\0" in each or not is_unicode(each)):
+            return False
+        if isinstance(each, dict):
+            rest += [*each, *each.values()]
+        elif isinstance(each, list):
+            rest += each
+    return True
+
+
+def _register_secrets(schema: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    for name, definition in schema["properties"].items():
+        value = config.get(name)
+        if definition.get("secret") and value is not None:
+            register_secret(str(value))
+
+
+def _warn_about_unknown(schema: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    known = list(schema["properties"])
+    for name in config:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            logger.warning("setting '%s' is unknown and ignored%s", name, hint)
+
+
+def _with_types(schema: Mapping[str, Any], value: Any) -> Any:
+    """Convert ``value``, and what it holds, to the types of ``schema``."""
+    types = schema.get("type", [])
+    types = [types] if isinstance(types, str) else types
+    value = _converted(value, types)
+    if isinstance(value, float) and "integer" in types and "number" not in types:
+        value = int(value) if value.is_integer() else value  # 2.0 is a whole number too
+    if isinstance(value, dict) and "properties" in schema:
+        return _object_with_types(schema["properties"], value)
+    if isinstance(value, list) and isinstance(schema.get("items"), dict):
+        return [_with_types(schema["items"], item) for item in value]
+    return value
+
+
+def _object_with_types(properties: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(value)
+    for name, definition in properties.items():
+        given = value.get(name)
+        typed = _UNSET if given is None or given == "" else _with_types(definition, given)
+        typed = _UNSET if typed is None else typed  # the text "null"
+        if typed is _UNSET and definition.get("default") is not None:
+            typed = definition["default"]
+        if typed is _UNSET:
+            result.pop(name, None)
+        else:
+            result[name] = typed
+    return result
+
+
+def _converted(value: Any, types: list[str]) -> Any:
+    """Convert text to what ``types`` allow; leave what does not fit for the validator."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        wants_text = "string" in types and not {"number", "integer"} & set(types)
+        return str(value) if wants_text else value
+    if isinstance(value, str) and "string" not in types:
+        return _from_text(value, types)
+    return value
+
+
+def _from_text(value: str, types: list[str]) -> Any:
+    text = value.strip()
+    if "boolean" in types and text.lower() in _TRUE | _FALSE:
+        return text.lower() in _TRUE
+    if "integer" in types or "number" in types:
+        return _number(text, value)
+    if "object" in types or "array" in types:
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(text)
+    return value
+
+
+def _number(text: str, otherwise: str) -> int | float | str:
+    with contextlib.suppress(ValueError):
+        return int(text)
+    with contextlib.suppress(ValueError):
+        number = float(text)
+        if math.isfinite(number):
+            return number
+    return otherwise
+
+
+def _line(error: ValidationError, env_prefix: str) -> str:
+    """Word a fault without the value that caused it."""
+    path = list(error.absolute_path)
+    keyword: str = str(error.validator)
+    wanted: Any = error.validator_value
+    if keyword == "required":
+        # one error for each name, which stands in its message alone
+        missing = next(name for name in wanted if error.message.startswith(repr(name)))
+        line = f"setting '{_path([*path, missing])}' is required"
+        if not path:
+            line += f": put it into the configuration or into {env_prefix}{missing.upper()}"
+        return line
+    name = _path(path) or "configuration"
+    requirements_by_keyword: dict[str, Callable[[], str]] = {
+        "type": lambda: f"must be {_types(wanted)}",
+        "enum": lambda: f"must be one of {', '.join(map(str, wanted))}",
+        "minimum": lambda: f"must be at least {wanted}",
+        "exclusiveMinimum": lambda: f"must be greater than {wanted}",
+        "maximum": lambda: f"must be at most {wanted}",
+        "minLength": lambda: "must not be empty",
+        "minItems": lambda: f"must have at least {wanted} item(s)",
+        "additionalProperties": lambda: f"has {_unexpected(error)}",
+    }
+    requirement = requirements_by_keyword.get(keyword, lambda: f"is not valid ({keyword})")
+    return f"setting '{name}' {requirement()}"
+
+
+def _types(wanted: str | list[str]) -> str:
+    names = [wanted] if isinstance(wanted, str) else [name for name in wanted if name != "null"]
+    words = {
+        "string": "text",
+        "integer": "a whole number",
+        "number": "a number",
+        "boolean": "true or false",
+        "object": "an object (JSON)",
+        "array": "an array (JSON)",
+    }
+    return " or ".join(words.get(name, name) for name in names)
+
+
+def _unexpected(error: ValidationError) -> str:
+    schema: Any = error.schema
+    instance: Any = error.instance
+    known = list(schema.get("properties", {}))
+    names = [name for name in instance if name not in known]
+    hints = []
+    for name in names:
+        near = difflib.get_close_matches(name, known, n=1)
+        hints.append(f"'{name}'" + (f" (did you mean '{near[0]}'?)" if near else ""))
+    return f"the unknown key {', '.join(hints)}; known are {', '.join(known)}"
+
+
+def _path(parts: list[Any]) -> str:
+    return "".join(_steps(parts)).removeprefix(".")
+
+
+def _steps(parts: list[Any]) -> Iterator[str]:
+    for part in parts:
+        yield f"[{part}]" if isinstance(part, int) else f".{part}"

@@ -1,0 +1,69 @@
+"""Read the JSON files that a user names on the command line."""
+
+from __future__ import annotations
+
+import json
+from typing import IO, Any, NoReturn
+
+from singer_martech.errors import MartechError, SettingError
+
+
+def read_config_file(path: str) -> dict[str, Any]:
+    """Return the settings in a configuration file.
+
+    Raises:
+        SettingError: The file cannot be read or holds no JSON object.
+    """
+    label = f"the configuration file {path}"
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - the path as the user wrote it
+            return parse_object(read_text(file, label), label)
+    except OSError as error:
+        raise SettingError(f"{label} cannot be read: {error.strerror}") from None
+    except MartechError as error:
+        raise SettingError(str(error)) from None
+
+
+def read_text(file: IO[str], label: str) -> str:
+    """Return the content of a text file, without a byte order mark.
+
+    Args:
+        file: An open file.
+        label: Names the file in errors.
+
+    Raises:
+        MartechError: The file is not UTF-8.
+    """
+    try:
+        return file.read().removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise MartechError(f"{label} is not UTF-8 (byte {error.start})") from None
+
+
+def parse_object(text: str, label: str) -> dict[str, Any]:
+    """Return the JSON object that a text holds.
+
+    Args:
+        text: The content of a file.
+        label: Names the file in errors.
+
+    Raises:
+        MartechError: The text is no JSON object.
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        position = f"line {error.lineno}, column {error.colno}"
+        raise MartechError(f"{label} is not valid JSON ({position}: {error.msg})") from None
+    except RecursionError:
+        raise MartechError(f"{label} is not valid JSON: it is nested too deep") from None
+    except ValueError as error:
+        raise MartechError(f"{label} is not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise MartechError(f"{label} must hold a JSON object")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    """Refuse NaN and Infinity, which Python reads and JSON does not have."""
+    raise ValueError(f"it holds {name}")

@@ -1,0 +1,138 @@
+"""The option ``--check`` of the plugins, as far as it is the same for all of them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from singer_martech._compat import override
+from singer_martech.errors import MartechError
+from singer_martech.singer.command import Check
+from target_mona.target import TargetMona
+from tests.kit.singer import as_bytes, record, schema
+from tests.robustness.plugins import PLUGINS, Plugin, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.sandbox.server import Sandbox
+
+EACH_PLUGIN = pytest.mark.parametrize("plugin", PLUGINS, ids=str)
+MONA, MONETATE = (plugin for plugin in PLUGINS if plugin.name in {"target-mona", "target-monetate"})
+
+
+@EACH_PLUGIN
+def test_right_settings_are_printed_with_a_tick(
+    plugin: Plugin, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    outcome = run(plugin, plugin.settings(sandbox), tmp_path, "--check")
+    assert outcome.status == 0, outcome.log
+    lines = outcome.out.decode().splitlines()
+    assert lines[0] == "✓ settings"
+    assert all(line.startswith("✓ ") for line in lines)
+
+
+@EACH_PLUGIN
+def test_each_wrong_setting_is_printed_in_a_line_of_its_own(
+    plugin: Plugin, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    settings = {**plugin.settings(sandbox), "max_attempts": 0, "request_timeout_seconds": "x"}
+    outcome = run(plugin, settings, tmp_path, "--check")
+    assert outcome.status == 1
+    assert sorted(outcome.out.decode().splitlines()) == [
+        "✗ settings: setting 'max_attempts' must be at least 1",
+        "✗ settings: setting 'request_timeout_seconds' must be a number",
+    ]
+    assert outcome.reason.endswith("the check failed: settings")
+
+
+@EACH_PLUGIN
+def test_a_check_sends_nothing_and_makes_no_folder(
+    plugin: Plugin, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    settings = {**plugin.settings(sandbox), "reject_path": str(tmp_path / "rejects")}
+    run(plugin, settings, tmp_path, "--check")
+    assert not (tmp_path / "rejects").exists()
+    if plugin.landed is not None:
+        assert plugin.landed(sandbox) == 0
+
+
+class CheckedTarget(TargetMona):
+    """A target with checks of its own."""
+
+    prerequisite = False
+
+    @override
+    def checks(self) -> Iterator[Check]:
+        yield Check("login", self._refuse, is_prerequisite=self.prerequisite)
+        yield Check("fields", lambda: None)
+        yield from super().checks()
+
+    def _refuse(self) -> None:
+        raise MartechError(f"no one may\nenter with {self.config['client_secret']}")
+
+
+class StrictTarget(CheckedTarget):
+    """Its checks end with the login."""
+
+    prerequisite = True
+
+
+@pytest.mark.parametrize(
+    ("target", "lines"),
+    [
+        (CheckedTarget, ["✓ settings", "✗ login: no one may enter with [secret]", "✓ fields"]),
+        (StrictTarget, ["✓ settings", "✗ login: no one may enter with [secret]"]),
+    ],
+)
+def test_a_failed_check_is_one_line_and_status_1(
+    target: type[TargetMona], lines: list[str], sandbox: Sandbox, tmp_path: Path
+) -> None:
+    plugin = Plugin("target-mona", target, "mona", MONA.settings)
+    outcome = run(plugin, MONA.settings(sandbox), tmp_path, "--check")
+    assert outcome.status == 1
+    assert outcome.out.decode().splitlines() == lines
+    assert outcome.reason.endswith("the check failed: login")
+
+
+def as_catalog(*messages: Any) -> bytes:
+    streams = [
+        {
+            "tap_stream_id": message["stream"],
+            "key_properties": message["key_properties"],
+            "schema": message["schema"],
+        }
+        for message in messages
+    ]
+    return json.dumps({"streams": streams}, indent=2).encode()
+
+
+@pytest.mark.parametrize("is_catalog", [False, True])
+def test_mappings_are_checked_against_the_schemas_of_an_input(
+    sandbox: Sandbox, tmp_path: Path, *, is_catalog: bool
+) -> None:
+    # the sandbox's Monetate has a dataset of the first name alone
+    schemas = [schema("people"), schema("unknown")]
+    content = as_catalog(*schemas) if is_catalog else as_bytes([*schemas, record("unknown", id=1)])
+    given = tmp_path / "given.jsonl"
+    given.write_bytes(b"\xef\xbb\xbf" + content)
+    settings = MONETATE.settings(sandbox)
+    outcome = run(MONETATE, settings, tmp_path, "--check", "--input", str(given))
+    lines = outcome.out.decode().splitlines()
+    assert outcome.status == 1
+    assert lines[-2] == "✓ stream 'people'"
+    assert lines[-1].startswith("✗ stream 'unknown': ")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"type":"SCHEMA"', b'{"streams":[{}]}'])
+def test_an_input_that_holds_no_schema_is_named(
+    sandbox: Sandbox, tmp_path: Path, content: bytes
+) -> None:
+    given = tmp_path / "given.jsonl"
+    given.write_bytes(content)
+    outcome = run(MONA, MONA.settings(sandbox), tmp_path, "--check", "--input", str(given))
+    assert outcome.status == 1
+    assert b"--input" in outcome.out
