@@ -168,7 +168,7 @@ class RobotmiaClient:
             DiskFull: There is no room for the temporary file.
             Stopped: The run was asked to end.
         """
-        label = f"the export of {days(from_date, to_date)}"
+        label = f"the export of {format_days(from_date, to_date)}"
         form = {"from_date": from_date.isoformat(), "to_date": to_date.isoformat()}
         if events:
             form["event"] = json.dumps(list(events))
@@ -198,7 +198,7 @@ class RobotmiaClient:
         self._http.close()
 
 
-def days(from_date: date, to_date: date) -> str:
+def format_days(from_date: date, to_date: date) -> str:
     """Name some days: ``2018-02-11``, or ``2018-02-11 to 2018-02-17``."""
     if from_date == to_date:
         return from_date.isoformat()

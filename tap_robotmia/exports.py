@@ -1,6 +1,6 @@
-"""The exports of one run: which days, asked for when, and which stream gets what.
+"""The downloads of one run: which windows, in which order, with which event names.
 
-The stream ``events`` and the typed streams of one run share each download.
+Streams that need the same days share a download.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from singer_martech._compat import override
 from singer_martech.errors import SettingError
 from singer_martech.http.client import HttpSettings
 from singer_martech.runtime.shutdown import ShutdownSignal
-from singer_martech.singer.stream import Chunk
-from tap_robotmia.client import Export, FutureDate, RobotmiaClient, days
+from tap_robotmia.client import Export, FutureDate, RobotmiaClient, format_days
 from tap_robotmia.columns import ColumnTypes, sample
 from tap_robotmia.events import EventReader
 from tap_robotmia.malformed_lines import MalformedLines
@@ -39,10 +37,7 @@ if TYPE_CHECKING:
         Sequence,
     )
 
-    from singer_sdk.helpers.types import Record
-
-    from singer_martech.singer.stream import ChunkedStream, EncodedRecords
-    from tap_robotmia.streams import RobotmiaStream
+    from tap_robotmia.events import Event
     from tap_robotmia.windows import Window
 
 logger = logging.getLogger(__name__)
@@ -103,53 +98,61 @@ def parse_day(text: str) -> date:
     return date.fromisoformat(text)
 
 
-class WindowChunk(Chunk):
-    """A window that was received whole, to be written whole."""
+@dataclass(frozen=True)
+class StreamRequest:
+    """The days and events that one stream needs.
+
+    Attributes:
+        stream: The stream's name.
+        first_day: The first day, in the project's time zone.
+        event_name: The only event that the stream holds; None for all events.
+    """
+
+    stream: str
+    first_day: date
+    event_name: str | None
+
+
+class ExportedWindow:
+    """A window whose export was received whole.
+
+    Attributes:
+        window: Its days and the names of the streams that need them.
+        bookmark: The instant up to which the export is complete.
+        received_at: When the export was received.
+        event_count: The number of events read so far.
+    """
 
     def __init__(
-        self,
-        window: Window,
-        export: Export,
-        streams: Sequence[RobotmiaStream],
-        clock: ProjectClock,
-        malformed: MalformedLines,
+        self, window: Window, export: Export, clock: ProjectClock, malformed: MalformedLines
     ) -> None:
         """Read nothing yet."""
-        self.streams = self._streams = streams
-        self.extracted_at = export.received_at
+        self.window = window
         self.bookmark = min(clock.end_of(window.to_date), export.requested_at)
-        self.events = 0
+        self.received_at = export.received_at
+        self.event_count = 0
         self._export = export
-        where = f"the export of {days(window.from_date, window.to_date)}"
+        where = f"the export of {format_days(window.from_date, window.to_date)}"
         self._reader = EventReader(clock, partial(malformed.add, where=where))
 
-    @override
-    def parts(
-        self, encoded_streams: Collection[str]
-    ) -> Iterator[tuple[ChunkedStream, EncodedRecords | Iterable[Record]]]:
+    def event_blocks(self) -> Iterator[list[Event]]:
+        """Yield the events in blocks that fit into memory."""
         for block in self._export.blocks():
             events = self._reader.read(block)
-            self.events += len(events)
-            for stream in self._streams:
-                mine = stream.select(events)
-                if not mine:
-                    continue
-                if stream.name in encoded_streams:
-                    yield stream, stream.lines(mine, self.extracted_at)
-                else:
-                    yield stream, map(stream.record, mine)
+            self.event_count += len(events)
+            yield events
 
 
 class Exports:
-    """Receives what the streams of a run need.
+    """Downloads the windows that the streams of a run need.
 
     Args:
-        settings: What to ask for.
+        settings: The days, events and limits of the run.
         shutdown: The request to end the run.
     """
 
     def __init__(self, settings: ExportSettings, shutdown: ShutdownSignal) -> None:
-        """Ask for nothing yet."""
+        """Send no request yet."""
         self.settings = settings
         self.clock = ProjectClock(
             time_zone(settings.project_timezone), already_utc=settings.timestamps == "utc"
@@ -163,11 +166,12 @@ class Exports:
             return today
         return min(self.settings.end_date, today)
 
-    def chunks(self, streams: Sequence[RobotmiaStream]) -> Iterator[WindowChunk]:
-        """Yield the windows that some streams need, received whole, oldest first.
+    def windows(self, requests: Sequence[StreamRequest]) -> Generator[ExportedWindow, None, None]:
+        """Yield the windows that some streams need, oldest first.
 
         Raises:
             SettingError: ``start_date`` lies after today, or ``project_timezone`` is wrong.
+            ExportFailed: A window could not be downloaded.
         """
         settings, last_day = self.settings, self.last_day()
         if settings.start_date > last_day:
@@ -176,13 +180,13 @@ class Exports:
                 f"({last_day} in {settings.project_timezone})"
             )
             raise SettingError(message)
-        first_days = {stream.name: stream.first_day() for stream in streams}
+        first_days = {request.stream: request.first_day for request in requests}
         plan = list(windows(first_days, last_day, settings.window_days))
         total_days = sum(window.days for window in plan)
         if plan:
             logger.info(
                 "exporting %s for %s: %d days in %d requests",
-                days(plan[0].from_date, plan[-1].to_date),
+                format_days(plan[0].from_date, plan[-1].to_date),
                 ", ".join(first_days),
                 total_days,
                 len(plan),
@@ -190,15 +194,13 @@ class Exports:
         else:
             logger.info("nothing to export: all days up to %s are done", last_day)
         progress = Progress(total_days, logger)
-        by_name = {stream.name: stream for stream in streams}
         malformed = MalformedLines(settings.reject_path, settings.max_malformed_lines)
-        requests = [(window, self._names(window, by_name)) for window in plan]
-        with closing(malformed), closing(self._received(requests)) as received:
-            for window, export in received:
-                mine = [by_name[name] for name in window.streams]
-                chunk = WindowChunk(window, export, mine, self.clock, malformed)
-                yield chunk
-                progress.window_written(window, chunk.events)
+        downloads = [(window, self._event_names(window, requests)) for window in plan]
+        with closing(malformed), closing(self._downloaded(downloads)) as downloaded:
+            for window, export in downloaded:
+                exported = ExportedWindow(window, export, self.clock, malformed)
+                yield exported
+                progress.window_written(window, exported.event_count)
 
     def column_types(self, names: Collection[str]) -> dict[str, ColumnTypes]:
         """Look at the most recent days of some events and return what types they have."""
@@ -207,25 +209,27 @@ class Exports:
         first_day = days_before(last_day, self.settings.sample_days - 1)
         plan = windows({"sample": first_day}, last_day, self.settings.window_days)
         reader = EventReader(self.clock, malformed=lambda line, reason: None)  # noqa: ARG005
-        with closing(self._received([(window, tuple(names)) for window in plan])) as received:
+        with closing(self._downloaded([(window, tuple(names)) for window in plan])) as received:
             for _, export in received:
                 for block in export.blocks():
                     self._shutdown.check()
                     sample(reader.read(block), types)
         return types
 
-    def _names(
-        self, window: Window, streams: Mapping[str, RobotmiaStream]
+    def _event_names(
+        self, window: Window, requests: Iterable[StreamRequest]
     ) -> tuple[str, ...] | None:
         """Return the event names to ask for; None for all."""
         names: set[str] = set()
-        for stream in (streams[name] for name in window.streams):
-            if stream.event_name is None:
+        for request in requests:
+            if request.stream not in window.streams:
+                continue
+            if request.event_name is None:
                 return self.settings.events
-            names.add(stream.event_name)
+            names.add(request.event_name)
         return tuple(sorted(names))
 
-    def _received(
+    def _downloaded(
         self, requests: Sequence[tuple[Window, tuple[str, ...] | None]]
     ) -> Generator[tuple[Window, Export], None, None]:
         """Yield windows with their exports, in order; each is closed when the next is due."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tap_robotmia.client import days
+from tap_robotmia.client import format_days
 
 if TYPE_CHECKING:
     import logging
@@ -39,7 +39,7 @@ class Progress:
         left = seconds / self._days * (self._total_days - self._days)
         self._logger.info(
             "%s: %d of %d days done, %d events so far, %.0f events/s, %s left",
-            days(window.from_date, window.to_date),
+            format_days(window.from_date, window.to_date),
             self._days,
             self._total_days,
             self._events,

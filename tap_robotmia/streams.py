@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import datetime, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -10,23 +11,23 @@ from singer_sdk import typing as th
 
 from singer_martech._compat import override
 from singer_martech.errors import MartechError
-from singer_martech.singer.stream import ChunkedStream, EncodedRecords
+from singer_martech.singer.stream import Chunk, ChunkedStream, EncodedRecords
 from singer_martech.singer.writer import RecordLine, encode_record_lines
 from tap_robotmia.columns import Columns, stream_name
 from tap_robotmia.events import properties_of
+from tap_robotmia.exports import Exports, ExportSettings, StreamRequest
 from tap_robotmia.project_time import instant_text, parse_instant
 from tap_robotmia.windows import first_day
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import date
 
     from singer_sdk.helpers.types import Record
 
-    from singer_martech.singer.stream import Chunk
+    from singer_martech.singer.plugin import MartechTap
     from tap_robotmia.events import Event
-    from tap_robotmia.exports import Exports, WindowChunk
-    from tap_robotmia.tap import TapRobotmia
+    from tap_robotmia.exports import ExportedWindow
 
 REPLICATION_KEY = "time"
 _BOOKMARK, _START_DATE = "replication_key_value", "start_date"
@@ -38,9 +39,7 @@ class RobotmiaStream(ChunkedStream):
     event_name: str | None = None
     """The one event it holds; None for all."""
 
-    _tap: TapRobotmia
-
-    def __init__(self, tap: TapRobotmia, schema: dict[str, Any], name: str) -> None:
+    def __init__(self, tap: MartechTap, schema: dict[str, Any], name: str) -> None:
         """Make a stream of ``tap``."""
         super().__init__(tap, schema, name)
         self.primary_keys = ["event_id"]
@@ -94,7 +93,14 @@ class RobotmiaStream(ChunkedStream):
 
     @override
     def chunks(self, streams: Sequence[ChunkedStream]) -> Iterator[Chunk]:
-        return self._exports.chunks(streams)  # type: ignore[arg-type] # companions are of this kind
+        by_name = {stream.name: cast("RobotmiaStream", stream) for stream in streams}
+        requests = [
+            StreamRequest(name, stream.first_day(), stream.event_name)
+            for name, stream in by_name.items()
+        ]
+        with closing(self._exports.windows(requests)) as exported_windows:
+            for exported in exported_windows:
+                yield WindowChunk(exported, [by_name[name] for name in exported.window.streams])
 
     @override
     def chunk_written(self, chunk: Chunk) -> None:
@@ -106,9 +112,9 @@ class RobotmiaStream(ChunkedStream):
             state["replication_key"] = REPLICATION_KEY
             state[_BOOKMARK] = instant_text(end)
 
-    @property
+    @cached_property
     def _exports(self) -> Exports:
-        return self._tap.exports
+        return Exports(ExportSettings.from_config(self.config), self._tap.shutdown)
 
     def _bookmark(self) -> datetime | None:
         state = self.stream_state
@@ -126,6 +132,31 @@ class RobotmiaStream(ChunkedStream):
             )
             raise MartechError(message) from None
         return instant
+
+
+class WindowChunk(Chunk):
+    """The records of a window that was received whole."""
+
+    def __init__(self, exported: ExportedWindow, streams: Sequence[RobotmiaStream]) -> None:
+        """Read nothing yet."""
+        self.streams = self._streams = streams
+        self.extracted_at = exported.received_at
+        self.bookmark = exported.bookmark
+        self._exported = exported
+
+    @override
+    def parts(
+        self, encoded_streams: Collection[str]
+    ) -> Iterator[tuple[ChunkedStream, EncodedRecords | Iterable[Record]]]:
+        for events in self._exported.event_blocks():
+            for stream in self._streams:
+                selected = stream.select(events)
+                if not selected:
+                    continue
+                if stream.name in encoded_streams:
+                    yield stream, stream.lines(selected, self.extracted_at)
+                else:
+                    yield stream, map(stream.record, selected)
 
 
 class EventsStream(RobotmiaStream):
@@ -156,7 +187,7 @@ class EventsStream(RobotmiaStream):
         ),
     )
 
-    def __init__(self, tap: TapRobotmia) -> None:
+    def __init__(self, tap: MartechTap) -> None:
         """Make the stream."""
         super().__init__(tap, self.properties.to_dict(), self.name)
 
@@ -187,7 +218,7 @@ class EventsStream(RobotmiaStream):
 class TypedEventStream(RobotmiaStream):
     """The events of one name, a column per property."""
 
-    def __init__(self, tap: TapRobotmia, event_name: str, schema: dict[str, Any]) -> None:
+    def __init__(self, tap: MartechTap, event_name: str, schema: dict[str, Any]) -> None:
         """Make the stream of ``event_name``."""
         super().__init__(tap, schema, stream_name(event_name))
         self.event_name = event_name

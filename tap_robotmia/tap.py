@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
@@ -164,11 +163,6 @@ class TapRobotmia(MartechTap):
         *http_settings(request_timeout_seconds=REQUEST_TIMEOUT_SECONDS),
     ).to_dict()
 
-    @cached_property
-    def exports(self) -> Exports:
-        """What this run exports."""
-        return Exports(ExportSettings.from_config(self.config), self.shutdown)
-
     @override
     def check_settings(self, config: Mapping[str, Any]) -> Iterator[str]:
         yield from _zone_problems(config)
@@ -186,7 +180,8 @@ class TapRobotmia(MartechTap):
         if self.input_catalog is None:
             self._validate_config()  # discovery alone does not insist on it
             with error_context(stream_name(names[0])):
-                types = self.exports.column_types(names)
+                exports = Exports(ExportSettings.from_config(self.config), self.shutdown)
+                types = exports.column_types(names)
             for name in names:
                 if not types[name].events:
                     self.logger.warning(
