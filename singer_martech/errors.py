@@ -17,6 +17,10 @@ class InvalidInput(MartechError):
     """The input is not what a Singer tap writes; what came before it is right."""
 
 
+class MappingError(MartechError):
+    """A record cannot be mapped or written as JSON; the text says why."""
+
+
 class Stopped(MartechError):
     """The run was ended by a signal.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from singer_martech.values.json_codec import MappingError
+from singer_martech.errors import MappingError
 from target_mediarithmics.identifiers import (
     DECLARED,
     IDENTIFIERS,

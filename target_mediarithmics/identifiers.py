@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from singer_martech.values.json_codec import MappingError
+from singer_martech.errors import MappingError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from singer_martech._compat import override
 from singer_martech.delivery.batch import PendingRecord
 from singer_martech.delivery.sink import MartechSink, SinkTarget
-from singer_martech.errors import SettingError
+from singer_martech.errors import MappingError, SettingError
 from singer_martech.mediarithmics.imports import CSV
-from singer_martech.values.json_codec import MappingError, encode
+from singer_martech.values.json_codec import encode
 from target_mediarithmics import csv_rows
 from target_mediarithmics.documents import deletion_of
 from target_mediarithmics.stream_mapping import MAPPING_KEYS, StreamMapping

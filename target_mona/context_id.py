@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from singer_martech.errors import MappingError
 from singer_martech.mapping.filters import as_text
-from singer_martech.values.json_codec import MappingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,12 +12,12 @@ from singer_martech.delivery.batch import PendingRecord
 from singer_martech.delivery.bisect import PartialRejection, send_bisecting
 from singer_martech.delivery.destination import Destination
 from singer_martech.delivery.sink import FieldNameCache, MartechSink, SinkTarget
-from singer_martech.errors import SettingError
+from singer_martech.errors import MappingError, SettingError
 from singer_martech.mapping.filters import as_text
 from singer_martech.mapping.stream_mappings import compiled
 from singer_martech.mapping.template import fields_of
 from singer_martech.mapping.undefined import is_undefined
-from singer_martech.values.json_codec import MappingError, encode
+from singer_martech.values.json_codec import encode
 from singer_martech.values.timestamps import iso, parse_timestamp
 from target_mona import context_id
 from target_mona.client import PartialFailure

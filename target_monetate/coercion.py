@@ -17,8 +17,9 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from singer_martech.errors import MappingError
 from singer_martech.mapping.filters import as_text
-from singer_martech.values.json_codec import MappingError, encode
+from singer_martech.values.json_codec import encode
 from singer_martech.values.timestamps import iso
 from target_monetate.dataset import (
     BOOLEAN,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from singer_martech.errors import MappingError
 from singer_martech.mapping.fast_path import TEXT, compile_fast_path
-from singer_martech.values.json_codec import MappingError
 from target_monetate.coercion import FITTERS, TypeMismatch, to_string
 from target_monetate.dataset import BOOLEAN, NUMBER
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from singer_martech._compat import override
 from singer_martech.delivery.batch import PendingRecord
 from singer_martech.delivery.sink import MartechSink, SinkTarget
-from singer_martech.errors import MartechError, SettingError
+from singer_martech.errors import MappingError, MartechError, SettingError
 from singer_martech.mapping.stream_mappings import compiled
 from singer_martech.mapping.template import fields_of
 from singer_martech.mapping.undefined import is_undefined
 from singer_martech.singer.config_check import boolean
-from singer_martech.values.json_codec import MappingError, encode
+from singer_martech.values.json_codec import encode
 from target_monetate import field_types
 from target_monetate.client import NoSuchDataset
 from target_monetate.coercion import RowCoercion

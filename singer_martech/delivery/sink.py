@@ -10,9 +10,9 @@ from singer_sdk.sinks import Sink
 
 from singer_martech._compat import override
 from singer_martech.delivery.rejects import TooManyRejects
+from singer_martech.errors import MappingError
 from singer_martech.mapping.fast_path import SCALARS, compile_fast_path
 from singer_martech.mapping.undefined import TemplateError
-from singer_martech.values.json_codec import MappingError
 from singer_martech.values.validation import RecordValidator
 
 if TYPE_CHECKING:

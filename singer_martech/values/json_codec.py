@@ -11,14 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import simplejson
 
-from singer_martech.errors import MartechError
+from singer_martech.errors import MappingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-class MappingError(MartechError):
-    """A record cannot become what its mapping wants; the text says why."""
 
 
 def _other(value: Any) -> Any:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from singer_martech.values.json_codec import MappingError, encode
+from singer_martech.errors import MappingError
+from singer_martech.values.json_codec import encode
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from singer_martech.values.json_codec import MappingError
+from singer_martech.errors import MappingError
 from target_mediarithmics.documents import document_type
 from tests.sandbox.mediarithmics_documents import LineError, check_document
 from tests.target_mediarithmics.conftest import record, schema, state

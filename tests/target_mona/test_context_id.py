@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from singer_martech.values.json_codec import MappingError
+from singer_martech.errors import MappingError
 from target_mona.context_id import acceptable, of_values
 
 texts = st.text("ab.|%250E72C", max_size=8)

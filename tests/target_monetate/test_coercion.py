@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from singer_martech.values.json_codec import MappingError, decode, encode
+from singer_martech.errors import MappingError
+from singer_martech.values.json_codec import decode, encode
 from target_monetate.coercion import RowCoercion
 from target_monetate.dataset import Dataset, Field
 from tests.sandbox.monetate_datasets import split_multi_string, value_fault
