@@ -16,7 +16,12 @@ third_party := tap-postgres tap-spreadsheets target-duckdb target-jsonl
 # Airflow has an environment of its own, since its packages need not agree with this project's.
 venv_airflow := .venv-airflow
 installed_airflow := $(venv_airflow)/.installed
-locks := $(third_party) airflow
+# Clients of the vendors' APIs, made by others, that the sandbox and the plugins are compared with.
+venv_clients := .venv-clients
+installed_clients := $(venv_clients)/.installed
+audited := dev $(third_party) airflow
+# The clients are not audited: they are given nothing but the sandbox.
+locks := $(third_party) airflow clients
 side_by_side := --numprocesses logical --maxprocesses 4 --dist worksteal
 compile = $(bin)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.10 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
@@ -45,6 +50,11 @@ test: check ## Check the code and run every test
 test-airflow: $(installed) $(installed_airflow) ## Back-fill a month with the real Airflow
 	AIRFLOW="$(CURDIR)/$(venv_airflow)/bin/airflow" $(bin)/python -m pytest tests/airflow $(PYTEST)
 
+.PHONY: test-clients
+test-clients: $(installed) $(installed_clients) ## Compare with clients that others made
+	CLIENTS="$(CURDIR)/$(venv_clients)/bin/python" \
+	  $(bin)/python -m pytest $(side_by_side) tests/clients $(PYTEST)
+
 .PHONY: chaos
 chaos: $(installed) ## Break the plugins at random for long (SEEDS="1 2", REQUESTS=2000)
 	CHAOS_SEEDS="$(or $(SEEDS),$(shell date +%s))" CHAOS_REQUESTS="$(or $(REQUESTS),2000)" \
@@ -58,7 +68,7 @@ pythons: ## Run the tests on every supported Python that is found (TESTS="tests/
 audit: $(installed) ## Look for known weaknesses in the locked packages (needs a network)
 	@$(bin)/python -m uv tool run --quiet pip-audit --version >/dev/null 2>&1 || { \
 	  echo "pip-audit cannot be had here: nothing was checked" >&2; exit 1; }
-	@for lock in dev $(locks); do \
+	@for lock in $(audited); do \
 	  $(bin)/python -m uv tool run --quiet pip-audit --strict --require-hashes --disable-pip \
 	    --requirement requirements/$$lock.txt || { \
 	    echo "requirements/$$lock.txt: weaknesses, or no answer from the database (see above)" >&2; \
@@ -109,7 +119,7 @@ clean: ## Remove what the demo and the tests left (the environment stays)
 
 .PHONY: distclean
 distclean: clean ## Remove the environments too
-	rm -rf $(venv) $(venv_airflow)
+	rm -rf $(venv) $(venv_airflow) $(venv_clients)
 
 $(installed): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
@@ -126,4 +136,11 @@ $(installed_airflow): requirements/airflow.txt | $(installed)
 	@$(bin)/python -m venv --clear $(venv_airflow)
 	@$(venv_airflow)/bin/python -m pip install --quiet --no-deps --require-hashes \
 	  --requirement requirements/airflow.txt
+	@touch $@
+
+$(installed_clients): requirements/clients.txt | $(installed)
+	@echo "Installing into $(venv_clients)"
+	@$(bin)/python -m venv --clear $(venv_clients)
+	@$(venv_clients)/bin/python -m pip install --quiet --use-pep517 --require-hashes \
+	  --requirement requirements/clients.txt
 	@touch $@

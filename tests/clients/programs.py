@@ -1,0 +1,68 @@
+"""Runs the clients of others, and the plugins beside them, as programs of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DRIVERS = Path(__file__).with_name("drivers")
+
+
+def run_client(
+    driver: str,
+    *arguments: str,
+    given: Any = None,
+    environment: Mapping[str, str] | None = None,
+) -> bytes:
+    """Run a driver in the environment of the clients, and return what it wrote.
+
+    Args:
+        driver: The name of a module in `drivers`.
+        arguments: Its arguments.
+        given: What it reads from its input, as JSON.
+        environment: Variables beside those of this process.
+    """
+    command = [os.environ["CLIENTS"], str(DRIVERS / f"{driver}.py"), *arguments]
+    return _run(command, json.dumps(given).encode(), environment or {})
+
+
+def run_plugin(
+    name: str,
+    config: Mapping[str, Any],
+    folder: Path,
+    messages: list[dict[str, Any]] | None = None,
+) -> list[bytes]:
+    """Run a plugin of this project to its good end, and return the lines it wrote."""
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(config))
+    command = [str(Path(sys.executable).with_name(name)), "--config", str(path)]
+    given = "".join(f"{json.dumps(message)}\n" for message in messages or [])
+    return _run(command, given.encode(), {}).splitlines()
+
+
+def exact(text: str | bytes) -> Any:
+    """Return JSON with every number that is no integer as its digits: 1.10 is not 1.1."""
+    return json.loads(text, parse_float=lambda number: Decimal(number).as_tuple())
+
+
+def _run(command: list[str], given: bytes, environment: Mapping[str, str]) -> bytes:
+    # PYTHONPATH would put this project's modules before those of the other environment.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    ended = subprocess.run(
+        command,
+        input=given,
+        env={**inherited, **environment},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr.decode(errors="replace")
+    return ended.stdout
