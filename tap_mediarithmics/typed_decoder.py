@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from singer_martech.values.dynamic_struct import object_type
+from singer_martech.values.json_codec import is_utf8
 from tap_mediarithmics import timestamps
 from tap_mediarithmics.coercion import kind_of
 
@@ -40,8 +41,8 @@ class TypedDecoder:
     def rewrite(self, line: bytes, replication_key: str | None) -> tuple[bytes, Any] | None:
         """Do what :meth:`tap_mediarithmics.record_decoder.RecordDecoder.rewrite` says."""
         try:
-            if not line.isascii():
-                line.decode()  # values that are passed on unread must be valid UTF-8 too
+            if not is_utf8(line):  # the decoder skips some values without reading them
+                return None
             struct = self._decode(line)
             if self._finish is not None:
                 self._finish(struct)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from singer_sdk.singerlib.json import serialize_json
 
-from singer_martech.values.json_codec import decode_object
+from singer_martech.values.json_codec import decode_object, is_utf8
 from tap_robotmia.event_id import content_id, event_id
 
 if TYPE_CHECKING:
@@ -171,15 +171,7 @@ def _is_plain_text(text: bytes) -> bool:
     A carriage return is white space between the tokens of JSON, but a line end to many
     who read lines.
     """
-    if b"\r" in text:
-        return False
-    if text.isascii():
-        return True
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    return b"\r" not in text and is_utf8(text)
 
 
 def _parse_tolerantly(line: bytes) -> tuple[str, msgspec.Raw, _Key]:

@@ -1,4 +1,4 @@
-"""Writing and reading values as JSON, exactly."""
+"""Encode and decode JSON without losing a digit."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 def _other(value: Any) -> Any:
-    if isinstance(value, str):  # such as what Jinja's filter `escape` makes
+    if isinstance(value, str):  # a subclass, such as the result of Jinja's filter `escape`
         return str.__str__(value)
     if isinstance(value, Mapping):
         return dict(value)
-    if isinstance(value, (datetime.date, datetime.time)):  # only asked when half surrogates are
+    if isinstance(value, (datetime.date, datetime.time)):  # for simplejson
         return value.isoformat()
     if isinstance(value, datetime.timedelta):
         return str(value)
@@ -32,21 +32,21 @@ def _other(value: Any) -> Any:
 _encoder = msgspec.json.Encoder(enc_hook=_other, decimal_format="number")
 
 decode: Callable[[bytes | msgspec.Raw], Any] = msgspec.json.Decoder(float_hook=Decimal).decode
-"""Decodes JSON; a number with a point becomes a decimal, to the digit."""
+"""Decode JSON. A number with a point or an exponent becomes an exact ``Decimal``."""
 
 decode_object: Callable[[bytes | msgspec.Raw], dict[str, Any]] = msgspec.json.Decoder(
     dict[str, Any], float_hook=Decimal
 ).decode
-"""Likewise; what is no object is refused."""
+"""Decode a JSON object, as ``decode`` does. Anything else is an error."""
 
 
 def encode(value: Any) -> bytes:
-    """Return a value as JSON.
+    """Encode a value as JSON.
 
-    Halves of surrogate pairs, which no UTF-8 text can hold, are written as escapes.
+    Lone surrogates, which UTF-8 cannot encode, are written as escapes.
 
     Raises:
-        MappingError: It holds something that JSON cannot carry.
+        MappingError: JSON cannot represent the value.
     """
     try:
         text = _encoder.encode(value)
@@ -61,8 +61,19 @@ def encode(value: Any) -> bytes:
     return text
 
 
+def is_utf8(data: bytes) -> bool:
+    """Whether the bytes are valid UTF-8."""
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def is_unicode(text: str) -> bool:
-    """Whether a text is without halves of surrogate pairs, so that UTF-8 can hold it."""
+    """Whether the text has no lone surrogates, so that UTF-8 can encode it."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -71,7 +82,7 @@ def is_unicode(text: str) -> bool:
 
 
 def unicode(value: Any) -> Any:
-    """Return a JSON value with a replacement character for each half of a surrogate pair."""
+    """Replace each lone surrogate in a JSON value by U+FFFD."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):
@@ -94,15 +105,16 @@ def _refuse(name: str) -> None:
 
 
 def json_members(text: str, odd: set[str]) -> dict[str, tuple[Any, str]]:
-    """Return what an object holds, each value with its JSON as received.
+    """Return the members of an object, each value with its JSON as received.
 
     Args:
-        text: The object.
-        odd: Takes up the names of what is no number of JSON; its text stands in its place.
+        text: A JSON object, in which Python's ``NaN`` and ``Infinity`` are accepted.
+        odd: Receives a label for each kind of number that JSON cannot represent. The value of
+            such a number is its text.
 
     Raises:
-        ValueError: It is not JSON.
-        RecursionError: It is nested too deep.
+        ValueError: The text is not JSON.
+        RecursionError: The text is nested too deep.
     """
 
     def number(parse: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -125,19 +137,19 @@ def json_members(text: str, odd: set[str]) -> dict[str, tuple[Any, str]]:
     if not isinstance(decoder.decode(text), dict):
         return {}
     members: dict[str, tuple[Any, str]] = {}
-    place = _after_space(text, _after_space(text, 0) + 1)
-    while text[place] != "}":
-        name, place = decoder.raw_decode(text, place)
-        start = _after_space(text, _after_space(text, place) + 1)
+    index = _after_space(text, _after_space(text, 0) + 1)
+    while text[index] != "}":
+        name, index = decoder.raw_decode(text, index)
+        start = _after_space(text, _after_space(text, index) + 1)
         value, end = decoder.raw_decode(text, start)
         members[name] = value, text[start:end]
-        place = _after_space(text, end)
-        if text[place] == ",":
-            place = _after_space(text, place + 1)
+        index = _after_space(text, end)
+        if text[index] == ",":
+            index = _after_space(text, index + 1)
     return members
 
 
-def _after_space(text: str, place: int) -> int:
-    while text[place] in " \t\n\r":
-        place += 1
-    return place
+def _after_space(text: str, index: int) -> int:
+    while text[index] in " \t\n\r":
+        index += 1
+    return index

@@ -1,4 +1,4 @@
-"""Points in time: reading them in the forms that occur, and writing them."""
+"""Parse timestamps in the forms that occur, and format them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from functools import lru_cache
 from typing import Any
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
-_MICROSECOND = datetime.timedelta(microseconds=1)
 _FIRST_MILLISECONDS = 100_000_000_000
-"""Numbers from here on are milliseconds: as seconds they would lie after the year 5000."""
+"""Numbers of this size are milliseconds: as seconds they would lie after the year 5000."""
+_MAX_DIGITS = 16
+"""Epoch milliseconds of the year 9999 have 15 digits. Larger numbers are never expanded."""
+_MAX_TEXT = 100
+_OUT_OF_RANGE = "the time is outside the years 1 to 9999"
 _ISO = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
     r"(?:[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]+))?)?"
@@ -20,32 +23,45 @@ _ISO = re.compile(
 
 
 def parse_timestamp(value: Any) -> datetime.datetime:
-    """Read a point in time.
+    """Parse a point in time.
 
     Args:
-        value: ISO-8601 text, a date, or a number of seconds or milliseconds since 1970.
-            Without an offset it is UTC.
+        value: ISO 8601 text, a date, or a number of seconds or milliseconds since 1970.
+            A value without an offset is UTC.
+
+    Returns:
+        The time in UTC.
 
     Raises:
-        ValueError: It is none of these.
+        ValueError: The value is none of these.
     """
     if isinstance(value, str):
-        return _parse_text(value.strip())
+        return parse_iso(value)
     if isinstance(value, datetime.datetime):
         return _in_utc(value)
     if isinstance(value, datetime.date):
         return datetime.datetime(value.year, value.month, value.day, tzinfo=datetime.timezone.utc)
     if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
-        number = Decimal(str(value))
-        scale = 1_000 if abs(number) >= _FIRST_MILLISECONDS else 1_000_000
-        return _EPOCH + datetime.timedelta(microseconds=int(number * scale))
+        return _from_epoch(value)
     message = f"{type(value).__name__} is not a date-time"
     raise ValueError(message)
 
 
-@lru_cache(maxsize=256)  # a mapping often asks for one field's time more than once
-def _parse_text(text: str) -> datetime.datetime:
-    """Read ISO-8601 text, in more of its forms than Python 3.10 does by itself."""
+@lru_cache(maxsize=256)  # a mapping often asks for the time of one field more than once
+def parse_iso(text: str) -> datetime.datetime:
+    """Parse an ISO 8601 date or date-time, in more forms than Python 3.10 accepts.
+
+    A text without an offset is UTC. Digits beyond microseconds are cut off.
+
+    Returns:
+        The time in UTC.
+
+    Raises:
+        ValueError: The text is something else, or its year in UTC is not between 1 and 9999.
+    """
+    if len(text) > _MAX_TEXT:
+        raise ValueError("the text is too long for a date-time")
+    text = text.strip()
     match = _ISO.fullmatch(text)
     if match is not None:
         date, hour, minute, second, fraction, offset = match.groups(default="")
@@ -59,26 +75,45 @@ def _parse_text(text: str) -> datetime.datetime:
     return _in_utc(datetime.datetime.fromisoformat(text))
 
 
-def _in_utc(point: datetime.datetime) -> datetime.datetime:
-    if point.tzinfo is None:
-        return point.replace(tzinfo=datetime.timezone.utc)
-    return point.astimezone(datetime.timezone.utc)
+def _from_epoch(value: float | Decimal) -> datetime.datetime:
+    if isinstance(value, int):
+        if abs(value) >= 10**_MAX_DIGITS:  # before its digits are written out
+            raise ValueError(_OUT_OF_RANGE)
+        number = Decimal(value)
+    else:
+        number = Decimal(str(value))
+        if not number.is_finite() or number.adjusted() >= _MAX_DIGITS:
+            raise ValueError(_OUT_OF_RANGE)
+    scale = 1_000 if abs(number) >= _FIRST_MILLISECONDS else 1_000_000
+    try:
+        return _EPOCH + datetime.timedelta(microseconds=int(number * scale))
+    except OverflowError:
+        raise ValueError(_OUT_OF_RANGE) from None
+
+
+def _in_utc(time: datetime.datetime) -> datetime.datetime:
+    if time.tzinfo is None:
+        return time.replace(tzinfo=datetime.timezone.utc)
+    try:
+        return time.astimezone(datetime.timezone.utc)
+    except OverflowError:
+        raise ValueError(_OUT_OF_RANGE) from None
 
 
 def epoch_s(value: Any) -> int:
-    """Whole seconds since 1970."""
+    """Return whole seconds since 1970."""
     since = parse_timestamp(value) - _EPOCH
     return since.days * 86_400 + since.seconds
 
 
 def epoch_ms(value: Any) -> int:
-    """Whole milliseconds since 1970."""
+    """Return whole milliseconds since 1970."""
     since = parse_timestamp(value) - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 
 
 def iso(value: Any) -> str:
-    """ISO-8601 text in UTC, with as many decimals as are needed."""
-    point = parse_timestamp(value)
-    precision = "milliseconds" if point.microsecond and not point.microsecond % 1000 else "auto"
-    return point.isoformat(timespec=precision).replace("+00:00", "Z")
+    """Return ISO 8601 text in UTC, with as many decimals as needed."""
+    time = parse_timestamp(value)
+    precision = "milliseconds" if time.microsecond and not time.microsecond % 1000 else "auto"
+    return time.isoformat(timespec=precision).replace("+00:00", "Z")
