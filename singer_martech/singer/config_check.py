@@ -32,27 +32,63 @@ _FALSE = frozenset({"false", "0", "no", "off"})
 _UNSET = object()
 
 
+_SDK_RULES: dict[str, Any] = {
+    "properties": {
+        "batch_config": {
+            "required": ["encoding", "storage"],
+            "properties": {
+                "encoding": {
+                    "required": ["format"],
+                    "properties": {"format": {}, "compression": {}},
+                    "additionalProperties": False,
+                },
+                "storage": {
+                    "required": ["root"],
+                    "properties": {"root": {}, "prefix": {}, "params": {"type": "object"}},
+                    "additionalProperties": False,
+                },
+                "batch_size": {"type": "integer", "minimum": 1},
+            },
+            "additionalProperties": False,
+        },
+        "flattening_max_depth": {"minimum": 0},
+        "flattening_max_key_length": {"minimum": 1},
+        # the SDK has no options of these names above the level of a stream
+        "stream_maps": {"propertyNames": {"pattern": "^(?!__)|^__else__$"}},
+    },
+    "if": {
+        "properties": {"flattening_enabled": {"const": True}},
+        "required": ["flattening_enabled"],
+    },
+    "then": {"required": ["flattening_max_depth"]},
+}
+"""What the SDK's declarations of its settings leave out; its classes fail without it."""
+
+
 def check_config(
     schema: Mapping[str, Any], config: Mapping[str, Any], env_prefix: str
 ) -> tuple[dict[str, Any], list[str]]:
-    """Bring a configuration into its declared types and say what is wrong with it.
+    """Convert a configuration to its declared types and list what is wrong with it.
 
-    Text becomes a number, a truth value, an object or an array where the schema says so;
-    a number becomes text likewise (ids). Null and empty text count as not given.
+    Text becomes a number, a boolean, an object or an array where the schema says so; a number
+    becomes text likewise (ids). One-line text is stripped of white space at both ends. Null and
+    empty text count as not given.
 
     Args:
         schema: The plugin's settings as JSON Schema.
-        config: What the user gave.
+        config: The configuration as given.
         env_prefix: Prefix of the environment variables, for messages.
 
     Returns:
-        The configuration with defaults, and one line for each fault. No line holds the
+        The configuration with defaults, and one line for each problem. No line holds the
         value of a setting.
     """
     _register_secrets(schema, config)
     _warn_about_unknown(schema, config)
     typed = _with_types(schema, config)
-    problems = [_line(error, env_prefix) for error in Draft7Validator(schema).iter_errors(typed)]
+    errors = [*Draft7Validator(_repaired(schema)).iter_errors(typed)]
+    errors += Draft7Validator(_SDK_RULES).iter_errors(typed)
+    problems = list(dict.fromkeys(_line(error, env_prefix) for error in errors))
     problems += [
         f"setting '{name}' holds a character that no text may hold: NUL, or what is not UTF-8"
         for name, value in typed.items()
@@ -65,6 +101,15 @@ def check_config(
             except SettingError as error:
                 problems.append(str(error))
     return typed, problems
+
+
+def _repaired(schema: Any) -> Any:
+    """Drop the text "null", which the SDK 0.54 lists among the schemas of an ``anyOf``."""
+    if isinstance(schema, dict):
+        return {name: _repaired(value) for name, value in schema.items()}
+    if isinstance(schema, list) and any(isinstance(each, dict) for each in schema):
+        return [_repaired(each) for each in schema if isinstance(each, dict)]
+    return schema
 
 
 def boolean(value: object) -> object:
@@ -118,7 +163,7 @@ def _warn_about_unknown(schema: Mapping[str, Any], config: Mapping[str, Any]) ->
 
 
 def _with_types(schema: Mapping[str, Any], value: Any) -> Any:
-    """Convert ``value``, and what it holds, to the types of ``schema``."""
+    """Convert ``value``, and what it contains, to the types of ``schema``."""
     types = schema.get("type", [])
     types = [types] if isinstance(types, str) else types
     value = _converted(value, types)
@@ -135,6 +180,9 @@ def _object_with_types(properties: Mapping[str, Any], value: Mapping[str, Any]) 
     result = dict(value)
     for name, definition in properties.items():
         given = value.get(name)
+        if name in value and "type" not in definition:
+            continue  # the SDK's own alternatives, in which null has a meaning
+        given = _stripped(given) if "string" in definition.get("type", ()) else given
         typed = _UNSET if given is None or given == "" else _with_types(definition, given)
         typed = _UNSET if typed is None else typed  # the text "null"
         if typed is _UNSET and definition.get("default") is not None:
@@ -146,8 +194,16 @@ def _object_with_types(properties: Mapping[str, Any], value: Mapping[str, Any]) 
     return result
 
 
+def _stripped(value: Any) -> Any:
+    """Remove white space at both ends of one-line text; a PEM file stays as it is."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    return value if "\n" in text else text
+
+
 def _converted(value: Any, types: list[str]) -> Any:
-    """Convert text to what ``types`` allow; leave what does not fit for the validator."""
+    """Convert text to what ``types`` allow; leave the rest for the validator to refuse."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         wants_text = "string" in types and not {"number", "integer"} & set(types)
         return str(value) if wants_text else value
@@ -179,12 +235,13 @@ def _number(text: str, otherwise: str) -> int | float | str:
 
 
 def _line(error: ValidationError, env_prefix: str) -> str:
-    """Word a fault without the value that caused it."""
+    """Describe an error without the value that caused it."""
+    error = _most_specific(error)
     path = list(error.absolute_path)
     keyword: str = str(error.validator)
     wanted: Any = error.validator_value
     if keyword == "required":
-        # one error for each name, which stands in its message alone
+        # jsonschema reports one error per name, and only in its message
         missing = next(name for name in wanted if error.message.startswith(repr(name)))
         line = f"setting '{_path([*path, missing])}' is required"
         if not path:
@@ -193,16 +250,31 @@ def _line(error: ValidationError, env_prefix: str) -> str:
     name = _path(path) or "configuration"
     requirements_by_keyword: dict[str, Callable[[], str]] = {
         "type": lambda: f"must be {_types(wanted)}",
+        "anyOf": lambda: f"must be {' or '.join(map(_alternative, wanted))}",
+        "oneOf": lambda: f"must be {' or '.join(map(_alternative, wanted))}",
         "enum": lambda: f"must be one of {', '.join(map(str, wanted))}",
         "minimum": lambda: f"must be at least {wanted}",
         "exclusiveMinimum": lambda: f"must be greater than {wanted}",
         "maximum": lambda: f"must be at most {wanted}",
         "minLength": lambda: "must not be empty",
+        "pattern": lambda: f"has no key '{error.instance}'; give it inside a stream's object",
         "minItems": lambda: f"must have at least {wanted} item(s)",
         "additionalProperties": lambda: f"has {_unexpected(error)}",
     }
     requirement = requirements_by_keyword.get(keyword, lambda: f"is not valid ({keyword})")
     return f"setting '{name}' {requirement()}"
+
+
+def _most_specific(error: ValidationError) -> ValidationError:
+    """Return the error inside the alternative that came closest, if one went further in."""
+    inner = max(error.context or (), key=lambda each: len(each.absolute_path), default=None)
+    if inner is None or len(inner.absolute_path) <= len(error.absolute_path):
+        return error
+    return _most_specific(inner)
+
+
+def _alternative(schema: Mapping[str, Any]) -> str:
+    return f'"{schema["const"]}"' if "const" in schema else _types(schema.get("type", "null"))
 
 
 def _types(wanted: str | list[str]) -> str:

@@ -17,12 +17,13 @@ from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.plugin_base import PluginBase, _ConfigInput
 
 from singer_martech._compat import override
-from singer_martech.errors import MartechError
 from singer_martech.runtime.shutdown import ShutdownSignal
 from singer_martech.singer.catalog import check_catalog
 from singer_martech.singer.command import CheckReport, PluginCommand
 from singer_martech.singer.config_check import check_config
 from singer_martech.singer.json_file import parse_object, read_config_file, read_text
+from singer_martech.singer.state import unwrap_state
+from singer_martech.singer.stream_maps import StreamMapper, expression_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -91,11 +92,15 @@ class MartechPlugin(PluginBase):
         schema = self._settings_schema()
         self._config, problems = check_config(schema, self._config, self._env_var_prefix)
         if not problems:
-            problems = list(self.check_settings(self._config))
+            problems = [*expression_problems(self._config), *self.check_settings(self._config)]
         if problems and raise_errors:
             summary = "; ".join(problems)
             raise ConfigValidationError(summary, errors=problems, schema=schema)
         return problems
+
+    @override
+    def setup_mapper(self) -> None:
+        self._mapper = StreamMapper(plugin_config=dict(self.config), logger=self.logger)
 
     @override
     @classmethod
@@ -197,27 +202,25 @@ class MartechTap(MartechPlugin, Tap):
         )
 
     @override
+    def setup_mapper(self) -> None:
+        super().setup_mapper()
+        self.mapper.register_raw_streams_from_catalog(self.catalog)
+
+    @override
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take over a STATE, if it has the shape of one.
+        """Take over a STATE, also one that another program wrapped.
 
         Raises:
-            MartechError: It has another shape.
+            MartechError: It is not the STATE of a Singer tap.
         """
-        bookmarks = state.get("bookmarks") or {}
-        if not isinstance(bookmarks, dict) or not all(
-            isinstance(bookmark, dict) for bookmark in bookmarks.values()
-        ):
-            message = (
-                "the STATE is not one of a Singer tap: 'bookmarks' must hold an object per stream"
-            )
-            raise MartechError(message)
-        own = {
+        state = unwrap_state(state)
+        bookmarks = {
             stream: {
                 name: value for name, value in bookmark.items() if name not in _UNUSED_BOOKMARK_KEYS
             }
-            for stream, bookmark in bookmarks.items()
+            for stream, bookmark in (state.get("bookmarks") or {}).items()
         }
-        super().load_state({**state, "bookmarks": own})
+        super().load_state({**state, "bookmarks": bookmarks})
 
 
 def _checked_json(file: IO[str] | None, option: str) -> IO[str] | None:

@@ -5,17 +5,21 @@ from typing import Any
 
 import pytest
 from singer_sdk import typing as th
+from singer_sdk.exceptions import ConfigValidationError
 
 from singer_martech.delivery.target import delivery_settings
 from singer_martech.runtime.redaction import redact
 from singer_martech.singer.config_check import check_config
 from singer_martech.singer.settings import http_settings
+from target_mona.target import TargetMona
 
 SCHEMA: dict[str, Any] = th.PropertiesList(
     th.Property("api_token", th.StringType, required=True, secret=True),
     th.Property("user_id", th.StringType),
     th.Property("api_url", th.StringType, default="https://api.example.com"),
     th.Property("auth_url", th.StringType),
+    th.Property("names", th.ArrayType(th.StringType)),
+    th.Property("nested", th.ObjectType(th.Property("inner", th.StringType))),
     *http_settings(),
     *delivery_settings(max_request_rows=1000, max_request_bytes=4096),
 ).to_dict()
@@ -70,6 +74,14 @@ def test_defaults_are_those_of_the_contract() -> None:
         ("api_url", "http://[::1]:80", "http://[::1]:80"),
         ("auth_url", "http://localhost:1", "http://localhost:1"),
         ("streams", '{"a": {}}', '{"a": {}}'),
+        ("user_id", " u 1\r\n", "u 1"),
+        ("user_id", "first\nsecond\n", "first\nsecond\n"),
+        ("deletes", "reject\n", "reject"),
+        ("deletes", " \t", "skip"),
+        ("api_url", "\thttps://host/path/\n", "https://host/path"),
+        ("api_token", " very-secret-token \n", "very-secret-token"),
+        ("names", [" a "], [" a "]),
+        ("nested", {"inner": " a "}, {"inner": "a"}),
     ],
 )
 def test_settings_may_come_as_text(name: str, given: Any, value: Any) -> None:
@@ -113,6 +125,51 @@ def test_a_wrong_setting_is_named_in_one_line(name: str, given: Any, fault: str)
     assert len(faults) == 1
     assert "\n" not in faults[0]
     assert re.search(fault, faults[0])
+
+
+LINES = {"encoding": {"format": "jsonl"}}
+ROOT = {"storage": {"root": "batches"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "fault"),
+    [
+        ("batch_config", LINES, "setting 'batch_config.storage' is required"),
+        ("batch_config", ROOT, "setting 'batch_config.encoding' is required"),
+        ("batch_config", {**ROOT, "encoding": {}}, "'batch_config.encoding.format' is required"),
+        ("batch_config", {**LINES, "storage": {}}, "'batch_config.storage.root' is required"),
+        ("batch_config", {**LINES, **ROOT, "x": 1}, "'batch_config' has the unknown key 'x'"),
+        ("batch_config", {**LINES, **ROOT, "batch_size": 0}, "batch_size' must be at least 1"),
+        ("flattening_enabled", "true", "setting 'flattening_max_depth' is required"),
+        ("stream_maps", {"a": 5}, "'stream_maps.a' must be \"__NULL__\" or null or an object"),
+        ("stream_maps", {"a": {"b": {}}}, "'stream_maps.a.b' must be \"__NULL__\" or null or text"),
+        ("stream_maps", {"a": {"__key_properties__": "b"}}, "__key_properties__' must be an array"),
+        (
+            "stream_maps",
+            {"__key_properties__": {}},
+            "'stream_maps' has no key '__key_properties__'",
+        ),
+        ("stream_maps", {"__else__": "x"}, "'stream_maps.__else__' must be \"__NULL__\" or null"),
+        ("stream_maps", {"a": {"b": "(("}}, "'stream_maps.a.b' is no Python expression"),
+        ("stream_maps", {"a": {"__filter__": "b = 1"}}, "'stream_maps.a.__filter__' is no Python"),
+    ],
+)
+def test_a_wrong_setting_of_the_sdk_is_named_in_one_line(name: str, given: Any, fault: str) -> None:
+    with pytest.raises(ConfigValidationError) as caught:
+        TargetMona(config={"access_token": "a-token", name: given})
+    assert len(caught.value.errors) == 1
+    assert re.search(fault, caught.value.errors[0])
+
+
+def test_the_settings_of_the_sdk_may_be_complete() -> None:
+    config = {
+        "access_token": "a-token",
+        "batch_config": {**LINES, **ROOT, "batch_size": 5},
+        "flattening_enabled": True,
+        "flattening_max_depth": "0",
+        "stream_maps": {"a": {"b": "c", "__alias__": "is not", "d": None}, "e": "__NULL__"},
+    }
+    assert TargetMona(config=config).config["flattening_max_depth"] == 0
 
 
 def test_no_fault_shows_the_value_of_a_setting() -> None:

@@ -16,6 +16,8 @@ from tests.tap_robotmia.conftest import day, numbered
 from tests.tap_robotmia.test_typed_streams import deselect
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.sandbox.robotmia import Robotmia
     from tests.tap_robotmia.conftest import Run, Tap
 
@@ -132,6 +134,82 @@ def test_a_stream_map_may_make_a_second_stream(tap: Tap, span: dict[str, Any]) -
         stream_maps={"users": {"__source__": "events", "event_id": "event_id", "__else__": None}},
     )
     assert len(run.records()) == len(run.records("users")) == 12
+
+
+def test_stream_maps_may_leave_out_every_other_stream(tap: Tap, span: dict[str, Any]) -> None:
+    maps: dict[str, Any] = {"event_login": {}, "__else__": None}
+    run = tap.run(**span, event_streams=["Login"], stream_maps=maps)
+    assert len(run.records("event_login")) == 12
+    assert run.records() == []
+
+
+def test_the_stream_map_of_a_deselected_stream_is_ignored(tap: Tap, span: dict[str, Any]) -> None:
+    settings: dict[str, Any] = {**span, "event_streams": ["Login"]}
+    catalog = tap.discover(**settings)
+    deselect(catalog, "event_login")
+    maps = {"event_login": {"__key_properties__": ["n"], "number": "n"}}
+    run = tap.run(**settings, catalog=catalog, stream_maps=maps)
+    assert len(run.records()) == 12
+    assert not run.records("event_login")
+
+
+def test_a_stream_map_that_does_not_fit_its_stream_is_named(tap: Tap, span: dict[str, Any]) -> None:
+    maps = {"events": {"__key_properties__": ["nothing"]}}
+    run = tap.run(**span, stream_maps=maps, status=1)
+    assert run.reason.startswith("setting 'stream_maps': stream 'events': Invalid key properties")
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"type": "STATE", "value": state},
+        lambda state: {"singer_state": state},
+        lambda state: {"completed": {"singer_state": state}, "partial": {}},
+        lambda state: {"value": state},
+    ],
+)
+def test_a_state_that_another_program_wrapped_is_taken(
+    tap: Tap, span: dict[str, Any], wrap: Callable[[Any], Any]
+) -> None:
+    first = tap.run(**{**span, "end_date": day(1)})
+    run = tap.run(**span, lookback_days=0, state=wrap(first.states[-1]))
+    assert run.ids() == tap.run(**span, lookback_days=0, state=first.states[-1]).ids()
+    assert 0 < len(run.ids()) < 12
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"type": "STATE"},
+        {"events": "2024-01-02"},
+        {"partial": {}},
+        {"value": None},
+        {"value": {"a": 1}},
+    ],
+    ids=str,
+)
+def test_a_state_without_bookmarks_is_refused(
+    tap: Tap, span: dict[str, Any], state: dict[str, Any]
+) -> None:
+    run = tap.run(**span, state=state, status=1)
+    assert run.reason.startswith("the STATE is not one of a Singer tap: it ")
+    assert not run.messages
+
+
+def test_files_with_a_byte_order_mark_are_read(tap: Tap, span: dict[str, Any]) -> None:
+    catalog = tap.discover()
+    state = tap.run(**span).states[-1]
+    files = {
+        "--config": {**tap.vendor.credentials(), **span},
+        "--state": state,
+        "--catalog": catalog,
+    }
+    arguments: list[str] = []
+    for option, content in files.items():
+        path = tap.folder / f"marked{option}"
+        path.write_text("\ufeff" + json.dumps(content), encoding="utf-8")
+        arguments += [option, str(path)]
+    assert tap.run(*arguments).status == 0
 
 
 def test_flattening_keeps_all_properties(tap: Tap, span: dict[str, Any]) -> None:

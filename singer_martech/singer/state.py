@@ -1,0 +1,43 @@
+"""Read a STATE as other programs print it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from singer_martech.errors import MartechError
+
+_WRAPPERS = ("completed", "singer_state", "value")
+"""Keys that hold a STATE: of Meltano's state files and of a STATE message."""
+_KNOWN = frozenset({"bookmarks", "currently_syncing"})
+
+
+def unwrap_state(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the STATE of a tap from a STATE message or the output of ``meltano state get``.
+
+    Args:
+        state: What was given as STATE. An empty object is the STATE before the first run.
+
+    Raises:
+        MartechError: It holds no STATE of a Singer tap, so every bookmark would be lost.
+    """
+    inner: Any = state
+    while isinstance(inner, dict) and "bookmarks" not in inner:
+        wrapper = next((name for name in _WRAPPERS if name in inner), None)
+        if wrapper is None:
+            break
+        inner = inner[wrapper]
+    if not isinstance(inner, dict):
+        raise MartechError("the STATE is not one of a Singer tap: it must be an object")
+    if inner and not _KNOWN & inner.keys():
+        names = ", ".join(f"'{name}'" for name in inner)
+        raise MartechError(
+            f"the STATE is not one of a Singer tap: it has {names}, but no 'bookmarks'"
+        )
+    bookmarks = inner.get("bookmarks") or {}
+    if not isinstance(bookmarks, dict) or not all(
+        isinstance(bookmark, dict) for bookmark in bookmarks.values()
+    ):
+        raise MartechError(
+            "the STATE is not one of a Singer tap: 'bookmarks' must hold an object per stream"
+        )
+    return inner

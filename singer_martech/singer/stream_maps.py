@@ -1,0 +1,76 @@
+"""The SDK's stream maps, with errors that name the setting and the stream."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk.exceptions import MapExpressionError, StreamMapConfigError
+from singer_sdk.mapper import (
+    MAPPER_ALIAS_OPTION,
+    MAPPER_ELSE_OPTION,
+    MAPPER_SOURCE_OPTION,
+    NULL_STRING,
+    PluginMapper,
+)
+from singer_sdk.singerlib import Catalog
+
+from singer_martech._compat import override
+from singer_martech.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_NAMES = frozenset({MAPPER_ALIAS_OPTION, MAPPER_ELSE_OPTION, MAPPER_SOURCE_OPTION})
+
+
+class StreamMapper(PluginMapper):
+    """Applies the settings ``stream_maps`` and ``flattening_enabled``."""
+
+    @override
+    def register_raw_streams_from_catalog(self, catalog: Catalog) -> None:
+        selected = [each for each in catalog.streams if each.metadata.resolve_selection()[()]]
+        super().register_raw_streams_from_catalog(Catalog((e.tap_stream_id, e) for e in selected))
+        for entry in catalog.streams:
+            # the SDK would apply stream maps to a deselected stream without its columns, and fail
+            if entry.tap_stream_id not in self.stream_maps:
+                self.stream_maps[entry.tap_stream_id] = [
+                    self.default_mapper_type(
+                        entry.tap_stream_id,
+                        entry.schema.to_dict(),
+                        entry.key_properties,
+                        flattening_options=self.flattening_options,
+                    )
+                ]
+
+    @override
+    def register_raw_stream_schema(
+        self, stream_name: str, schema: dict[str, Any], key_properties: Sequence[str] | None
+    ) -> None:
+        try:
+            super().register_raw_stream_schema(stream_name, schema, key_properties)
+        except (MapExpressionError, StreamMapConfigError, ValueError) as error:
+            message = f"setting 'stream_maps': stream '{stream_name}': {error}"
+            raise SettingError(message) from error
+
+
+def expression_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one line for each expression in the setting ``stream_maps`` that cannot be parsed."""
+    for stream, definition in (config.get("stream_maps") or {}).items():
+        for name, expression in definition.items() if isinstance(definition, dict) else ():
+            if not isinstance(expression, str) or name in _NAMES or expression == NULL_STRING:
+                continue
+            problem = _syntax_problem(expression)
+            if problem:
+                yield f"setting 'stream_maps.{stream}.{name}' is no Python expression: {problem}"
+
+
+def _syntax_problem(expression: str) -> str | None:
+    try:
+        statements = ast.parse(expression).body
+    except SyntaxError as error:
+        return error.msg
+    except (MemoryError, RecursionError, ValueError) as error:
+        return str(error) or "it is nested too deep"
+    is_one = len(statements) == 1 and isinstance(statements[0], ast.Expr)
+    return None if is_one else "it must be one expression"
