@@ -1,4 +1,4 @@
-"""Flat documents as CSV (RFC 4180): a header, then a row for each document."""
+"""Flat documents as CSV (RFC 4180): a header, then one row per document."""
 
 from __future__ import annotations
 
@@ -14,22 +14,26 @@ _QUOTED = frozenset(',"\r\n')
 
 
 def header(columns: Sequence[str]) -> bytes:
-    """Return the first line, with its line break."""
+    """Return the first line, with its line break.
+
+    Raises:
+        MappingError: A name holds half of a surrogate pair.
+    """
     return _line(columns) + b"\r\n"
 
 
 def row(columns: Sequence[str], document: Mapping[str, Any]) -> bytes:
-    """Return a document's row, up to the line feed that every line of an upload ends with.
+    """Return a document's row without the line feed that ends every line of an upload.
 
-    What is null or missing becomes an empty cell.
+    A null or missing value becomes an empty cell.
 
     Raises:
-        MappingError: A value is nested, or has no column.
+        MappingError: A value is nested, has no column, or holds half of a surrogate pair.
     """
     if len(document) > len(columns) or not document.keys() <= set(columns):
         extra = next(name for name in document if name not in columns)
         raise MappingError(
-            f"{extra}: is no column of the CSV, whose columns are fixed at the start"
+            f"{extra}: is not among the columns of the CSV, which the mapping or the schema fixes"
         )
     return _line([_cell(name, document.get(name)) for name in columns]) + b"\r"
 
@@ -42,8 +46,11 @@ def _cell(name: str, value: Any) -> str:
 
 def _line(cells: Sequence[str]) -> bytes:
     if len(cells) == 1 and not cells[0]:
-        return b'""'  # an empty line would be none
-    return ",".join(map(_quoted, cells)).encode("utf-8")
+        return b'""'  # readers skip an empty line
+    try:
+        return ",".join(map(_quoted, cells)).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise MappingError("half of a surrogate pair cannot be written as UTF-8 CSV") from error
 
 
 def _quoted(text: str) -> str:

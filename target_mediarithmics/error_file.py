@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from target_mediarithmics.identifiers import loose_identifier
+from target_mediarithmics import identifiers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -231,7 +231,7 @@ def _by_identifier(
 
 
 def _identifiers(value: Any) -> list[str]:
-    identifier = loose_identifier(value) if isinstance(value, dict) else None
+    identifier = identifiers.of_any(value) if isinstance(value, dict) else None
     return [] if identifier is None else [identifier]
 
 

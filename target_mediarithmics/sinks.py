@@ -1,4 +1,4 @@
-"""What a Singer record becomes as a document."""
+"""Sinks: how a Singer record becomes a document."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from singer_martech.errors import MappingError, SettingError
 from singer_martech.mediarithmics.imports import CSV
 from singer_martech.values.json_codec import encode
 from target_mediarithmics import csv_rows
-from target_mediarithmics.documents import deletion_of
+from target_mediarithmics.documents import DocumentCheck, deletion_of
 from target_mediarithmics.stream_mapping import MAPPING_KEYS, StreamMapping
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class MediarithmicsSinkTarget(SinkTarget, Protocol):
-    """What the sinks need of the target."""
+    """The target, as the sinks see it."""
 
     def import_destination(
         self, stream: str, stream_mapping: StreamMapping, columns: Sequence[str] | None
@@ -31,7 +31,7 @@ class MediarithmicsSinkTarget(SinkTarget, Protocol):
 
 
 class MediarithmicsSink(MartechSink):
-    """One stream on its way into one document import."""
+    """Loads one stream into one document import."""
 
     target: MediarithmicsSinkTarget
     mapping_keys = MAPPING_KEYS
@@ -51,6 +51,7 @@ class MediarithmicsSink(MartechSink):
         self._stream_mapping = stream_mapping = StreamMapping.from_mapping(
             self.stream_name, self.mapping
         )
+        self._check_document = DocumentCheck(stream_mapping.document_type, self.stream_name)
         self._columns: tuple[str, ...] | None = None
         if stream_mapping.wanted.mime_type == CSV:
             self._columns = stream_mapping.columns or tuple(self.schema["properties"])
@@ -83,18 +84,17 @@ class MediarithmicsSink(MartechSink):
             if stream_mapping.deletion is None
             else self._document(stream_mapping.deletion, record)
         )
-        return self._mapped_document(deletion_of(stream_mapping.kind, document), None)
+        return self._mapped_document(deletion_of(stream_mapping.document_type, document), None)
 
     def _mapped_document(self, document: dict[str, Any], raw_json: bytes | None) -> PendingRecord:
-        check_config, identifier = self._stream_mapping.kind.check(document)
+        checked, identifier = self._check_document(document)
         if self._columns is not None:
-            body = csv_rows.row(self._columns, check_config)
-        elif raw_json is not None and check_config is document and b"\r" not in raw_json:
+            body = csv_rows.row(self._columns, checked)
+        elif raw_json is not None and checked is document and b"\r" not in raw_json:
             body = raw_json
         else:
-            body = encode(check_config)
-        # a number, so that millions of them take little memory; two identifiers that
-        # share one by chance only wait for each other
+            body = encode(checked)
+        # a hash takes little memory; identifiers that share one only wait for each other
         key = None if identifier is None else hash((self._import_key, identifier))
         return PendingRecord(key, body)
 
@@ -102,5 +102,5 @@ class MediarithmicsSink(MartechSink):
     def _document(template: Template, record: dict[str, Any]) -> dict[str, Any]:
         document = template(record)
         if not isinstance(document, dict) or not document:
-            raise MappingError("its document would be no object with a field or more")
+            raise MappingError("its document is no object, or an empty one")
         return document

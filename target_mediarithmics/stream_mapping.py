@@ -9,7 +9,8 @@ from singer_martech.mapping.filters import as_text
 from singer_martech.mapping.stream_mappings import compiled
 from singer_martech.mapping.undefined import TemplateError, is_undefined
 from singer_martech.mediarithmics.imports import CONTENT_TYPES, CSV, NDJSON, PRIORITIES, Definition
-from target_mediarithmics.documents import USER_ACTIVITY, deletion_of, document_type
+from target_mediarithmics.document_types import ANY_OBJECT, DOCUMENT_TYPES, USER_SEGMENT
+from target_mediarithmics.documents import deletion_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,15 +32,15 @@ class StreamMapping(NamedTuple):
     """What a stream's records become.
 
     Attributes:
-        kind: The rules of its documents.
-        document: Makes the document; None means that the record is the document.
-        deletion: Makes of a deleted record what its deletion needs; None likewise.
-        columns: The columns that the mapping names, for CSV; None leaves them to the schema.
-        import_id: The import, where the user gave its id.
-        wanted: The import, as it is found by name or created.
+        document_type: The rules of its documents.
+        document: Makes the document of a record; None if the record is the document.
+        deletion: Makes what a deletion needs of a deleted record; None likewise.
+        columns: The columns of a CSV that the mapping names; None takes those of the schema.
+        import_id: The document import, if the setting gives its id.
+        wanted: The document import to find by name or to create.
     """
 
-    kind: DocumentType
+    document_type: DocumentType
     document: Template | None
     deletion: Template | None
     columns: tuple[str, ...] | None
@@ -59,16 +60,16 @@ class StreamMapping(NamedTuple):
         """
         document = mapping.get("document")
         wanted = _definition(stream, mapping)
-        kind = document_type(wanted.document_type)
-        _check_document(stream, document, kind, wanted.mime_type)
-        needed = document
-        if isinstance(document, dict) and "DELETE" in kind.operations:
-            # a deleted record may hold its key alone, which breaks the other expressions
-            needed = deletion_of(kind, document)
+        document_type = DOCUMENT_TYPES.get(wanted.document_type, ANY_OBJECT)
+        _check_document(stream, document, document_type, wanted.mime_type)
+        deletion = document
+        if isinstance(document, dict) and "DELETE" in document_type.operations:
+            # a deleted record may hold only its key: the other expressions would fail
+            deletion = deletion_of(document_type, document)
         return cls(
-            kind=kind,
+            document_type=document_type,
             document=None if document is None else compiled(document, stream, "document"),
-            deletion=None if needed is None else compiled(needed, stream, "document"),
+            deletion=None if deletion is None else compiled(deletion, stream, "document"),
             columns=tuple(document) if isinstance(document, dict) else None,
             import_id=_import_id(stream, mapping),
             wanted=wanted,
@@ -76,18 +77,22 @@ class StreamMapping(NamedTuple):
 
 
 def _definition(stream: str, mapping: Mapping[str, Any]) -> Definition:
-    kind = mapping.get("document_type")
-    if not isinstance(kind, str) or not kind.strip() or "{{" in kind:
+    name = mapping.get("document_type")
+    if not isinstance(name, str) or not name.strip() or "{{" in name:
         raise _setting_error(stream, "document_type", "is required, such as USER_ACTIVITY")
     mime_type = mapping.get("mime_type") or NDJSON
     if mime_type not in CONTENT_TYPES:
         raise _setting_error(stream, "mime_type", f"must be one of {', '.join(CONTENT_TYPES)}")
-    if mime_type == CSV and kind == USER_ACTIVITY:
-        raise _setting_error(stream, "mime_type", f"{USER_ACTIVITY} is taken as {NDJSON} only")
+    if mime_type == CSV and name != USER_SEGMENT:
+        raise _setting_error(
+            stream,
+            "mime_type",
+            f"{CSV} is for {USER_SEGMENT} only (vendor page: Segments import); use {NDJSON}",
+        )
     priority = mapping.get("priority")
     if priority is not None and priority not in PRIORITIES:
         raise _setting_error(stream, "priority", f"must be one of {', '.join(PRIORITIES)}")
-    return Definition(_import_name(stream, mapping), kind, mime_type, priority)
+    return Definition(_import_name(stream, mapping), name, mime_type, priority)
 
 
 def _import_id(stream: str, mapping: Mapping[str, Any]) -> str | None:
@@ -104,7 +109,7 @@ def _import_id(stream: str, mapping: Mapping[str, Any]) -> str | None:
 
 
 def _import_name(stream: str, mapping: Mapping[str, Any]) -> str:
-    """Return the import's name; in it, ``{{ stream }}`` stands for the stream's."""
+    """Return the import's name, with the stream's name in place of ``{{ stream }}``."""
     name = mapping.get("document_import_name") or f"singer-martech {stream}"
     if not isinstance(name, str):
         raise _setting_error(stream, "document_import_name", "must be text")
@@ -119,7 +124,9 @@ def _import_name(stream: str, mapping: Mapping[str, Any]) -> str:
     return as_text(value)
 
 
-def _check_document(stream: str, document: Any, kind: DocumentType, mime_type: str) -> None:
+def _check_document(
+    stream: str, document: Any, document_type: DocumentType, mime_type: str
+) -> None:
     is_object = isinstance(document, dict)
     if mime_type == CSV and document is not None and not is_object:
         raise _setting_error(
@@ -131,15 +138,9 @@ def _check_document(stream: str, document: Any, kind: DocumentType, mime_type: s
         )
     operation = document.get("operation") if is_object else None
     is_constant = isinstance(operation, str) and "{{" not in operation
-    if is_constant and kind.operations and operation not in kind.operations:
-        allowed = ", ".join(kind.operations)
+    if is_constant and document_type.operations and operation not in document_type.operations:
+        allowed = ", ".join(document_type.operations)
         raise _setting_error(stream, "document", f"operation must be one of {allowed}")
-    if mime_type == CSV and kind.nested and (not kind.nested_in or operation in kind.nested_in):
-        raise _setting_error(
-            stream,
-            "mime_type",
-            f"such documents hold '{kind.nested}', which is nested: use {NDJSON}",
-        )
 
 
 def _is_expression(value: Any) -> bool:

@@ -21,6 +21,22 @@ if TYPE_CHECKING:
     from tests.sandbox.server import Sandbox
 
 
+TABLE: dict[str, Any] = {
+    "list": {
+        "document_type": "USER_SEGMENT",
+        "mime_type": "TEXT_CSV",
+        "document": {
+            "operation": "UPDATE",
+            "email_hash": "{{ id }}",
+            "segment_id": "8",
+            "expiration_duration": 60,
+            "data_bag": "{{ name }}",
+        },
+    }
+}
+"""A mapping of the stream ``list`` that is sent as CSV."""
+
+
 @dataclass
 class Run:
     """What a run left behind."""

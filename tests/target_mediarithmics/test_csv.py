@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.sandbox.mediarithmics import Mediarithmics
     from tests.target_mediarithmics.conftest import Run
 
-SEGMENT = {
+SEGMENT: dict[str, Any] = {
     "document_type": "USER_SEGMENT",
     "mime_type": "TEXT_CSV",
     "document": {
@@ -27,7 +27,9 @@ SEGMENT = {
         "data_bag": "{{ note }}",
     },
 }
-WHOLE = {"document_type": "ANYTHING", "mime_type": "TEXT_CSV"}
+WHOLE = {"document_type": "USER_SEGMENT", "mime_type": "TEXT_CSV"}
+FIXED = {"operation": "UPDATE", "segment_id": "8", "expiration_duration": 60}
+COLUMNS: dict[str, Any] = {"email_hash": {}, **{name: {} for name in FIXED}}
 
 
 def body(vendor: Mediarithmics) -> bytes:
@@ -55,32 +57,43 @@ def test_flat_documents_go_as_csv_with_a_header(
     assert vendor.members("8") == {"email_hash=a": 1440, "email_hash=b": 1440}
 
 
+def member(email_hash: str, **fields: Any) -> str:
+    return record(email_hash=email_hash, **FIXED, **fields)
+
+
 def test_the_columns_of_whole_records_are_those_of_the_schema(
     vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     run = load(
-        schema(name={}, score={}, active={}),
-        record(id=1, score=1.5, active=True),
-        record(id=2, name="a\nb", active=None),
+        schema(keys=(), **COLUMNS, name={}, score={}, active={}),
+        member("a", id=1, score=1.5, active=True),
+        member("b", id=2, name="a\nb", active=None),
         streams={"list": WHOLE},
     )
     assert run.error is None
-    assert body(vendor) == b'id,name,score,active\r\n1,,1.5,true\r\n2,"a\nb",,\r\n'
+    assert body(vendor) == (
+        b"id,email_hash,operation,segment_id,expiration_duration,name,score,active\r\n"
+        b"1,a,UPDATE,8,60,,1.5,true\r\n"
+        b'2,b,UPDATE,8,60,"a\nb",,\r\n'
+    )
 
 
 def test_every_execution_has_the_header(vendor: Mediarithmics, load: Callable[..., Run]) -> None:
     run = load(
-        schema(), *[record(id=number) for number in range(5)], streams={"list": WHOLE},
+        schema(), *[record(id=1, hash=each) for each in "abcde"], streams={"list": SEGMENT},
         max_request_rows=2,
     )  # fmt: skip
     assert run.error is None
-    bodies = [request.body for request in vendor.requests_to("/executions$", "POST")]
-    assert bodies == [b"id\r\n0\r\n1\r\n", b"id\r\n2\r\n3\r\n", b"id\r\n4\r\n"]
+    bodies = [request.body or b"" for request in vendor.requests_to("/executions$", "POST")]
+    assert [each.count(b"UPDATE") for each in bodies] == [2, 2, 1]
+    assert {each.partition(b"\r\n")[0] for each in bodies} == {
+        b"operation,email_hash,segment_id,expiration_duration,data_bag"
+    }
 
 
 def test_a_nested_value_rejects_the_record(load: Callable[..., Run]) -> None:
     run = load(
-        schema(tags={}), record(id=1, tags=["a"]), record(id=2, tags="a"),
+        schema(keys=(), **COLUMNS, tags={}), member("a", tags=["a"]), member("b", tags="a"),
         streams={"list": WHOLE}, max_rejected_records=1,
     )  # fmt: skip
     assert run.counts() == {"read": 2, "delivered": 1, "rejected": 1}
@@ -88,19 +101,58 @@ def test_a_nested_value_rejects_the_record(load: Callable[..., Run]) -> None:
 
 
 def test_a_value_without_a_column_rejects_the_record(load: Callable[..., Run]) -> None:
-    run = load(schema(), record(id=1, other=1), streams={"list": WHOLE}, max_rejected_records=1)
-    assert run.rejected[0]["reason"].startswith("other: is no column")
+    run = load(
+        schema(keys=(), **COLUMNS), member("a", other=1), streams={"list": WHOLE},
+        max_rejected_records=1,
+    )  # fmt: skip
+    assert run.rejected[0]["reason"].startswith("other: is not among the columns")
+
+
+def test_half_a_surrogate_pair_rejects_the_record(
+    vendor: Mediarithmics, load: Callable[..., Run]
+) -> None:
+    run = load(
+        schema(), record(id=1, hash="\ud800"), record(id=2, hash="b"),
+        streams={"list": SEGMENT}, max_rejected_records=1,
+    )  # fmt: skip
+    assert run.error is None
+    assert run.counts() == {"read": 2, "delivered": 1, "rejected": 1}
+    assert run.rejected[0]["reason"].startswith("half of a surrogate pair")
+    assert vendor.members("8") == {"email_hash=b": 1440}
+
+
+def test_numbers_of_thousands_of_digits_reject_the_record(
+    vendor: Mediarithmics, load: Callable[..., Run]
+) -> None:
+    mapping = {**SEGMENT, "document": {**SEGMENT["document"], "expiration_duration": "{{ n }}"}}
+    run = load(
+        schema(), record(id=1, hash="a", n="9" * 4301), record(id=2, hash="b", n="60"),
+        streams={"list": mapping}, max_rejected_records=1,
+    )  # fmt: skip
+    assert run.error is None
+    assert run.rejected[0]["reason"].startswith("expiration_duration: must be a whole number")
+    assert vendor.members("8") == {"email_hash=b": 60}
+
+
+def test_an_object_as_data_bag_becomes_its_json_text(
+    vendor: Mediarithmics, load: Callable[..., Run]
+) -> None:
+    run = load(schema(), record(id=1, hash="a", note={"k": 1.50}), streams={"list": SEGMENT})
+    assert run.error is None
+    assert b'UPDATE,a,8,1440,"{""k"":1.5}"\r\n' in body(vendor)
 
 
 def test_a_changed_schema_changes_the_columns(
     vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     run = load(
-        schema(), record(id=1), schema(name={}), record(id=2, name="n"), streams={"list": WHOLE}
-    )
+        schema(keys=(), **COLUMNS), member("a"),
+        schema(keys=(), **COLUMNS, name={}), member("b", name="n"), streams={"list": WHOLE},
+    )  # fmt: skip
     assert run.error is None
-    bodies = [request.body for request in vendor.requests_to("/executions$", "POST")]
-    assert bodies == [b"id\r\n1\r\n", b"id,name\r\n2,n\r\n"]
+    first, second = [request.body or b"" for request in vendor.requests_to("/executions$", "POST")]
+    assert first.splitlines()[1] == b",a,UPDATE,8,60"
+    assert second.splitlines()[1] == b",b,UPDATE,8,60,n"
     assert len(vendor.imports()) == 1
 
 

@@ -1,17 +1,28 @@
 from __future__ import annotations
 
+import contextlib
+import copy
+import itertools
+import json
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from singer_martech.errors import MappingError
-from target_mediarithmics.documents import document_type
-from tests.sandbox.mediarithmics_documents import LineError, check_document
+from singer_martech.values.json_codec import encode
+from target_mediarithmics.document_types import DOCUMENT_TYPES
+from target_mediarithmics.documents import DocumentCheck
+from target_mediarithmics.rules import Page
+from tests.sandbox.mediarithmics_documents import LineError, Rules, check_document
 from tests.target_mediarithmics.conftest import record, schema, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from target_mediarithmics.documents import CheckedDocument
     from tests.sandbox.mediarithmics import Mediarithmics
     from tests.target_mediarithmics.conftest import Run
 
@@ -25,6 +36,7 @@ ACTIVITY: dict[str, Any] = {
 }
 PROFILE: dict[str, Any] = {
     "operation": "UPSERT",
+    "update_strategy": "PARTIAL_UPDATE",
     "user_account_id": "7",
     "user_profile": {"city": "Paris"},
 }
@@ -37,129 +49,364 @@ SEGMENT: dict[str, Any] = {
 CHOICE: dict[str, Any] = {
     "operation": "UPSERT",
     "user_agent_id": "vec:1",
+    "force_replace": False,
     "user_choice": {"$processing_id": "3", "$choice_ts": 1605262037783},
 }
 ACCOUNT = {"type": "USER_ACCOUNT", "compartment_id": "1", "user_account_id": "7"}
 EMAIL = {"type": "USER_EMAIL", "hash": "5d41"}
-ASSOCIATION = {"identifiers": [ACCOUNT, EMAIL]}
-DISSOCIATION = {"identifiers": [EMAIL]}
+ASSOCIATION = "USER_IDENTIFIERS_ASSOCIATION_DECLARATIONS"
+DISSOCIATION = "USER_IDENTIFIERS_DISSOCIATION_DECLARATIONS"
 
-GOOD = [
+FIELDS = sorted(
+    {*ACTIVITY, *PROFILE, *SEGMENT, *CHOICE, *ACCOUNT, *EMAIL, *EVENT, *CHOICE["user_choice"]}
+    | {"identifiers", "$user_identifiers", "$unique_key", "data_bag", "user_point_id"}
+)
+ODDITIES = (10**5000, Decimal("1e999990"), float("inf"), "\ud800", "9" * 5000)
+WORDS = ("UPSERT", "UPDATE", "DELETE", "PARTIAL_UPDATE", "USER_EMAIL", "1605262037783", "", "a")
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.decimals()
+    | st.sampled_from(WORDS)
+    | st.text(max_size=3)
+)
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+AS_GIVEN = [
     ("USER_ACTIVITY", ACTIVITY),
+    ("USER_ACTIVITY", {**ACTIVITY, "$unique_key": None}),
+    ("USER_ACTIVITY", {**ACTIVITY, "$unique_key": ""}),
     ("USER_ACTIVITY", {**ACTIVITY, "$unique_key": "9f1c1a52-0f0e-11ee-be56-0242ac120002"}),
-    ("USER_PROFILE", PROFILE),
-    ("USER_PROFILE", {**PROFILE, "compartment_id": "1", "update_strategy": "FORCE_REPLACE"}),
+    ("USER_ACTIVITY", {**ACTIVITY, "$ts": None}),
+    ("USER_ACTIVITY", {"$user_account_id": "7", "$type": "TOUCH"}),
+    ("USER_ACTIVITY", {**ACTIVITY, "$session_status": None}),
+    ("USER_ACTIVITY", {**ACTIVITY, "$events": None}),
+    ("USER_ACTIVITY", {**ACTIVITY, "$events": [{**EVENT, "$ts": None, "$properties": None}]}),
+    ("USER_ACTIVITY", {**ACTIVITY, "$events": [{"$event_name": "visit"}]}),
+    ("USER_ACTIVITY", {**ACTIVITY, "$type": "RECOMMENDER"}),
+    ("USER_ACTIVITY", {**ACTIVITY, "$email_hash": None, "$user_agent_id": "vec:1"}),
+    ("USER_ACTIVITY", {**ACTIVITY, "$compartment_id": "1"}),
+    ("USER_ACTIVITY", {**ACTIVITY, "$email_hash": None, "$user_identifiers": [EMAIL, ACCOUNT]}),
     ("USER_PROFILE", {"operation": "DELETE", "email_hash": "5d41"}),
+    ("USER_PROFILE", {"operation": "DELETE", "email_hash": "5d41", "compartment_id": "1"}),
+    ("USER_PROFILE", {**PROFILE, "user_profile": {"$user_account_id": "8", "city": None}}),
+    ("USER_PROFILE", {**PROFILE, "user_profile": {"$user_account_id": 8}}),
+    ("USER_PROFILE", {**PROFILE, "update_strategy": "PARTIAL_DELETE"}),
     ("USER_SEGMENT", SEGMENT),
     ("USER_SEGMENT", {**SEGMENT, "expiration_duration": 0}),
+    ("USER_SEGMENT", {**SEGMENT, "segment_technical_name": "x", "compartment_id": "1"}),
+    ("USER_SEGMENT", {**SEGMENT, "data_bag": '{"score": 1.50}'}),
+    ("USER_SEGMENT", {"operation": "DELETE", "email_hash": "5d41", "segment_id": "8"}),
     ("USER_CHOICE", CHOICE),
-    ("USER_IDENTIFIERS_ASSOCIATION_DECLARATIONS", ASSOCIATION),
-    ("USER_IDENTIFIERS_DISSOCIATION_DECLARATIONS", DISSOCIATION),
+    ("USER_CHOICE", {**CHOICE, "compartment_id": "1"}),
+    ("USER_CHOICE", {**CHOICE, "operation": "DELETE", "user_choice": {"$processing_id": "3"}}),
+    (ASSOCIATION, {"identifiers": [ACCOUNT, EMAIL]}),
+    (ASSOCIATION, {"identifiers": [EMAIL]}),
+    (DISSOCIATION, {"identifiers": [EMAIL]}),
     ("USER_IDENTIFIERS_DELETION", ACCOUNT),
+    ("USER_IDENTIFIERS_DELETION", {**ACCOUNT, "compartment_id": 1}),
     ("USER_POINTS_DELETION", {"type": "USER_POINT", "user_point_id": "95772db3"}),
 ]
 
-BAD = [
-    ("USER_ACTIVITY", {**ACTIVITY, "$email_hash": None}, "$user_account_id"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$user_account_id": "7"}, "$email_hash"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$compartment_id": "1"}, "$compartment_id"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$email_hash": {}}, "$email_hash"),
-    ("USER_ACTIVITY", {**ACTIVITY, "operation": "UPSERT"}, "operation"),
+CONVERTED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("USER_ACTIVITY", {**ACTIVITY, "$ts": "1605262037783"}, ACTIVITY),
+    ("USER_ACTIVITY", {**ACTIVITY, "$ts": Decimal("1605262037783.0")}, ACTIVITY),
+    ("USER_ACTIVITY", {**ACTIVITY, "$ts": "1605262037783.0"}, ACTIVITY),
+    ("USER_ACTIVITY", {**ACTIVITY, "$events": [{**EVENT, "$ts": "1605262037783"}]}, ACTIVITY),
+    (
+        "USER_ACTIVITY",
+        {**ACTIVITY, "$user_account_id": Decimal("208045946.0"), "$email_hash": None},
+        {**ACTIVITY, "$user_account_id": "208045946", "$email_hash": None},
+    ),
+    (
+        "USER_PROFILE",
+        {"operation": "DELETE", "user_account_id": 7, "compartment_id": Decimal("1.0")},
+        {"operation": "DELETE", "user_account_id": "7", "compartment_id": "1"},
+    ),
+    (
+        "USER_PROFILE",
+        {**PROFILE, "compartment_id": "1001"},
+        {
+            **PROFILE,
+            "compartment_id": "1001",
+            "user_profile": {"city": "Paris", "$user_account_id": "7", "$compartment_id": 1001},
+        },
+    ),
+    (
+        "USER_PROFILE",
+        {**PROFILE, "update_strategy": "FORCE_REPLACE", "email_hash": ""},
+        {
+            **PROFILE,
+            "update_strategy": "FORCE_REPLACE",
+            "user_profile": {"city": "Paris", "$user_account_id": "7"},
+        },
+    ),
+    (
+        "USER_PROFILE",
+        {**PROFILE, "update_strategy": None, "user_profile": {"$user_account_id": "7"}},
+        {"operation": "UPSERT", "user_account_id": "7", "user_profile": {"$user_account_id": "7"}},
+    ),
+    (
+        "USER_SEGMENT",
+        {**SEGMENT, "segment_id": 8, "expiration_duration": "1440", "data_bag": None},
+        SEGMENT,
+    ),
+    ("USER_SEGMENT", {**SEGMENT, "expiration_duration": Decimal("1440.0")}, SEGMENT),
+    (
+        "USER_SEGMENT",
+        {**SEGMENT, "expiration_ts": "1605262037783"},
+        {**SEGMENT, "expiration_ts": 1605262037783},
+    ),
+    (
+        "USER_SEGMENT",
+        {**SEGMENT, "data_bag": {"score": Decimal("1.50")}},
+        {**SEGMENT, "data_bag": '{"score":1.50}'},
+    ),
+    (
+        "USER_CHOICE",
+        {**CHOICE, "user_choice": {"$processing_id": 3, "$choice_ts": "1605262037783"}},
+        CHOICE,
+    ),
+    (
+        ASSOCIATION,
+        {"identifiers": [{**ACCOUNT, "user_account_id": Decimal("7.0")}, EMAIL]},
+        {"identifiers": [ACCOUNT, EMAIL]},
+    ),
+    ("USER_IDENTIFIERS_DELETION", {**ACCOUNT, "user_account_id": 7}, ACCOUNT),
+]
+
+REJECTED = [
+    ("USER_ACTIVITY", {**ACTIVITY, "$user_account_id": True}, "$user_account_id"),
+    ("USER_ACTIVITY", {**ACTIVITY, "$user_agent_id": ["vec:1"]}, "$user_agent_id"),
     ("USER_ACTIVITY", {**ACTIVITY, "$ts": 1605262037}, "$ts"),
+    ("USER_ACTIVITY", {**ACTIVITY, "$ts": "1605262037"}, "$ts"),
     ("USER_ACTIVITY", {**ACTIVITY, "$ts": "2020-11-13T10:07:17Z"}, "$ts"),
     ("USER_ACTIVITY", {**ACTIVITY, "$ts": 1605262037783000}, "$ts"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$type": None}, "$type"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$session_status": ""}, "$session_status"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$events": None}, "$events"),
+    ("USER_ACTIVITY", {**ACTIVITY, "$ts": Decimal("1e999990")}, "$ts"),
+    ("USER_ACTIVITY", {**ACTIVITY, "$events": "visit"}, "$events"),
+    ("USER_ACTIVITY", {**ACTIVITY, "$events": ["visit"]}, "$events"),
     ("USER_ACTIVITY", {**ACTIVITY, "$events": [{**EVENT, "$ts": 1605262037}]}, "$events.$ts"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$events": [{"$ts": 1605262037783}]}, "$events.$event_name"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$unique_key": ""}, "$unique_key"),
     ("USER_PROFILE", {**PROFILE, "operation": "UPDATE"}, "operation"),
     ("USER_PROFILE", {**PROFILE, "operation": None}, "operation"),
     ("USER_PROFILE", {**PROFILE, "email_hash": "5d41"}, "user_account_id"),
+    ("USER_PROFILE", {**PROFILE, "user_account_id": ""}, "user_account_id"),
+    ("USER_PROFILE", {**PROFILE, "user_account_id": {"id": 7}}, "user_account_id"),
+    ("USER_PROFILE", {**PROFILE, "user_account_id": 10**5000}, "user_account_id"),
+    ("USER_PROFILE", {**PROFILE, "user_account_id": None, "email_hash": False}, "email_hash"),
+    ("USER_PROFILE", {**PROFILE, "user_account_id": None, "user_agent_id": []}, "user_agent_id"),
+    ("USER_PROFILE", {**PROFILE, "compartment_id": [1]}, "compartment_id"),
     ("USER_PROFILE", {**PROFILE, "user_profile": "Paris"}, "user_profile"),
+    ("USER_PROFILE", {**PROFILE, "user_profile": None}, "user_profile"),
     ("USER_PROFILE", {**PROFILE, "update_strategy": "MERGE"}, "update_strategy"),
-    (
-        "USER_PROFILE",
-        {**PROFILE, "user_profile": {"$user_account_id": "8"}},
-        "user_profile.$user_account_id",
-    ),
     ("USER_SEGMENT", {**SEGMENT, "operation": "UPSERT"}, "operation"),
+    ("USER_SEGMENT", {**SEGMENT, "email_hash": None}, "user_account_id"),
+    ("USER_SEGMENT", {**SEGMENT, "user_agent_id": "vec:1"}, "user_account_id"),
+    ("USER_SEGMENT", {**SEGMENT, "user_account_id": True}, "user_account_id"),
+    ("USER_SEGMENT", {**SEGMENT, "email_hash": ["5d41"]}, "email_hash"),
+    ("USER_SEGMENT", {**SEGMENT, "user_agent_id": True}, "user_agent_id"),
+    ("USER_SEGMENT", {**SEGMENT, "compartment_id": [1]}, "compartment_id"),
+    ("USER_SEGMENT", {**SEGMENT, "segment_id": [8]}, "segment_id"),
+    ("USER_SEGMENT", {**SEGMENT, "segment_technical_name": True}, "segment_technical_name"),
     ("USER_SEGMENT", {**SEGMENT, "expiration_duration": None}, "expiration_duration"),
-    ("USER_SEGMENT", {**SEGMENT, "expiration_duration": -1}, "expiration_duration"),
     ("USER_SEGMENT", {**SEGMENT, "expiration_duration": True}, "expiration_duration"),
-    ("USER_SEGMENT", {**SEGMENT, "segment_id": None}, "segment_id"),
-    ("USER_SEGMENT", {**SEGMENT, "segment_technical_name": "x"}, "segment_id"),
+    ("USER_SEGMENT", {**SEGMENT, "expiration_duration": "9" * 4301}, "expiration_duration"),
+    ("USER_SEGMENT", {**SEGMENT, "data_bag": "score: 1"}, "data_bag"),
+    ("USER_SEGMENT", {**SEGMENT, "data_bag": 1}, "data_bag"),
+    ("USER_SEGMENT", {**SEGMENT, "data_bag": "[" * 100_000}, "data_bag"),
+    ("USER_CHOICE", {**CHOICE, "operation": "UPDATE"}, "operation"),
+    ("USER_CHOICE", {**CHOICE, "user_agent_id": None}, "user_account_id"),
+    ("USER_CHOICE", {**CHOICE, "user_account_id": "7"}, "user_account_id"),
+    ("USER_CHOICE", {**CHOICE, "user_account_id": True}, "user_account_id"),
+    ("USER_CHOICE", {**CHOICE, "email_hash": {"$email": "a"}}, "email_hash"),
+    ("USER_CHOICE", {**CHOICE, "user_agent_id": True}, "user_agent_id"),
+    ("USER_CHOICE", {**CHOICE, "compartment_id": [1]}, "compartment_id"),
+    ("USER_CHOICE", {**CHOICE, "force_replace": None}, "force_replace"),
+    ("USER_CHOICE", {**CHOICE, "force_replace": "true"}, "force_replace"),
+    ("USER_CHOICE", {**CHOICE, "user_choice": [CHOICE["user_choice"]]}, "user_choice"),
     ("USER_CHOICE", {**CHOICE, "user_choice": {"$choice_ts": 1}}, "user_choice.$processing_id"),
     ("USER_CHOICE", {**CHOICE, "user_choice": {"$processing_id": "3"}}, "user_choice.$choice_ts"),
-    ("USER_IDENTIFIERS_ASSOCIATION_DECLARATIONS", DISSOCIATION, "identifiers"),
-    (
-        "USER_IDENTIFIERS_DISSOCIATION_DECLARATIONS",
-        {"identifiers": [{"type": "PHONE"}]},
-        "identifiers.type",
-    ),
+    (ASSOCIATION, {"identifiers": EMAIL}, "identifiers"),
+    (ASSOCIATION, {"identifiers": ["5d41"]}, "identifiers"),
+    (ASSOCIATION, {"identifiers": [EMAIL, {"type": "PHONE"}]}, "identifiers.type"),
+    (ASSOCIATION, {"identifiers": [{"type": "USER_POINT", "user_point_id": "9"}]},
+     "identifiers.type"),
+    (ASSOCIATION, {"identifiers": [{"type": "USER_ACCOUNT"}]}, "identifiers.user_account_id"),
+    (ASSOCIATION, {"identifiers": [{"type": "USER_EMAIL", "hash": ""}]}, "identifiers.hash"),
+    (ASSOCIATION, {"identifiers": [{"type": "USER_AGENT"}]}, "identifiers.user_agent_id"),
+    (DISSOCIATION, {}, "identifiers"),
+    (DISSOCIATION, {"identifiers": [{"type": ["PHONE"]}]}, "identifiers.type"),
+    (DISSOCIATION, {"identifiers": [{"type": "USER_ACCOUNT"}]}, "identifiers.user_account_id"),
+    (DISSOCIATION, {"identifiers": [{"type": "USER_EMAIL", "hash": True}]}, "identifiers.hash"),
+    (DISSOCIATION, {"identifiers": [{"type": "USER_AGENT"}]}, "identifiers.user_agent_id"),
+    ("USER_IDENTIFIERS_DELETION", {"type": "USER_POINT", "user_point_id": "9"}, "type"),
     ("USER_IDENTIFIERS_DELETION", {"type": "USER_EMAIL"}, "hash"),
+    ("USER_IDENTIFIERS_DELETION", {"type": "USER_ACCOUNT"}, "user_account_id"),
+    ("USER_IDENTIFIERS_DELETION", {"type": "USER_AGENT"}, "user_agent_id"),
+    ("USER_POINTS_DELETION", {"user_point_id": "9"}, "type"),
+    ("USER_POINTS_DELETION", {"type": "USER_EMAIL"}, "hash"),
+    ("USER_POINTS_DELETION", {"type": "USER_ACCOUNT"}, "user_account_id"),
+    ("USER_POINTS_DELETION", {"type": "USER_AGENT"}, "user_agent_id"),
     ("USER_POINTS_DELETION", {"type": "USER_POINT"}, "user_point_id"),
-]
+]  # fmt: skip
+
+UNUSUAL = [
+    ("USER_ACTIVITY", {**ACTIVITY, "$email_hash": None}, "$user_account_id"),
+    ("USER_ACTIVITY", {**ACTIVITY, "$user_account_id": "7"}, "$user_account_id"),
+    (
+        "USER_ACTIVITY",
+        {**ACTIVITY, "$email_hash": None, "$user_identifiers": "7"},
+        "$user_identifiers",
+    ),
+    ("USER_ACTIVITY", {**ACTIVITY, "$type": "VISIT"}, "$type"),
+    ("USER_ACTIVITY", {**ACTIVITY, "$session_status": "OPEN"}, "$session_status"),
+    ("USER_ACTIVITY", {**ACTIVITY, "$unique_key": "order 1"}, "$unique_key"),
+    ("USER_ACTIVITY", {**ACTIVITY, "$events": [{"$ts": None}]}, "$events.$event_name"),
+    (
+        "USER_ACTIVITY",
+        {**ACTIVITY, "$events": [{**EVENT, "$properties": []}]},
+        "$events.$properties",
+    ),
+    ("USER_ACTIVITY", {**ACTIVITY, "operation": "UPSERT"}, "operation"),
+    (
+        "USER_PROFILE",
+        {"operation": "UPSERT", "user_account_id": "7", "user_profile": {}},
+        "user_profile.$user_account_id",
+    ),
+    ("USER_SEGMENT", {name: SEGMENT[name] for name in SEGMENT if name != "segment_id"},
+     "segment_id"),
+    ("USER_SEGMENT", {**SEGMENT, "expiration_duration": -1}, "expiration_duration"),
+    (ASSOCIATION, {"identifiers": []}, "identifiers"),
+    (ASSOCIATION, {"identifiers": [{**EMAIL, "user_agent_id": "vec:1"}]}, "identifiers.type"),
+    (DISSOCIATION, {"identifiers": []}, "identifiers"),
+    (DISSOCIATION, {"identifiers": [{**EMAIL, "user_agent_id": "vec:1"}]}, "identifiers.type"),
+    ("USER_IDENTIFIERS_DELETION", {**EMAIL, "user_agent_id": "vec:1"}, "type"),
+    ("USER_POINTS_DELETION", {**EMAIL, "user_agent_id": "vec:1"}, "type"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "document"), GOOD)
-def test_a_right_document_is_one_for_the_vendor_too(name: str, document: dict[str, Any]) -> None:
-    check_config = document_type(name).check(document)
-    check_document(name, check_config.document, "APPLICATION_X_NDJSON")
-    assert check_config.identifier
+def check(name: str, document: dict[str, Any]) -> CheckedDocument:
+    return DocumentCheck(DOCUMENT_TYPES[name], "list")(document)
 
 
-@pytest.mark.parametrize(("name", "document", "field"), BAD)
-def test_a_wrong_document_is_refused_with_the_name_of_the_field(
+def vendor_refuses(name: str, document: dict[str, Any]) -> str | None:
+    try:
+        check_document(name, document, "APPLICATION_X_NDJSON", Rules())
+    except LineError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize(("name", "document"), AS_GIVEN)
+def test_what_the_vendor_takes_is_sent_as_it_was_given(
+    name: str, document: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    checked = check(name, document)
+    assert checked.document is document
+    assert checked.identifier
+    assert vendor_refuses(name, document) is None
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(("name", "document", "sent"), CONVERTED)
+def test_values_get_the_type_that_the_page_names(
+    name: str, document: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    before = copy.deepcopy(document)
+    checked = check(name, document).document
+    assert encode(checked) == encode({key: sent[key] for key in checked})
+    assert checked.keys() == sent.keys()
+    assert document == before
+    assert vendor_refuses(name, checked) is None
+
+
+@pytest.mark.parametrize(("name", "document", "field"), REJECTED)
+def test_what_a_page_says_is_refused_is_rejected_with_the_name_of_the_field(
     name: str, document: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(MappingError) as caught:
-        document_type(name).check(document)
+        check(name, document)
     assert field in str(caught.value).partition(": ")[0].split(", ")
-    with pytest.raises(LineError):
-        check_document(name, document, "APPLICATION_X_NDJSON")
 
 
-def test_what_only_the_vendor_can_judge_is_left_to_the_vendor() -> None:
-    document = {"$user_account_id": "7", "$ts": 1605262037783, "$unique_key": "order 1"}
-    assert document_type("USER_ACTIVITY").check(document).document == document
+@pytest.mark.parametrize(("name", "document", "field"), UNUSUAL)
+def test_what_is_merely_unusual_is_sent_as_given_with_one_warning(
+    name: str, document: dict[str, Any], field: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    check_all = DocumentCheck(DOCUMENT_TYPES[name], "list")
+    assert all(check_all(document).document is document for _ in range(3))
+    (warning,) = caplog.messages
+    assert warning.startswith("stream 'list': a document is unusual: ")
+    assert field in warning.partition("unusual: ")[2].partition(": ")[0].split(", ")
 
 
-def test_a_deletion_names_one_identifier() -> None:
-    with pytest.raises(MappingError, match=r"^user_agent_id: only one identifier"):
-        document_type("USER_IDENTIFIERS_DELETION").check({**EMAIL, "user_agent_id": "vec:1"})
+@pytest.mark.parametrize("name", DOCUMENT_TYPES)
+def test_every_rule_names_its_page_and_has_an_example(name: str) -> None:
+    document_type = DOCUMENT_TYPES[name]
+    assert document_type.rejected
+    for rules, examples in ((document_type.rejected, REJECTED), (document_type.unusual, UNUSUAL)):
+        for rule in rules:
+            assert rule.source in Page
+            fields = [field for other, _, field in examples if other == name]
+            assert set(rule.field.split(", ")) & set(fields), rule
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_an_odd_value_in_any_field_rejects_one_record_at_most(field: str) -> None:
+    for (name, document), value in itertools.product(AS_GIVEN, ODDITIES):
+        with contextlib.suppress(MappingError):
+            encode(check(name, {**document, field: value}).document)
+
+
+@given(json_values=st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=6))
+def test_no_document_raises_anything_but_a_mapping_error(json_values: dict[str, Any]) -> None:
+    for document_type in DOCUMENT_TYPES.values():
+        with contextlib.suppress(MappingError):
+            encode(DocumentCheck(document_type, "list")(json_values).document)
 
 
 def test_seconds_are_refused_with_the_filter_that_makes_milliseconds() -> None:
     with pytest.raises(MappingError, match=r"\$ts: .* \| epoch_ms"):
-        document_type("USER_ACTIVITY").check({**ACTIVITY, "$ts": 1605262037})
+        check("USER_ACTIVITY", {**ACTIVITY, "$ts": 1605262037})
 
 
-def test_a_profile_repeats_its_identifiers_inside() -> None:
-    document = {**PROFILE, "compartment_id": "1"}
-    check_config, _ = document_type("USER_PROFILE").check(document)
-    assert check_config["user_profile"] == {
-        "city": "Paris",
-        "$user_account_id": "7",
-        "$compartment_id": "1",
-    }
-    assert document["user_profile"] == {"city": "Paris"}
+def test_an_account_of_another_compartment_is_another_user() -> None:
+    one, other = PROFILE, {**PROFILE, "compartment_id": "1"}
+    assert check("USER_PROFILE", one).identifier != check("USER_PROFILE", other).identifier
 
 
-def test_identifiers_and_durations_get_the_type_that_the_vendor_takes() -> None:
-    document = {**SEGMENT, "segment_id": 8, "expiration_duration": "1440"}
-    check_config, _ = document_type("USER_SEGMENT").check(document)
-    assert (check_config["segment_id"], check_config["expiration_duration"]) == ("8", 1440)
-    profile = {"operation": "DELETE", "user_account_id": 7, "compartment_id": 1}
-    check_config, identifier = document_type("USER_PROFILE").check(profile)
-    assert (check_config["user_account_id"], check_config["compartment_id"]) == ("7", "1")
-    assert identifier == "compartment_id=1,user_account_id=7"
+def test_a_compartment_beside_a_hash_makes_no_other_user() -> None:
+    one, other = SEGMENT, {**SEGMENT, "compartment_id": "1"}
+    assert check("USER_SEGMENT", one).identifier == check("USER_SEGMENT", other).identifier
 
 
-def test_an_account_of_another_compartment_is_somebody_else() -> None:
-    check = document_type("USER_PROFILE").check
-    assert check(PROFILE).identifier != check({**PROFILE, "compartment_id": "1"}).identifier
+def test_an_unusual_document_reaches_the_vendor_byte_for_byte_and_the_vendor_decides(
+    vendor: Mediarithmics, load: Callable[..., Run]
+) -> None:
+    records = [
+        {"id": 1, "$user_account_id": "7", "$ts": None, "$type": "RECOMMENDER", "$unique_key": ""},
+        {"id": 2, "$user_account_id": "8", "$user_agent_id": "vec:8", "$type": "TOUCH"},
+        {"id": 3, "$user_account_id": "9", "$user_agent_id": "vec:9", "$type": "VISIT"},
+    ]
+    run = load(
+        schema(), *[record(**each) for each in records],
+        streams={"list": {"document_type": "USER_ACTIVITY"}}, max_rejected_records=1,
+    )  # fmt: skip
+    assert run.error is None
+    (upload,) = vendor.requests_to("/executions$", "POST")
+    assert upload.body is not None
+    assert [json.loads(line) for line in upload.body.splitlines()] == records
+    assert [line["key"] for line in run.rejected] == [{"id": 3}]
+    warnings = [line for line in run.log if "unusual" in line]
+    assert len(warnings) == 2
+    assert "several identifiers (vendor page: Bulk processing)" in warnings[0]
+    assert "$type: must be one of" in warnings[1]
 
 
 def test_documents_of_types_that_are_not_known_pass_unchecked(
@@ -200,10 +447,10 @@ def test_a_rejected_record_beyond_the_allowance_ends_the_run(
         schema(),
         record(id=1, **SEGMENT),
         state({"n": 1}),
-        record(id=2, **{**SEGMENT, "segment_id": None}),
+        record(id=2, **{**SEGMENT, "expiration_duration": None}),
         state({"n": 2}),
         streams={"list": {"document_type": "USER_SEGMENT"}},
     )
-    assert "stream 'list': a record was rejected: segment_id:" in str(run.error)
+    assert "stream 'list': a record was rejected: expiration_duration:" in str(run.error)
     assert run.states == [{"n": 1}]
     assert list(vendor.members("8")) == ["email_hash=5d41"]

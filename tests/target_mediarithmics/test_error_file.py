@@ -19,7 +19,7 @@ from singer_martech.mediarithmics.imports import DocumentImports
 from singer_martech.mediarithmics.uploads import Uploads
 from target_mediarithmics.error_file import failed_lines
 from tests.sandbox.mediarithmics_documents import error_line
-from tests.target_mediarithmics.conftest import record, schema, state
+from tests.target_mediarithmics.conftest import TABLE, record, schema, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from tests.target_mediarithmics.conftest import Run
 
 STREAMS = {"list": {"document_type": "ANYTHING"}}
-TABLE = {"list": {"document_type": "ANYTHING", "mime_type": "TEXT_CSV"}}
 TOLD = ("line_number", "echo", "json", "json_echo")
 
 
@@ -40,7 +39,9 @@ class EncodedRecords(list[bytes]):
 
 def refuse(vendor: Mediarithmics, *ids: Any) -> None:
     vendor.refuse_if = lambda _, document: (
-        f"no such thing as {document['id']}" if document["id"] in ids else None
+        f"no such thing as {name}"
+        if (name := document.get("id", document.get("email_hash"))) in ids
+        else None
     )
 
 
@@ -174,7 +175,7 @@ def test_failed_rows_of_a_csv_are_told_by_their_echo(
     refuse(vendor, "2")
     run = load(
         schema(name={}),
-        *[record(id=number, name='a "b", c') for number in range(4)],
+        *[record(id=number, name='{"a": "b, c"}') for number in range(4)],
         streams=TABLE,
         max_rejected_records=1,
     )

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.target_mediarithmics.conftest import record, schema, state
+from tests.target_mediarithmics.conftest import TABLE, record, schema, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from tests.target_mediarithmics.conftest import Run
 
 STREAMS = {"list": {"document_type": "ANYTHING"}}
-TABLE = {"list": {"document_type": "ANYTHING", "mime_type": "TEXT_CSV"}}
 MESSAGES = (schema(), record(id=1), record(id=2), state({"n": 2}))
 BOTH = [{"id": 1}, {"id": 2}]
 

@@ -89,7 +89,7 @@ def test_a_customer_table_becomes_user_profiles(
             "city": "London",
             "loyalty_points": 3,
             "$user_account_id": "7",
-            "$compartment_id": "1001",
+            "$compartment_id": 1001,
         }
     }
 
