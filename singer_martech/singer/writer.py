@@ -119,7 +119,14 @@ def encode_record_lines(lines: Sequence[RecordLine]) -> bytes:
 
 def _escaped_parts(message: Mapping[str, Any] | msgspec.Struct) -> dict[str, Any]:
     tag = {"type": "RECORD"} if isinstance(message, RecordLine) else {}
-    parts = msgspec.structs.asdict(message) if isinstance(message, msgspec.Struct) else message
+    parts = (
+        {
+            field.encode_name: getattr(message, field.name)
+            for field in msgspec.structs.fields(message)
+        }
+        if isinstance(message, msgspec.Struct)
+        else message
+    )
     return tag | {name: _escaped(part) for name, part in parts.items()}
 
 
