@@ -1,14 +1,15 @@
-"""The body of an export: kept compressed, believed only when it is whole.
+"""The body of an export: kept compressed, and accepted only when it is complete.
 
-An export that breaks off often ends as if nothing had happened: with a clean HTTP end, a
-gzip stream without its trailer, or a last line that says ``terminated early`` (vendor
-page: a body must not be processed before it is received in its entirety). So the body is
-inflated once while it arrives, to judge it, and a second time to read it, by a library that
-takes less than half of zlib's time for it.
+An export that breaks off often ends like a success: with a clean HTTP end, a gzip stream
+without its trailer, or a last line that says ``terminated early`` (vendor page: a body must
+not be processed before it is received in its entirety). So the body is inflated twice: once
+to check it while it arrives, and once to read it. ``isal`` needs less than half of zlib's
+time for it.
 """
 
 from __future__ import annotations
 
+import re
 from typing import IO, TYPE_CHECKING
 
 from isal import isal_zlib
@@ -16,7 +17,7 @@ from isal import isal_zlib
 from singer_martech.errors import MartechError
 from singer_martech.http.errors import IncompleteBody
 from singer_martech.runtime.temp_files import open_temp_file, raise_if_disk_full
-from tap_robotmia.events import MalformedLine, parse_line
+from tap_robotmia.lines import BYTE_ORDER_MARK, MalformedLine, error_text, parse_line
 from tap_robotmia.prefetch import iterate_in_background
 
 if TYPE_CHECKING:
@@ -26,22 +27,24 @@ if TYPE_CHECKING:
 
 MEBIBYTE = 1024 * 1024
 MAX_LINE_BYTES = 16 * MEBIBYTE
-"""An event has at most 1 MB; a longer line is none, and memory has to end somewhere."""
+"""An event has at most 1 MB, so a longer line is no event."""
 
 MAX_UNCHECKED_BYTES = 4096 * MEBIBYTE
 MAX_RATIO = 200
-"""Beyond the bytes above, a body may inflate to this many times its compressed size."""
+"""A body larger than the bytes above may inflate to this many times its compressed size."""
 
 _CHUNK_BYTES = 2 * MEBIBYTE
-_READ = MEBIBYTE // 4
+_READ_BYTES = MEBIBYTE // 4
 _BLOCKS_AHEAD = 2
+_HEAD_BYTES = 64 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 16 + isal_zlib.MAX_WBITS
 _TERMINATED = (b"terminated early", b"export terminated early")
+_HTML = re.compile(rb"<(!doctype|!--|html|head|body|script|\?xml)", re.IGNORECASE)
 
 
 class BodyTooLarge(MartechError):
-    """A body goes beyond what any export is."""
+    """A body exceeds the limits of an export."""
 
 
 class Decompressor:
@@ -56,11 +59,11 @@ class Decompressor:
         self._member: isal_zlib.Decompress | None = None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield what ``data`` inflates to, in pieces of bounded size.
+        """Yield the text of ``data`` in pieces of bounded size.
 
         Raises:
             IncompleteBody: The gzip stream is damaged.
-            BodyTooLarge: It inflates beyond measure.
+            BodyTooLarge: The text exceeds the limits.
         """
         self.received += len(data)
         if self._gzip is None:
@@ -73,14 +76,14 @@ class Decompressor:
             self.inflated += len(piece)
             if self.inflated > max(MAX_UNCHECKED_BYTES, MAX_RATIO * self.received):
                 message = (
-                    f"the answer inflates from {self.received} to more than {self.inflated} bytes, "
-                    "which no export does; nothing of it was read"
+                    f"the response inflates from {self.received} to more than {self.inflated} "
+                    "bytes, which exceeds the limit of an export; nothing of it was written"
                 )
                 raise BodyTooLarge(message)
             yield piece
 
     def finish(self) -> bytes:
-        """Return what is left at the end of the body.
+        """Return the rest of the text at the end of the body.
 
         Raises:
             IncompleteBody: The gzip stream ends without its trailer.
@@ -93,7 +96,7 @@ class Decompressor:
         while data:
             if self._member is None or self._member.eof:
                 if self._member is not None:
-                    data = data.lstrip(b"\0")  # padding between members, or after the last
+                    data = data.lstrip(b"\0")  # padding between members or after the last one
                     if not data:
                         return
                 self._member = isal_zlib.decompressobj(_GZIP_WINDOW)
@@ -102,82 +105,98 @@ class Decompressor:
                 piece = self._member.decompress(data, _CHUNK_BYTES)
             except isal_zlib.error as error:  # type: ignore[misc] # its stub names an instance
                 damage = str(error)
-            if damage:  # raised here, because an exception's context counts as its reason
+            if damage:  # raised outside the handler: messages show the innermost context
                 raise IncompleteBody(f"the gzip stream is damaged: {damage}")
             data = self._member.unconsumed_tail or self._member.unused_data
             if piece:
                 yield piece
 
 
-class LastLine:
-    """Looks at the end of a text that passes by."""
+class TextCheck:
+    """Checks the first and the last line of a text that arrives in pieces."""
 
     def __init__(self) -> None:
-        """Begin before the first piece."""
-        self._tail = b""
+        """Start before the first piece."""
+        self._size = 0
+        self._head = b""
+        self._last_line = bytearray()
+        self._last_line_ended = False
 
     def feed(self, piece: bytes) -> None:
-        """Keep the last line that is not blank.
+        """Take the next piece.
 
         Raises:
             BodyTooLarge: A line is longer than ``MAX_LINE_BYTES``.
         """
+        self._size += len(piece)
+        if len(self._head) < _HEAD_BYTES:
+            self._head += piece[: _HEAD_BYTES - len(self._head)]
         text_end = len(piece.rstrip())
         start = piece.rfind(b"\n", 0, text_end) + 1
         if start:
-            tail = piece[start:]
-        elif text_end:  # it continues the line before it
-            tail = self._tail[self._tail.rfind(b"\n") + 1 :] + piece
+            self._last_line = bytearray(memoryview(piece)[start:])
+        elif text_end and self._last_line_ended:
+            self._last_line = bytearray(piece)
         else:
-            tail = self._tail + piece
-        if len(tail) > MAX_LINE_BYTES:
+            self._last_line += piece
+        line_ends = piece.find(b"\n", text_end) >= 0
+        self._last_line_ended = line_ends or (self._last_line_ended and not text_end)
+        if len(self._last_line) > MAX_LINE_BYTES:
             message = (
-                f"the answer has a line of more than {MAX_LINE_BYTES} bytes, which no event has"
+                f"the response has a line of more than {MAX_LINE_BYTES} bytes, which exceeds the "
+                "limit of an event"
             )
             raise BodyTooLarge(message)
-        self._tail = tail
 
-    def raise_if_incomplete(self) -> None:
-        """See that the text ended where it should.
+    def raise_if_incomplete(self, content_type: str = "") -> None:
+        """Check the text once all of it has arrived.
+
+        A complete last line that is no event is left to the reader.
 
         Raises:
-            IncompleteBody: It ends within a line, or says that it broke off.
+            IncompleteBody: The text is no export, or an export that broke off.
         """
-        line = self._tail.strip()
-        if not line:
-            return
+        head = self._head.removeprefix(BYTE_ORDER_MARK).lstrip()
+        if _HTML.match(head) or (not head and "html" in content_type.lower()):
+            raise IncompleteBody("the response is an HTML page, such as a proxy's, and no export")
+        error = error_text(head) if self._size <= _HEAD_BYTES else None
+        if error is not None:
+            raise IncompleteBody(f"the response is no export but an error: {error}")
+        line = bytes(self._last_line).removeprefix(BYTE_ORDER_MARK).strip()
         if line.strip(b'".').lower().endswith(_TERMINATED) and not line.endswith(b"}"):
             raise IncompleteBody("the export was terminated early")
-        fault = _problem_with(line)
+        fault = "" if self._last_line_ended or not line else _fault_of(line)
         if fault:
-            raise IncompleteBody(f"the last line is no whole event: {fault}")
+            raise IncompleteBody(f"the last line is cut: {fault}")
 
 
-def _problem_with(line: bytes) -> str:
-    """Say why a line is no event; nothing where it is one."""
+def _fault_of(line: bytes) -> str:
+    """Return why a line is no event, or nothing where it is one."""
     try:
         parse_line(line)
     except MalformedLine as error:
         return str(error)
+    except Exception:  # noqa: BLE001 - the line is whole, and the reader judges it
+        return ""
     return ""
 
 
 class Body:
     """One export's body in an anonymous temporary file.
 
-    It takes part in a download as the file to write to: every try rewinds and truncates
-    it, and ``check`` accepts or refuses what came.
+    A download takes it for the file to write to: every try rewinds and truncates it, and
+    ``check`` accepts or refuses the result.
     """
 
     def __init__(self, label: str) -> None:
         """Open the file; ``label`` names the export in messages."""
         self._label = label
         self._file: IO[bytes] = open_temp_file()
-        self._begin()
+        self._reset()
 
     @property
     def size(self) -> int:
-        """How many bytes came, as sent."""
+        """The number of bytes received, as sent."""
         return self._inflater.received
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -185,20 +204,20 @@ class Body:
         return self._file.seek(offset, whence)
 
     def truncate(self) -> int:
-        """Begin a new try."""
-        self._begin()
+        """Start a new try."""
+        self._reset()
         return self._file.truncate()
 
     def write(self, data: bytes) -> int:
-        """Keep ``data`` as sent, and look at it.
+        """Keep ``data`` as sent, and check its text.
 
         Raises:
             IncompleteBody: The gzip stream is damaged.
-            BodyTooLarge: The body goes beyond what any export is.
+            BodyTooLarge: The body exceeds the limits.
             DiskFull: There is no room.
         """
         for piece in self._inflater.feed(data):
-            self._last_line.feed(piece)
+            self._text.feed(piece)
         try:
             return self._file.write(data)
         except OSError as error:
@@ -206,7 +225,7 @@ class Body:
             raise
 
     def flush(self) -> None:
-        """Write what is buffered.
+        """Write buffered data.
 
         Raises:
             DiskFull: There is no room.
@@ -218,28 +237,27 @@ class Body:
             raise
 
     def check(self, response: Response) -> None:
-        """See that the body is whole, now that HTTP says it ended.
+        """Check the body once HTTP has reported its end.
 
         Raises:
-            IncompleteBody: It is not.
-            MartechError: It is encoded in a way that was not asked for.
+            IncompleteBody: The body is not a complete export.
+            MartechError: It has an encoding that was not asked for.
         """
         encoding = response.headers.get("Content-Encoding", "").strip().lower()
         if encoding not in {"", "identity", "gzip", "x-gzip"}:
             message = (
-                f"{self._label}: the answer is encoded as {encoding!r}, which was not asked for"
+                f"{self._label}: the response is encoded as {encoding!r}, which was not asked for"
             )
             raise MartechError(message)
         rest = self._inflater.finish()
         if rest:
-            self._last_line.feed(rest)
-        self._last_line.raise_if_incomplete()
+            self._text.feed(rest)
+        self._text.raise_if_incomplete(response.headers.get("Content-Type", ""))
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the text in blocks of whole lines.
 
-        A thread inflates ahead of the reader: the one spends its time in inflating, which
-        lets the other work.
+        A thread inflates ahead of the reader: inflating releases the interpreter lock.
         """
         return iterate_in_background(self._blocks(), _BLOCKS_AHEAD)
 
@@ -256,16 +274,16 @@ class Body:
             yield carry
 
     def close(self) -> None:
-        """Give the room on disk back."""
+        """Delete the file."""
         self._file.close()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._inflater = Decompressor()
-        self._last_line = LastLine()
+        self._text = TextCheck()
 
     def _pieces(self) -> Iterator[bytes]:
         inflater = Decompressor()
         self._file.seek(0)
-        while data := self._file.read(_READ):
+        while data := self._file.read(_READ_BYTES):
             yield from inflater.feed(data)
         yield inflater.finish()

@@ -1,7 +1,8 @@
-"""Typed columns for the events of one name: found by looking at some, kept lossless.
+"""Typed columns for the events of one name.
 
-What a column cannot take goes to ``_extra``: properties that were not seen at discovery,
-values of another type, and names that belong to a column of the stream itself.
+The types come from a sample of events. A column has one type besides null, because common
+loaders support no unions. Whatever a column cannot hold goes to ``_extra``: properties that
+were not in the sample, values of another type, and names of the stream's fixed columns.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from singer_martech.values.json_codec import encode
 from tap_robotmia.events import properties_of
 
 if TYPE_CHECKING:
@@ -18,13 +20,17 @@ if TYPE_CHECKING:
     from tap_robotmia.events import Event
 
 EXTRA = "_extra"
-OWN_COLUMNS = ("event_id", "time", "distinct_id", "insert_id")
+FIXED_COLUMNS = ("event_id", "time", "distinct_id", "insert_id")
+MIXED_DESCRIPTION = "Values of several types: text as it is, other values as JSON."
+"""Marks a text column for mixed types, also in a catalog, which keeps no further keywords."""
 
-_RESERVED = frozenset({*OWN_COLUMNS, EXTRA})
-_ORDER = ("boolean", "integer", "number", "string", "array", "object")
-_ANYTHING = frozenset({*_ORDER, "null"})
+_RESERVED = frozenset({*FIXED_COLUMNS, EXTRA})
+_TYPES = ("boolean", "integer", "number", "string", "array", "object")
+_ANY_TYPE = frozenset({*_TYPES, "null"})
+_MAX_WHOLE_DIGITS = 400
+"""Decimals with more digits before the point do not fit an integer column."""
 
-_OWN_SCHEMA: dict[str, Any] = {
+_FIXED_SCHEMA: dict[str, Any] = {
     "event_id": {
         "type": "string",
         "description": "Identifies the event; the same in every export.",
@@ -45,40 +51,42 @@ def stream_name(event: str) -> str:
 
 
 class ColumnTypes:
-    """Collects the types of the properties that some events have.
+    """Collects the types of the properties of some events.
 
     Attributes:
-        events: How many it has looked at.
+        events: The number of events seen.
     """
 
     def __init__(self) -> None:
-        """Know no property yet."""
+        """Start without properties."""
         self.events = 0
         self._types: dict[str, set[str]] = {}
 
     def add(self, event: Event) -> None:
-        """Look at one event."""
+        """Add the types of one event's properties."""
         self.events += 1
         for name, value in properties_of(event).items():
             if name not in _RESERVED:
-                self._types.setdefault(name, set()).update(_types_of(value))
+                types = self._types.setdefault(name, set())
+                if value is not None:
+                    types.add(_type_of(value))
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of a record.
 
-        Integer and other numbers make a number; other types that meet make a union.
-        A property that was always null is text.
+        Integers and other numbers together are a number, any other mix is text. A property
+        that was always null is text.
         """
-        columns = {name: {"type": _merged(types)} for name, types in sorted(self._types.items())}
+        columns = {name: _column(types) for name, types in sorted(self._types.items())}
         extra = {
             "type": ["object", "null"],
             "additionalProperties": True,
-            "description": "What no column takes: the raw time, properties without a column, "
-            "values of another type than their column's.",
+            "description": "What the columns do not hold: the raw time, properties without a "
+            "column, values of another type than their column's.",
         }
         return {
             "type": "object",
-            "properties": {**_OWN_SCHEMA, **columns, EXTRA: extra},
+            "properties": {**_FIXED_SCHEMA, **columns, EXTRA: extra},
             "required": ["event_id", "time"],
         }
 
@@ -87,17 +95,22 @@ class Columns:
     """Makes records of one typed stream.
 
     Args:
-        schema: The stream's schema: from discovery, or from the catalog.
+        schema: The stream's schema, from discovery or from the catalog.
     """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         """Read the columns' types."""
-        properties = schema.get("properties", {})
-        self._accepted = {
-            name: _accepted(definition)
-            for name, definition in properties.items()
+        columns = {
+            name: definition
+            for name, definition in schema.get("properties", {}).items()
             if name not in _RESERVED
         }
+        self._accepted = {name: _accepted(definition) for name, definition in columns.items()}
+        self._mixed = frozenset(
+            name
+            for name, definition in columns.items()
+            if isinstance(definition, dict) and definition.get("description") == MIXED_DESCRIPTION
+        )
         self._empty = dict.fromkeys(self._accepted)
 
     def record(self, event: Event) -> dict[str, Any]:
@@ -113,6 +126,8 @@ class Columns:
                 columns[name] = value
             elif name != "distinct_id" or value != event.distinct_id:
                 extra[name] = value
+                if name in self._mixed:
+                    columns[name] = encode(value).decode()
         return {
             "event_id": event.event_id,
             "time": event.time,
@@ -123,10 +138,10 @@ class Columns:
         }
 
 
-def sample(events: Iterable[Event], wanted: Mapping[str, ColumnTypes]) -> None:
-    """Let each event's types be known to the collection of its name."""
+def sample(events: Iterable[Event], types_by_event: Mapping[str, ColumnTypes]) -> None:
+    """Add each event to the types of its name."""
     for event in events:
-        types = wanted.get(event.event)
+        types = types_by_event.get(event.event)
         if types is not None:
             types.add(event)
 
@@ -145,25 +160,29 @@ def _type_of(value: Any) -> str:
     return "object" if isinstance(value, dict) else "null"
 
 
-def _types_of(value: Any) -> set[str]:
-    return set() if value is None else {_type_of(value)}
-
-
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, Decimal) and value == value.to_integral_value()
+    return (
+        isinstance(value, Decimal)
+        and value.adjusted() < _MAX_WHOLE_DIGITS
+        and value == value.to_integral_value()
+    )
 
 
-def _merged(types: set[str]) -> list[str]:
-    if "number" in types:
-        types = types - {"integer"}
-    return [*(name for name in _ORDER if name in types or (not types and name == "string")), "null"]
+def _column(types: set[str]) -> dict[str, Any]:
+    """Return the schema of a column whose values have these types."""
+    if len(types) == 1:
+        return {"type": [*types, "null"]}
+    if types == {"integer", "number"}:
+        return {"type": ["number", "null"]}
+    column: dict[str, Any] = {"type": ["string", "null"]}
+    return {**column, "description": MIXED_DESCRIPTION} if types else column
 
 
 def _accepted(definition: Any) -> frozenset[str]:
-    """Return the JSON types that a column takes, nulls among them."""
+    """Return the JSON types that a column holds, null among them."""
     types = definition.get("type") if isinstance(definition, dict) else None
     if types is None:
-        return _ANYTHING
+        return _ANY_TYPE
     names = {types} if isinstance(types, str) else set(types)
     if "number" in names:
         names.add("integer")

@@ -62,6 +62,7 @@ class ExportSettings:
     parallel_downloads: int
     max_malformed_lines: int
     reject_path: Path
+    sanitize_text: bool
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ExportSettings:
@@ -83,6 +84,7 @@ class ExportSettings:
             parallel_downloads=config["parallel_downloads"],
             max_malformed_lines=config["max_malformed_lines"],
             reject_path=Path(config["reject_path"]),
+            sanitize_text=config["sanitize_text"],
         )
 
 
@@ -124,16 +126,15 @@ class ExportedWindow:
     """
 
     def __init__(
-        self, window: Window, export: Export, clock: ProjectClock, malformed: MalformedLines
+        self, window: Window, export: Export, bookmark: datetime, reader: EventReader
     ) -> None:
         """Read nothing yet."""
         self.window = window
-        self.bookmark = min(clock.end_of(window.to_date), export.requested_at)
+        self.bookmark = bookmark
         self.received_at = export.received_at
         self.event_count = 0
         self._export = export
-        where = f"the export of {format_days(window.from_date, window.to_date)}"
-        self._reader = EventReader(clock, partial(malformed.add, where=where))
+        self._reader = reader
 
     def event_blocks(self) -> Iterator[list[Event]]:
         """Yield the events in blocks that fit into memory."""
@@ -198,7 +199,10 @@ class Exports:
         downloads = [(window, self._event_names(window, requests)) for window in plan]
         with closing(malformed), closing(self._downloaded(downloads)) as downloaded:
             for window, export in downloaded:
-                exported = ExportedWindow(window, export, self.clock, malformed)
+                where = f"the export of {format_days(window.from_date, window.to_date)}"
+                reader = self._reader(partial(malformed.add, where=where))
+                bookmark = min(self.clock.end_of(window.to_date), export.requested_at)
+                exported = ExportedWindow(window, export, bookmark, reader)
                 yield exported
                 progress.window_written(window, exported.event_count)
 
@@ -208,13 +212,16 @@ class Exports:
         last_day = self.last_day()
         first_day = days_before(last_day, self.settings.sample_days - 1)
         plan = windows({"sample": first_day}, last_day, self.settings.window_days)
-        reader = EventReader(self.clock, malformed=lambda line, reason: None)  # noqa: ARG005
+        reader = self._reader(lambda line, reason: None)  # noqa: ARG005
         with closing(self._downloaded([(window, tuple(names)) for window in plan])) as received:
             for _, export in received:
                 for block in export.blocks():
                     self._shutdown.check()
                     sample(reader.read(block), types)
         return types
+
+    def _reader(self, malformed: Callable[[bytes, str], None]) -> EventReader:
+        return EventReader(self.clock, malformed, sanitize=self.settings.sanitize_text)
 
     def _event_names(
         self, window: Window, requests: Iterable[StreamRequest]

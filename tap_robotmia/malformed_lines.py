@@ -1,9 +1,10 @@
-"""Lines of an export that are no events: kept as received, up to the allowance."""
+"""Keeping the malformed lines of a run, up to the limit."""
 
 from __future__ import annotations
 
 import logging
 import os
+import secrets
 from datetime import datetime, timezone
 from typing import IO, TYPE_CHECKING
 
@@ -14,33 +15,35 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_OWNER_ONLY_FILE, _OWNER_ONLY_FOLDER = 0o600, 0o700
+
 
 class MalformedLines:
-    """Counts them over a run.
+    """Counts and keeps the malformed lines of a run.
 
     Args:
-        folder: Where the file that keeps them lies; it is made when the first one comes.
-        limit: How many a run may have (``max_malformed_lines``).
+        folder: Folder of the file (``reject_path``); it is made for the first line.
+        limit: Maximum lines per run (``max_malformed_lines``).
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
         """Open no file yet."""
-        now = datetime.now(timezone.utc)
-        self.path = folder / f"tap-robotmia.{now:%Y%m%dT%H%M%S}-{os.getpid()}.lines"
+        run = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{os.getpid()}-{secrets.token_hex(2)}"
+        self.path = folder / f"tap-robotmia.{run}.lines"
         self.count = 0
         self._limit = limit
         self._file: IO[bytes] | None = None
 
     def add(self, line: bytes, reason: str, where: str) -> None:
-        """Keep a line, safely on disk before anything after it counts as exported.
+        """Keep a line, on disk before a later STATE counts it as exported.
 
         Args:
             line: The line as received.
-            reason: Why it is no event.
-            where: The export it came with.
+            reason: Why it is malformed.
+            where: The export that holds it.
 
         Raises:
-            MartechError: It is one too many, or it cannot be kept.
+            MartechError: The limit is exceeded, or the line cannot be kept.
         """
         self.count += 1
         if self.count > self._limit:
@@ -64,13 +67,13 @@ class MalformedLines:
         logger.warning("%s: a line is no event (%s); it is kept in %s", where, reason, self.path)
 
     def close(self) -> None:
-        """Close the file, if there is one."""
+        """Close the file, if it is open."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def _open(self) -> IO[bytes]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # readable by its owner only: a broken line still holds somebody's data
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        return os.fdopen(descriptor, "ab")
+        folder = self.path.parent
+        folder.mkdir(mode=_OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        return os.fdopen(os.open(self.path, flags, _OWNER_ONLY_FILE), "wb")

@@ -13,9 +13,10 @@ from singer_martech._compat import override
 from singer_martech.errors import MartechError
 from singer_martech.singer.stream import Chunk, ChunkedStream, EncodedRecords
 from singer_martech.singer.writer import RecordLine, encode_record_lines
-from tap_robotmia.columns import Columns, stream_name
+from tap_robotmia.columns import EXTRA, Columns, stream_name
 from tap_robotmia.events import properties_of
 from tap_robotmia.exports import Exports, ExportSettings, StreamRequest
+from tap_robotmia.lines import read_object
 from tap_robotmia.project_time import instant_text, parse_instant
 from tap_robotmia.windows import first_day
 
@@ -185,6 +186,11 @@ class EventsStream(RobotmiaStream):
             th.CustomType({"type": "object", "additionalProperties": True}),
             description="Every property exactly as received, the raw time included.",
         ),
+        th.Property(
+            EXTRA,
+            th.CustomType({"type": ["object", "null"], "additionalProperties": True}),
+            description="The keys of the line other than event and properties.",
+        ),
     )
 
     def __init__(self, tap: MartechTap) -> None:
@@ -204,6 +210,7 @@ class EventsStream(RobotmiaStream):
             "distinct_id": event.distinct_id,
             "insert_id": event.insert_id,
             "properties": properties_of(event),
+            EXTRA: None if event.extra is None else read_object(event.extra),
         }
 
     @override

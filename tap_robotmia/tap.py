@@ -36,10 +36,7 @@ class TapRobotmia(MartechTap):
             required=True,
             secret=True,
             title="API secret",
-            description=(
-                "The project's API secret authenticates every request. It stands in the "
-                "project's settings."
-            ),
+            description="The project's API secret, from the project's settings (not its token).",
         ),
         th.Property(
             "project_timezone",
@@ -47,9 +44,8 @@ class TapRobotmia(MartechTap):
             required=True,
             title="Project time zone",
             description=(
-                "The project's time zone is given by its IANA name, such as America/Los_Angeles. "
-                "It must be the one in the project's settings: the export counts days and times "
-                "in it."
+                "IANA name of the project's time zone, such as America/Los_Angeles. It must be "
+                "the one in the project's settings: the export counts days and times in it."
             ),
         ),
         th.Property(
@@ -58,8 +54,8 @@ class TapRobotmia(MartechTap):
             required=True,
             title="Start date",
             description=(
-                "The export begins with this day, in the project's time zone, as yyyy-mm-dd. Of "
-                "a date-time, its date counts."
+                "First day to export, in the project's time zone, as yyyy-mm-dd. Of a "
+                "date-time, the date is used."
             ),
         ),
         th.Property(
@@ -67,8 +63,7 @@ class TapRobotmia(MartechTap):
             th.StringType,
             title="End date",
             description=(
-                "The export ends with this day, inclusive. The default is today in the project's "
-                "time zone."
+                "Last day to export, inclusive. The default is today in the project's time zone."
             ),
         ),
         th.Property(
@@ -77,8 +72,8 @@ class TapRobotmia(MartechTap):
             default=5,
             title="Look-back days",
             description=(
-                "Every run exports this many days before the bookmark again, for events that "
-                "arrive late. Their event_id makes the repetition harmless."
+                "Days before the bookmark that every run exports again, for events that arrive "
+                "late. Their event_id stays the same."
             ),
         ),
         th.Property(
@@ -86,21 +81,21 @@ class TapRobotmia(MartechTap):
             th.IntegerType(minimum=1),
             default=1,
             title="Window days",
-            description="One request asks for this many days.",
+            description="Days per request.",
         ),
         th.Property(
             "events",
             th.ArrayType(th.StringType),
             title="Events",
-            description="Only events of these names are exported. The default is all.",
+            description="Names of the events to export. The default is all.",
         ),
         th.Property(
             "where",
             th.StringType,
             title="Where",
             description=(
-                "Only events that pass this filter are exported. It is written in the API's "
-                "expression language and passed on as it is."
+                "Filter in the API's expression language, passed on as it is, such as "
+                'properties["$os"] == "Linux".'
             ),
         ),
         th.Property(
@@ -109,8 +104,8 @@ class TapRobotmia(MartechTap):
             default=[],
             title="Event streams",
             description=(
-                "Events of each of these names also get a stream of their own, event_<name>, "
-                "with a typed column per property."
+                "Names of events that each also get a stream of their own, event_<name>, with a "
+                "typed column per property."
             ),
         ),
         th.Property(
@@ -118,9 +113,7 @@ class TapRobotmia(MartechTap):
             th.IntegerType(minimum=1),
             default=7,
             title="Sample days",
-            description=(
-                "Discovery looks at this many of the most recent days to type those streams."
-            ),
+            description="Most recent days that discovery reads to type those streams.",
         ),
         th.Property(
             "parallel_downloads",
@@ -128,8 +121,8 @@ class TapRobotmia(MartechTap):
             default=2,
             title="Parallel downloads",
             description=(
-                "This many windows are downloaded at once, counting the one being read. Each "
-                "needs room for its compressed body in the folder for temporary files."
+                "Maximum windows downloaded at once, including the one being read. Each needs "
+                "room for its compressed body in the folder for temporary files."
             ),
         ),
         th.Property(
@@ -138,8 +131,8 @@ class TapRobotmia(MartechTap):
             default="project",
             title="Timestamps",
             description=(
-                "This says what the property time counts: 'project', as a rule, the project's "
-                "wall clock; 'utc', for some projects, true UTC."
+                "What the property time counts: 'project', the project's wall clock (the usual "
+                "case), or 'utc', true UTC."
             ),
         ),
         th.Property(
@@ -148,8 +141,8 @@ class TapRobotmia(MartechTap):
             default=0,
             title="Max malformed lines",
             description=(
-                "This many lines of a run may be no JSON event. Up to it each is kept as "
-                "received in reject_path; one more fails the run."
+                "Maximum malformed lines per run. They are saved in reject_path, and one more "
+                "fails the run."
             ),
         ),
         th.Property(
@@ -157,9 +150,19 @@ class TapRobotmia(MartechTap):
             th.StringType,
             default="rejects",
             title="Reject path",
-            description="Malformed lines are kept in a file in this folder.",
+            description="Folder for the file of malformed lines.",
         ),
-        api_url(DEFAULT_API_URL, "The data API has this base URL; the export lies below it."),
+        th.Property(
+            "sanitize_text",
+            th.BooleanType,
+            default=False,
+            title="Sanitize text",
+            description=(
+                "Replace halves of surrogate pairs and NUL by U+FFFD in names and values, for "
+                "loaders that fail on them."
+            ),
+        ),
+        api_url(DEFAULT_API_URL, "Base URL of the data API; the export is at /export/ below it."),
         *http_settings(request_timeout_seconds=REQUEST_TIMEOUT_SECONDS),
     ).to_dict()
 

@@ -33,7 +33,9 @@ class Run:
     messages: list[dict[str, Any]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.messages = [json.loads(line, parse_float=Decimal) for line in self.lines]
+        self.messages = [
+            json.loads(line, parse_float=Decimal, parse_int=_integer) for line in self.lines
+        ]
 
     @property
     def reason(self) -> str:
@@ -169,3 +171,8 @@ def numbered(count: int, per_day: int = 4) -> list[dict[str, Any]]:
         event(number / per_day, distinct_id=f"u{number}", insert_id=f"i{number}", n=number)
         for number in range(count)
     ]
+
+
+def _integer(text: str) -> int | Decimal:
+    """Read an integer, also one that Python refuses for its length."""
+    return int(text) if len(text) < 1000 else Decimal(text)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import time
 import zlib
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from singer_martech.errors import MartechError
 from singer_martech.http.errors import IncompleteBody
 from singer_martech.http.response import Response
 from tap_robotmia import body as body_module
-from tap_robotmia.body import Body, BodyTooLarge
+from tap_robotmia.body import Body, BodyTooLarge, TextCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +23,9 @@ EVENT = b'{"event":"e","properties":{"time":1,"pad":"%s"}}' % (b"x" * 100)
 TEXT = (EVENT + b"\n") * 5000
 
 
-def received(pieces: Iterable[bytes], encoding: str = "gzip") -> Body:
+def received(
+    pieces: Iterable[bytes], encoding: str = "gzip", content_type: str = "text/plain"
+) -> Body:
     body = Body("the export of 2024-01-01")
     try:
         body.seek(0)
@@ -30,7 +33,8 @@ def received(pieces: Iterable[bytes], encoding: str = "gzip") -> Body:
         for piece in pieces:
             body.write(piece)
         body.flush()
-        body.check(Response("export", 200, {"Content-Encoding": encoding}))
+        headers = {"Content-Encoding": encoding, "Content-Type": content_type}
+        body.check(Response("export", 200, headers))
     except BaseException:
         body.close()
         raise
@@ -52,10 +56,20 @@ def text_of(body: Body) -> bytes:
         TEXT.rstrip(b"\n"),
         gzip.compress(TEXT[:100_000]) + gzip.compress(TEXT[100_000:]),
         gzip.compress(TEXT) + b"\0" * 512,
+        gzip.compress(TEXT[:100_000]) + b"\0" * 512 + gzip.compress(TEXT[100_000:]),
         gzip.compress(TEXT, 0),
         gzip.compress(TEXT + b"\n \n\n"),
     ],
-    ids=["gzip", "plain", "no last line feed", "two members", "padded", "stored", "blank end"],
+    ids=[
+        "gzip",
+        "plain",
+        "no last line feed",
+        "two members",
+        "padded",
+        "padded within",
+        "stored",
+        "blank end",
+    ],
 )
 def test_a_whole_body_is_read_as_it_was_sent(sent: bytes) -> None:
     body = received([sent])
@@ -64,11 +78,11 @@ def test_a_whole_body_is_read_as_it_was_sent(sent: bytes) -> None:
 
 @pytest.mark.parametrize(
     "sent",
-    [b"", b"\n", gzip.compress(b""), gzip.compress(b"\n\n")],
-    ids=["nothing", "blank", "gzip of nothing", "gzip of blanks"],
+    [b"", b"\n", gzip.compress(b""), gzip.compress(b"\n\n"), b"\xef\xbb\xbf\n"],
+    ids=["nothing", "blank", "gzip of nothing", "gzip of blanks", "byte order mark"],
 )
 def test_an_empty_body_is_whole(sent: bytes) -> None:
-    assert text_of(received([sent])).strip() == b""
+    assert text_of(received([sent])).removeprefix(b"\xef\xbb\xbf").strip() == b""
 
 
 @pytest.mark.parametrize("missing", [1, 4, 8, 9, 500])
@@ -124,14 +138,55 @@ def test_an_event_that_speaks_of_termination_is_whole() -> None:
     [
         TEXT[:-10],
         TEXT + b'{"event":"e"',
-        TEXT + b'{"error":"timeout"}\n',
-        TEXT + b"<html>\n",
+        TEXT + b'{"error":"timeout"}',
+        TEXT + b"<html>",
         b"null",
     ],
 )
-def test_a_last_line_that_is_no_whole_event_is_broken(sent: bytes) -> None:
+def test_a_last_line_that_is_cut_is_broken(sent: bytes) -> None:
     with pytest.raises(IncompleteBody, match="last line"):
         received([gzip.compress(sent)])
+
+
+@pytest.mark.parametrize("line", [b"nope", b'{"error":"timeout"}', b"null", b'{"event":"e"'])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\n \n"])
+def test_a_last_line_that_ends_with_a_line_feed_is_left_to_the_reader(
+    line: bytes, end: bytes
+) -> None:
+    assert text_of(received([gzip.compress(TEXT + line + end)])) == TEXT + line + end
+
+
+@pytest.mark.parametrize(
+    "page",
+    [b"<!DOCTYPE html>\n<html>\n</html>\n", b"\xef\xbb\xbf \n<HTML></HTML>\n", b"<!-- x -->\n"],
+)
+def test_an_html_page_is_no_export(page: bytes) -> None:
+    for sent in (page, gzip.compress(page), page + TEXT):
+        with pytest.raises(IncompleteBody, match="HTML page"):
+            received([sent])
+
+
+def test_an_empty_html_page_is_no_export() -> None:
+    with pytest.raises(IncompleteBody, match="HTML page"):
+        received([b""], content_type="text/html; charset=utf-8")
+
+
+@pytest.mark.parametrize(
+    "error", [b'{"error":"down"}\n', b'{\n "error": "down"\n}\n', b'{"errors":["down"]}\n']
+)
+def test_a_body_that_is_an_error_is_no_export(error: bytes) -> None:
+    with pytest.raises(IncompleteBody, match=r"no export but an error: .*down"):
+        received([error])
+
+
+def test_a_long_last_line_in_small_pieces_is_checked_in_linear_time() -> None:
+    line = b'{"event":"e","properties":{"time":1,"pad":"%s"}}' % (b"x" * 8 * 1024 * 1024)
+    check = TextCheck()
+    began = time.process_time()
+    for start in range(0, len(line), 64):
+        check.feed(line[start : start + 64])
+    check.raise_if_incomplete()
+    assert time.process_time() - began < 5
 
 
 @given(cuts=st.lists(st.integers(0, 700), max_size=30), compress=st.booleans())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.sandbox.impostors import IMPOSTORS
 from tests.tap_robotmia.conftest import day, numbered
 
 if TYPE_CHECKING:
@@ -88,16 +89,28 @@ def test_a_redirect_is_not_followed_with_the_secret(sandbox: Sandbox, tap: Tap) 
     assert "redirects to https://example.com" in run.reason
 
 
-def test_an_answer_that_is_no_export_is_no_event(sandbox: Sandbox, tap: Tap) -> None:
-    sandbox.faults.add("robotmia", "/export/", times=None, status=200, body="<html>sign in</html>")
-    run = tap.run(max_attempts=1, status=1)
-    assert "the last line is no whole event: it is not JSON" in run.reason
+NOT_THE_VENDORS = [name for name in IMPOSTORS if name not in {"empty", "empty JSON"}]
+
+
+@pytest.mark.parametrize("impostor", NOT_THE_VENDORS)
+def test_a_success_that_is_not_the_vendors_is_tried_again_and_never_an_export(
+    sandbox: Sandbox, vendor: Robotmia, tap: Tap, impostor: str
+) -> None:
+    vendor.set_events(numbered(8))
+    span: dict[str, Any] = {"start_date": day(0), "end_date": day(1), "parallel_downloads": 1}
+    sandbox.faults.add("robotmia", "/export/", after=1, impostor=impostor)
+    assert len(tap.run(**span).records()) == 8
+    sandbox.faults.add("robotmia", "/export/", after=1, times=None, impostor=impostor)
+    failed = tap.run(**span, max_attempts=1, max_malformed_lines=99, status=1)
+    assert f"the export of {day(1)}" in failed.reason
+    assert len(failed.records()) == 4
+    assert failed.bookmark() == "2024-01-02T08:00:00.000000Z"
 
 
 def test_a_line_of_a_gigabyte_is_refused(vendor: Robotmia, tap: Tap) -> None:
     vendor.set_body(day(0), b"x" * 17 * 1024 * 1024)
     run = tap.run(start_date=day(0), end_date=day(0), status=1)
-    assert "the export of 2024-01-01: the answer has a line of more than" in run.reason
+    assert "the export of 2024-01-01: the response has a line of more than" in run.reason
 
 
 def test_the_secret_is_in_nothing_that_is_written(
@@ -125,7 +138,6 @@ def test_a_file_that_is_not_there_is_named(tap: Tap) -> None:
 @pytest.mark.parametrize(
     ("odd", "place"),
     [
-        ({"stream": "others"}, ""),
         ({"key_properties": [{}]}, "streams/0/key_properties/0"),
         ({"schema": {"properties": {"x": {"type": True}}}}, "streams/0/schema/properties/x/type"),
         ({"replication_method": "SOMETIMES"}, "streams/0/replication_method"),

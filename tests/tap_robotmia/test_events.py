@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_robotmia.events import EventReader, properties_of
+from tap_robotmia.lines import read_object
 from tap_robotmia.project_time import ProjectClock, time_zone
 
 if TYPE_CHECKING:
@@ -17,14 +19,16 @@ if TYPE_CHECKING:
 CLOCK = ProjectClock(time_zone("US/Pacific"))
 
 
-def read(text: bytes) -> tuple[list[Event], list[tuple[bytes, str]]]:
+def read(text: bytes, *, sanitize: bool = False) -> tuple[list[Event], list[tuple[bytes, str]]]:
     malformed: list[tuple[bytes, str]] = []
-    reader = EventReader(CLOCK, lambda line, reason: malformed.append((line, reason)))
+    reader = EventReader(
+        CLOCK, lambda line, reason: malformed.append((line, reason)), sanitize=sanitize
+    )
     return reader.read(text), malformed
 
 
-def read_one(text: bytes) -> Event:
-    events, malformed = read(text)
+def read_one(text: bytes, *, sanitize: bool = False) -> Event:
+    events, malformed = read(text, sanitize=sanitize)
     assert not malformed
     (event,) = events
     return event
@@ -101,7 +105,7 @@ def test_a_number_and_its_text_are_the_same_user() -> None:
         (b"nope", "it is not JSON"),
         (b'{"event":"e","properties":{"time":1}}{"event":"e","properties":{"time":1}}', "not JSON"),
         (b'{"event":"e","properties":{"time":1', "it is not JSON"),
-        (b"[]", "it is no JSON object"),
+        (b"[]", "it is not a JSON object"),
         (b'{"properties":{"time":1}}', "it has no event name"),
         (b'{"event":7,"properties":{"time":1}}', "it has no event name"),
         (b'{"event":"e"}', "it has no properties"),
@@ -114,7 +118,13 @@ def test_a_number_and_its_text_are_the_same_user() -> None:
         (b'{"event":"\xff","properties":{"time":1}}', "it is not UTF-8"),
         (b'{"event":"e","properties":{"time":1,"a":"\xff"}}', "it is not UTF-8"),
         (b'{"event":"e","properties":{"time":1,"a":' + b"[" * 9999 + b"]" * 9999 + b"}}", "nested"),
-        (b'{"error":"internal"}', "it has no event name"),
+        (b'{"error":"internal"}', "it reports: internal"),
+        (b'{"errors":[{"message":"quota"}]}', 'it reports: [{"message":"quota"}]'),
+        (b'{"success":false,"message":"quota"}', "it reports: quota"),
+        (b'{"event":"e","properties":{"time":%b}}' % (b"9" * 4301), "outside the years 1 to 9999"),
+        (b'{"event":"e","properties":{"time":"%b"}}' % (b"9" * 4301), "outside the years"),
+        (b'{"event":"e","properties":{"time":1e999990}}', "outside the years 1 to 9999"),
+        (b'{"event":"e","properties":{"time":"1e999990"}}', "it has no time"),
     ],
 )
 def test_a_line_that_is_no_event_is_kept_as_received_and_the_others_are_read(
@@ -126,6 +136,23 @@ def test_a_line_that_is_no_event_is_kept_as_received_and_the_others_are_read(
     ((kept, why),) = malformed
     assert kept == line
     assert reason in why
+
+
+class BrokenClock(ProjectClock):
+    """Fails on one time, as code with a mistake would."""
+
+    def utc(self, raw: float) -> str | None:
+        return super().utc(1 // (raw - 13) + raw)
+
+
+def test_whatever_is_raised_for_a_line_counts_that_line() -> None:
+    malformed: list[tuple[bytes, str]] = []
+    reader = EventReader(
+        BrokenClock(time_zone("UTC")), lambda line, reason: malformed.append((line, reason))
+    )
+    lines = [b'{"event":"e","properties":{"time":%d}}' % time for time in (12, 13, 14)]
+    assert len(reader.read(b"\n".join(lines))) == 2
+    assert malformed == [(lines[1], "ZeroDivisionError: integer division or modulo by zero")]
 
 
 def test_two_halves_that_would_make_one_value_over_a_line_end_are_two_malformed_lines() -> None:
@@ -198,7 +225,7 @@ def test_whatever_is_valid_json_survives(
 def test_whatever_is_not_is_counted_and_never_an_exception(lines: list[bytes]) -> None:
     text = b"\n".join(lines)
     events, malformed = read(text)
-    blank = [line for line in text.split(b"\n") if not line.strip()]
+    blank = [line for line in text.split(b"\n") if not line.removeprefix(b"\xef\xbb\xbf").strip()]
     assert len(events) + len(malformed) == len(text.split(b"\n")) - len(blank)
 
 
@@ -211,4 +238,54 @@ def test_an_event_is_a_struct_that_writes_its_columns_in_order() -> None:
         "distinct_id",
         "insert_id",
         "properties",
+        "_extra",
     ]
+
+
+@pytest.mark.parametrize("identity", [b"", b',"$insert_id":"i"', b',"x":"\\ud800"', b',\r"x":1'])
+def test_other_keys_of_a_line_are_kept(identity: bytes) -> None:
+    properties = b'{"time":1%b}' % identity
+    extra = b'"labels":["a",1.10],"dataset":null,"n":123456789012345678901'
+    line = b'{"labels":0,"event":"e",%b,"properties":%b}' % (extra, properties)
+    event = read_one(line)
+    assert event.extra is not None
+    assert read_object(event.extra) == {
+        "labels": ["a", Decimal("1.10")],
+        "dataset": None,
+        "n": 123456789012345678901,
+    }
+    without = read_one(b'{"event":"e","properties":%b}' % properties)
+    assert without.extra is None
+    assert without.event_id == event.event_id
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('"a\\ud800b"', "a\ufffdb"),
+        ('"a\\u0000"', "a\ufffd"),
+        ('"\\ud83d\\ude00 \\uDFFF"', "\U0001f600 \ufffd"),
+        ('"\\\\ud800"', "\\ud800"),
+        ('{"\\u0000":["\\uD800",1.10]}', {"\ufffd": ["\ufffd", Decimal("1.10")]}),
+        ('{"\\u0000":1,"\\ud800":2,"\ufffd":3}', {"\ufffd" * 2: 1, "\ufffd" * 3: 2, "\ufffd": 3}),
+    ],
+)
+def test_sanitized_text_holds_no_half_of_a_surrogate_pair_and_no_nul(
+    text: str, expected: object
+) -> None:
+    line = f'{{"event":"e\\u0000","properties":{{"time":1,"distinct_id":"\\ud800","x":{text}}}}}'
+    event = read_one(line.encode(), sanitize=True)
+    assert (event.event, event.distinct_id) == ("e\ufffd", "\ufffd")
+    assert properties_of(event)["x"] == expected
+    assert event.event_id == read_one(line.encode()).event_id
+
+
+def test_sanitizing_leaves_other_events_as_received() -> None:
+    properties = '{"time":1,"a":"ü \\u00fc","n":1.10}'
+    lines = [
+        f'{{"event":"e","properties":{properties}}}',
+        '{"event":"\\u0000","properties":{"time":1}}',
+    ]
+    events, malformed = read("\n".join(lines).encode(), sanitize=True)
+    assert not malformed
+    assert bytes(events[0].properties) == properties.encode()

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from singer_martech.errors import MartechError
+from tap_robotmia.malformed_lines import MalformedLines
 from tap_robotmia.project_time import instant_text
-from tests.sandbox.robotmia_events import ODDITIES
+from tests.sandbox.robotmia_events import EXTRA_KEYS, ODDITIES
 from tests.tap_robotmia.conftest import day, event
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.sandbox.robotmia import Robotmia
     from tests.tap_robotmia.conftest import Tap
 
@@ -125,5 +129,109 @@ def test_malformed_lines_are_kept_as_received_up_to_the_allowance(
     (kept,) = (tap.folder / "kept" / "here").iterdir()
     assert kept.read_bytes() == b"".join(line + b"\n" for line in bad)
     assert kept.stat().st_mode & 0o777 == 0o600
+    assert kept.parent.stat().st_mode & 0o777 == 0o700
     again = tap.run(start_date=day(0), end_date=day(0), max_malformed_lines=2, status=1)
     assert "(now 2)" in again.reason
+
+
+LAST_LINES = [b"nope", b'{"error":"internal"}', b'{"event":"e","properties":{"time":"soon"}}']
+
+
+@pytest.mark.parametrize("line", LAST_LINES)
+def test_a_last_line_counts_as_malformed_like_any_other(
+    vendor: Robotmia, tap: Tap, line: bytes
+) -> None:
+    good = b'{"event":"e","properties":{"time":1704100000}}'
+    vendor.set_body(day(0), good + b"\n" + line + b"\n")
+    span: dict[str, Any] = {"start_date": day(0), "end_date": day(0)}
+    run = tap.run(**span, max_malformed_lines=1)
+    assert len(run.records()) == 1
+    (kept,) = (tap.folder / "rejects").iterdir()
+    assert kept.read_bytes() == line + b"\n"
+    failed = tap.run(**span, status=1)
+    assert "has a line that is no event" in failed.reason
+    assert "internal" in failed.reason or b"error" not in line
+    assert not failed.states
+
+
+def test_keys_beside_event_and_properties_are_in_extra(vendor: Robotmia, tap: Tap) -> None:
+    vendor.extra_keys = EXTRA_KEYS
+    span: dict[str, Any] = {"start_date": days_ago(vendor, 1), "end_date": days_ago(vendor, 1)}
+    run = tap.run(**span)
+    slow = tap.run(**span, stream_maps={"*": {}})
+    assert run.schema()["properties"]["_extra"]["type"] == ["object", "null"]
+    assert len(run.records()) > 100
+    assert all(record["_extra"] == EXTRA_KEYS for record in run.records())
+    assert run.records() == slow.records()
+    vendor.extra_keys = {}
+    plain = tap.run(**span)
+    assert plain.ids() == run.ids()
+    assert all(record["_extra"] is None for record in plain.records())
+
+
+def test_sanitized_text_can_be_written_as_utf_8_in_all_streams(vendor: Robotmia, tap: Tap) -> None:
+    vendor.set_events(
+        [
+            '{"event":"e","properties":{"time":1704100000,"a\\ud800":"\\u0000","b":"\\ud83d"}}',
+            '{"event":"e","properties":{"time":1704100001,"b":"plain"}}',
+        ]
+    )
+    settings: dict[str, Any] = {"start_date": day(0), "end_date": day(0), "event_streams": ["e"]}
+    settings["sanitize_text"] = True
+    catalog = tap.discover(**settings)
+    run = tap.run(**settings, catalog=catalog)
+    assert "a\ufffd" in run.schema("event_e")["properties"]
+    assert [record["b"] for record in run.records("event_e")] == ["\ufffd", "plain"]
+    assert run.records()[0]["properties"]["a\ufffd"] == "\ufffd"
+    text = b"".join(run.lines)
+    assert b"\\u0000" not in text
+    assert b"\\ud8" not in text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"event":"e","properties":{"time":%b}}' % (b"9" * 4301),
+        b'{"event":"e","properties":{"time":"%b"}}' % (b"9" * 4301),
+        b'{"event":"e","properties":{"time":1e999990}}',
+        b'{"event":"e","properties":{"time":-1e999990,"$insert_id":"i"}}',
+        b'{"event":"e","properties":{"time":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
+    ],
+    ids=["digits", "digits as text", "exponent", "negative exponent", "nested"],
+)
+def test_no_line_ends_a_run_that_may_reject(vendor: Robotmia, tap: Tap, line: bytes) -> None:
+    good = b'{"event":"e","properties":{"time":1704100000}}'
+    vendor.set_body(day(0), good + b"\n" + line + b"\n" + good + b"\n")
+    run = tap.run(start_date=day(0), end_date=day(0), event_streams=["e"], max_malformed_lines=1)
+    assert len(run.records()) == len(run.records("event_e")) == 2
+    (kept,) = (tap.folder / "rejects").iterdir()
+    assert kept.read_bytes() == line + b"\n"
+
+
+@pytest.mark.parametrize("value", ["1e999990", "9" * 4301, "-1e-999990"])
+def test_numbers_out_of_all_bounds_pass_as_properties(
+    vendor: Robotmia, tap: Tap, value: str
+) -> None:
+    line = '{"event":"e","properties":{"time":1704100000,"x":%s}}'
+    vendor.set_body(day(0), "\n".join([line % 1, line % value]).encode())
+    settings: dict[str, Any] = {"start_date": day(0), "end_date": day(0), "event_streams": ["e"]}
+    run = tap.run(**settings, catalog=tap.discover(**settings))
+    assert f'"x":{value}'.encode() in b"".join(run.lines)
+    assert len(run.records("event_e")) == 2
+
+
+@pytest.mark.parametrize("is_link", [True, False])
+def test_malformed_lines_are_not_written_to_a_link_or_a_file_of_others(
+    tmp_path: Path, is_link: bool
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    malformed = MalformedLines(tmp_path / "rejects", 1)
+    malformed.path.parent.mkdir()
+    if is_link:
+        malformed.path.symlink_to(victim)
+    else:
+        malformed.path.hardlink_to(victim)
+    with pytest.raises(MartechError, match="cannot be kept in setting 'reject_path'"):
+        malformed.add(b"nope", "it is not JSON", "the export")
+    assert victim.read_text() == "kept"

@@ -95,7 +95,7 @@ def test_a_deselected_column_is_gone(tap: Tap, span: dict[str, Any]) -> None:
     deselect(catalog, "events", "properties", "insert_id")
     deselect(catalog, "event_login", "n")
     run = tap.run(**settings, catalog=catalog)
-    assert set(run.records()[0]) == {"event_id", "event", "time", "distinct_id"}
+    assert set(run.records()[0]) == {"event_id", "event", "time", "distinct_id", "_extra"}
     assert "properties" not in run.schema()["properties"]
     typed = run.records("event_login")
     assert len(typed) == 12
