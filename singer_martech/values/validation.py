@@ -1,60 +1,97 @@
-"""Checking records against their stream's schema, compiled."""
+"""Check records against the schema of their stream."""
 
 from __future__ import annotations
 
+import logging
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 
-from singer_martech.errors import MartechError
 from singer_martech.values.json_codec import unicode
+from singer_martech.values.schema import normalize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+logger = logging.getLogger(__name__)
 
 
 class RecordValidator:
     """Checks the records of one stream.
 
-    Formats such as ``date-time`` are annotations, as they are for every Singer target.
-
     Args:
-        stream: The stream, for messages.
-        schema: Its JSON Schema.
-
-    Raises:
-        MartechError: The schema is not valid.
+        stream: The stream, for warnings.
+        schema: Its JSON Schema. What it says that cannot be understood is logged once and
+            does not constrain; see :func:`singer_martech.values.schema.normalize`.
     """
 
     def __init__(self, stream: str, schema: Mapping[str, Any]) -> None:
         """Compile the schema."""
-        try:
-            self._validator = jsonschema_rs.Draft7Validator(
-                dict(schema), validate_formats=False, retriever=_refuse_reference, mask="its value"
-            )
-        except ValueError as error:
-            first = str(error).partition("\n")[0]
-            message = f"stream '{stream}': its SCHEMA is not a valid JSON Schema: {first}"
-            raise MartechError(message) from error
+        normalized, warnings = normalize(schema)
+        for warning in warnings:
+            logger.warning("stream '%s': %s", stream, warning)
+        self._validator = jsonschema_rs.Draft7Validator(
+            unicode(normalized),
+            validate_formats=False,
+            mask="its value",
+            keywords={"multipleOf": _MultipleOf},
+        )
 
     def is_valid(self, record: Mapping[str, Any]) -> bool:
-        """Whether a record fits."""
+        """Whether a record conforms."""
         try:
             return self._validator.is_valid(record)
         except UnicodeEncodeError:
             return self._validator.is_valid(unicode(record))
 
     def reason(self, record: Mapping[str, Any]) -> str:
-        """Say what is wrong with a record that is not valid.
+        """Say why a record is not valid.
 
-        The values themselves are left out: they stand in the record beside.
+        The text does not repeat the values, which stand beside it in the reject report.
         """
-        # which half of a surrogate pair a text holds is taken to make no difference
+        # all lone surrogates are taken as equal
         error = next(iter(self._validator.iter_errors(unicode(record))))
-        place = ".".join(map(str, error.instance_path)) or "the record"
-        return f"breaks its schema at {place}: {error.message}"
+        path = ".".join(map(str, error.instance_path)) or "the record"
+        return f"breaks its schema at {path}: {error.message}"
 
 
-def _refuse_reference(uri: str) -> None:
-    message = f"the schema refers to {uri}, which is not fetched"
-    raise ValueError(message)
+class _MultipleOf:
+    """Judges ``multipleOf`` as doubles are, since most writers of JSON have only those.
+
+    A number is a multiple if its exact value is, or the shortest decimal of its double.
+    """
+
+    def __init__(self, parent: Any, value: float, path: Any) -> None:
+        del parent, path
+        self._factor = Decimal(str(value))
+
+    def validate(self, instance: Any) -> None:
+        if isinstance(instance, bool) or not isinstance(instance, (int, float, Decimal)):
+            return
+        if _is_multiple(Decimal(instance), self._factor):
+            return
+        if isinstance(instance, int) or not _is_multiple(
+            Decimal(repr(float(instance))), self._factor
+        ):
+            message = f"its value is not a multiple of {self._factor}"
+            raise ValueError(message)
+
+
+def _is_multiple(number: Decimal, factor: Decimal) -> bool:
+    """Whether a number is a multiple, without ever writing out its exponent."""
+    if not number.is_finite():
+        return False
+    digits, exponent = _parts(number)
+    factor_digits, factor_exponent = _parts(factor)
+    shift = exponent - factor_exponent
+    if shift >= 0:
+        return digits * pow(10, shift, factor_digits) % factor_digits == 0
+    if digits and -shift > len(number.as_tuple().digits):
+        return False
+    return digits % (factor_digits * 10**-shift) == 0 if digits else True
+
+
+def _parts(number: Decimal) -> tuple[int, int]:
+    _, digits, exponent = number.as_tuple()
+    return int(Decimal((0, digits, 0))), int(exponent)

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from singer_martech.values.json_codec import decode_object
+from singer_martech.values.schema import normalize
+from singer_martech.values.validation import RecordValidator
+
+INPUTS = sorted((Path(__file__).parent / "schemas").glob("*.json"))
+"""Schemas as real taps write them, with what is ignored in them and what they accept."""
+
+KEYWORDS = (
+    *("$comment", "$id", "$ref", "$schema", "additionalItems", "additionalProperties", "allOf"),
+    *(
+        "anyOf",
+        "const",
+        "contains",
+        "contentEncoding",
+        "contentMediaType",
+        "default",
+        "definitions",
+    ),
+    *("dependencies", "description", "else", "enum", "examples", "exclusiveMaximum", "format"),
+    *("exclusiveMinimum", "if", "inclusion", "items", "maxItems", "maxLength", "maxProperties"),
+    *("maximum", "minItems", "minLength", "minProperties", "minimum", "multipleOf", "not", "oneOf"),
+    *("pattern", "patternProperties", "prefixItems", "properties", "propertyNames", "readOnly"),
+    *("required", "then", "title", "type", "uniqueItems", "writeOnly", "$defs", "selected"),
+)
+_LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 2**70),
+    st.decimals(allow_nan=False, allow_infinity=False),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=4),
+    st.sampled_from(("string", "number", "STRING", "#", "#/properties/a", "^a", "(", "Infinity")),
+)
+_ODD = st.recursive(
+    _LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(KEYWORDS) | st.text(max_size=2), inner, max_size=5)
+    ),
+    max_leaves=20,
+)
+_SCHEMA = st.dictionaries(st.sampled_from(KEYWORDS), _ODD, max_size=6)
+
+
+@pytest.mark.parametrize("path", INPUTS, ids=lambda path: path.stem)
+def test_what_a_tap_writes_constrains_as_far_as_it_is_understood(path: Path) -> None:
+    case = decode_object(path.read_bytes())
+    schema, warnings = normalize(case["schema"])
+    ignored = [[each.keyword, name] for each in warnings for name in each.properties]
+    assert sorted(ignored) == sorted(case["ignored"])
+    validator = RecordValidator("orders", case["schema"])
+    for record in case["valid"]:
+        assert validator.is_valid(record), record
+    for record in case["invalid"]:
+        assert not validator.is_valid(record), record
+    assert normalize(schema)[1] == []
+
+
+@given(_SCHEMA, st.dictionaries(st.sampled_from("abc"), _ODD))
+def test_any_object_is_a_schema_that_can_be_enforced(
+    schema: dict[str, Any], record: dict[str, Any]
+) -> None:
+    schema = {"properties": {"a": schema, "b": {}}, **schema}
+    normalized, _ = normalize(schema)
+    assert isinstance(normalized["properties"], dict)
+    assert all(isinstance(each, dict) for each in normalized["properties"].values())
+    assert normalize(normalized)[1] == []
+    assert RecordValidator("orders", schema).is_valid(record) in {True, False}
+
+
+def test_a_warning_names_stream_property_and_keyword_once(caplog: pytest.LogCaptureFixture) -> None:
+    properties = {f"n{number}": {"maxLength": -1} for number in range(9)}
+    RecordValidator("orders", {"properties": {"a\nb": {"type": "any"}, **properties}})
+    first, second = [record.getMessage() for record in caplog.records]
+    assert first == (
+        "stream 'orders': the schema keyword 'type' of 'a\\nb' is ignored: it names an unknown type"
+    )
+    assert second == (
+        "stream 'orders': the schema keyword 'maxLength' of 'n0', 'n1', 'n2', 'n3', 'n4' "
+        "and 4 more is ignored: it must be an integer of at least 0"
+    )
+
+
+def _doubling(**keywords: Any) -> dict[str, Any]:
+    """Return a schema of definitions that each refer to the next one twice."""
+    definitions: dict[str, Any] = {"d40": {"type": "string"}}
+    for number in range(40):
+        text = json.dumps(keywords).replace("NEXT", f"#/definitions/d{number + 1}")
+        definitions[f"d{number}"] = json.loads(text)
+    properties = {"x": {"$ref": "#/definitions/d0"}, "y": {"type": "integer"}}
+    return {"properties": properties, "definitions": definitions}
+
+
+_NEXT = {"$ref": "NEXT"}
+_SELF = {"$ref": "#/properties/x"}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        _doubling(properties={"a": _NEXT, "b": _NEXT}),
+        _doubling(allOf=[_NEXT, _NEXT]),
+        _doubling(anyOf=[_NEXT, {"items": _NEXT}]),
+        {"properties": {"x": _SELF, "y": {"type": "integer"}}},
+        {"properties": {"x": {"allOf": [{}, _SELF]}, "y": {"type": "integer"}}},
+        {
+            "properties": {
+                "x": {"anyOf": [{"items": _SELF}, {"items": _SELF}, {"type": "string"}]},
+                "y": {"type": "integer"},
+            }
+        },
+        {
+            "properties": {
+                "x": {"properties": {"a": _SELF}, "patternProperties": {".": _SELF}},
+                "y": {"type": "integer"},
+            }
+        },
+    ],
+)
+def test_references_that_multiply_are_bounded_and_the_rest_is_enforced(schema: Any) -> None:
+    started = time.monotonic()
+    validator = RecordValidator("orders", schema)
+    assert not validator.is_valid({"x": "a", "y": "b"})
+    assert validator.is_valid({"x": "a", "y": 1})
+    nested: Any = 1
+    for _ in range(60):
+        nested = [{"a": nested}]
+    validator.is_valid({"x": nested})
+    assert time.monotonic() - started < 20
+    assert "$ref" in {warning.keyword for warning in normalize(schema)[1]}
+
+
+def test_a_recursive_schema_is_enforced_at_every_depth() -> None:
+    node = {
+        "type": "object",
+        "required": ["v"],
+        "properties": {
+            "v": {"type": "integer"},
+            "left": {"$ref": "#/definitions/node"},
+            "right": {"anyOf": [{"type": "null"}, {"$ref": "#/definitions/node"}]},
+        },
+    }
+    schema = {"properties": {"tree": {"$ref": "#/definitions/node"}}, "definitions": {"node": node}}
+    assert normalize(schema)[1] == []
+    validator = RecordValidator("orders", schema)
+    good: Any = {"v": 1, "right": None}
+    bad: Any = {"v": "1"}
+    for _ in range(20):
+        good = {"v": 1, "left": good, "right": good} if _ < 5 else {"v": 1, "right": good}
+        bad = {"v": 1, "left": bad, "right": {"v": 2}}
+    assert validator.is_valid({"tree": good})
+    assert not validator.is_valid({"tree": bad})
+
+
+def test_a_schema_nested_too_deep_does_not_constrain_there() -> None:
+    schema: dict[str, Any] = {"type": "integer"}
+    for _ in range(5000):
+        schema = {"properties": {"a": schema}}
+    normalized, warnings = normalize(schema)
+    assert [warning.reason for warning in warnings] == ["the schema is nested too deep"]
+    assert RecordValidator("orders", normalized).is_valid({"a": {"a": {}}})
