@@ -12,7 +12,8 @@ import click
 import msgspec
 
 from singer_martech.delivery.rejects import SCHEMA_SUFFIX
-from singer_martech.values.json_codec import encode, json_members
+from singer_martech.values.json_codec import encode
+from singer_martech.values.json_scan import member_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,17 +95,17 @@ def _entries(path: Path) -> Iterator[_Entry]:
         for number, line in enumerate(file, 1):
             try:
                 yield decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 yield _entry_of_odd_line(line, f"{path}, line {number}")
 
 
 def _entry_of_odd_line(line: bytes, place: str) -> _Entry:
-    """Read a line with halves of surrogate pairs, which strict JSON has not."""
+    """Read a line whose record strict JSON refuses, such as one with NaN."""
     try:
-        members = json_members(line.decode(), set())
-        fields = {name: value for name, (value, _) in members.items()}
-        entry = msgspec.convert({**fields, "record": msgspec.Raw()}, _Entry)
-        entry.record = msgspec.Raw(members["record"][1].encode())
+        texts = member_texts(line.decode())
+        record = msgspec.Raw(texts.pop("record").encode())
+        fields = {name: json.loads(text) for name, text in texts.items()}
+        entry = msgspec.convert({**fields, "record": record}, _Entry)
     except (ValueError, KeyError, RecursionError) as error:
         reason = str(error).partition(":")[0] if isinstance(error, ValueError) else "no record"
         message = f"{place}: not a line of a reject report ({reason})"

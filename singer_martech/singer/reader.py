@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
+from codecs import BOM_UTF8
 from collections import Counter
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
-import simplejson
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
 from singer_martech._compat import override
 from singer_martech.errors import InvalidInput
 from singer_martech.singer.stdin import StdinReader
 from singer_martech.values.json_codec import decode, decode_object, json_members
+from singer_martech.values.json_scan import member_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,8 +86,9 @@ class MessageReader(GenericSingerReader[str]):
     def assert_line_requires(line_dict: dict[str, Any], requires: set[str]) -> None:
         missing = requires - line_dict.keys()
         if missing:
-            kind = line_dict.get("type", "message")
-            raise InvalidInput(f"a {kind} of the input lacks {', '.join(sorted(missing))}")
+            kind, stream = line_dict.get("type", "message"), line_dict.get("stream")
+            label = f"a {kind}" if stream is None else f"stream '{stream}': its {kind}"
+            raise InvalidInput(f"{label} lacks {', '.join(sorted(missing))}")
 
     @override
     def deserialize_json(self, line: str) -> dict[str, Any]:
@@ -126,6 +129,11 @@ class MessageReader(GenericSingerReader[str]):
             if not line or line.isspace():
                 continue
             envelope = _envelope(line)
+            if envelope is None and line.startswith(BOM_UTF8):
+                line = line.removeprefix(BOM_UTF8)  # noqa: PLW2901 - of the input, or of a part
+                if not line or line.isspace():
+                    continue
+                envelope = _envelope(line)
             if envelope is not None and envelope.type == "RECORD":
                 fast_handler = self.fast_handlers.get(envelope.stream)
                 if fast_handler is not None and fast_handler(bytes(envelope.record)):
@@ -133,11 +141,23 @@ class MessageReader(GenericSingerReader[str]):
                     continue
             message = _message(line, envelope, number)
             kind = message["type"]
-            callback = callbacks.get(kind)
-            if callback is None:
-                raise InvalidInput(f"line {number} of the input: unknown message type '{kind}'")
-            callback(message)
+            try:
+                self._dispatch(message, callbacks)
+            except InvalidInput as error:
+                error.args = (f"line {number} of the input: {error}",)
+                raise
             counts[kind] += 1
+
+    @staticmethod
+    def _dispatch(
+        message: dict[str, Any], callbacks: dict[str, Callable[[dict[str, Any]], None]]
+    ) -> None:
+        callback = callbacks.get(message["type"])
+        if callback is None:
+            raise InvalidInput(f"unknown message type '{message['type']}'")
+        if message["type"] == "STATE" and message.get("value", message) is None:
+            return  # it says nothing, and would make the next run start from the beginning
+        callback(message)
 
     def _lines(self, source: StdinReader) -> Iterator[bytes]:
         parts: list[bytes] = []
@@ -181,8 +201,8 @@ class MessageReader(GenericSingerReader[str]):
         try:
             return _message(line, _envelope(line), number)
         except InvalidInput as error:
-            place = f"of the BATCH of stream '{stream}'"
-            raise InvalidInput(str(error).replace("of the input", place, 1)) from None
+            source = f"of the BATCH of stream '{stream}'"
+            raise InvalidInput(str(error).replace("of the input", source, 1)) from None
 
 
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
@@ -231,21 +251,23 @@ def _checked(message: dict[str, Any], number: int) -> dict[str, Any]:
 
 
 def _decode_leniently(line: bytes, number: int) -> dict[str, Any]:
-    """Decode what strict JSON does not allow but Python's writers produce.
+    """Decode what strict JSON forbids but Python's writers produce.
 
-    NaN, Infinity and numbers beyond all bounds make the record one to be rejected. Halves
-    of surrogate pairs, which no UTF-8 text can hold, are kept.
+    A record with NaN, Infinity, a number out of all bounds or too deep a nesting is to be rejected;
+    its JSON stays as received. Lone surrogates, which UTF-8 cannot encode, are kept.
 
     Raises:
         InvalidInput: The line is not JSON, not UTF-8, not a message, or nested too deep.
     """
     odd: set[str] = set()
     try:
-        members = json_members(line.decode("utf-8"), odd)
+        text = line.decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidInput(f"line {number} of the input is not UTF-8") from None
+    try:
+        members = json_members(text, odd)
     except RecursionError:
-        raise InvalidInput(f"line {number} of the input is nested too deep") from None
+        return _deep_record(text, number)
     except ValueError as error:
         message_text = f"line {number} of the input is not JSON: {str(error).partition(':')[0]}"
         raise InvalidInput(message_text) from None
@@ -255,8 +277,29 @@ def _decode_leniently(line: bytes, number: int) -> dict[str, Any]:
     if message["type"] == "RECORD" and "record" in message:
         message["raw"] = members["record"][1].encode()
         if odd:
-            message["raw"] = simplejson.dumps(message["record"], use_decimal=True).encode()
-            message[NOT_JSON] = f"holds {', '.join(sorted(odd))}, which JSON cannot carry"
+            message[NOT_JSON] = f"holds {', '.join(sorted(odd))}, which JSON cannot represent"
     if message["type"] == "STATE" and "value" in message:
         message["raw"] = members["value"][1].encode()
     return message
+
+
+def _deep_record(text: str, number: int) -> dict[str, Any]:
+    """Return the message of a record that is nested too deep to be decoded.
+
+    Raises:
+        InvalidInput: The line is no RECORD message.
+    """
+    try:
+        texts = member_texts(text)
+        kind, stream = (json.loads(texts.get(name, "null")) for name in ("type", "stream"))
+    except (ValueError, RecursionError):
+        kind, texts = None, {}
+    if kind != "RECORD" or not texts.get("record", "").startswith("{"):
+        raise InvalidInput(f"line {number} of the input is nested too deep")
+    return {
+        "type": kind,
+        "stream": stream,
+        "record": {},
+        "raw": texts["record"].encode(),
+        NOT_JSON: "is nested too deep",
+    }

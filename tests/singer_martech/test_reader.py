@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from singer_martech.errors import MartechError, Stopped
+from singer_martech.errors import InvalidInput, MartechError, Stopped
 from singer_martech.runtime.shutdown import ShutdownSignal
 from singer_martech.singer.reader import NOT_JSON, MessageReader
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+DEEP = b"[" * 90_000 + b"]" * 90_000
 TYPES = ("SCHEMA", "RECORD", "STATE", "ACTIVATE_VERSION", "BATCH")
 
 
@@ -74,24 +75,57 @@ def test_lines_of_any_length_and_ending_are_read(reader: MessageReader, tmp_path
     assert lengths == [1, 3_000_000, 1, 3_000_000, 1]
 
 
-def test_nan_makes_a_record_one_to_be_rejected(reader: MessageReader, tmp_path: Path) -> None:
-    (message,) = read(
-        reader,
-        tmp_path / "input",
-        b'{"type":"RECORD","stream":"s","record":{"a":NaN,"b":[-Infinity],"c":1.10}}',
-    )
-    assert message[NOT_JSON] == "holds -Infinity, NaN, which JSON cannot carry"
-    assert message["raw"] == b'{"a": "NaN", "b": ["-Infinity"], "c": 1.10}'
-
-
-@pytest.mark.parametrize("number", [b"1e99999999999999999999", b"9" * 5000])
-def test_a_number_out_of_all_bounds_makes_a_record_one_to_be_rejected(
-    reader: MessageReader, tmp_path: Path, number: bytes
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (
+            b'{"a":NaN, "b":[-Infinity],"c":1.10}',
+            "holds -Infinity, NaN, which JSON cannot represent",
+        ),
+        (b'{"a":1e99999999999999999999}', "holds a number out of all bounds"),
+        (b'{"a":%s}' % (b"9" * 5000), "holds a number out of all bounds"),
+        (
+            b'{"a":"\\"]\xc3\xa9", "b":%s1.10%s}' % (b'[{"x" : ' * 9000, b"} , {}, []]" * 9000),
+            "is nested too deep",
+        ),
+    ],
+    ids=["constants", "exponent", "digits", "depth"],
+)
+def test_a_record_that_json_cannot_represent_is_to_be_rejected_with_its_text_as_received(
+    reader: MessageReader, tmp_path: Path, record: bytes, reason: str
 ) -> None:
-    line = b'{"type":"RECORD","stream":"s","record":{"a":%s}}' % number
+    line = b' { "stream":"s","record": %s , "type": "RECORD" } ' % record
     (message,) = read(reader, tmp_path / "input", line)
-    assert "out of all bounds" in message[NOT_JSON]
-    assert number in message["raw"]
+    assert reason in message[NOT_JSON]
+    assert message["raw"] == record
+    assert (message["type"], message["stream"]) == ("RECORD", "s")
+
+
+def test_byte_order_marks_before_lines_are_skipped(reader: MessageReader, tmp_path: Path) -> None:
+    line = b'\xef\xbb\xbf{"type":"RECORD","stream":"s","record":{"a":1}}'
+    # of the input, of a file that was appended to another, and of an empty file
+    messages = read(reader, tmp_path / "input", line, line, b"\xef\xbb\xbf")
+    assert [message["record"] for message in messages] == [{"a": 1}, {"a": 1}]
+
+
+def test_a_state_that_is_null_is_not_passed_on(reader: MessageReader, tmp_path: Path) -> None:
+    lines = b'{"type":"STATE","value":null}', b'{"type":"STATE","value":{}}'
+    (message,) = read(reader, tmp_path / "input", *lines)
+    assert message["value"] == {}
+
+
+def test_an_error_that_a_message_causes_names_its_line(
+    reader: MessageReader, tmp_path: Path
+) -> None:
+    path = tmp_path / "input"
+    path.write_bytes(b'\n{"type":"STATE"}\n')
+
+    def check(message: dict[str, Any]) -> None:
+        reader.assert_line_requires(message, {"value"})
+
+    with path.open() as file, pytest.raises(InvalidInput) as caught:
+        reader.process_lines(file, {"STATE": check})
+    assert str(caught.value) == "line 2 of the input: a STATE lacks value"
 
 
 def test_half_a_surrogate_pair_is_kept(reader: MessageReader, tmp_path: Path) -> None:
@@ -120,14 +154,14 @@ def test_a_state_that_is_no_strict_json_keeps_its_bytes(
         (b"hello", "line 2 of the input is not JSON"),
         (b'{"type":"RECORD"', "line 2 of the input is not JSON"),
         (b'{"type":"STATE","value":{}}{}', "line 2 of the input is not JSON"),
-        (b"\xef\xbb\xbf{}", "line 2 of the input is not JSON"),
+        (b"\xef\xbb\xbf{}", "line 2 of the input is not a Singer message"),
         (b'{"type":"STATE","value":"\xff"}', "line 2 of the input is not UTF-8"),
         (b'{"type":"RECORD","stream":"s","record":{"a":"\xff"}}', "line 2 .* is not UTF-8"),
         (b'{"type":"RECORD","stream":"s","record":{"\xff":1}}', "line 2 .* is not UTF-8"),
-        (
-            b'{"type":"RECORD","stream":"s","record":{"a":' + b"[" * 90_000 + b"]" * 90_000 + b"}}",
-            "line 2 of the input is nested too deep",
-        ),
+        (b'{"type":"STATE","value":%s}' % DEEP, "line 2 of the input is nested too deep"),
+        (b'{"type":"RECORD","stream":"s","record":%s}' % DEEP, "line 2 .* is nested too deep"),
+        (b'{"type":"RECORD","record":{"a":%s}}' % DEEP, "line 2 .*: a RECORD without a stream"),
+        (b'{"type":"RECORD","stream":"s","record":{"a":%s}' % DEEP, "line 2 .* nested too deep"),
         (b"[]", "line 2 of the input is not a Singer message"),
         (b"5", "line 2 of the input is not a Singer message"),
         (b"{}", "line 2 of the input is not a Singer message"),

@@ -6,12 +6,14 @@ import gzip
 import itertools
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.kit.singer import record, records, schema, state
+from tests.target_mona.conftest import COMMAND
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -211,7 +213,7 @@ def test_a_broken_batch_file_ends_the_run_with_one_line(
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
-        ("file:///dev/zero", "a BATCH file has a line of more than 268435456 bytes"),
+        ("file:///dev/zero", "line 2 of the input: a BATCH file has a line of more than"),
         ("nowhere://a/b", "stream 'orders': the BATCH file nowhere://a/b cannot be read"),
     ],
 )
@@ -334,19 +336,25 @@ for _ in range(400):
         ('{"type":"NEWS"}', "line 4 of the input: unknown message type 'NEWS'"),
         (
             '{"type":"RECORD","stream":"nobody","record":{}}',
-            "stream 'nobody': a RECORD came before its SCHEMA",
+            "line 4 of the input: stream 'nobody': a RECORD came before its SCHEMA",
         ),
-        ('{"type":"SCHEMA","stream":"x"}', "a SCHEMA of the input lacks schema"),
-        (schema("\ud800"), "a SCHEMA of the input has no name for its stream"),
+        (
+            '{"type":"SCHEMA","stream":"x"}',
+            "line 4 of the input: stream 'x': its SCHEMA lacks schema",
+        ),
+        (schema("\ud800"), "line 4 .*: a SCHEMA of the input has no name for its stream"),
         (
             {"type": "SCHEMA", "stream": "x", "schema": 5},
-            "stream 'x': the schema of its SCHEMA must be an object",
+            "line 4 of the input: stream 'x': the schema of its SCHEMA must be an object",
         ),
         ({**SCHEMA_X, "key_properties": "id"}, "key_properties of its SCHEMA must be a list"),
-        (schema("x", a=DEEP), "stream 'x': its SCHEMA is nested too deep"),
+        (schema("x", a=DEEP), "line 4 .*: stream 'x': its SCHEMA is nested too deep"),
         ('{"type":"SCHEMA","stream":"x","schema":{"properties":{"a":{"type":"y"}}}}', "stream 'x'"),
-        ('{"type":"STATE"}', "a STATE of the input lacks value"),
-        ('{"type":"BATCH","stream":"orders"}', "a BATCH of the input lacks encoding, manifest"),
+        ('{"type":"STATE"}', "line 4 of the input: a STATE lacks value"),
+        (
+            '{"type":"BATCH","stream":"orders"}',
+            "line 4 of the input: stream 'orders': its BATCH lacks encoding, manifest",
+        ),
     ],
 )
 def test_input_that_is_no_singer_ends_the_run_with_one_line_and_the_state_so_far(
@@ -358,6 +366,30 @@ def test_input_that_is_no_singer_ends_the_run_with_one_line_and_the_state_so_far
     assert "Traceback" not in run.log
     assert run.states == [1]
     assert [each["message"]["id"] for each in mona.messages()] == [1]
+
+
+def test_a_record_that_json_cannot_represent_is_rejected_and_replays_as_it_was(
+    target: Target, mona: Mona
+) -> None:
+    odd = [b'{"id":2,"x":NaN}', b'{"id":3,"x":%s%s}' % (b"[" * 9000, b"]" * 9000)]
+    lines = [b'{"type":"RECORD","stream":"orders","record":%s}' % each for each in odd]
+    run = target(schema(), record(id=1), *lines, record(id=4), state(1), max_rejected_records=2)
+    assert run.status == 0
+    assert run.states == [1]
+    assert [each["message"]["id"] for each in mona.messages()] == [1, 4]
+    assert run.summary()["rejected"] == 2
+    replayed = subprocess.run(
+        [COMMAND.with_name("singer-martech-rejects"), "replay", *run.reports],
+        capture_output=True,
+        check=True,
+    )
+    assert replayed.stdout.splitlines()[1:] == lines
+
+
+def test_a_state_that_is_null_is_not_emitted(target: Target) -> None:
+    run = target(schema(), record(id=1), state(1), record(id=2), state(None))
+    assert run.status == 0
+    assert run.states == [1]
 
 
 def test_empty_lines_and_no_lines_at_all_are_fine(target: Target, mona: Mona) -> None:

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from singer_martech.values.json_scan import member_texts
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+)
+
+
+@given(st.dictionaries(st.text(), values, max_size=4), st.sampled_from([None, 0, 2]))
+def test_the_texts_of_the_members_make_the_object_again(
+    members: dict[str, Any], indent: int | None
+) -> None:
+    texts = member_texts(json.dumps(members, indent=indent))
+    assert {name: json.dumps(json.loads(text)) for name, text in texts.items()} == {
+        name: json.dumps(value) for name, value in members.items()
+    }
+
+
+@given(st.dictionaries(st.text(), values, max_size=2), st.data())
+def test_a_text_is_refused_where_the_library_refuses_it(
+    members: dict[str, Any], data: st.DataObject
+) -> None:
+    text = json.dumps(members)
+    at = data.draw(st.integers(0, len(text)))
+    broken = text[:at] + data.draw(st.sampled_from(["", *'"[]{},:1 e'])) + text[at + 1 :]
+    try:
+        expected = json.loads(broken)
+    except ValueError:
+        expected = None
+    if isinstance(expected, dict):
+        assert member_texts(broken).keys() == expected.keys()
+    elif expected is not None:
+        with pytest.raises(ValueError, match="not JSON"):
+            member_texts(broken)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "5",
+        "{",
+        "}",
+        '{"a"}',
+        '{"a":}',
+        '{"a":1,}',
+        "{,}",
+        '{"a":[1,]}',
+        '{"a":[}]}',
+        "{}{}",
+        '{"a" 1}',
+        '{"a":1 "b":2}',
+        "{1:2}",
+        '{"a":"\n"}',
+    ],
+)
+def test_what_is_no_object_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not JSON"):
+        member_texts(text)
