@@ -125,9 +125,10 @@ def complete_profile(document: Document) -> Document:
     added = {}
     if lacks_account(document, profile):
         added["$user_account_id"] = document["user_account_id"]
-    compartment = to_integer(document.get("compartment_id"))
-    if type(compartment) is int and is_empty(profile.get("$compartment_id")):
-        added["$compartment_id"] = compartment
+    if document.get("compartment_id") is not None and is_empty(profile.get("$compartment_id")):
+        compartment = to_integer(document["compartment_id"])
+        if type(compartment) is int:
+            added["$compartment_id"] = compartment
     return {**document, "user_profile": {**profile, **added}} if added else document
 
 

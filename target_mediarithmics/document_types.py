@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from target_mediarithmics import conversions as to
 from target_mediarithmics import identifiers, rules
+from target_mediarithmics.activities import activity
 from target_mediarithmics.documents import DocumentType
-from target_mediarithmics.identifiers import ACTIVITY_IDENTIFIERS, IDENTIFIERS, given, is_empty
+from target_mediarithmics.identifiers import IDENTIFIERS, given
+from target_mediarithmics.plain import Minutes, Plain, Text
 from target_mediarithmics.rules import Page, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from target_mediarithmics.conversions import Conversion
 
 USER_SEGMENT = "USER_SEGMENT"
 """The one type that the vendor takes as CSV (vendor page: Segments import)."""
 
-_ACTIVITY_TYPES = (
-    *("SITE_VISIT", "APP_VISIT", "DISPLAY_AD", "EMAIL", "TOUCH", "RECOMMENDER"),
-    *("USER_SCENARIO_START", "USER_SCENARIO_STOP"),
-    *("USER_SCENARIO_NODE_ENTER", "USER_SCENARIO_NODE_EXIT"),
-)
-_SESSION_STATUSES = ("NO_SESSION", "IN_SESSION", "CLOSED_SESSION", "SESSION_SNAPSHOT")
 _UPSERT = ("UPSERT", "DELETE")
 _UPDATE = ("UPDATE", "DELETE")
 _STRATEGIES = ("PARTIAL_UPDATE", "PARTIAL_DELETE", "FORCE_REPLACE")
+_PLAIN_USER = dict.fromkeys((*IDENTIFIERS, "compartment_id"), Text)
 _THREE_KINDS = ("USER_ACCOUNT", "USER_EMAIL", "USER_AGENT")
 
 
@@ -40,75 +35,11 @@ def _command_conversions(*optional: str) -> tuple[Conversion, ...]:
     return to.without_empty(*user, *optional), to.fields(to.to_text, *user)
 
 
-def _activity() -> DocumentType:
-    page = Page.ACTIVITIES
-    return DocumentType(
-        conversions=(
-            to.fields(to.to_text, "$user_account_id", "$user_agent_id"),
-            to.fields(to.to_whole, "$compartment_id"),
-            to.fields(to.to_integer, "$ts"),
-            to.nested("$events", to.fields(to.to_integer, "$ts")),
-        ),
-        rejected=(
-            rules.text("$user_account_id", page),
-            rules.text("$user_agent_id", page),
-            rules.milliseconds("$ts", page),
-            rules.list_of_objects("$events", page, optional=True),
-            rules.within("$events", rules.milliseconds("$ts", page)),
-        ),
-        unusual=tuple(_unusual_activity()),
-        identify=identifiers.of_activity,
-    )
-
-
-def _unusual_activity() -> Iterator[Rule]:
-    page = Page.ACTIVITIES
-    yield Rule(
-        "$user_account_id",
-        "the activity has no user identifier",
-        Page.BULK,
-        lambda activity: _count_identifiers(activity) == 0,
-    )
-    yield Rule(
-        ", ".join(ACTIVITY_IDENTIFIERS),
-        "the activity has several identifiers",
-        Page.BULK,
-        lambda activity: _count_identifiers(activity) > 1,
-    )
-    yield rules.list_of_objects("$user_identifiers", page, optional=True)
-    yield rules.one_of("$type", _ACTIVITY_TYPES, page)
-    yield rules.one_of("$session_status", _SESSION_STATUSES, page, optional=True)
-    yield Rule(
-        "$unique_key",
-        "is no UUID of version 1; in the mapping, {{ … | uuid1 }} makes one",
-        page,
-        lambda document: (
-            not is_empty(document.get("$unique_key"))
-            and not rules.is_uuid_1(document["$unique_key"])
-        ),
-    )
-    yield rules.within("$events", rules.non_empty_text("$event_name", page))
-    yield rules.within(
-        "$events",
-        Rule(
-            "$properties",
-            "should be an object",
-            page,
-            lambda event: not isinstance(event.get("$properties", {}), (dict, type(None))),
-        ),
-    )
-    yield Rule("operation", "an activity has none", page, lambda document: "operation" in document)
-
-
-def _count_identifiers(activity: Mapping[str, Any]) -> int:
-    return sum(1 for name in ACTIVITY_IDENTIFIERS if activity.get(name))
-
-
 def _profile() -> DocumentType:
     page = Page.PROFILES_IMPORT
     return DocumentType(
         operations=_UPSERT,
-        conversions=(*_command_conversions("update_strategy"), to.complete_profile),
+        conversions=_command_conversions("update_strategy"),
         rejected=(
             *rules.command(page, _UPSERT),
             rules.one_of("update_strategy", _STRATEGIES, page, optional=True),
@@ -133,6 +64,16 @@ def _profile() -> DocumentType:
                 ),
             ),
         ),
+        plain=Plain(
+            required={
+                "operation": Literal[_UPSERT],
+                "update_strategy": Literal[_STRATEGIES],
+                "user_profile": dict,
+            },
+            optional=_PLAIN_USER,
+            exactly_one=(IDENTIFIERS,),
+        ),
+        complete=to.complete_profile,
         identify=identifiers.of_command,
     )
 
@@ -230,6 +171,12 @@ def _segment() -> DocumentType:
                 lambda document: (document.get("expiration_duration") or 0) < 0,
             ),
         ),
+        plain=Plain(
+            required={"operation": Literal[_UPDATE], "expiration_duration": Minutes},
+            optional={**_PLAIN_USER, **dict.fromkeys(segments, Text), "expiration_ts": int},
+            exactly_one=(IDENTIFIERS, segments),
+            absent=("data_bag",),
+        ),
         identify=identifiers.of_command,
     )
 
@@ -278,7 +225,7 @@ ANY_OBJECT = DocumentType()
 """A type that is not known here."""
 
 DOCUMENT_TYPES = {
-    "USER_ACTIVITY": _activity(),
+    "USER_ACTIVITY": activity(),
     "USER_PROFILE": _profile(),
     "USER_CHOICE": _choice(),
     USER_SEGMENT: _segment(),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from target_mediarithmics.conversions import Conversion
+    from target_mediarithmics.plain import Plain
     from target_mediarithmics.rules import Rule
 
     Document = dict[str, Any]
@@ -35,6 +36,9 @@ class DocumentType(NamedTuple):
         conversions: Bring values into the types that the pages name, before the rules.
         rejected: What the vendor refuses.
         unusual: What is sent with a warning.
+        recommended: Likewise, and a plain document may break it.
+        plain: The shape of documents that need no conversion and break no other rule.
+        complete: Adds what the vendor does not infer, at the end.
         identify: Returns a text for the user of a document; documents of one user are sent
             in order. None where the user is unknown.
     """
@@ -44,6 +48,9 @@ class DocumentType(NamedTuple):
     conversions: tuple[Conversion, ...] = ()
     rejected: tuple[Rule, ...] = ()
     unusual: tuple[Rule, ...] = ()
+    recommended: tuple[Rule, ...] = ()
+    plain: Plain | None = None
+    complete: Conversion | None = None
     identify: Callable[[Document], str | None] = of_any
 
 
@@ -72,6 +79,7 @@ class DocumentCheck:
         self._type = document_type
         self._stream = stream
         self._unusual = list(document_type.unusual)
+        self._recommended = list(document_type.recommended)
 
     def __call__(self, document: Document) -> CheckedDocument:
         """Return the document as it is sent.
@@ -79,6 +87,20 @@ class DocumentCheck:
         Raises:
             MappingError: The vendor refuses such a document.
         """
+        kind = self._type
+        if kind.plain is None or not kind.plain.matches(document):
+            document = self._by_rules(document)
+        for rule in self._recommended:
+            if rule.is_broken(document):
+                self._warn(rule)
+        if kind.complete is not None:
+            document = kind.complete(document)
+        try:
+            return CheckedDocument(document, kind.identify(document))
+        except ValueError as error:  # a number of thousands of digits
+            raise MappingError(f"its identifier cannot be written as text: {error}") from error
+
+    def _by_rules(self, document: Document) -> Document:
         for convert in self._type.conversions:
             document = convert(document)
         for rule in self._type.rejected:
@@ -87,14 +109,12 @@ class DocumentCheck:
         for rule in self._unusual:
             if rule.is_broken(document):
                 self._warn(rule)
-        try:
-            return CheckedDocument(document, self._type.identify(document))
-        except ValueError as error:  # a number of thousands of digits
-            raise MappingError(f"its identifier cannot be written as text: {error}") from error
+        return document
 
     def _warn(self, rule: Rule) -> None:
         """Log the first document that breaks a rule; the rule is not checked again."""
         self._unusual = [other for other in self._unusual if other is not rule]
+        self._recommended = [other for other in self._recommended if other is not rule]
         logger.warning(
             "stream '%s': a document is unusual: %s (vendor page: %s); it is sent as it is",
             self._stream,

@@ -23,7 +23,9 @@ RESOURCE_FIELDS = {
 }
 """The field of an identifier resource, by its ``type``."""
 
+_ACTIVITY_USER = ("$compartment_id", *ACTIVITY_IDENTIFIERS)
 _MATCHED = (*IDENTIFIERS, "compartment_id", "user_point_id", "hash")
+_ANY_USER = tuple(f"{prefix}{name}" for prefix in ("", "$") for name in _MATCHED)
 _EMPTY = (None, "")
 
 
@@ -39,14 +41,15 @@ def given(document: Mapping[str, Any], names: Iterable[str]) -> list[str]:
 
 def of_command(document: Mapping[str, Any]) -> str | None:
     """Return a text that is the same for commands on the same user."""
-    names = given(document, IDENTIFIERS)
-    return _account(document, names[0]) if names else None
+    for name in IDENTIFIERS:
+        if document.get(name):
+            return _account(document, name)
+    return None
 
 
 def of_activity(document: Mapping[str, Any]) -> str | None:
     """Return a text that is the same for activities with the same identifiers."""
-    names = given(document, ("$compartment_id", *ACTIVITY_IDENTIFIERS))
-    return _joined(document, names)
+    return _joined(document, _ACTIVITY_USER)
 
 
 def of_resource(document: Mapping[str, Any]) -> str | None:
@@ -62,15 +65,15 @@ def of_resources(document: Mapping[str, Any]) -> str | None:
 
 def of_any(document: Mapping[str, Any]) -> str | None:
     """Return a text for the user of a document of unknown type, if it has the usual fields."""
-    return _joined(document, [f"{prefix}{name}" for prefix in ("", "$") for name in _MATCHED])
+    return _joined(document, _ANY_USER)
 
 
 def _account(document: Mapping[str, Any], name: str) -> str:
-    compartment = document.get("compartment_id")
-    if name == "user_account_id" and not is_empty(compartment):
-        return f"compartment_id={compartment},{name}={document[name]}"
-    return f"{name}={document[name]}"
+    compartment = document.get("compartment_id") if name == "user_account_id" else None
+    where = f"compartment_id={compartment}," if compartment else ""
+    return f"{where}{name}={document[name]}"
 
 
 def _joined(document: Mapping[str, Any], names: Iterable[str]) -> str | None:
-    return ",".join(f"{n}={document[n]}" for n in names if document.get(n) is not None) or None
+    get = document.get
+    return ",".join([f"{n}={get(n)}" for n in names if get(n) is not None]) or None

@@ -350,7 +350,8 @@ def test_what_is_merely_unusual_is_sent_as_given_with_one_warning(
 def test_every_rule_names_its_page_and_has_an_example(name: str) -> None:
     document_type = DOCUMENT_TYPES[name]
     assert document_type.rejected
-    for rules, examples in ((document_type.rejected, REJECTED), (document_type.unusual, UNUSUAL)):
+    warned = (*document_type.unusual, *document_type.recommended)
+    for rules, examples in ((document_type.rejected, REJECTED), (warned, UNUSUAL)):
         for rule in rules:
             assert rule.source in Page
             fields = [field for other, _, field in examples if other == name]
@@ -362,6 +363,40 @@ def test_an_odd_value_in_any_field_rejects_one_record_at_most(field: str) -> Non
     for (name, document), value in itertools.product(AS_GIVEN, ODDITIES):
         with contextlib.suppress(MappingError):
             encode(check(name, {**document, field: value}).document)
+
+
+def is_plain(name: str, document: dict[str, Any]) -> bool:
+    plain = DOCUMENT_TYPES[name].plain
+    return plain is not None and plain.matches(document)
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [("USER_ACTIVITY", ACTIVITY), ("USER_PROFILE", PROFILE), ("USER_SEGMENT", SEGMENT)],
+)
+def test_an_ordinary_document_is_plain(name: str, document: dict[str, Any]) -> None:
+    assert is_plain(name, {**document, "$user_account_id": "7", "$email_hash": None})
+
+
+@pytest.mark.parametrize(("name", "document", "_"), [*CONVERTED, *REJECTED, *UNUSUAL])
+def test_no_plain_document_breaks_a_rule(name: str, document: dict[str, Any], _: Any) -> None:
+    document_type = DOCUMENT_TYPES[name]
+    if is_plain(name, document):
+        assert all(convert(document) is document for convert in document_type.conversions)
+        for rule in (*document_type.rejected, *document_type.unusual):
+            assert not rule.is_broken(document)
+
+
+@given(
+    st.sampled_from([each for each in AS_GIVEN if is_plain(*each)]),
+    st.sampled_from(FIELDS),
+    JSON,
+)
+def test_no_changed_document_is_plain_and_breaks_a_rule(
+    given: tuple[str, dict[str, Any]], field: str, value: Any
+) -> None:
+    name, document = given[0], {**given[1], field: value}
+    test_no_plain_document_breaks_a_rule(name, document, None)
 
 
 @given(json_values=st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=6))
