@@ -12,12 +12,13 @@ A bookmark looks like this::
 from __future__ import annotations
 
 import datetime as dt
-import re
+import logging
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.errors import MartechError
 from tap_mediarithmics import timestamps
+from tap_mediarithmics.coercion import DATE_TEXT
 from tap_mediarithmics.modes import Cursor
 
 if TYPE_CHECKING:
@@ -26,9 +27,18 @@ if TYPE_CHECKING:
     from singer_martech.mediarithmics.executions import Execution
 
 EXECUTION_DATE = "_execution_creation_date"
-_UNSAFE = re.compile(r"[\"'\\{}\x00-\x1f]")
-_TEXT_FORMATS = {"date": "date", "string": "iso"}
+_UNSAFE = frozenset("\"'\\{}").union(map(chr, range(32)))
+_TIMES = frozenset({"date-time", "date", DATE_TEXT})
+_TEXT_FORMATS = {"date": "date", DATE_TEXT: "date", "string": "iso"}
 """How {start} is written for columns that hold text; all others hold epoch milliseconds."""
+_MAX_NUMBER = 10**300
+"""Larger numbers do not survive a STATE that is read as floats."""
+_MOST_EXAMPLES = 3
+_MAX_SHOWN = 40
+_UNUSABLE = "no bookmark can hold these values, which were ignored"
+_IN_FUTURE = "these values lie after the creation of their execution and do not move the bookmark"
+
+logger = logging.getLogger(__name__)
 
 
 def after_execution(
@@ -60,25 +70,44 @@ def execution_entry(execution: Execution) -> dict[str, Any]:
 
 
 class MaxValue:
-    """The largest value of a column, compared by the column's type; nulls do not count.
+    """The largest value of a column, compared by the type of the column.
+
+    Nulls and values that no bookmark can hold do not count. Neither does a time after
+    ``latest``: one row with a wrong date would end the stream.
 
     Args:
         stream: The stream's name, for messages.
         key: The column.
         kind: Its type, as :func:`tap_mediarithmics.coercion.kind_of` names it.
-        state: The stream's bookmark; its value is never undercut.
+        state: The stream's bookmark. Its value is the smallest that is returned.
+        latest: Creation of the execution that is read, in epoch milliseconds.
+
+    Raises:
+        MartechError: The value in ``state`` cannot be compared with those of the column.
     """
 
-    def __init__(self, stream: str, key: str, kind: str, state: Mapping[str, Any]) -> None:
-        """Begin with the bookmark."""
+    def __init__(
+        self,
+        stream: str,
+        key: str,
+        kind: str,
+        state: Mapping[str, Any],
+        latest: int | None = None,
+    ) -> None:
+        """Start with the bookmark."""
         self._label = f"stream '{stream}', replication key '{key}'"
         self.key = key
         self._kind = kind
+        self._latest: dt.datetime | None = None
+        self._ignored: dict[str, list[Any]] = {}
         self.value: Any = None
         self._rank: Any = None
         self._seen: Any = None
         if state.get("replication_key") == key:
             self.add(state.get("replication_key_value"))
+            self._raise_if_ignored()
+        if latest is not None:
+            self._latest = timestamps.parse(timestamps.date_time(latest))
 
     def add(self, value: Any) -> None:
         """Take a value into account."""
@@ -86,24 +115,49 @@ class MaxValue:
             return
         self._seen = value
         rank = self._ranked(value)
+        if rank is None:
+            self._ignore(_UNUSABLE, value)
+            return
         try:
-            if self._rank is None or rank > self._rank:
-                self.value, self._rank = value, rank
+            is_larger = self._rank is None or rank > self._rank
         except TypeError:
             message = f"{self._label}: {value!r} and {self.value!r} cannot be compared"
             raise MartechError(message) from None
+        if is_larger and self._is_in_future(value):
+            self._ignore(_IN_FUTURE, value)
+        elif is_larger:
+            self.value, self._rank = value, rank
 
     def _ranked(self, value: Any) -> Any:
+        """Return what the value is compared by, or None if no bookmark can hold it."""
         if isinstance(value, str):
-            if self._kind != "date-time":
-                return value
-            instant = timestamps.parse(value)
-            if instant is not None:
-                return instant
-        elif isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
-            return value
+            return timestamps.parse(value) if self._kind in _TIMES else value
+        if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+            return value if -_MAX_NUMBER < value < _MAX_NUMBER else None
         message = f"{self._label}: {value!r} is no value that a bookmark can have"
         raise MartechError(message)
+
+    def _is_in_future(self, value: Any) -> bool:
+        if self._latest is None or not isinstance(value, str):
+            return False
+        time = timestamps.parse(value)
+        return time is not None and time > self._latest
+
+    def _ignore(self, reason: str, value: Any) -> None:
+        values = self._ignored.setdefault(reason, [])
+        if len(values) < _MOST_EXAMPLES:
+            values.append(value)
+
+    def _raise_if_ignored(self) -> None:
+        for values in self._ignored.values():
+            message = f"{self._label}: {values[0]!r} is no value that a bookmark can have"
+            raise MartechError(message)
+
+    def warn_of_ignored(self) -> None:
+        """Log which values did not count."""
+        for reason, values in self._ignored.items():
+            examples = ", ".join(str(value)[:_MAX_SHOWN] for value in values)
+            logger.warning("%s: %s: %s", self._label, reason, examples)
 
     def write(self, state: MutableMapping[str, Any]) -> None:
         """Write the bookmark."""
@@ -114,55 +168,57 @@ class MaxValue:
     def start(
         self, start_date: int | None, lookback_seconds: float, start_format: str | None
     ) -> str:
-        """Return what is written for ``{start}`` in a query.
+        """Return the text that replaces ``{start}`` in a query.
 
         Args:
             start_date: Where to start without a bookmark, in epoch milliseconds.
             lookback_seconds: How far before the bookmark to start.
-            start_format: ``epoch_ms``, ``iso`` or ``date``; None takes what fits the type.
+            start_format: ``epoch_ms``, ``iso`` or ``date``; None selects by the type.
 
         Raises:
-            MartechError: There is neither, or the bookmark cannot be written so.
+            MartechError: There is neither, or the bookmark cannot be written in this form.
         """
         if self.value is None and start_date is None:
             message = f"{self._label}: setting 'start_date' is required for the first run"
             raise MartechError(message)
-        instant = start_date if self.value is None else self._milliseconds()
-        if instant is None:
+        time = start_date if self.value is None else self._milliseconds()
+        if time is None:
             return self._verbatim(lookback_seconds, start_format)
         if self.value is not None:
-            instant -= round(lookback_seconds * 1000)
+            time -= round(lookback_seconds * 1000)
         is_text = self._kind != "date-time" and isinstance(self.value, str)
-        fitting = _TEXT_FORMATS.get(self._kind, "iso" if is_text else "epoch_ms")
-        chosen = start_format or fitting
+        default = _TEXT_FORMATS.get(self._kind, "iso" if is_text else "epoch_ms")
+        chosen = start_format or default
+        if chosen == "epoch_ms":
+            return str(time)
         try:
-            text = timestamps.date_time(instant)
+            text = timestamps.date_time(time)
         except OverflowError:
-            message = f"{self._label}: lookback_seconds leads to a time before the year 1"
+            message = f"{self._label}: lookback_seconds leads outside the years 1 to 9999"
             raise MartechError(message) from None
-        return {"epoch_ms": str(instant), "iso": text, "date": text[:10]}[chosen]
+        return text[:10] if chosen == "date" else text
 
     def _milliseconds(self) -> int | None:
         if isinstance(self.value, str):
-            instant = timestamps.parse(self.value)
-            return None if instant is None else timestamps.milliseconds(instant)
+            time = timestamps.parse(self.value)
+            return None if time is None else timestamps.milliseconds(time)
         return int(self.value) if self._kind in {"integer", "number", ""} else None
 
     def _verbatim(self, lookback_seconds: float, start_format: str | None) -> str:
-        """Write a bookmark that is no point in time, such as a text that counts up."""
+        """Return a bookmark that is not a time, such as a text that counts up."""
         if lookback_seconds or start_format:
             message = (
-                f"{self._label}: the bookmark {self.value!r} is no point in time, so "
+                f"{self._label}: the bookmark {self.value!r} is not a time, so "
                 "lookback_seconds and start_format cannot be used"
             )
             raise MartechError(message)
         text = str(self.value)
-        if _UNSAFE.search(text):
+        if not _UNSAFE.isdisjoint(text):
             message = f"{self._label}: the bookmark {text!r} cannot be written into a query"
             raise MartechError(message)
         return text
 
 
 def now() -> dt.datetime:
-    """Return the present moment."""
+    """Return the current time."""
     return dt.datetime.now(dt.timezone.utc)

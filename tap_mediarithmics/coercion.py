@@ -1,17 +1,19 @@
-"""Bringing values into the types of their columns, one by one.
+"""Convert values to the types of their columns.
 
-What keeps its meaning is converted: epoch milliseconds where the schema says date-time,
-digits where it says text or number. Anything else that does not fit becomes null and is
-reported, so that the caller can keep it elsewhere.
+A value is converted if it keeps its meaning: epoch milliseconds where the column is a
+date-time, digits where it is text or a number. Anything else becomes null and is reported,
+so that the caller can keep the original elsewhere.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from singer_martech.values.json_codec import encode
 from tap_mediarithmics import timestamps
 
 if TYPE_CHECKING:
@@ -19,26 +21,45 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
+_MAX_INTEGER_DIGITS = 100
+"""Numbers with more digits are never expanded to an integer."""
+
+DATE = {
+    "type": ["string", "null"],
+    "description": "Date: ISO date or ISO date-time, as received; epoch milliseconds as ISO",
+}
+"""The schema of a column of the vendor's scalar Date, whose form the vendor does not document.
+
+The column is text without a format, since no format covers all forms. The description tells it
+from other text, also in a catalog that was written by an earlier discovery.
+"""
+DATE_TEXT = "date-text"
+"""The kind of such a column."""
 
 Convert = Callable[[Any, list[Any]], Any]
-"""Brings a value into its column's type; appends what does not fit to the list."""
+"""Converts a value to the type of its column; appends what does not fit to the list."""
 
 
 def kind_of(schema: Any) -> str:
-    """Name the one type that a schema allows besides null, or nothing."""
+    """Return the one type that a schema allows besides null, or an empty text.
+
+    Text of the formats ``date-time`` and ``date``, and of the scalar Date, is a kind of its own.
+    """
     types = schema.get("type") if isinstance(schema, dict) else None
     names = [types] if isinstance(types, str) else types or []
     names = [name for name in names if name != "null"]
     if len(names) != 1 or {"anyOf", "oneOf", "allOf", "$ref"} & set(schema):
         return ""
     kind = str(names[0])
+    if kind == "string" and schema.get("description") == DATE["description"]:
+        return DATE_TEXT
     if kind == "string" and schema.get("format") in {"date-time", "date"}:
         return str(schema["format"])
     return kind
 
 
 def converter(schema: Any) -> Convert:
-    """Make what brings a value into the type that a JSON Schema gives it."""
+    """Return the converter for a column with this JSON Schema."""
     kind = kind_of(schema)
     if kind == "object":
         properties = schema.get("properties") or {}
@@ -80,63 +101,98 @@ def _mismatch(value: Any, misfits: list[Any]) -> None:
 
 
 def _text(value: Any, misfits: list[Any]) -> Any:
-    if isinstance(value, str):
+    """Keep text, write numbers in digits, and anything else as JSON."""
+    if isinstance(value, str) or value is None:
         return value
-    if _is_integer(value):  # ids come as text and as numbers; the digits are the same
+    if _is_integer(value) or isinstance(value, Decimal):
         return str(value)
-    return _mismatch(value, misfits)
+    misfits.append(value)
+    return encode(value).decode()
+
+
+def _date_text(value: Any, misfits: list[Any]) -> Any:
+    integer = _as_integer(value)
+    if integer is not None:
+        try:
+            return timestamps.date_time(integer)
+        except OverflowError:
+            pass
+    return _text(value, misfits)
 
 
 def _integer(value: Any, misfits: list[Any]) -> Any:
     if _is_integer(value):
         return value
-    if isinstance(value, str) and _INTEGER.fullmatch(value):
+    if isinstance(value, str) and len(value) <= _MAX_INTEGER_DIGITS and _INTEGER.fullmatch(value):
         return int(value)
-    return _mismatch(value, misfits)
+    integer = _as_integer(value)
+    return _mismatch(value, misfits) if integer is None else integer
 
 
 def _number(value: Any, misfits: list[Any]) -> Any:
     if isinstance(value, Decimal) or _is_integer(value):
         return value
     if isinstance(value, str) and _NUMBER.fullmatch(value):
-        return Decimal(value)
+        try:
+            return Decimal(value)
+        except ArithmeticError:  # the exponent is out of range
+            pass
     return _mismatch(value, misfits)
 
 
 def _boolean(value: Any, misfits: list[Any]) -> Any:
+    if isinstance(value, str) and value in _BOOLEANS:
+        return _BOOLEANS[value]
     return value if isinstance(value, bool) else _mismatch(value, misfits)
 
 
 def _date_time(value: Any, misfits: list[Any]) -> Any:
     if isinstance(value, str):
+        if timestamps.is_date(value):
+            return f"{value}T00:00:00.000Z"
         return value if timestamps.is_date_time(value) else _mismatch(value, misfits)
-    if _is_integer(value):
+    integer = _as_integer(value)
+    if integer is not None:
         try:
-            return timestamps.date_time(value)
+            return timestamps.date_time(integer)
         except OverflowError:
             pass
     return _mismatch(value, misfits)
 
 
 def _date(value: Any, misfits: list[Any]) -> Any:
-    if isinstance(value, str) and timestamps.is_date(value):
-        return value
+    text = _date_time(value, misfits)
+    if text is None or (isinstance(value, str) and timestamps.is_date(value)):
+        return value if text is not None else None
+    time = timestamps.parse(text)
+    if time is None or time.time() != _MIDNIGHT:
+        return _mismatch(value, misfits)
+    return time.date().isoformat()
+
+
+def _as_integer(value: Any) -> int | None:
+    """Return a whole number as an integer, if its digits are not too many to expand."""
     if _is_integer(value):
-        try:
-            text = timestamps.date(value)
-        except OverflowError:
-            text = None
-        if text is not None:
-            return text
-    return _mismatch(value, misfits)
+        return int(value)
+    if (
+        isinstance(value, Decimal)
+        and value.adjusted() < _MAX_INTEGER_DIGITS
+        and len(value.as_tuple().digits) <= _MAX_INTEGER_DIGITS
+        and value == value.to_integral_value()
+    ):
+        return int(value)
+    return None
 
 
 def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+_MIDNIGHT = dt.time()
+_BOOLEANS = {"true": True, "false": False}
 _SCALARS: dict[str, Convert] = {
     "string": _text,
+    DATE_TEXT: _date_text,
     "integer": _integer,
     "number": _number,
     "boolean": _boolean,

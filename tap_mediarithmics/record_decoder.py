@@ -12,11 +12,10 @@ have to be looked at one by one, goes through plain Python.
 
 from __future__ import annotations
 
-import json
-from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from tap_mediarithmics.coercion import converter
+from tap_mediarithmics.exact_json import parse_json
 from tap_mediarithmics.typed_decoder import TypedDecoder
 
 if TYPE_CHECKING:
@@ -84,16 +83,11 @@ class RecordDecoder:
 
 def _parse(line: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(line, parse_float=Decimal, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError, InvalidOperation) as error:
+        value = parse_json(line)
+    except (ValueError, RecursionError) as error:
         message = f"it is not JSON ({error})"
         raise NotAnObject(message) from None
     if not isinstance(value, dict):
         message = "it is no JSON object"
         raise NotAnObject(message)
     return value
-
-
-def _refuse_constant(text: str) -> NoReturn:
-    message = f"{text} is no JSON number"
-    raise ValueError(message)

@@ -76,6 +76,7 @@ class ResultChunk(Chunk):
                         yield self._stream, self._records(lines)
             if self._key is None:
                 self.max_value.add(self._added[self.max_value.key])
+            self.max_value.warn_of_ignored()
         finally:
             self._files.close()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+
+from tap_mediarithmics.coercion import DATE
+from tap_mediarithmics.exact_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +27,7 @@ _SCALARS: dict[str, Schema] = {
     "Bool": {"type": ["boolean", "null"]},
     "Boolean": {"type": ["boolean", "null"]},
     "Timestamp": {"type": ["string", "null"], "format": "date-time"},
-    "Date": {"type": ["string", "null"], "format": "date"},
+    "Date": DATE,
 }
 _BUILTIN_ENUMERATIONS = frozenset(
     {
@@ -123,8 +125,8 @@ def sampled_properties(head: bytes) -> Schema:
     merged = _Seen()
     for line in head.splitlines(keepends=True):
         try:
-            value = json.loads(line, parse_float=Decimal)
-        except (ValueError, RecursionError, ArithmeticError):
+            value = parse_json(line)
+        except (ValueError, RecursionError):
             continue  # the cut one; a broken one is found when the result is read
         if isinstance(value, dict):
             merged.add(value)

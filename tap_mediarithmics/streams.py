@@ -90,11 +90,12 @@ class ResultStream(ChunkedStream):
             {name: schema for name, schema in columns.items() if name not in ADDED_COLUMNS}
         )
 
-    def max_value(self) -> MaxValue:
-        """Return the bookmark, ready to be raised by a result's values."""
+    def max_value(self, execution: Execution | None = None) -> MaxValue:
+        """Return the bookmark, to be raised by the values of an execution's result."""
         columns = self.effective_schema.get("properties", {})
         kind = kind_of(columns.get(self.bookmark_key, {}))
-        return MaxValue(self.name, self.bookmark_key, kind, self._bookmark)
+        latest = None if execution is None else execution.created
+        return MaxValue(self.name, self.bookmark_key, kind, self._bookmark, latest)
 
     @property
     def _bookmark(self) -> dict[str, Any]:
@@ -115,7 +116,9 @@ class ResultStream(ChunkedStream):
                 export = self._source.export
                 if export is not None:
                     files = ResultFiles(self._context.exports, export.id, execution)
-                    yield ResultChunk(self, files, self.record_decoder, self.max_value(), execution)
+                    yield ResultChunk(
+                        self, files, self.record_decoder, self.max_value(execution), execution
+                    )
 
     def _show_losses(self, execution: Execution) -> None:
         """Log the tasks that failed within an execution that succeeded.

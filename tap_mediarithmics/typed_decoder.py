@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,8 @@ import msgspec
 from singer_martech.values.dynamic_struct import object_type
 from singer_martech.values.json_codec import is_utf8
 from tap_mediarithmics import timestamps
-from tap_mediarithmics.coercion import kind_of
+from tap_mediarithmics.coercion import DATE_TEXT, kind_of
+from tap_mediarithmics.exact_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,13 +50,13 @@ class TypedDecoder:
             if replication_key is not None:
                 value = _value(getattr(struct, self._attributes[replication_key]))
             return self._encode(struct), value
-        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+        except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError):
             return None
 
 
 def _value(attribute: Any) -> Any:
     if isinstance(attribute, msgspec.Raw):
-        return json.loads(bytes(attribute), parse_float=Decimal)
+        return parse_json(bytes(attribute))
     return None if attribute is msgspec.UNSET else attribute
 
 
@@ -132,6 +132,10 @@ def _finish_date_time(value: Any) -> str:
     raise ValueError
 
 
+def _finish_date_text(value: Any) -> str:
+    return timestamps.date_time(value) if value.__class__ is int else str(value)
+
+
 def _finish_date(value: str) -> str:
     if timestamps.is_date(value):
         return value
@@ -139,16 +143,28 @@ def _finish_date(value: str) -> str:
 
 
 def _finish_number(value: Any) -> Any:
-    if bytes(value)[:1] in _NUMBER_STARTS:
+    text = bytes(value)
+    if text[:1] in _NUMBER_STARTS and (len(text) <= _SAFE_LENGTH or _is_in_range(text)):
         return value
     raise ValueError
 
 
+def _is_in_range(text: bytes) -> bool:
+    try:
+        Decimal(text.decode())
+    except ArithmeticError:  # the exponent is out of range
+        return False
+    return True
+
+
+_SAFE_LENGTH = 20
+"""No number of this length has an exponent that Decimal refuses."""
 _NUMBER_STARTS = frozenset(b"%c" % character for character in b"-0123456789n")
 """How a JSON number, or null, begins."""
 
 _COMPILED: dict[str, tuple[Any, Callable[[Any], Any] | None]] = {
     "string": (str | None, None),
+    DATE_TEXT: (int | str | None, _finish_date_text),
     "integer": (int | None, None),
     "number": (msgspec.Raw, _finish_number),
     "boolean": (bool | None, None),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tap_mediarithmics.coercion import DATE
 from tap_mediarithmics.object_types import FieldType, ObjectTypes, UnknownSchema, field_type
 from tap_mediarithmics.otql import parse
 from tap_mediarithmics.result_schema import (
@@ -70,7 +71,7 @@ def test_the_text_of_a_schema_types_every_scalar_list_object_and_enumeration() -
                 "object",
                 properties={
                     "gender": nullable("string"),
-                    "birth_date": nullable("string", format="date"),
+                    "birth_date": DATE,
                     "scores": nullable("array", items=nullable("number")),
                     "price": nullable("number"),
                     "points": nullable("integer"),

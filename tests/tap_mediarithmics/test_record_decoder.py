@@ -10,6 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from singer_martech.singer.writer import encode
+from tap_mediarithmics.coercion import DATE
 from tap_mediarithmics.record_decoder import NotAnObject, RecordDecoder
 
 COLUMNS: dict[str, Any] = {
@@ -149,6 +151,20 @@ def test_what_keeps_its_meaning_is_converted() -> None:
         "ts": "2021-02-08T12:55:02+01:00",
         "day": "2021-02-08",
     }
+
+
+@pytest.mark.parametrize(
+    "number",
+    [b"1" * 4301, b"-" + b"1" * 5000, b"1e999990", b"1e-999990", b"1e99999999999999999999"],
+    ids=len,
+)
+@pytest.mark.parametrize("column", ["id", "n", "x", "ts", "day", "any", "unknown", "born"])
+def test_a_number_of_any_size_is_kept(column: str, number: bytes) -> None:
+    reader = RecordDecoder({**COLUMNS, "born": DATE})
+    line = b'{"%s":%s}' % (column.encode(), number)
+    fast = reader.rewrite(line, None if column == "unknown" else column)
+    written = encode(reader.record(line)) if fast is None else fast[0]
+    assert number.lower() in written.lower().replace(b"e+", b"e")
 
 
 @pytest.mark.parametrize(

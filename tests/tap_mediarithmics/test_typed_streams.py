@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from singer_martech.errors import MartechError
+from tap_mediarithmics.coercion import DATE
 from tap_mediarithmics.tap import TapMediarithmics
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ TYPED = {
             "object",
             properties={
                 "gender": nullable("string"),
-                "birth_date": nullable("string", format="date"),
+                "birth_date": DATE,
                 "newsletter": nullable("boolean"),
                 "interests": nullable("array", items=nullable("string")),
             },
@@ -193,7 +194,7 @@ def test_declared_columns_win_and_their_types_are_applied(
     first, second = output.records("users")
     assert (first["id"], first["ts"]) == ("5", "1970-01-01T00:00:01.000Z")
     assert first["_extra"] == {"more": 1}
-    assert (second["id"], second["_extra"]) == (None, {"id": True})
+    assert (second["id"], second["_extra"]) == ("true", {"id": True})
 
 
 def test_a_key_without_a_type_gets_a_column_all_the_same(
