@@ -1,4 +1,4 @@
-"""The raw event export of robotmia, usable alone.
+"""A client of robotmia's raw event export, independent of Singer.
 
 from datetime import date
 from tap_robotmia.client import RobotmiaClient
@@ -24,6 +24,7 @@ from singer_martech.http.errors import (
     BadRequest,
     Forbidden,
     HttpError,
+    MethodNotAllowed,
     NotFound,
     PaymentRequired,
     RateLimited,
@@ -45,15 +46,26 @@ if TYPE_CHECKING:
 
 DEFAULT_API_URL = "https://data.robotmia.com/api/2.0"
 REQUEST_TIMEOUT_SECONDS = 600
-"""Some exports take minutes to begin (vendor page), all of it silence."""
+"""Large exports take some minutes to start (vendor page)."""
+
+
+_SETTING_BY_WORD = (
+    ("where", "where"),
+    ("expression", "where"),
+    ("properties", "where"),
+    ("event", "events"),
+    ("from_date", "start_date"),
+    ("to_date", "end_date"),
+)
+"""The setting to check where the API's reason holds a word, the first match first."""
 
 
 class ExportFailed(MartechError):
-    """An export could not be received whole."""
+    """An export could not be received."""
 
 
 class InvalidCredential(ExportFailed):
-    """The API does not know the secret."""
+    """The API refused the secret."""
 
 
 class NoPlanAccess(ExportFailed):
@@ -80,17 +92,17 @@ class SecretAuth(AuthBase):
 
 
 class Export:
-    """An export that was received whole. It holds a temporary file until it is closed.
+    """A complete export. It holds a temporary file until it is closed.
 
     Attributes:
-        from_date: Its first day, in the project's time zone.
-        to_date: Its last day, inclusive.
-        requested_at: When it was asked for: later events are not surely in it.
-        received_at: When it had come whole.
+        from_date: The first day, in the project's time zone.
+        to_date: The last day, inclusive.
+        requested_at: When it was requested. It may lack events after that.
+        received_at: When it was received.
     """
 
     def __init__(self, from_date: date, to_date: date, requested_at: datetime, body: Body) -> None:
-        """Take over a body."""
+        """Own ``body`` from now on."""
         self.from_date = from_date
         self.to_date = to_date
         self.requested_at = requested_at
@@ -106,7 +118,7 @@ class Export:
         self.close()
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield its text, one JSON event a line, in blocks of whole lines."""
+        """Yield the text, one JSON event per line, in blocks of whole lines."""
         return self._body.blocks()
 
     def close(self) -> None:
@@ -119,10 +131,10 @@ class RobotmiaClient:
 
     Args:
         api_secret: The project's API secret.
-        api_url: Where the API is.
-        http: Timeouts and patience.
+        api_url: The base URL of the API.
+        http: Timeouts and retries.
         shutdown: Ends waits when the run is asked to end.
-        pool_size: How many exports may run at once.
+        pool_size: Maximum exports at once.
     """
 
     def __init__(
@@ -151,20 +163,20 @@ class RobotmiaClient:
         events: Sequence[str] | None = None,
         where: str | None = None,
     ) -> Export:
-        """Receive the events of some days, whole.
+        """Download the events of some days.
 
         Args:
             from_date: The first day, in the project's time zone.
             to_date: The last day, inclusive.
-            events: Only events of these names; all when not given.
+            events: The names of the events; None for all.
             where: A filter in the API's expression language.
 
         Raises:
-            InvalidCredential: The API does not know the secret.
+            InvalidCredential: The API refused the secret.
             NoPlanAccess: The plan does not include the export API.
             FutureDate: ``to_date`` lies after the project's today.
-            ExportFailed: The API refused the request, or all tries failed.
-            BodyTooLarge: The answer goes beyond what any export is.
+            ExportFailed: The API refused the request, or all attempts failed.
+            BodyTooLarge: The response exceeds the limits of an export.
             DiskFull: There is no room for the temporary file.
             Stopped: The run was asked to end.
         """
@@ -183,14 +195,17 @@ class RobotmiaClient:
                 label=label,
                 data=form,
                 headers={"Accept-Encoding": "gzip"},
-                # a file in all that a download does with one
                 into=cast("IO[bytes]", body),
                 check=body.check,
                 raw=True,
             )
-        except BaseException as error:
+        except (BodyTooLarge, HttpError) as error:
+            received = body.size
             body.close()
-            raise _user_error(error, label) from error
+            raise _export_error(error, label, received) from error
+        except BaseException:
+            body.close()
+            raise
         return Export(from_date, to_date, requested_at, body)
 
     def close(self) -> None:
@@ -199,45 +214,47 @@ class RobotmiaClient:
 
 
 def format_days(from_date: date, to_date: date) -> str:
-    """Name some days: ``2018-02-11``, or ``2018-02-11 to 2018-02-17``."""
+    """Return ``2018-02-11``, or ``2018-02-11 to 2018-02-17``."""
     if from_date == to_date:
         return from_date.isoformat()
     return f"{from_date.isoformat()} to {to_date.isoformat()}"
 
 
-def _user_error(error: BaseException, label: str) -> BaseException:
+def _export_error(error: BodyTooLarge | HttpError, label: str, received: int) -> MartechError:
+    """Return the error for the user; ``received`` is the size of the last body."""
     if isinstance(error, BodyTooLarge):
         return BodyTooLarge(f"{label}: {error}")
     if isinstance(error, RequestRejected):
         return _rejection(error, label)
+    if isinstance(error, RetriesExhausted) and error.response is None and not received:
+        return ExportFailed(
+            f"{error}; check setting 'api_url', and raise 'request_timeout_seconds' if the "
+            "export only takes longer to start"
+        )
     if isinstance(error, RateLimited | RetriesExhausted):
         return ExportFailed(f"{error}; nothing of it was written")
-    if isinstance(error, HttpError):
-        return ExportFailed(str(error))
-    return error
+    return ExportFailed(str(error))
 
 
 def _rejection(error: RequestRejected, label: str) -> ExportFailed:
     reason = "" if error.response is None else error.response.head
-    status = error.status
-    is_refused = isinstance(error, (Unauthorized, Forbidden))
-    if is_refused or "unable to authenticate" in reason.lower():
+    words, status = reason.lower(), error.status
+    if isinstance(error, (Unauthorized, Forbidden)) or "unable to authenticate" in words:
         return InvalidCredential(
-            f"{label}: the API refused setting 'api_secret' (status {status}): take the API "
-            "secret of the project, not a token, from its settings"
+            f"{label}: the API refused setting 'api_secret' (status {status}): use the API "
+            "secret from the project's settings, not its token"
         )
     if isinstance(error, PaymentRequired):
         return NoPlanAccess(
             f"{label}: the project's plan does not include the raw export API (status {status}); "
             "ask the vendor to enable it"
         )
-    if isinstance(error, BadRequest) and "later than today" in reason.lower():
+    if isinstance(error, BadRequest) and "later than today" in words:
         return FutureDate(f"{label} was refused because that day has not begun in the project")
-    if isinstance(error, NotFound):
+    if isinstance(error, (NotFound, MethodNotAllowed)):
         return ExportFailed(f"{label}: no export API at setting 'api_url' (status {status})")
     if isinstance(error, BadRequest):
-        return ExportFailed(
-            f"{label} was refused with status {status}: {reason}; check the settings "
-            "'where' and 'events' if the reason names them"
-        )
+        setting = next((name for word, name in _SETTING_BY_WORD if word in words), None)
+        check = f"check setting '{setting}'" if setting else "check settings 'where' and 'events'"
+        return ExportFailed(f"{label} was refused with status {status}: {reason}; {check}")
     return ExportFailed(str(error))

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 ARRIVAL_PROPERTIES = ("mp_processing_time_ms", "$mp_api_timestamp_ms")
 """True UTC milliseconds at which the vendor received the event."""
 
+_MAX_ARRIVAL_MS = 10**14
+"""The year 5138: later arrivals are mistakes."""
+
 
 class Event(msgspec.Struct, gc=False):
     """A record of the stream ``events``.
@@ -52,6 +55,14 @@ class Event(msgspec.Struct, gc=False):
     insert_id: str | None
     properties: msgspec.Raw
     extra: msgspec.Raw | None = msgspec.field(name="_extra", default=None)
+
+
+class _Arrivals(msgspec.Struct, gc=False):
+    processed_at: Any = msgspec.field(name=ARRIVAL_PROPERTIES[0], default=None)
+    received_at: Any = msgspec.field(name=ARRIVAL_PROPERTIES[1], default=None)
+
+
+_decode_arrivals = msgspec.json.Decoder(_Arrivals).decode
 
 
 class EventReader:
@@ -139,7 +150,7 @@ class EventReader:
         try:
             time = self._clock.utc(parsed.key.time)
             if time is None:
-                time = self._clock.utc_by_arrival(parsed.key.time, _arrival(parsed.properties))
+                time = self._clock.utc_by_arrival(parsed.key.time, arrival(parsed.properties))
         except ValueError as error:
             raise MalformedLine(str(error)) from None
         return time
@@ -155,13 +166,19 @@ def _refuse(line: bytes) -> Line:
     raise ValueError(line)
 
 
-def _arrival(properties: msgspec.Raw) -> float | None:
-    """Return the earliest instant at which the event is known to have arrived."""
-    values = read_object(properties)
-    instants = [values.get(name) for name in ARRIVAL_PROPERTIES]
+def arrival(properties: msgspec.Raw) -> float | None:
+    """Return the earliest known arrival of an event in epoch milliseconds, or None."""
+    try:
+        values = _decode_arrivals(properties)
+        instants = (values.processed_at, values.received_at)
+    except (msgspec.MsgspecError, ArithmeticError, RecursionError):
+        found = read_object(properties)
+        instants = tuple(found.get(name) for name in ARRIVAL_PROPERTIES)  # type: ignore[assignment]
     numbers = [
         float(instant)
         for instant in instants
-        if isinstance(instant, (int, Decimal)) and not isinstance(instant, bool)
+        if isinstance(instant, (int, float, Decimal))
+        and not isinstance(instant, bool)
+        and 0 <= instant < _MAX_ARRIVAL_MS
     ]
     return min(numbers, default=None)

@@ -9,20 +9,19 @@ import logging
 import signal
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
+from datetime import datetime, timezone
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from singer_martech.errors import SettingError
-from singer_martech.http.client import HttpSettings
 from singer_martech.runtime.shutdown import ShutdownSignal
 from tap_robotmia.client import Export, FutureDate, RobotmiaClient, format_days
 from tap_robotmia.columns import ColumnTypes, sample
 from tap_robotmia.events import EventReader
 from tap_robotmia.malformed_lines import MalformedLines
+from tap_robotmia.observations import Observations
 from tap_robotmia.prefetch import prefetch
-from tap_robotmia.progress import Progress
+from tap_robotmia.progress import Progress, counted
 from tap_robotmia.project_time import ProjectClock, time_zone
 from tap_robotmia.windows import days_before, windows
 
@@ -33,71 +32,15 @@ if TYPE_CHECKING:
         Generator,
         Iterable,
         Iterator,
-        Mapping,
         Sequence,
     )
+    from datetime import date
 
     from tap_robotmia.events import Event
+    from tap_robotmia.export_settings import ExportSettings
     from tap_robotmia.windows import Window
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """What a run asks for; the settings of the same names."""
-
-    api_secret: str
-    api_url: str
-    http: HttpSettings
-    project_timezone: str
-    timestamps: str
-    start_date: date
-    end_date: date | None
-    lookback_days: int
-    window_days: int
-    events: tuple[str, ...] | None
-    where: str | None
-    sample_days: int
-    parallel_downloads: int
-    max_malformed_lines: int
-    reject_path: Path
-    sanitize_text: bool
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> ExportSettings:
-        """Take them from a checked configuration."""
-        end_date = config.get("end_date")
-        return cls(
-            api_secret=config["api_secret"],
-            api_url=config["api_url"],
-            http=HttpSettings.from_config(config),
-            project_timezone=config["project_timezone"],
-            timestamps=config["timestamps"],
-            start_date=parse_day(config["start_date"]),
-            end_date=parse_day(end_date) if end_date else None,
-            lookback_days=config["lookback_days"],
-            window_days=config["window_days"],
-            events=tuple(config["events"]) if config.get("events") else None,
-            where=config.get("where"),
-            sample_days=config["sample_days"],
-            parallel_downloads=config["parallel_downloads"],
-            max_malformed_lines=config["max_malformed_lines"],
-            reject_path=Path(config["reject_path"]),
-            sanitize_text=config["sanitize_text"],
-        )
-
-
-def parse_day(text: str) -> date:
-    """Read a day; of a date-time, its date.
-
-    Raises:
-        ValueError: The text begins with no date.
-    """
-    text = text.strip()
-    if len(text) > len("yyyy-mm-dd"):
-        return datetime.fromisoformat(text.replace("Z", "+00:00")).date()
-    return date.fromisoformat(text)
 
 
 @dataclass(frozen=True)
@@ -126,7 +69,12 @@ class ExportedWindow:
     """
 
     def __init__(
-        self, window: Window, export: Export, bookmark: datetime, reader: EventReader
+        self,
+        window: Window,
+        export: Export,
+        bookmark: datetime,
+        reader: EventReader,
+        observed: Observations,
     ) -> None:
         """Read nothing yet."""
         self.window = window
@@ -134,12 +82,14 @@ class ExportedWindow:
         self.received_at = export.received_at
         self.event_count = 0
         self._export = export
+        self._observed = observed
         self._reader = reader
 
     def event_blocks(self) -> Iterator[list[Event]]:
         """Yield the events in blocks that fit into memory."""
         for block in self._export.blocks():
             events = self._reader.read(block)
+            self._observed.add(events, self.event_count)
             self.event_count += len(events)
             yield events
 
@@ -162,7 +112,7 @@ class Exports:
 
     def last_day(self) -> date:
         """Return the last day to export: ``end_date``, but never a day that has not begun."""
-        today = self.clock.today(datetime.now(timezone.utc))
+        today = self.clock.day(datetime.now(timezone.utc))
         if self.settings.end_date is None:
             return today
         return min(self.settings.end_date, today)
@@ -186,39 +136,59 @@ class Exports:
         total_days = sum(window.days for window in plan)
         if plan:
             logger.info(
-                "exporting %s for %s: %d days in %d requests",
+                "exporting %s for %s: %s in %s",
                 format_days(plan[0].from_date, plan[-1].to_date),
                 ", ".join(first_days),
-                total_days,
-                len(plan),
+                counted(total_days, "day"),
+                counted(len(plan), "request"),
             )
         else:
             logger.info("nothing to export: all days up to %s are done", last_day)
         progress = Progress(total_days, logger)
         malformed = MalformedLines(settings.reject_path, settings.max_malformed_lines)
+        observed = self._observations(requests)
         downloads = [(window, self._event_names(window, requests)) for window in plan]
         with closing(malformed), closing(self._downloaded(downloads)) as downloaded:
             for window, export in downloaded:
                 where = f"the export of {format_days(window.from_date, window.to_date)}"
                 reader = self._reader(partial(malformed.add, where=where))
                 bookmark = min(self.clock.end_of(window.to_date), export.requested_at)
-                exported = ExportedWindow(window, export, bookmark, reader)
+                exported = ExportedWindow(window, export, bookmark, reader, observed)
                 yield exported
                 progress.window_written(window, exported.event_count)
+        if plan:
+            _warn(observed)
 
     def column_types(self, names: Collection[str]) -> dict[str, ColumnTypes]:
-        """Look at the most recent days of some events and return what types they have."""
+        """Return the types of the properties in the most recent days, per event name."""
         types = {name: ColumnTypes() for name in names}
+        for events in self.recent_events(self.settings.sample_days, names):
+            sample(events, types)
+        return types
+
+    def recent_events(
+        self, days: int, names: Collection[str] | None
+    ) -> Generator[list[Event], None, None]:
+        """Yield the events of the most recent days in blocks; malformed lines are skipped.
+
+        Args:
+            days: The number of days.
+            names: The names of the events; None for the setting ``events``.
+        """
         last_day = self.last_day()
-        first_day = days_before(last_day, self.settings.sample_days - 1)
-        plan = windows({"sample": first_day}, last_day, self.settings.window_days)
+        plan = windows({"": days_before(last_day, days - 1)}, last_day, self.settings.window_days)
+        asked = self.settings.events if names is None else tuple(names)
         reader = self._reader(lambda line, reason: None)  # noqa: ARG005
-        with closing(self._downloaded([(window, tuple(names)) for window in plan])) as received:
-            for _, export in received:
+        with closing(self._downloaded([(window, asked) for window in plan])) as downloaded:
+            for _, export in downloaded:
                 for block in export.blocks():
                     self._shutdown.check()
-                    sample(reader.read(block), types)
-        return types
+                    yield reader.read(block)
+
+    def _observations(self, requests: Iterable[StreamRequest]) -> Observations:
+        typed = [request.event_name for request in requests if request.event_name is not None]
+        names = dict.fromkeys([*(self.settings.events or ()), *typed])
+        return Observations(list(names), self.clock.event_zone)
 
     def _reader(self, malformed: Callable[[bytes, str], None]) -> EventReader:
         return EventReader(self.clock, malformed, sanitize=self.settings.sanitize_text)
@@ -239,7 +209,7 @@ class Exports:
     def _downloaded(
         self, requests: Sequence[tuple[Window, tuple[str, ...] | None]]
     ) -> Generator[tuple[Window, Export], None, None]:
-        """Yield windows with their exports, in order; each is closed when the next is due."""
+        """Yield windows with their exports, oldest first; each is closed after its turn."""
         settings = self.settings
         halt = ShutdownSignal()
         self._shutdown.on_request(lambda: halt.request(self._shutdown.signum or signal.SIGTERM))
@@ -280,3 +250,16 @@ class Exports:
             halt.request()
             exports.close()
             client.close()
+
+
+def _warn(observed: Observations) -> None:
+    """Warn about settings that the events of a run show to be wrong."""
+    for name in observed.missing:
+        logger.warning(
+            "no event '%s' in the exported days (settings 'events' and 'event_streams')%s",
+            name,
+            observed.similar_to(name),
+        )
+    problem = observed.zone_check.problem()
+    if problem is not None:
+        logger.warning("%s", problem)

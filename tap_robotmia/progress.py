@@ -1,4 +1,4 @@
-"""How far a run is, in a line per window."""
+"""One log line per exported window."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _MINUTE, _HOUR = 60, 3600
 
 
 class Progress:
-    """Counts days and events.
+    """Counts days and events, and estimates the remaining time.
 
     Args:
-        total_days: How many days the run exports.
-        logger: Where the lines go, at INFO.
+        total_days: The number of days that the run exports.
+        logger: Receives the lines at INFO.
     """
 
     def __init__(self, total_days: int, logger: logging.Logger) -> None:
@@ -32,26 +32,33 @@ class Progress:
         self._events = 0
 
     def window_written(self, window: Window, events: int) -> None:
-        """Say that a window is written whole."""
+        """Log that all records of a window are written."""
         self._days += window.days
         self._events += events
         seconds = max(time.monotonic() - self._started, 0.001)
-        left = seconds / self._days * (self._total_days - self._days)
+        days_left = self._total_days - self._days
+        rate = f", {self._events / seconds:.0f} events/s" if self._events else ""
+        left = f", {_duration(seconds / self._days * days_left)} left" if days_left else ""
         self._logger.info(
-            "%s: %d of %d days done, %d events so far, %.0f events/s, %s left",
+            "%s: %d of %s done, %s so far%s%s",
             format_days(window.from_date, window.to_date),
             self._days,
-            self._total_days,
-            self._events,
-            self._events / seconds,
-            _duration(left),
+            counted(self._total_days, "day"),
+            counted(self._events, "event"),
+            rate,
+            left,
         )
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 day`` or ``2 days``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _duration(seconds: float) -> str:
     if seconds < _MINUTE:
-        return f"{seconds:.0f} s"
+        return f"{max(seconds, 1):.0f} s"
     if seconds < _HOUR:
         return f"{seconds / _MINUTE:.0f} min"
-    hours, rest = divmod(seconds, _HOUR)
-    return f"{hours:.0f} h {rest / _MINUTE:.0f} min"
+    hours, rest = divmod(round(seconds / _MINUTE), _MINUTE)
+    return f"{hours} h {rest} min"

@@ -109,9 +109,10 @@ class ProjectClock:
                 return self._text(seconds - later, micro)
         return self._text(seconds - earlier, micro)
 
-    def today(self, now: datetime) -> date:
-        """Return the project's day at an instant."""
-        return self.day(now)
+    @property
+    def event_zone(self) -> tzinfo:
+        """The zone of the events' raw times."""
+        return UTC if self._already_utc else self.zone
 
     def day(self, instant: datetime) -> date:
         """Return the project's day at an instant."""

@@ -15,7 +15,8 @@ from singer_martech.singer.stream import Chunk, ChunkedStream, EncodedRecords
 from singer_martech.singer.writer import RecordLine, encode_record_lines
 from tap_robotmia.columns import EXTRA, Columns, stream_name
 from tap_robotmia.events import properties_of
-from tap_robotmia.exports import Exports, ExportSettings, StreamRequest
+from tap_robotmia.export_settings import ExportSettings
+from tap_robotmia.exports import Exports, StreamRequest
 from tap_robotmia.lines import read_object
 from tap_robotmia.project_time import instant_text, parse_instant
 from tap_robotmia.windows import first_day

@@ -11,15 +11,18 @@ from singer_martech.singer.plugin import MartechTap
 from singer_martech.singer.settings import api_url, http_settings
 from singer_martech.singer.stream import error_context
 from singer_martech.singer.writer import MessageWriter
+from tap_robotmia.check import ExportCheck
 from tap_robotmia.client import DEFAULT_API_URL, REQUEST_TIMEOUT_SECONDS
 from tap_robotmia.columns import ColumnTypes, stream_name
-from tap_robotmia.exports import Exports, ExportSettings, parse_day
+from tap_robotmia.export_settings import ExportSettings, parse_day
+from tap_robotmia.exports import Exports
 from tap_robotmia.project_time import UnknownZone, time_zone
 from tap_robotmia.streams import EventsStream, TypedEventStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from singer_martech.singer.command import Check
     from tap_robotmia.streams import RobotmiaStream
 
 
@@ -171,6 +174,12 @@ class TapRobotmia(MartechTap):
         yield from _zone_problems(config)
         yield from _date_problems(config)
         yield from _stream_problems(config)
+
+    @override
+    def checks(self) -> Iterator[Check]:
+        exports = Exports(ExportSettings.from_config(self.config), self.shutdown)
+        yield from ExportCheck(exports, self.config.get("event_streams") or []).checks()
+        yield from super().checks()
 
     @override
     def discover_streams(self) -> list[RobotmiaStream]:

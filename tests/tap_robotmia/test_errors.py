@@ -74,7 +74,7 @@ def test_a_plan_without_access_is_named(vendor: Robotmia, tap: Tap) -> None:
 
 def test_a_filter_that_the_api_refuses_is_named(tap: Tap) -> None:
     run = tap.run(where="properties[", status=1)
-    assert "check the settings 'where' and 'events'" in run.reason
+    assert "check setting 'where'" in run.reason
 
 
 def test_a_wrong_address_is_named(tap: Tap) -> None:

@@ -173,8 +173,8 @@ def test_a_time_beyond_the_calendar_is_refused_and_nothing_else(zone: str, raw: 
 
 def test_today_is_today_in_the_projects_zone() -> None:
     late = datetime(2024, 1, 1, 23, 30, tzinfo=UTC)
-    assert ProjectClock(time_zone("Asia/Tokyo")).today(late) == date(2024, 1, 2)
-    assert ProjectClock(time_zone("US/Pacific")).today(late) == date(2024, 1, 1)
+    assert ProjectClock(time_zone("Asia/Tokyo")).day(late) == date(2024, 1, 2)
+    assert ProjectClock(time_zone("US/Pacific")).day(late) == date(2024, 1, 1)
 
 
 @pytest.mark.parametrize("name", ["", "Mars/Olympus", "../../etc/passwd", "America", "/etc/x", "é"])

@@ -96,8 +96,9 @@ def test_each_window_has_a_line_of_progress(tap: Tap, span: dict[str, Any]) -> N
     log = tap.run(**span, window_days=4).log
     lines = re.findall(
         r"(\S+(?: to \S+)?): (\d+) of (\d+) days done, (\d+) events so far, "
-        r"\d+ events/s, (?:\d+ s|\d+ min|\d+ h \d+ min) left",
+        r"\d+ events/s(?:$|, (?:[1-9]\d* s|\d+ min|\d+ h \d+ min) left$)",
         log,
+        re.MULTILINE,
     )
     assert lines == [
         (f"{day(0)} to {day(3)}", "4", "10", "16"),
@@ -117,3 +118,11 @@ def test_a_day_of_many_events_needs_little_memory(vendor: Robotmia, tap: Tap) ->
     tap.finish(process)
     (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", (tap.folder / "peak").read_text())
     assert int(peak) < 150 * 1024
+
+
+def test_a_single_day_is_counted_in_the_singular(vendor: Robotmia, tap: Tap) -> None:
+    vendor.set_events(numbered(1))
+    log = tap.run(start_date=day(0), end_date=day(0)).log
+    assert "1 day in 1 request\n" in log
+    assert "1 of 1 day done, 1 event so far" in log
+    assert " left" not in log

@@ -1,0 +1,66 @@
+"""What ``--check`` verifies: login, export, time zone and event names."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from singer_martech.errors import MartechError, SettingError
+from singer_martech.singer.command import Check
+from tap_robotmia.observations import Observations
+from tap_robotmia.progress import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tap_robotmia.exports import Exports
+
+_DAYS = 2
+"""Yesterday and today: right after midnight, today has hardly an event."""
+
+
+class ExportCheck:
+    """Exports the most recent days and looks at the events.
+
+    Args:
+        exports: Downloads the days.
+        event_streams: The setting.
+    """
+
+    def __init__(self, exports: Exports, event_streams: Sequence[str]) -> None:
+        """Send no request yet."""
+        self._exports = exports
+        self._settings = dict.fromkeys(event_streams, "event_streams")
+        self._settings |= dict.fromkeys(exports.settings.events or (), "events")
+        self._observed = Observations(list(self._settings), exports.clock.event_zone)
+
+    def checks(self) -> Iterator[Check]:
+        """Yield the checks, the login first."""
+        yield Check("login and export", self._read_recent_days, is_prerequisite=True)
+        yield Check("time zone", self._verify_zone)
+        missing = self._observed.missing
+        if missing:
+            # rare events may be older, and a request for few names is small
+            for events in self._exports.recent_events(self._exports.settings.sample_days, missing):
+                self._observed.add(events, 0)
+        for name in self._settings:
+            yield Check(f"event '{name}'", partial(self._verify_event, name))
+
+    def _read_recent_days(self) -> None:
+        read = 0
+        for events in self._exports.recent_events(_DAYS, None):
+            self._observed.add(events, read)
+            read += len(events)
+
+    def _verify_zone(self) -> None:
+        problem = self._observed.zone_check.problem()
+        if problem is not None:
+            raise SettingError(problem)
+
+    def _verify_event(self, name: str) -> None:
+        if name in self._observed.missing:
+            days = counted(self._exports.settings.sample_days, "day")
+            raise MartechError(
+                f"no event '{name}' of setting '{self._settings[name]}' in the last {days} "
+                f"('sample_days'){self._observed.similar_to(name)}"
+            )

@@ -1,0 +1,58 @@
+"""What a run learns from the events it reads, for warnings at its end and for ``--check``."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from tap_robotmia.zone_check import ZoneCheck
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import tzinfo
+
+    from tap_robotmia.events import Event
+
+_CHECKED_PER_WINDOW = 1000
+
+
+class Observations:
+    """Looks for wrong settings in the events of a run.
+
+    Args:
+        names: Event names that settings hold.
+        zone: The zone by which the events' times were converted to UTC.
+    """
+
+    def __init__(self, names: Collection[str], zone: tzinfo) -> None:
+        """Start without events."""
+        self.zone_check = ZoneCheck(zone)
+        self._names = names
+        self._missing = set(names)
+        self._seen: set[str] = set()
+
+    def add(self, events: list[Event], already_read: int) -> None:
+        """Look at a block of events.
+
+        Args:
+            events: The events.
+            already_read: The number of events of the same window before them.
+        """
+        if already_read < _CHECKED_PER_WINDOW:
+            self.zone_check.add(events[: _CHECKED_PER_WINDOW - already_read])
+        if self._missing:
+            seen = {event.event for event in events}
+            self._seen |= seen
+            self._missing -= seen
+
+    @property
+    def missing(self) -> list[str]:
+        """The names that no event has, in the order of the settings."""
+        return [name for name in self._names if name in self._missing]
+
+    def similar_to(self, name: str) -> str:
+        """Return a question about the name that was probably meant, or nothing."""
+        spelled = {seen.casefold(): seen for seen in sorted(self._seen)}
+        for match in difflib.get_close_matches(name.casefold(), spelled, 1):
+            return f"; did you mean '{spelled[match]}'?"
+        return ""

@@ -1,0 +1,119 @@
+"""Detecting a wrong ``project_timezone`` from the arrival stamps of events.
+
+The vendor stamps an event with the true UTC time of its arrival. Events happen before they
+arrive, apart from the clock errors of some devices. A wrong zone shifts all events by the
+same hours; when it shifts them forward, most of them seem to happen after their arrival.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+from zoneinfo import ZoneInfo, available_timezones
+
+from tap_robotmia.events import arrival
+from tap_robotmia.project_time import UTC, parse_instant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import tzinfo
+
+    from tap_robotmia.events import Event
+
+_CLOCK_ERROR = timedelta(minutes=10)
+_LARGEST_SHIFT = timedelta(hours=26)
+"""Between UTC-12 and UTC+14. An event further ahead comes from a device with a wrong clock."""
+
+_MIN_SHARE = 0.5
+_MAX_SAMPLE = 1000
+_MAX_LISTED = 8
+_AREAS = ("Africa", "America", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
+_LISTED_FIRST = (
+    "UTC",
+    "America/Los_Angeles",
+    "America/Denver",
+    "America/Chicago",
+    "America/New_York",
+    "America/Sao_Paulo",
+    "Europe/London",
+    "Europe/Paris",
+    "Europe/Berlin",
+    "Europe/Athens",
+    "Asia/Dubai",
+    "Asia/Kolkata",
+    "Asia/Singapore",
+    "Asia/Shanghai",
+    "Asia/Tokyo",
+    "Australia/Sydney",
+    "Pacific/Auckland",
+)
+
+
+class _Sample(NamedTuple):
+    wall: datetime
+    """The wall clock of the project, without a zone."""
+    arrived_at: datetime
+
+
+class ZoneCheck:
+    """Counts events that seem to happen after their arrival.
+
+    Args:
+        zone: The zone by which the events' times were converted to UTC.
+    """
+
+    def __init__(self, zone: tzinfo) -> None:
+        """Start without events."""
+        self._zone = zone
+        self._stamped = 0
+        self._ahead = 0
+        self._samples: list[_Sample] = []
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Look at some events; those without an arrival stamp tell nothing."""
+        for event in events:
+            arrived_ms = arrival(event.properties)
+            try:
+                arrived_at = datetime.fromtimestamp((arrived_ms or 0) / 1000, UTC)
+                time = parse_instant(event.time)
+                wall = time.astimezone(self._zone).replace(tzinfo=None)
+            except (OverflowError, ValueError, OSError):
+                continue
+            if arrived_ms is None:
+                continue
+            self._stamped += 1
+            if _CLOCK_ERROR < time - arrived_at <= _LARGEST_SHIFT:
+                self._ahead += 1
+                if len(self._samples) < _MAX_SAMPLE:
+                    self._samples.append(_Sample(wall, arrived_at))
+
+    def problem(self) -> str | None:
+        """Return what is wrong with the zone, or None."""
+        if self._ahead <= self._stamped * _MIN_SHARE:
+            return None
+        zones = self._fitting_zones()
+        fitting = ", ".join(zones[:_MAX_LISTED]) or "none"
+        more = f" and {len(zones) - _MAX_LISTED} more" if len(zones) > _MAX_LISTED else ""
+        return (
+            f"{self._ahead} of {self._stamped} events seem to happen after they arrived, so "
+            f"setting 'project_timezone' or 'timestamps' is wrong; time zones that would fit: "
+            f"{fitting}{more}"
+        )
+
+    def _fitting_zones(self) -> list[str]:
+        """Return the zones in which the events arrive soonest after they happen."""
+        step = max(1, len(self._samples) // 100)
+        samples = self._samples[::step]
+        delays: dict[str, timedelta] = {}
+        for name in available_timezones():
+            if name != "UTC" and name.partition("/")[0] not in _AREAS:
+                continue
+            zone = ZoneInfo(name)
+            waits = [arrived_at - wall.replace(tzinfo=zone) for wall, arrived_at in samples]
+            ahead = sum(wait < -_CLOCK_ERROR for wait in waits)
+            if ahead <= len(samples) // 20:
+                delays[name] = sum(waits, timedelta())
+        least = min(delays.values(), default=timedelta())
+        order = {name: place for place, name in enumerate(_LISTED_FIRST)}
+        fitting = (name for name, delay in delays.items() if delay == least)
+        return sorted(fitting, key=lambda name: (order.get(name, len(order)), name))
