@@ -1,8 +1,8 @@
-"""Which documents an execution's error file speaks of.
+"""Error files: which lines of an upload failed.
 
-The vendor documents that there is an error file, not what is in it. Line numbers, echoes
-of the lines, and JSON with either or with identifiers are understood; what remains
-ambiguous is not guessed at.
+The vendor documents that there is an error file, but not its content. Line numbers, copies
+of the lines, and JSON with either or with identifiers are understood. What stays ambiguous
+is not guessed.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 _MAX_LINE_BYTES = 1024 * 1024
 _REASON_CHARACTERS = 300
 _HEAD_BYTES = 500
-_NUMBERED = re.compile(
-    r"\W*(?:error\s+)?(?:(?:at|in|on)\s+)?(?:input\s+)?line\s*(?:number|no\.?|#)?\s*[:=]?\s*(\d+)"
-    r"\b[\s:;,.\-\])]*(.*)",
-    re.IGNORECASE | re.DOTALL,
+_NUMBERED = re.compile(  # for text without runs of white space
+    r"\W{0,9}(?:error )?(?:(?:at|in|on) )?(?:input )?line ?(?:number|no\.?|#)? ?[:=]? ?"
+    r"([0-9]{1,12})\b[ :;,.\-\])]*(.*)",
+    re.IGNORECASE,
 )
 _LINE_NAMES = ("line", "line_number", "lineNumber", "line_no", "row", "row_number")
 _INDEX_NAMES = ("index", "line_index", "position")
@@ -36,7 +36,7 @@ _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
 class EncodedRecords(Protocol):
-    """The lines of an upload, counted from 0."""
+    """The lines of an upload, by index from 0."""
 
     def __len__(self) -> int:
         """The number of lines."""
@@ -50,9 +50,9 @@ class _Entry:
     """What one line of an error file says.
 
     Attributes:
-        index: Where the failed line stands, counted from 0, if it says so.
-        contents: Digests of what may be an echo of the failed line.
-        values: Likewise, of its JSON value whatever its spelling.
+        index: The index of the failed line, if it says so.
+        contents: Digests of texts that may be a copy of the failed line.
+        values: Digests of JSON values that may be equal to that of the failed line.
         identifiers: Identifiers that it names.
     """
 
@@ -66,18 +66,18 @@ class _Entry:
 def failed_lines(
     file: IO[bytes], lines: EncodedRecords, failures: int, *, has_header: bool = False
 ) -> dict[int, str]:
-    """Tell the failed lines.
+    """Find the failed lines.
 
     Args:
         file: The error file.
         lines: The upload.
-        failures: How many failed, as the execution says.
-        has_header: Whether the upload began with a header, so that nobody knows what a bare
-            line number counts from.
+        failures: How many lines failed, as the execution says.
+        has_header: Whether the upload begins with a header: what a line number counts from
+            is unknown then.
 
     Returns:
-        Reasons by place in the upload. Fewer than ``failures`` when the file does not tell
-        all; none when what it seems to tell cannot be right.
+        Reasons by index in the upload: fewer than ``failures`` if the file does not name all
+        failed lines, none if it names more lines than failed.
     """
     entries = list(_entries(file, 4 * failures + 100))
     found: dict[int, list[str]] = defaultdict(list)
@@ -90,7 +90,7 @@ def failed_lines(
 
 
 def head_of_file(file: IO[bytes]) -> str:
-    """Return the beginning of an error file, on one line."""
+    """Return the beginning of an error file as one line."""
     file.seek(0)
     return " ".join(file.read(_HEAD_BYTES).decode("utf-8", "replace").split())
 
@@ -112,25 +112,25 @@ def _entry(line: bytes) -> _Entry:
         value = None
     if isinstance(value, dict):
         return _entry_of_object(line, value)
-    text = line.decode("utf-8", "replace").strip()
+    text = " ".join(line.decode("utf-8", "replace").split())
     numbered = _NUMBERED.fullmatch(text)
     entry = _Entry(reason=text, contents=[_digest(line)])
     if numbered is not None:
         entry.index = int(numbered.group(1)) - 1
         entry.reason = numbered.group(2) or "no reason given"
     start, end = line.find(b"{"), line.rfind(b"}")
-    if 0 <= start < end:  # an echo with words around it
-        echo = line[start : end + 1]
-        entry.contents.append(_digest(echo))
-        entry.values += _digests_of_value(echo)
+    if 0 <= start < end:  # a copy with text around it
+        copy = line[start : end + 1]
+        entry.contents.append(_digest(copy))
+        entry.values += _digests_of_value(copy)
     entry.reason = entry.reason[:_REASON_CHARACTERS]
     return entry
 
 
 def _entry_of_object(line: bytes, value: dict[str, Any]) -> _Entry:
-    told = [value.get(name) for name in _REASON_NAMES]
-    told = [each.get("message") if isinstance(each, dict) else each for each in told]
-    reasons = [each for each in told if isinstance(each, str)]
+    given = [value.get(name) for name in _REASON_NAMES]
+    given = [each.get("message") if isinstance(each, dict) else each for each in given]
+    reasons = [each for each in given if isinstance(each, str)]
     entry = _Entry(
         reason=" ".join("; ".join(reasons).split())[:_REASON_CHARACTERS] or "no reason given",
         contents=[_digest(line)],
@@ -155,7 +155,7 @@ def _entry_of_object(line: bytes, value: dict[str, Any]) -> _Entry:
 def _by_content(
     entries: list[_Entry], lines: EncodedRecords, found: dict[int, list[str]]
 ) -> list[_Entry]:
-    """Match echoes; return the entries that hold none."""
+    """Match copies of lines; return the entries that hold none."""
     left = _matched(entries, lines, found, lambda entry: entry.contents, _digest)
     if any(entry.values for entry in left):
         left = _matched(left, lines, found, lambda entry: entry.values, _digest_of_value)
@@ -183,14 +183,14 @@ def _matched(
         if options is None:
             left.append(entry)
             continue
-        # of lines that are the same, it is the one of this number, or each in turn
+        # of equal lines, take the one of this number, or the next one
         unused = [index for index in options if index not in found] or options
         index = entry.index if entry.index in options else unused[0]
-        found[index].append(entry.reason if not _is_echo(entry) else "no reason given")
+        found[index].append(entry.reason if not _is_copy(entry) else "no reason given")
     return left
 
 
-def _is_echo(entry: _Entry) -> bool:
+def _is_copy(entry: _Entry) -> bool:
     return entry.index is None and entry.reason.lstrip().startswith(("{", '"'))
 
 
@@ -211,7 +211,7 @@ def _by_index(
 def _by_identifier(
     entries: list[_Entry], lines: EncodedRecords, found: dict[int, list[str]]
 ) -> None:
-    """Match identifiers that stand on one line only."""
+    """Match identifiers that occur in one line only."""
     wanted = {each for entry in entries for each in entry.identifiers}
     if not wanted:
         return

@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -245,6 +246,33 @@ def test_an_index_counts_from_zero_and_a_line_from_one() -> None:
     lines = EncodedRecords([b'{"id":1}', b'{"id":2}', b'{"id":3}'])
     assert failed_lines(io.BytesIO(b'{"index":1,"reason":"bad"}'), lines, 1) == {1: "bad"}
     assert failed_lines(io.BytesIO(b'{"line":1,"reason":"bad"}'), lines, 1) == {0: "bad"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "line" + " " * 3000 + "x",
+        "error " * 3000,
+        " " * 3000 + "line 1",
+        "\t" * 3000,
+        "." * 3000 + "line 2",
+        "line " + "1" * 5000,
+        "line 2" + " :" * 3000 + "\x00",
+        "{" * 3000 + "}" * 3000,
+        '{"line":' + "9" * 5000 + "}",
+    ],
+)
+def test_a_long_line_is_read_in_no_time(text: str) -> None:
+    lines = EncodedRecords([b'{"id":1}', b'{"id":2}'])
+    began = time.monotonic()
+    failed_lines(io.BytesIO(text.encode()), lines, 1)
+    assert time.monotonic() - began < 2
+
+
+def test_white_space_in_a_line_does_not_matter() -> None:
+    lines = EncodedRecords([b'{"id":1}', b'{"id":2}'])
+    text = b"  Error \t at   line  no. \t 2 \t:   bad   thing\n"
+    assert failed_lines(io.BytesIO(text), lines, 1) == {1: "bad thing"}
 
 
 def test_numbers_beyond_the_upload_are_believed_none_of_them() -> None:
