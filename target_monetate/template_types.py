@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 
 _TYPE_OF_FILTER = {
     **dict.fromkeys(
-        ["sha256", "uuid", "lower", "upper", "title", "capitalize", "trim", "replace", "join"],
+        [
+            "sha256",
+            "uuid",
+            "uuid1",
+            "lower",
+            "upper",
+            "title",
+            "capitalize",
+            "trim",
+            "replace",
+            "join",
+        ],
         STRING,
     ),
     **dict.fromkeys(["string", "truncate", "format"], STRING),

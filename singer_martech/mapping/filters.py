@@ -1,25 +1,40 @@
-"""The filters that templates have beside Jinja's own."""
+"""Filters of templates that need no Jinja, beside and instead of its own."""
 
 from __future__ import annotations
 
 import datetime
+import decimal
 import hashlib
 import json
 import uuid
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
+from singer_martech.mapping.operations import (
+    check_magnitude,
+    check_replacement,
+    check_widths,
+    format_text,
+)
 from singer_martech.values.json_codec import encode
-from singer_martech.values.timestamps import epoch_ms, epoch_s, iso
+from singer_martech.values.timestamps import epoch_ms, epoch_s, iso, parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "singer-martech").bytes
+_GREGORIAN_START = datetime.datetime(1582, 10, 15, tzinfo=datetime.timezone.utc)
+_ROUNDINGS = {
+    "common": decimal.ROUND_HALF_EVEN,
+    "ceil": decimal.ROUND_CEILING,
+    "floor": decimal.ROUND_FLOOR,
+}
+_MAX_PRECISION = 1000
+_EXACT = decimal.Context(prec=10_000)
 
 
 def as_text(value: Any) -> str:
-    """Write a value as text: as JSON writes it, but text without quotes and null as nothing."""
+    """Return a value as text: null as nothing, text as it is, all else as JSON."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -32,39 +47,144 @@ def as_text(value: Any) -> str:
 
 
 def sha256(value: Any) -> str:
-    """The SHA-256 of the text, in hexadecimal."""
+    """Return the SHA-256 of the text, in hexadecimal."""
     return hashlib.sha256(as_text(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def name_uuid(value: Any) -> str:
-    """A UUID (version 5) that is always the same for the same text."""
+    """Return a UUID of version 5, always the same for the same text."""
     # as uuid.uuid5 does, in a third of its time
+    return _uuid_text(_name_digest(value), version=5)
+
+
+def time_uuid(value: Any, time: Any = None) -> str:
+    """Return a UUID in the form of version 1, always the same for the same text and time.
+
+    Args:
+        value: The text.
+        time: The time that the UUID carries; without one, its time means nothing.
+    """
+    digest = _name_digest(value)
+    digest[10] |= 1  # a random node id has the multicast bit (RFC 9562, section 6.10)
+    if time is not None:
+        since = parse_timestamp(time) - _GREGORIAN_START
+        ticks = (since // datetime.timedelta(microseconds=1)) * 10
+        if not 0 <= ticks < 1 << 60:
+            raise ValueError("a UUID of version 1 carries times from 1582-10-15 to 5236 only")
+        digest[:4] = (ticks & 0xFFFFFFFF).to_bytes(4, "big")
+        digest[4:6] = (ticks >> 32 & 0xFFFF).to_bytes(2, "big")
+        digest[6:8] = (ticks >> 48).to_bytes(2, "big")
+    return _uuid_text(digest, version=1)
+
+
+def _name_digest(value: Any) -> bytearray:
     name = as_text(value).encode()
-    digest = bytearray(hashlib.sha1(_NAMESPACE + name, usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
+    return bytearray(hashlib.sha1(_NAMESPACE + name, usedforsecurity=False).digest()[:16])
+
+
+def _uuid_text(digest: bytearray, version: int) -> str:
+    digest[6] = digest[6] & 0x0F | version << 4
     digest[8] = digest[8] & 0x3F | 0x80
     text = digest.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def as_json(value: Any) -> str:
-    """Jinja's ``tojson``, but as plain text and with exact numbers."""
+    """Do what Jinja's ``tojson`` does, but as plain text and with exact numbers."""
     return encode(value).decode()
 
 
 def exact_float(value: Any, default: Any = Decimal(0)) -> Decimal:
-    """Jinja's ``float``, but to a decimal."""
+    """Do what Jinja's ``float`` does, but return a decimal."""
     try:
         return Decimal(str(value).strip())
     except InvalidOperation:
         return Decimal(str(default))
 
 
-FILTERS: dict[str, Callable[[Any], Any]] = {
+def exact_int(value: Any, default: Any = 0, base: int = 10) -> Any:
+    """Do what Jinja's ``int`` does, without going through a double.
+
+    Raises:
+        ValueError: The number is too large.
+    """
+    try:
+        if isinstance(value, str) and base != _DECIMAL_BASE:
+            return int(value, base)
+        number = Decimal(value.strip() if isinstance(value, str) else value)
+    except (ArithmeticError, TypeError, ValueError):
+        return default
+    if not number.is_finite():
+        return default
+    check_magnitude(number)
+    return int(number)
+
+
+_DECIMAL_BASE = 10
+
+
+def exact_round(value: Any, precision: int = 0, method: str = "common") -> Any:
+    """Do what Jinja's ``round`` does, but exactly.
+
+    Raises:
+        ValueError: The number or the precision is too large, or the method is unknown.
+    """
+    if method not in _ROUNDINGS:
+        raise ValueError("the method of round must be 'common', 'ceil' or 'floor'")
+    if abs(precision) > _MAX_PRECISION:
+        raise ValueError("the precision of round is too large")
+    number = Decimal(value)
+    check_magnitude(number)
+    unit = Decimal(1).scaleb(-precision)
+    rounded = number.quantize(unit, _ROUNDINGS[method], _EXACT)
+    return int(rounded) if isinstance(value, int) else rounded
+
+
+def replace(value: Any, old: Any, new: Any, count: int | None = None) -> str:
+    """Do what Jinja's ``replace`` does; null is nothing.
+
+    Raises:
+        ValueError: The result would be too long.
+    """
+    text, old, new = ("" if each is None else str(each) for each in (value, old, new))
+    check_replacement(text, old, new)
+    return text.replace(old, new, -1 if count is None else count)
+
+
+def format_values(value: Any, *args: Any, **kwargs: Any) -> str:
+    """Do what Jinja's ``format`` does; null is nothing.
+
+    Raises:
+        ValueError: The result would be too long.
+    """
+    return format_text(str(value), kwargs or args)
+
+
+def join(items: list[Any], separator: Any = "") -> str:
+    """Join the texts of items; null is nothing.
+
+    Raises:
+        ValueError: The result would be too long.
+    """
+    check_widths([len(str(separator)) * len(items)])
+    return str(separator).join("" if item is None else str(item) for item in items)
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
     "epoch_s": epoch_s,
     "epoch_ms": epoch_ms,
     "iso": iso,
     "sha256": sha256,
     "uuid": name_uuid,
+    "uuid1": time_uuid,
 }
-"""By the names that they have in templates."""
+"""Beside Jinja's own, by name. Each needs no more than its value."""
+INSTEAD: dict[str, Callable[..., Any]] = {
+    "float": exact_float,
+    "format": format_values,
+    "int": exact_int,
+    "replace": replace,
+    "round": exact_round,
+    "tojson": as_json,
+}
+"""Instead of Jinja's own, by name."""

@@ -1,155 +1,54 @@
-"""The expressions in templates, evaluated by Jinja.
+"""Jinja's environment for the expressions of templates.
 
-This module is loaded only when a template needs more than plain fields, since loading
-Jinja takes a good part of a plugin's start.
+Null stays null through every filter, method and operator, and what is undefined stays
+undefined. Numbers are exact, and operations are bounded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import jinja2
-from jinja2 import nodes
-from jinja2.compiler import CodeGenerator
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.visitor import NodeTransformer
+from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 
 from singer_martech._compat import override
-from singer_martech.mapping import filters
-from singer_martech.mapping.undefined import UNDEFINED, TemplateError, located
+from singer_martech.mapping import filters, operations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from string import Formatter
 
-    from jinja2.compiler import Frame
-    from jinja2.environment import TemplateExpression
-
-
-class Expression(NamedTuple):
-    """What stands between ``{{`` and ``}}``."""
-
-    source: str
+    from jinja2.runtime import Context
 
 
-class Expressions:
-    """All expressions of one template.
-
-    Each call of Jinja has its price, so they are compiled into one; only when that fails
-    for a record is each evaluated by itself, to find out which and why.
-    """
-
-    def __init__(self) -> None:
-        """Begin without expressions."""
-        self._sources: list[str] = []
-        self._paths: list[str] = []
-        self._all: TemplateExpression | None = None
-        self._each: list[TemplateExpression] = []
-
-    def add(self, source: str, path: str) -> int:
-        """Take in an expression and return its place among the values.
-
-        Raises:
-            TemplateError: It is not valid.
-        """
-        self._each.append(_compiled(source, path))
-        self._sources.append(source)
-        self._paths.append(path)
-        self._all = _compiled("".join(["(", *(f"({each})," for each in self._sources), ")"]), path)
-        return len(self._sources) - 1
-
-    def values(self, names: Mapping[str, Any]) -> list[Any]:
-        """Return the values of all expressions, ``UNDEFINED`` where there is none.
-
-        Raises:
-            TemplateError: An expression fails.
-        """
-        try:
-            values: Any = () if self._all is None else self._all(names)
-        except Exception:  # noqa: BLE001 - one of them failed, maybe only for a missing value
-            values = [
-                _value(expression, names, path)
-                for expression, path in zip(self._each, self._paths, strict=True)
-            ]
-        return [_final(value) for value in values]
+class _OfNull(jinja2.ChainableUndefined):
+    """An attribute of null. Called as a method, it gives null."""
 
 
-def parts(source: str, path: str) -> list[str | Expression]:
-    """Take a string apart into its text and its expressions.
-
-    White space around a single expression is dropped.
-
-    Raises:
-        TemplateError: It is not a valid template.
-    """
-    result: list[str | Expression] = []
-    inside: list[str] | None = None
-    try:
-        for _, kind, text in _ENVIRONMENT.lex(source):
-            if kind == "variable_begin":
-                inside = []
-            elif kind == "variable_end":
-                result.append(Expression("".join(inside or ())))
-                inside = None
-            elif inside is not None:
-                inside.append(text)
-            elif kind == "data":
-                result.append(text)
-            elif kind.startswith(("block", "raw")):
-                hint = "only expressions in {{ }} are possible, such as {{ 'a' if x else 'b' }}"
-                raise TemplateError(located(path, hint))
-    except jinja2.TemplateSyntaxError as error:
-        raise TemplateError(located(path, str(error.message))) from error
-    if inside is not None:
-        raise TemplateError(located(path, "an opening {{ has no closing }}"))
-    expressions = [part for part in result if isinstance(part, Expression)]
-    texts = [part for part in result if isinstance(part, str)]
-    return [*expressions] if len(expressions) == 1 and not any(map(str.strip, texts)) else result
+def _missing(*values: Any) -> Any:
+    """Return what an operation on null or undefined values gives."""
+    return next((value for value in values if isinstance(value, jinja2.Undefined)), None)
 
 
-class _FieldNames(NodeTransformer):
-    """Takes the meaning from names that Jinja reserves, since they may be fields."""
-
-    def visit_Name(self, node: nodes.Name) -> nodes.Node:  # noqa: N802 - Jinja's name
-        if node.name != "self":
-            return node
-        record = nodes.Name("record", "load", lineno=node.lineno)
-        field = nodes.Const(node.name, lineno=node.lineno)
-        lookup = nodes.Getitem(record, field, "load", lineno=node.lineno)
-        return lookup.set_environment(_ENVIRONMENT)
-
-
-class _ExactCode(CodeGenerator):
-    """Compiles numbers with a point, and divisions, to decimals."""
+class _Formatter(SandboxedFormatter):
+    """Formats as ``str.format`` does; null is nothing."""
 
     @override
-    def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:
-        super().visit_Template(_FieldNames().visit(node), frame)
-
-    @override
-    def visit_Const(self, node: nodes.Const, frame: Frame) -> None:
-        if isinstance(node.value, float):
-            self.write(f"environment.exact({node.value!r})")
-        else:
-            super().visit_Const(node, frame)
-
-    @override
-    def visit_Div(self, node: nodes.BinExpr, frame: Frame) -> None:
-        self.write("environment.divide(")
-        self.visit(node.left, frame)
-        self.write(", ")
-        self.visit(node.right, frame)
-        self.write(")")
+    def format_field(self, value: Any, format_spec: str) -> Any:
+        operations.check_spec(value, format_spec)
+        return "" if value is None else super().format_field(value, format_spec)
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    code_generator_class = _ExactCode
+    intercepted_binops = frozenset(operations.BINARY)
+    intercepted_unops = frozenset(operations.UNARY)
 
     @override
     def getattr(self, obj: Any, attribute: str) -> Any:
         # `record.items` is the field of that name, not the method of a dictionary
-        if isinstance(obj, Mapping):
+        if obj is None or isinstance(obj, (Mapping, jinja2.Undefined)):
             return self.getitem(obj, attribute)
         return super().getattr(obj, attribute)
 
@@ -157,28 +56,104 @@ class _Environment(ImmutableSandboxedEnvironment):
     def getitem(self, obj: Any, argument: Any) -> Any:
         if isinstance(obj, Mapping):
             return obj[argument] if argument in obj else self.undefined(obj=obj, name=argument)
+        if obj is None:
+            return _OfNull(name=str(argument))
+        if isinstance(obj, jinja2.Undefined):
+            return self.undefined(name=str(argument))
         return super().getitem(obj, argument)
 
-    @staticmethod
-    def exact(value: float) -> Decimal:
-        return Decimal(repr(value))
+    @override
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if _are_values(left, right):
+            return operations.BINARY[operator](left, right)
+        return _missing(left, right)
+
+    @override
+    def call_unop(self, context: Context, operator: str, arg: Any) -> Any:
+        return operations.UNARY[operator](arg) if _are_values(arg) else arg
+
+    @override
+    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(obj, jinja2.Undefined):
+            return None if isinstance(obj, _OfNull) else obj
+        operations.check_call(obj, args, kwargs)
+        return super().call(context, obj, *args, **kwargs)
+
+    @override
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        if super().wrap_str_format(value) is None:
+            return None
+
+        def format_text(*args: Any, **kwargs: Any) -> str:
+            formatter: Formatter = _Formatter(self)
+            if value.__name__ == "format_map":
+                return formatter.vformat(str(value.__self__), (), *args)
+            return formatter.vformat(str(value.__self__), args, kwargs)
+
+        return format_text
 
     @staticmethod
-    def divide(left: Any, right: Any) -> Any:
-        if isinstance(left, int) and isinstance(right, int):
-            left = Decimal(left)
-        return left / right
+    def compare(operator: str, left: Any, right: Any) -> Any:
+        is_membership = operator in {"in", "notin"}
+        if _are_values(right) and (is_membership or _are_values(left)):
+            return operations.ORDER[operator](left, right)
+        return _missing(left, right)
+
+    @staticmethod
+    def concatenate(*values: Any) -> Any:
+        return "".join(map(str, values)) if _are_values(*values) else _missing(*values)
+
+    @staticmethod
+    def slice(value: Any, start: Any, stop: Any, step: Any) -> Any:
+        return value[start:stop:step] if _are_values(value) else value
 
 
-def _passing_missing(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Let a filter leave null and undefined values as they are."""
+def _are_values(*values: Any) -> bool:
+    return not any(value is None or isinstance(value, jinja2.Undefined) for value in values)
 
-    def apply(value: Any) -> Any:
-        if value is None or isinstance(value, jinja2.Undefined):
-            return value
-        return function(value)
+
+_SIZED = frozenset({"batch", "center", "indent", "slice", "truncate", "wordwrap"})
+"""Filters whose arguments say how long the result is."""
+_FALSE_FOR_NULL = frozenset(
+    {"divisibleby", "even", "ge", "greaterthan", "gt", "le", "lessthan", "lt", "odd", "<", ">"}
+    | {"<=", ">=", "in", "lower", "upper"}
+)
+
+
+def _null_safe(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a filter return null and undefined values as they are."""
+    first = 1 if hasattr(function, "jinja_pass_arg") else 0
+
+    @functools.wraps(function)  # keeps the mark that Jinja's decorators leave
+    def apply(*args: Any, **kwargs: Any) -> Any:
+        value, given = args[first], [*args[first + 1 :], *kwargs.values()]
+        if value is None:
+            return None
+        for each in (value, *given):
+            if isinstance(each, jinja2.Undefined):
+                return each
+        if name in _SIZED:
+            operations.check_widths(given)
+        if name == "indent":
+            operations.check_indent(value, given[0] if given else 4)
+        return function(*args, **kwargs)
 
     return apply
+
+
+def _default(value: Any, default_value: Any = "", boolean: bool = False) -> Any:  # noqa: FBT001, FBT002 - Jinja's signature
+    """Do what Jinja's ``default`` does, for null too."""
+    if value is None or isinstance(value, jinja2.Undefined) or (boolean and not value):
+        return default_value
+    return value
+
+
+@jinja2.pass_context
+def _join(context: Context, value: Any, d: Any = "", attribute: Any = None) -> str:
+    if attribute is not None:
+        kwargs = {"attribute": attribute}
+        value = context.environment.call_filter("map", value, kwargs=kwargs, context=context)
+    return filters.join(list(value), d)
 
 
 def _environment() -> _Environment:
@@ -190,40 +165,20 @@ def _environment() -> _Environment:
         keep_trailing_newline=True,
     )
     environment.globals.clear()
-    ours = {name: _passing_missing(each) for name, each in filters.FILTERS.items()}
-    environment.filters.update(ours, float=filters.exact_float, tojson=filters.as_json)
+    functions = {**environment.filters, **filters.FILTERS, **filters.INSTEAD, "join": _join}
+    environment.filters = {name: _null_safe(name, each) for name, each in functions.items()}
+    environment.filters.update(default=_default, d=_default)
+    tests: dict[str, Any] = environment.tests
+    tests.update({name: _false_for_null(tests[name]) for name in _FALSE_FOR_NULL})
     return environment
 
 
-_ENVIRONMENT = _environment()
+def _false_for_null(test: Callable[..., Any]) -> Callable[..., bool]:
+    @functools.wraps(test)
+    def apply(*args: Any, **kwargs: Any) -> bool:
+        return _are_values(*args) and bool(test(*args, **kwargs))
+
+    return apply
 
 
-def _compiled(expression: str, path: str) -> TemplateExpression:
-    try:
-        return _ENVIRONMENT.compile_expression(expression, undefined_to_none=False)
-    except jinja2.TemplateSyntaxError as error:
-        raise TemplateError(located(path, str(error.message))) from error
-
-
-def _value(expression: TemplateExpression, names: Mapping[str, Any], path: str) -> Any:
-    try:
-        return expression(names)
-    except jinja2.UndefinedError:
-        return UNDEFINED
-    except ArithmeticError as error:
-        words = "a division by zero, or a number out of all bounds"
-        raise TemplateError(located(path, words)) from error
-    except Exception as error:  # an expression of the user may fail in any way
-        raise TemplateError(located(path, f"{type(error).__name__}: {error}")) from error
-
-
-def _final(value: Any) -> Any:
-    """Leave out what is undefined, at any depth, and take in what an iterator yields."""
-    if isinstance(value, jinja2.Undefined):
-        return UNDEFINED
-    if isinstance(value, dict):
-        pairs = [(name, _final(item)) for name, item in value.items()]
-        return {name: item for name, item in pairs if item is not UNDEFINED}
-    if isinstance(value, (list, tuple, set, Iterator)):
-        return [item for item in map(_final, value) if item is not UNDEFINED]
-    return value
+ENVIRONMENT = _environment()

@@ -1,4 +1,4 @@
-"""The setting ``streams``: what each stream becomes at the vendor."""
+"""The setting ``streams``: the mapping of each stream, by stream name or glob."""
 
 from __future__ import annotations
 
@@ -23,31 +23,54 @@ class StreamMappings:
     Args:
         value: The setting: an object keyed by stream, an array of objects that each name
             their ``stream``, or either as JSON text.
-        known_keys: What a mapping may hold.
+        known_keys: The keys that a mapping may have.
 
     Raises:
         SettingError: A mapping has another shape or an unknown key.
     """
 
     def __init__(self, value: Any, known_keys: Collection[str]) -> None:
-        """Read and check them."""
+        """Read and check the mappings."""
         self._known_keys = known_keys
         self._mappings = dict(self._entries(json_value(value, "streams")))
+        self._unused = set(self._mappings)
+        self._unmapped: dict[str, None] = {}
 
     def __iter__(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """The names and globs with their mappings."""
+        """Iterate over the keys with their mappings."""
         return iter(self._mappings.items())
 
     def find(self, stream: str) -> Mapping[str, Any] | None:
         """Return the mapping for a stream; of several that match, the most specific.
 
         A name equal to the stream's wins over any glob; of globs, the one with the most
-        characters that are no wildcards.
+        characters that are no wildcards. The result is None if no key matches.
         """
+        matching = [key for key in self._mappings if fnmatch.fnmatchcase(stream, key)]
+        self._unused.difference_update(matching, {stream})
         if stream in self._mappings:
             return self._mappings[stream]
-        matching = [key for key in self._mappings if fnmatch.fnmatchcase(stream, key)]
-        return self._mappings[max(matching, key=_specificity)] if matching else None
+        if not matching:
+            self._unmapped[stream] = None
+            return None
+        return self._mappings[max(matching, key=_specificity)]
+
+    def unused_keys(self) -> dict[str, str | None]:
+        """Return the keys that matched no stream so far.
+
+        Returns:
+            Each key, with the name of an unmapped stream that was perhaps meant.
+        """
+        unmapped = list(self._unmapped)
+        return {
+            key: next(iter(difflib.get_close_matches(key, unmapped, n=1)), None)
+            for key in self._mappings
+            if key in self._unused
+        }
+
+    def unmapped_streams(self) -> list[str]:
+        """Return the streams that no key matched so far, if there are keys at all."""
+        return list(self._unmapped) if self._mappings else []
 
     def _entries(self, value: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
         if isinstance(value, dict):
@@ -88,16 +111,16 @@ class StreamMappings:
 
 
 def compiled(source: Any, name: str, key: str, stream: str | None = None) -> Template:
-    """Compile a mapping's value.
+    """Compile a value of a mapping as a template.
 
     Args:
         source: The value.
-        name: The name or glob of the mapping, for messages.
-        key: The mapping's key, for messages.
-        stream: What ``stream`` stands for; the name, where no stream is known yet.
+        name: The stream name or glob of the mapping, for messages.
+        key: The key within the mapping, for messages.
+        stream: The value of ``stream`` in the template. Default: the name.
 
     Raises:
-        SettingError: It is not a valid template.
+        SettingError: The value is not a valid template.
     """
     try:
         return Template(source, stream or name)

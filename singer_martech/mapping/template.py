@@ -10,15 +10,18 @@ is not 11.999999999999998.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.mapping.filters import FILTERS, as_text
-from singer_martech.mapping.undefined import UNDEFINED, TemplateError, located
+from singer_martech.mapping.undefined import UNDEFINED, TemplateError, failed
 
 if TYPE_CHECKING:
-    from singer_martech.mapping.jinja_env import Expressions
+    from collections.abc import Iterable
+
+    from singer_martech.mapping.expressions import Expressions
 
 _PATH = re.compile(
     r"""\{\{\s*([^\W\d]\w*)((?:\.[^\W\d]\w*|\[(?:"[^"\\]*"|'[^'\\]*')\])*)\s*
@@ -42,7 +45,8 @@ class Template:
         stream: What ``stream`` stands for in it.
 
     Attributes:
-        fields: The fields of a record that it looks at; None where it may look at all.
+        fields: The fields of a record that it reads; None where it may read all.
+        named: The fields that it names.
 
     Raises:
         TemplateError: A string in it is not a valid template.
@@ -51,6 +55,7 @@ class Template:
     def __init__(self, source: Any, stream: str) -> None:
         """Compile it."""
         self.fields: set[str] | None = set()
+        self.named: set[str] = set()
         self._stream = stream
         self._expressions: Expressions | None = None
         self._build = self._compiled(source, "")
@@ -61,10 +66,15 @@ class Template:
         Raises:
             TemplateError: An expression fails for this record.
         """
-        if self._expressions is None:
-            return self._build(record, [])
-        names = {**record, "record": record, "stream": self._stream}
-        return self._build(record, self._expressions.values(names))
+        try:
+            if self._expressions is None:
+                return self._build(record, [])
+            names = {**record, "record": record, "stream": self._stream}
+            return self._build(record, self._expressions.values(names))
+        except TemplateError:
+            raise
+        except Exception as error:  # an expression of the user may fail in any way
+            raise failed(error, "") from error
 
     def _compiled(self, source: Any, path: str) -> _Part:
         if isinstance(source, str):
@@ -90,19 +100,26 @@ class Template:
                 return self._compiled_path(match)
             if name in FILTERS:
                 return _filtered(self._compiled_path(match), FILTERS[name], path)
-        from singer_martech.mapping import jinja_env  # noqa: PLC0415 - see that module
+        from singer_martech.mapping import expressions  # noqa: PLC0415 - see that module
 
-        self.fields = None
         if self._expressions is None:
-            self._expressions = jinja_env.Expressions()
+            self._expressions = expressions.Expressions()
         slots: list[str | int] = [
             part if isinstance(part, str) else self._expressions.add(part.source, path)
-            for part in jinja_env.parts(source, path)
+            for part in expressions.parts(source, path)
         ]
+        self._reads(self._expressions.fields, whole=self._expressions.reads_record)
         if len(slots) == 1 and isinstance(slots[0], int):
             slot = slots[0]
             return lambda _record, values: values[slot]
         return lambda _record, values: _joined(slots, values)
+
+    def _reads(self, fields: Iterable[str], *, whole: bool) -> None:
+        self.named.update(fields)
+        if whole:
+            self.fields = None
+        elif self.fields is not None:
+            self.fields.update(fields)
 
     def _compiled_path(self, match: re.Match[str]) -> _Part:
         """Look up a plain path without Jinja, which is many times faster."""
@@ -112,10 +129,7 @@ class Template:
             return lambda _record, _values: UNDEFINED if steps else self._stream
         if first != "record":
             steps = [first, *steps]
-        if not steps:
-            self.fields = None
-        elif self.fields is not None:
-            self.fields.add(steps[0])
+        self._reads(steps[:1], whole=not steps)
         if len(steps) == 1:
             name = steps[0]
             return lambda record, _values: record.get(name, UNDEFINED)
@@ -133,6 +147,25 @@ def fields_of(*templates: Template | None) -> set[str] | None:
     return fields
 
 
+def unknown_fields(template: Template, schema: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    """Return the fields that a template names and a schema does not have.
+
+    Args:
+        template: The template.
+        schema: The stream's normalized schema. Without known columns, nothing is unknown.
+
+    Returns:
+        Each field with the name that was perhaps meant.
+    """
+    columns = list(schema["properties"])
+    unknown = sorted(template.named.difference(columns)) if columns else []
+    return [
+        (name, next(iter(difflib.get_close_matches(name, columns, n=1)), None))
+        for name in unknown
+        if not name.startswith("_sdc_")
+    ]
+
+
 def _filtered(lookup: _Part, apply: Callable[[Any], Any], path: str) -> _Part:
     """Apply one of our filters to a plain path, without Jinja too."""
 
@@ -142,8 +175,8 @@ def _filtered(lookup: _Part, apply: Callable[[Any], Any], path: str) -> _Part:
             return value
         try:
             return apply(value)
-        except (ArithmeticError, TypeError, ValueError) as error:
-            raise TemplateError(located(path, f"{type(error).__name__}: {error}")) from error
+        except Exception as error:  # a filter may fail in any way
+            raise failed(error, path) from error
 
     return part
 

@@ -70,3 +70,19 @@ def test_a_wrong_mapping_is_named(value: Any, message: str) -> None:
 def test_a_template_that_cannot_compile_is_named_with_stream_and_key() -> None:
     with pytest.raises(SettingError, match=r"stream 'orders', key 'message': a\.b: "):
         compiled({"a": {"b": "{{ x"}}, "orders", "message")
+
+
+def test_keys_that_met_no_stream_are_told_with_the_stream_that_was_meant() -> None:
+    mapped = mappings({"ordres": {}, "people": {}, "shop_*": {}, "shop_x": {}, "zzz": {}})
+    assert mapped.unused_keys().keys() == {"ordres", "people", "shop_*", "shop_x", "zzz"}
+    for stream in ("orders", "people", "shop_x", "orders"):
+        mapped.find(stream)
+    assert mapped.unused_keys() == {"ordres": "orders", "zzz": None}
+    assert mapped.unmapped_streams() == ["orders"]
+
+
+def test_without_any_mapping_no_stream_is_told() -> None:
+    mapped = mappings({})
+    assert mapped.find("orders") is None
+    assert mapped.unmapped_streams() == []
+    assert mapped.unused_keys() == {}

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import datetime
 import json
+import re
+import time
 import uuid
 from decimal import Decimal
 from typing import Any
@@ -10,7 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from singer_martech.mapping.filters import FILTERS
-from singer_martech.mapping.template import Template
+from singer_martech.mapping.jinja_env import ENVIRONMENT
+from singer_martech.mapping.template import Template, unknown_fields
 from singer_martech.mapping.undefined import TemplateError, is_undefined
 from singer_martech.values.json_codec import encode
 
@@ -58,6 +62,13 @@ json_values = st.recursive(
 
 def value_of(source: Any, **record: Any) -> Any:
     return Template(source, "orders")(record)
+
+
+def value_or_error(source: Any, **record: Any) -> Any:
+    try:
+        return value_of(source, **record)
+    except TemplateError as error:
+        return error
 
 
 def same(left: Any, right: Any) -> bool:
@@ -211,6 +222,9 @@ def test_filters_of_jinja_give_plain_values() -> None:
         ("{{ 5 | sha256 }}", "ef2d127de37b942baad06145e54b0c619a1f22327b2ebbcfbec78f5564afe39d"),
         ("{{ 'x' | uuid }}", "72909f31-cefd-56d5-8383-de612ef26bb3"),
         ("{{ none | epoch_s }}", None),
+        ("{{ 'x' | uuid1 }}", "72909f31-cefd-16d5-8383-df612ef26bb3"),
+        ("{{ 'x' | uuid1(1714557600) }}", "92745000-07a1-11ef-8383-df612ef26bb3"),
+        ("{{ 'x' | uuid1(none) }}", "72909f31-cefd-16d5-8383-df612ef26bb3"),
     ],
 )
 def test_the_filters_beside_those_of_jinja(source: str, expected: Any) -> None:
@@ -218,7 +232,7 @@ def test_the_filters_beside_those_of_jinja(source: str, expected: Any) -> None:
 
 
 def test_the_filters_leave_out_what_is_undefined() -> None:
-    for name in ("epoch_s", "epoch_ms", "iso", "sha256", "uuid"):
+    for name in FILTERS:
         assert is_undefined(value_of(f"{{{{ no | {name} }}}}"))
 
 
@@ -280,10 +294,262 @@ def test_a_uuid_is_that_of_the_standard_library(text: str) -> None:
 def test_a_filter_on_a_plain_field_does_what_it_does_in_an_expression(
     name: str, value: Any
 ) -> None:
-    def batch_result(source: str) -> Any:
-        try:
-            return Template({"key": source}, "s")({"x": value})
-        except TemplateError as error:
-            return str(error)
+    plain, general = (
+        value_or_error({"key": f"{{{{ {field} | {name} }}}}"}, x=value) for field in ("x", "(x)")
+    )
+    assert (type(plain), str(plain)) == (type(general), str(general))
 
-    assert batch_result(f"{{{{ x | {name} }}}}") == batch_result(f"{{{{ (x) | {name} }}}}")
+
+NULL_GIVES_NULL = [
+    "x | lower",
+    "x | upper",
+    "x | int",
+    "x | float",
+    "x | round(2)",
+    "x | replace('a', 'b')",
+    "x | map('upper')",
+    "x * 2",
+    "2 * x",
+    "-x",
+    "x + 1",
+    "x - 1",
+    "1 / x",
+    "x // 2",
+    "x % 2",
+    "'%s' % x",
+    "x ** 2",
+    "x ~ 'a'",
+    "'a' ~ x",
+    "x < 1",
+    "1 >= x",
+    "1 < x < 3",
+    "'a' in x",
+    "x[:2]",
+    "x.strip()",
+    "x.strip().upper()",
+    "x.split(',')[0].strip()",
+    "x['strip']()",
+    "(x | lower) ~ (x | upper)",
+]
+
+
+@pytest.mark.parametrize("expression", NULL_GIVES_NULL)
+def test_null_stays_null(expression: str) -> None:
+    value = value_of({"key": f"{{{{ {expression} }}}}"}, x=None)
+    expected = {} if "[0]" in expression else {"key": None}
+    assert value == expected
+
+
+@pytest.mark.parametrize("expression", NULL_GIVES_NULL)
+def test_what_is_undefined_leaves_its_key_out(expression: str) -> None:
+    assert value_of({"key": f"{{{{ {expression} }}}}"}) == {}
+
+
+@given(
+    st.lists(st.sampled_from(sorted(ENVIRONMENT.filters.keys() - {"default", "d"})), min_size=1),
+    st.booleans(),
+)
+def test_null_and_undefined_pass_every_filter(names: list[str], is_null: bool) -> None:
+    value = value_of(
+        {"key": f"{{{{ x | {' | '.join(names)} }}}}"}, **({"x": None} if is_null else {})
+    )
+    assert value == ({"key": None} if is_null else {})
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("x | default('y')", "y"),
+        ("x | d(5)", 5),
+        ("no | default('y')", "y"),
+        ("x.a.b | default('y')", "y"),
+        ("(x * 2) | default('y')", "y"),
+        ("x | lower | default('y')", "y"),
+        ("x is none", True),
+        ("x | lower is none", True),
+        ("x == none", True),
+        ("x in [none]", True),
+        ("x is odd", False),
+        ("x is gt(1)", False),
+        ("x or 'y'", "y"),
+        ("'a' if x else 'b'", "b"),
+        ("'a' if x > 1 else 'b'", "b"),
+        ("['a', x, 'b'] | join('-')", "a--b"),
+        ("[{'n': 'a'}, {'n': x}] | join('-', attribute='n')", "a-"),
+        ("'{}-{}'.format('a', x)", "a-"),
+        ("'%s-%s' | format('a', x)", "a-"),
+        ("'%s-%s' % ('a', x)", "a-"),
+        ("'{a}'.format_map({'a': x})", ""),
+        ("'a-b' | replace('-', x)", "ab"),
+        ("[x, 'a'] | map('upper') | list", [None, "A"]),
+    ],
+)
+def test_null_is_seen_where_it_is_asked_for(expression: str, expected: Any) -> None:
+    assert value_of(f"{{{{ {expression} }}}}", x=None) == expected
+    assert value_of({"text": "<{{ x | lower }}>"}, x=None) == {"text": "<>"}
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("'12345678901234567890' | int", 12345678901234567890),
+        ("'1.9' | int", 1),
+        ("'1e3' | int", 1000),
+        ("'ff' | int(0, 16)", 255),
+        ("'abc' | int", 0),
+        ("'nan' | int(5)", 5),
+        ("1 < 2 < 3", True),
+        ("1 < 2 > 3", False),
+        ("'a' ~ 1 ~ 1.50", "a11.5"),
+        ("'abcdef'[1:3]", "bc"),
+        ("2 ** -1", Decimal("0.5")),
+        ("2.5 | round", Decimal(2)),
+        ("1.25 | round(1, 'ceil')", Decimal("1.3")),
+        ("-1.25 | round(1, 'floor')", Decimal("-1.3")),
+        ("1250 | round(-2)", 1200),
+        ("'%05.1f' % 2.25", "002.2"),
+        ("'a' * 3", "aaa"),
+        ("[0] * 2", [0, 0]),
+    ],
+)
+def test_operators_and_filters_do_what_jinja_documents(expression: str, expected: Any) -> None:
+    value = value_of(f"{{{{ {expression} }}}}")
+    assert (type(value), value) == (type(expected), expected)
+
+
+HUGE = [Decimal("1e999990"), Decimal("-1E+999999999999999999"), Decimal("1e-999990")]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "x | int",
+        "x | round",
+        "x | round(2, 'ceil')",
+        "x | epoch_s",
+        "x | epoch_ms",
+        "x | iso",
+        "x | abs",
+        "x | string",
+        "x | filesizeformat",
+        "x // 7",
+        "x % 7",
+        "x * x",
+        "x ** 1000000000",
+        "x + 1",
+        "'%d' % x",
+        "'%d' | format(x)",
+        "'{:f}'.format(x)",
+        "x.as_integer_ratio()",
+        "x is divisibleby 3",
+        "x > 5",
+        "[x, 1] | sum",
+        "x | uuid1",
+        "'x' | uuid1(x)",
+    ],
+)
+@pytest.mark.parametrize("number", HUGE)
+def test_no_number_of_a_record_is_expanded(expression: str, number: Decimal) -> None:
+    for source in (f"{{{{ {expression} }}}}", f"<{{{{ {expression} }}}}>"):
+        started = time.monotonic()
+        value = value_or_error(source, x=number)
+        assert time.monotonic() - started < 1
+        if isinstance(value, TemplateError):
+            assert re.match(r"[A-Z]\w+: ", str(value))
+        assert len(str(value)) < 5000
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "'a' * 10**9",
+        "10**9 * 'a'",
+        "[0] * 10**9",
+        "[['a' * 1000] * 1000] * 1000",
+        "('a' * 10**5) * 10**5",
+        "2 ** (10**9)",
+        "2 ** -(10**9)",
+        "9 ** (9 ** 9)",
+        "(10 ** 20000) * (10 ** 20000)",
+        "'%999999999d' % 5",
+        "'%*d' % (999999999, 5)",
+        "'%.999999999f' % 5",
+        "'%999999999d' | format(5)",
+        "'{:999999999}'.format(5)",
+        "'{:{}}'.format(5, 999999999)",
+        "'a'.center(10**9)",
+        "'a'.ljust(10**9)",
+        "'a'.zfill(width=10**9)",
+        "('a' * 1000).replace('a', 'b' * 10000)",
+        "('a' * 1000) | replace('a', 'b' * 10000)",
+        "('a' * 10000).join('b' * 10000)",
+        "['a'] * 10000 | join('b' * 10000)",
+        "('\t' * 10000).expandtabs(10000)",
+        "'a'.translate({97: 'b'})",
+        "(5).to_bytes(10**9, 'big')",
+        "'a' | center(10**9)",
+        "'a' | indent(10**9, true)",
+        "('\n' * 10000) | indent(10000)",
+        "[1] | batch(10**9, 'x') | list",
+        "[1] | slice(10**9) | list",
+        "1.5 | round(10**9, 'ceil')",
+    ],
+)
+def test_an_expression_that_would_take_all_memory_fails(expression: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(TemplateError, match=r"^key: (ValueError|TypeError|Overflow): "):
+        value_of({"key": f"{{{{ {expression} }}}}"})
+    assert time.monotonic() - started < 2
+
+
+@given(
+    st.sampled_from(sorted(ENVIRONMENT.filters)),
+    json_values,
+    st.lists(json_values, max_size=2),
+)
+def test_whatever_a_filter_raises_is_told_with_its_class(
+    name: str, value: Any, arguments: list[Any]
+) -> None:
+    names = {f"a{number}": argument for number, argument in enumerate(arguments)}
+    given_arguments = f"({', '.join(names)})" if names else ""
+    source = {"key": f"{{{{ x | {name}{given_arguments} }}}}"}
+    result = value_or_error(source, x=value, **names)
+    if isinstance(result, TemplateError):
+        assert re.match(r"^key: [A-Z]\w+: ", str(result))
+    else:
+        assert set(result) <= {"key"}
+
+
+def test_a_template_tells_the_fields_it_names() -> None:
+    source = {
+        "a": "{{ one }}",
+        "b": "{{ record.two | lower ~ record['three'].x }}",
+        "c": "{{ four.five if six else stream }}",
+        "d": "plain",
+    }
+    template = Template(source, "orders")
+    assert template.named == {"one", "two", "three", "four", "six"}
+    assert template.fields == template.named
+    whole = Template({**source, "e": "{{ record | tojson }}"}, "orders")
+    assert (whole.named, whole.fields) == (template.named, None)
+
+
+def test_a_misspelt_field_is_told_with_the_one_that_was_meant() -> None:
+    template = Template("{{ emial | lower }}{{ id }}{{ quux }}{{ _sdc_deleted_at }}", "orders")
+    schema: dict[str, Any] = {"properties": {"email": {}, "id": {}}}
+    assert unknown_fields(template, schema) == [("emial", "email"), ("quux", None)]
+    assert unknown_fields(template, {"properties": {}}) == []
+
+
+@given(texts, st.datetimes(datetime.datetime(1970, 1, 1), datetime.datetime(5236, 1, 1)))  # noqa: DTZ001
+def test_a_uuid1_has_its_version_its_time_and_is_always_the_same(
+    text: str, time: datetime.datetime
+) -> None:
+    plain = uuid.UUID(value_of("{{ x | uuid1 }}", x=text))
+    timed = uuid.UUID(value_of("{{ x | uuid1(t) }}", x=text, t=time.isoformat()))
+    assert plain.version == timed.version == 1
+    assert plain.variant == timed.variant == uuid.RFC_4122
+    assert (plain.node, plain.clock_seq) == (timed.node, timed.clock_seq)
+    since = time - datetime.datetime(1582, 10, 15)  # noqa: DTZ001
+    assert timed.time == since // datetime.timedelta(microseconds=1) * 10
+    assert str(plain) == value_of("{{ (x) | uuid1 }}", x=text)

@@ -1,0 +1,205 @@
+"""Arithmetic and calls of template expressions, bounded before anything is expanded.
+
+A template may come from a colleague and a record from anywhere, so one expression must not
+take all memory or time: ``'a' * 10**9``, ``2 ** 10**9``, ``'%999999999d' % x``.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+MAX_LENGTH = 1_000_000
+"""By how many characters or items one operation may lengthen a value."""
+_MAX_BITS = 100_000
+_MAX_EXPONENT = 4000
+_TOO_LONG = f"it would lengthen a value by more than {MAX_LENGTH:,} characters or items"
+_TOO_LARGE = "the number is too large"
+_SEQUENCES = (str, bytes, list, tuple)
+_WIDE_FORMAT = re.compile(r"(?<![0-9])[0-9]{7,}[.a-zA-Z]|%[-+ #0-9.]*\*")
+_WIDE_SPEC = re.compile(r"(?<![0-9])[0-9]{7,}")
+
+
+def divide(left: Any, right: Any) -> Any:
+    """Divide exactly: integers give a decimal."""
+    if isinstance(left, int) and isinstance(right, int):
+        left = Decimal(left)
+    return left / right
+
+
+def multiply(left: Any, right: Any) -> Any:
+    """Multiply numbers, or repeat a text or a list.
+
+    Raises:
+        ValueError: The result would be too long or too large.
+    """
+    if isinstance(left, int) and isinstance(right, int):
+        if left.bit_length() + right.bit_length() > _MAX_BITS:
+            raise ValueError(_TOO_LARGE)
+    elif isinstance(left, int) and isinstance(right, _SEQUENCES):
+        _check_length(_weight(right) * left)
+    elif isinstance(right, int) and isinstance(left, _SEQUENCES):
+        _check_length(_weight(left) * right)
+    return left * right
+
+
+def power(left: Any, right: Any) -> Any:
+    """Raise a number to a power.
+
+    Raises:
+        ValueError: The result would be too large.
+    """
+    if isinstance(left, int) and isinstance(right, int):
+        if abs(left.bit_length() * right) > _MAX_BITS:
+            raise ValueError(_TOO_LARGE)
+        if right < 0:
+            left = Decimal(left)
+    return left**right
+
+
+def modulo(left: Any, right: Any) -> Any:
+    """Return a remainder, or format a text.
+
+    Raises:
+        ValueError: The text would be too long.
+    """
+    if isinstance(left, str):
+        return format_text(left, right)
+    return left % right
+
+
+def format_text(text: str, values: Any) -> str:
+    """Format a text as ``%`` does; null is written as nothing.
+
+    Raises:
+        ValueError: The result would be too long.
+    """
+    if _WIDE_FORMAT.search(text):
+        raise ValueError(_TOO_LONG)
+    if isinstance(values, tuple):
+        values = tuple("" if value is None else value for value in values)
+    for value in values if isinstance(values, tuple) else [values]:
+        check_magnitude(value)
+    formatted: str = text % values
+    return formatted
+
+
+def check_spec(value: Any, spec: str) -> None:
+    """Refuse to format a value for ``str.format`` where the text would be too long.
+
+    Raises:
+        ValueError: It would.
+    """
+    check_magnitude(value)
+    if _WIDE_SPEC.search(spec):
+        raise ValueError(_TOO_LONG)
+
+
+def check_magnitude(value: Any) -> None:
+    """Refuse a decimal that is too large to be written out.
+
+    Raises:
+        ValueError: Its exponent is out of bounds.
+    """
+    if isinstance(value, Decimal) and abs(value.adjusted()) > _MAX_EXPONENT:
+        raise ValueError(_TOO_LARGE)
+
+
+def check_call(
+    function: Callable[..., Any], args: Iterable[Any], kwargs: Mapping[str, Any]
+) -> None:
+    """Refuse to call a method of a text or a number that would produce too much.
+
+    Raises:
+        ValueError: It would.
+    """
+    owner = getattr(function, "__self__", None)
+    if not isinstance(owner, (str, bytes, int, Decimal)):
+        return
+    check_magnitude(owner)
+    given = [*args, *kwargs.values()]
+    check_widths(given)
+    name = getattr(function, "__name__", "")
+    if not isinstance(owner, (str, bytes)):
+        return
+    if name == "replace" and len(given) > 1:
+        check_replacement(owner, *given[:2])
+    elif name == "join" and given and isinstance(given[0], (str, list, tuple, dict)):
+        _check_length(len(owner) * len(given[0]))
+    elif name == "expandtabs":
+        _check_length(len(owner) * max((n for n in given if isinstance(n, int)), default=8))
+    elif name == "translate":
+        raise ValueError("the method 'translate' is not available")
+
+
+def check_widths(values: Iterable[Any]) -> None:
+    """Refuse a number of characters or items that is too large.
+
+    Raises:
+        ValueError: It is.
+    """
+    for value in values:
+        if isinstance(value, int) and abs(value) > MAX_LENGTH:
+            raise ValueError(_TOO_LONG)
+
+
+def check_replacement(text: Any, old: Any, new: Any) -> None:
+    """Refuse to replace a part of a text where the result would be too long.
+
+    Raises:
+        ValueError: It would.
+    """
+    if type(old) is type(text) and isinstance(new, (str, bytes)):
+        _check_length(text.count(old) * (len(new) - len(old)))
+
+
+def check_indent(text: Any, width: Any) -> None:
+    """Refuse to indent lines where the result would be too long.
+
+    Raises:
+        ValueError: It would.
+    """
+    size = width if isinstance(width, int) else len(width)
+    _check_length((str(text).count("\n") + 1) * size)
+
+
+def _check_length(length: int) -> None:
+    if length > MAX_LENGTH:
+        raise ValueError(_TOO_LONG)
+
+
+def _weight(value: Any) -> int:
+    """Count the characters and items of a value."""
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    if isinstance(value, dict):
+        return 1 + sum(map(_weight, value.values()))
+    if isinstance(value, (list, tuple)):
+        return 1 + sum(map(_weight, value))
+    return 1
+
+
+BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": multiply,
+    "/": divide,
+    "//": operator.floordiv,
+    "**": power,
+    "%": modulo,
+}
+UNARY: dict[str, Callable[[Any], Any]] = {"+": operator.pos, "-": operator.neg}
+ORDER: dict[str, Callable[[Any, Any], Any]] = {
+    "lt": operator.lt,
+    "lteq": operator.le,
+    "gt": operator.gt,
+    "gteq": operator.ge,
+    "in": lambda item, container: item in container,
+    "notin": lambda item, container: item not in container,
+}
+"""The comparisons that null does not allow, by Jinja's names."""
