@@ -158,7 +158,7 @@ class WindowChunk(Chunk):
                 if stream.name in encoded_streams:
                     yield stream, stream.lines(selected, self.extracted_at)
                 else:
-                    yield stream, map(stream.record, selected)
+                    yield stream, (stream.record(event) for event in selected)
 
 
 class EventsStream(RobotmiaStream):
