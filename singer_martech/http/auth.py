@@ -1,4 +1,4 @@
-"""Access tokens that several threads share."""
+"""Credentials of requests, and access tokens that threads share."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class NoAuth(AuthBase):
 
 
 class HeaderAuth(AuthBase):
-    """Sends one fixed ``Authorization`` header, which never shows in a log.
+    """Sends a fixed ``Authorization`` header, which is redacted in logs.
 
     Args:
-        value: The whole value of the header.
+        value: The value of the header.
     """
 
     def __init__(self, value: str) -> None:
@@ -53,9 +53,9 @@ class Token:
 
     Attributes:
         value: What is sent.
-        expires_at: Seconds since 1970, or None where the vendor did not say.
-        fetched_at: Seconds since 1970.
-        refresh_value: What renews it, where the vendor has such a thing.
+        expires_at: Unix time in seconds, or None if the vendor does not say.
+        fetched_at: Unix time in seconds.
+        refresh_value: The refresh token, if the vendor issues one.
     """
 
     value: str
@@ -65,7 +65,7 @@ class Token:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether it can still be used: some margin before it expires, it cannot."""
+        """Whether the token can be used; False shortly before it expires."""
         if self.expires_at is None:
             return True
         lifetime = self.expires_at - self.fetched_at
@@ -74,45 +74,69 @@ class Token:
 
 
 class TokenAuth(AuthBase):
-    """Sends a token that is fetched once, shared, and renewed before it expires.
+    """Sends an access token, which is fetched once, shared, and renewed before it expires.
 
     Args:
-        fetch: Gets a new token; it is given the one to be replaced, or None.
-        scheme: What stands before the token in the ``Authorization`` header.
+        fetch: Fetches a token. It gets the token to be replaced, which may hold a refresh
+            token, or None for a login: at first, and when a token was rejected at once.
+        scheme: Precedes the token in the ``Authorization`` header.
     """
 
     def __init__(self, fetch: Callable[[Token | None], Token], scheme: str = "Bearer") -> None:
-        """Begin without a token: the first request fetches it."""
+        """Fetch no token yet: the first request does."""
         self._fetch = fetch
         self._scheme = scheme
         self._lock = threading.Lock()
         self._token: Token | None = None
-        self._after_error_status: str | None = None
+        self._is_accepted = False
+        self._is_rejected = False
+        self._is_from_login = False
 
     def token(self) -> Token:
         """Return a token that can be used now, fetching one where needed."""
         with self._lock:
             token = self._token
-            if token is None or not token.is_fresh or token.value == self._after_error_status:
-                token = self._new(token)
-                register_secret(token.value)
-                if token.refresh_value:
-                    register_secret(token.refresh_value)
-                self._token = token
+            if token is None or self._is_rejected or not token.is_fresh:
+                token = self._renewed()
             return token
 
-    def _new(self, old: Token | None) -> Token:
+    def _renewed(self) -> Token:
+        is_login_needed = self._is_rejected and not self._is_accepted
+        old = None if is_login_needed else self._token
         try:
-            return self._fetch(old)
+            token = self._fetch(old)
         except RequestRejected as rejection:
-            # or it would pass for a refusal of the request that wanted the token
+            # Otherwise the caller would take it for a rejection of its own request.
             raise LoginRejected(str(rejection), rejection.response) from rejection
+        register_secret(token.value)
+        if token.refresh_value:
+            register_secret(token.refresh_value)
+        self._token = token
+        self._is_from_login = old is None or old.refresh_value is None
+        self._is_accepted = self._is_rejected = False
+        return token
 
-    def refuse(self, header: str | None) -> None:
-        """Note that the vendor refused the token in this ``Authorization`` header."""
-        if header:
-            with self._lock:
-                self._after_error_status = header.rpartition(" ")[2]
+    def accept(self, header: str | None) -> None:
+        """Note that the vendor accepted the token in this ``Authorization`` header."""
+        with self._lock:
+            if self._is_current(header):
+                self._is_accepted = True
+
+    def reject(self, header: str | None) -> bool:
+        """Note that the vendor rejected the token in this ``Authorization`` header.
+
+        Returns:
+            Whether the token was fresh from login: the current one, and never accepted.
+        """
+        with self._lock:
+            if not self._is_current(header):
+                return False
+            self._is_rejected = True
+            return self._is_from_login and not self._is_accepted
+
+    def _is_current(self, header: str | None) -> bool:
+        value = (header or "").rpartition(" ")[2]
+        return self._token is not None and self._token.value == value
 
     @override
     def __call__(self, request: PreparedRequest) -> PreparedRequest:

@@ -1,27 +1,24 @@
-"""One HTTP client for all vendors: retries, patience, limits, and no leaks.
+"""One HTTP client for all vendors.
 
-A request is tried until it succeeds, is refused, or its tries are used up; see
+A request is retried until it succeeds, is rejected, or ``max_attempts`` is reached; see
 :mod:`singer_martech.http.request`.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
 
-import requests
-from requests.adapters import HTTPAdapter
-
-from singer_martech._compat import override
 from singer_martech.http.auth import NoAuth
-from singer_martech.http.errors import InvalidResponse, RequestRejected
+from singer_martech.http.content import accept_any, raise_if_html
+from singer_martech.http.errors import InvalidResponse
 from singer_martech.http.request import RetryingRequest
 from singer_martech.http.response import Response
 from singer_martech.http.retry import RetryPolicy
-from singer_martech.http.urls import is_loopback
+from singer_martech.http.session import Session, register_proxy_passwords
 from singer_martech.runtime.background import run_interruptibly
 from singer_martech.runtime.shutdown import GRACE_SECONDS, ShutdownSignal
 from singer_martech.runtime.temp_files import raise_if_disk_full
@@ -29,8 +26,10 @@ from singer_martech.runtime.temp_files import raise_if_disk_full
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import requests
     from requests.auth import AuthBase
 
+    from singer_martech.http.content import Validate
     from singer_martech.http.request import RequestStats
 
 MEBIBYTE = 1024 * 1024
@@ -38,7 +37,7 @@ MEBIBYTE = 1024 * 1024
 
 @dataclass(frozen=True)
 class HttpSettings:
-    """How patient a client is; the settings of the same names."""
+    """Timeouts and retry limits; the settings of the same names."""
 
     request_timeout_seconds: float = 60.0
     max_attempts: int = 6
@@ -47,52 +46,21 @@ class HttpSettings:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> HttpSettings:
-        """Take them from a plugin's validated configuration."""
+        """Read them from the validated configuration of a plugin."""
         names = cls.__dataclass_fields__
         return cls(**{name: config[name] for name in names if config.get(name) is not None})
-
-
-class _Session(requests.Session):
-    """Follows redirects of reads only, and takes no credentials along to another host."""
-
-    @override
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        target = super().get_redirect_target(resp)
-        if target is None:
-            return None
-        url = urljoin(resp.url, target)
-        old, new = urlsplit(resp.url), urlsplit(url)
-        if resp.request.method not in {"GET", "HEAD"}:
-            reason = "a request that writes is not sent on to another address"
-        elif new.scheme != "https" and not (
-            is_loopback(new.hostname) and is_loopback(old.hostname)
-        ):
-            reason = "that address is not https"
-        else:
-            return target
-        message = (
-            f"the vendor's address redirects to {new.scheme}://{new.netloc}, but {reason}; "
-            "check the URL setting"
-        )
-        raise RequestRejected(message, Response("redirect", resp.status_code, resp.headers))
-
-    @override
-    def rebuild_auth(
-        self, prepared_request: requests.PreparedRequest, http_response: requests.Response
-    ) -> None:
-        old, new = http_response.request.url or "", prepared_request.url or ""
-        if self.should_strip_auth(old, new):  # type: ignore[no-untyped-call]
-            prepared_request.headers.pop("Authorization", None)
 
 
 class HttpClient:
     """Sends requests to one vendor.
 
     Args:
-        settings: Timeouts and patience.
+        settings: Timeouts and retry limits.
         auth: Puts the credentials on each request.
         shutdown: Ends waits when the run is asked to end.
-        pool_size: How many connections are kept open.
+        pool_size: Maximum idle connections per host.
+        validate: Raises UnexpectedContent for a 2xx response that is not the vendor's, or that
+            names an error. HTML is never valid, whatever ``validate`` says.
     """
 
     def __init__(
@@ -102,12 +70,16 @@ class HttpClient:
         auth: AuthBase | None = None,
         shutdown: ShutdownSignal | None = None,
         pool_size: int = 10,
+        validate: Validate = accept_any,
     ) -> None:
         """Open no connection yet."""
         self.settings = settings or HttpSettings()
         self.shutdown = shutdown or ShutdownSignal()
         self._auth = auth or NoAuth()
         self._pool_size = pool_size
+        self._validate = validate
+        self._connected = threading.Event()
+        register_proxy_passwords()
         self._session = self._new_session()
 
     def request(  # noqa: PLR0913 - the parts of an HTTP request
@@ -123,33 +95,34 @@ class HttpClient:
         auth: AuthBase | None = None,
         idempotent: bool = True,
         is_final: Callable[[Response], bool] | None = None,
+        validate: Validate | None = None,
         stats: RequestStats | None = None,
         max_bytes: int = 64 * MEBIBYTE,
     ) -> Response:
-        """Send a request until it is answered with 2xx.
+        """Send a request until a valid 2xx response arrives.
 
         Args:
             method: The HTTP method.
-            url: Where to; https, or a loopback address.
-            label: The request in a person's words, for messages.
+            url: An absolute URL: https, or a loopback address.
+            label: Names the request in messages.
             params: The query string.
             json: A body to send as JSON.
-            data: A body to send as it is (a file is read again for each try), or a form.
+            data: A body to send as is (a file is read again for each attempt), or a form.
             headers: Further headers.
-            auth: Other credentials than the client's.
+            auth: Overrides the client's credentials.
             idempotent: False where sending twice could do harm: then the request is
-                repeated only when the vendor surely did not take it.
-            is_final: Tells an answer that is the vendor's last word though its status,
-                such as 500, would ask for another try.
+                retried only if the vendor cannot have processed it.
+            is_final: Whether a response with an error status such as 500 is final.
+            validate: Overrides the client's.
             stats: Counts what is sent.
-            max_bytes: The largest answer that is read.
+            max_bytes: The largest response that is read.
 
         Raises:
-            RequestRejected: A 4xx that no repetition changes, or a verdict.
-            RetriesExhausted: All tries failed.
+            RequestRejected: A 4xx status, or a final response.
+            RetriesExhausted: All attempts failed.
             RateLimited: 429 for too long.
             OutcomeUnknown: See ``idempotent``.
-            InvalidResponse: The answer is larger than ``max_bytes``.
+            InvalidResponse: The response is larger than ``max_bytes``.
             Stopped: The run was asked to end.
         """
         arguments = {"params": params, "json": json, "data": data, "headers": headers}
@@ -157,7 +130,10 @@ class HttpClient:
         retrying_request.is_final = is_final
 
         def read(http_response: requests.Response) -> Response:
-            return retrying_request.read(http_response, max_bytes)
+            response = retrying_request.read(http_response, max_bytes)
+            raise_if_html(response.headers, response.body)
+            (validate or self._validate)(response)
+            return response
 
         return self._run(retrying_request, read, idempotent=idempotent)
 
@@ -176,17 +152,18 @@ class HttpClient:
         max_bytes: int | None = None,
         stats: RequestStats | None = None,
     ) -> Response:
-        """Write a body to a file, which holds it whole when this returns.
+        """Write a complete body to a file.
 
-        Every try starts the file anew.
+        Every attempt truncates the file first.
 
         Args:
             method: The HTTP method.
-            url: Where from.
-            label: The request in a person's words, for messages.
-            into: A file that can seek; it is left at its end.
-            check: Called when the body has come; raises BrokenBody when it is not whole.
-            raw: Keep the body as it was sent, compressed or not.
+            url: An absolute URL: https, or a loopback address.
+            label: Names the request in messages.
+            into: A seekable file; its position is left at the end.
+            check: Called with the complete body in ``into``; raises IncompleteBody or
+                UnexpectedContent if the attempt failed.
+            raw: Keep the body as sent, compressed or not.
             params: The query string.
             data: A form.
             headers: Further headers.
@@ -194,7 +171,7 @@ class HttpClient:
             stats: Counts what is sent.
 
         Raises:
-            DiskFull: There is no room for the body.
+            DiskFull: The disk has no room for the body.
             HttpError: As for ``request``.
             Stopped: The run was asked to end.
         """
@@ -208,6 +185,8 @@ class HttpClient:
             size = 0
             for block in retrying_request.blocks(http_response, raw=raw):
                 self.shutdown.check()
+                if not size:
+                    raise_if_html(response.headers, block)
                 size += len(block)
                 if max_bytes is not None and size > max_bytes:
                     message = f"{label}: the answer is larger than {max_bytes} bytes"
@@ -240,7 +219,7 @@ class HttpClient:
         *,
         idempotent: bool,
     ) -> Response:
-        # what only reads is not worth waiting for when the run is to end
+        # A run that ends has no use for what it reads.
         grace_seconds = 0.0 if retrying_request.method == "GET" else GRACE_SECONDS
         work = partial(retrying_request.run, read, idempotent=idempotent)
         return run_interruptibly(work, self.shutdown, grace_seconds)
@@ -255,7 +234,7 @@ class HttpClient:
         auth: AuthBase | None = None,
     ) -> RetryingRequest:
         return RetryingRequest(
-            sessions=lambda new: self._new_session() if new else self._session,
+            sessions=lambda is_new: self._new_session() if is_new else self._session,
             limits=self.settings,
             shutdown=self.shutdown,
             method=method,
@@ -264,12 +243,8 @@ class HttpClient:
             arguments=arguments,
             auth=auth or self._auth,
             stats=stats,
+            connected=self._connected,
         )
 
-    def _new_session(self) -> _Session:
-        session = _Session()
-        session.headers["User-Agent"] = self.settings.user_agent
-        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=self._pool_size)
-        session.mount("https://", adapter)
-        session.mount("http://", adapter)
-        return session
+    def _new_session(self) -> Session:
+        return Session(self.settings.user_agent, self._pool_size)

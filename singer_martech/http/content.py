@@ -1,14 +1,34 @@
-"""Reading the content of a response."""
+"""Reading the content of a response, and telling a vendor's response from any other."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import zlib
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.http.errors import InvalidResponse
+from singer_martech.http.errors import InvalidResponse, UnexpectedContent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from singer_martech.http.response import Response
+
+    Validate = Callable[[Response], None]
+
+_HEAD_BYTES = 1024
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_BITS = 31
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_HTML_TYPES = ("text/html", "application/xhtml+xml")
+_HTML_STARTS = tuple(
+    f"<{name}".encode()
+    for name in ("!doctype html", "html", "head", "body", "title", "meta", "script", "!--", "form")
+)
+
+
+def accept_any(response: Response) -> None:
+    """Accept any response; for use as ``validate`` of ``HttpClient``."""
 
 
 def json_body(response: Response) -> Any:
@@ -20,8 +40,44 @@ def json_body(response: Response) -> Any:
     try:
         return json.loads(response.body)
     except (ValueError, RecursionError):
-        message = (
-            f"{response.label}: the response (status {response.status}) is not JSON: "
-            f"{response.head or 'it is empty'}"
-        )
+        message = f"{response.label}: {_not_json(response)}"
         raise InvalidResponse(message, response) from None
+
+
+def expect_json(response: Response) -> Any:
+    """Return the JSON value of the body; for use in ``validate`` of ``HttpClient``.
+
+    Raises:
+        UnexpectedContent: The body is not JSON.
+    """
+    try:
+        return json.loads(response.body)
+    except (ValueError, RecursionError):
+        raise UnexpectedContent(_not_json(response)) from None
+
+
+def raise_if_html(headers: Mapping[str, str], start: bytes) -> None:
+    """Raise if a body is an HTML page: no vendor sends one, but proxies and portals do.
+
+    A JSON body is accepted whatever its Content-Type: frameworks label it HTML by default.
+
+    Args:
+        headers: Of the response.
+        start: The first bytes of the body, plain or gzip.
+
+    Raises:
+        UnexpectedContent: It is HTML.
+    """
+    if start.startswith(_GZIP_MAGIC):
+        with contextlib.suppress(zlib.error):
+            start = zlib.decompressobj(_GZIP_BITS).decompress(start, _HEAD_BYTES)
+    text = b" ".join(start[:_HEAD_BYTES].removeprefix(_BYTE_ORDER_MARK).lower().split())
+    is_html = b"<html" in text if text.startswith(b"<?xml") else text.startswith(_HTML_STARTS)
+    is_labelled = headers.get("Content-Type", "").lower().startswith(_HTML_TYPES)
+    if is_html or (is_labelled and text and not text.startswith((b"{", b"["))):
+        head = " ".join(start[:200].decode("utf-8", "replace").split())
+        raise UnexpectedContent(f"the response is an HTML page, not the vendor's: {head}")
+
+
+def _not_json(response: Response) -> str:
+    return f"the response (status {response.status}) is not JSON: {response.head or 'it is empty'}"

@@ -21,7 +21,10 @@
         ├── OutcomeUnknown         the vendor may have processed the request
         └── InvalidResponse        the response cannot be read
 
-    IncompleteBody                 one attempt failed; the request is retried
+    AttemptFailed                  raised while a response is read: the request is retried, or
+    │                              OutcomeUnknown is raised if it must not be sent twice
+    ├── IncompleteBody             the body ends early
+    └── UnexpectedContent          a 2xx response that is not the vendor's
 """
 
 from __future__ import annotations
@@ -125,8 +128,16 @@ class InvalidResponse(HttpError):
     """The response is not what the vendor documents."""
 
 
-class IncompleteBody(Exception):
-    """A downloaded body is incomplete: the attempt failed and the request is retried."""
+class AttemptFailed(Exception):
+    """A 2xx response is no success."""
+
+
+class IncompleteBody(AttemptFailed):
+    """The body ends early."""
+
+
+class UnexpectedContent(AttemptFailed):
+    """The response is not the vendor's, such as the login page of a proxy."""
 
 
 _BY_STATUS: dict[int, type[RequestRejected]] = {

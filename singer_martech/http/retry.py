@@ -1,4 +1,4 @@
-"""How long to wait before a request is tried again, and when to give up."""
+"""The wait before a request is retried, and when to give up."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import datetime
 import logging
 import time
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import backoff
 
@@ -18,20 +18,38 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _TOO_MANY_REQUESTS = 429
+_MIN_WAIT_SECONDS = 0.1
+"""Lower bound of ``Retry-After``, so that 429 responses never become a busy loop."""
 _INITIAL_WAIT_SECONDS = 0.5
 _MAX_WAIT_SECONDS = 60.0
 
 
-class RetryPolicy:
-    """The tries of one request.
+class RetryLimits(Protocol):
+    """Limits of a client; see :class:`singer_martech.http.client.HttpSettings`."""
 
-    Failures count against ``max_attempts``. Answers of 429 do not: an hourly budget
-    outlasts any backoff, so they are waited out for up to
-    ``max_rate_limit_wait_seconds`` in a row.
+    @property
+    def request_timeout_seconds(self) -> float:
+        """The longest silence on a connection."""
+
+    @property
+    def max_attempts(self) -> int:
+        """Attempts per request."""
+
+    @property
+    def max_rate_limit_wait_seconds(self) -> float:
+        """How long consecutive 429 responses are waited out."""
+
+
+class RetryPolicy:
+    """Counts the attempts of one request.
+
+    Failures count against ``max_attempts``. Status 429 does not: an hourly budget outlasts
+    any backoff, so consecutive 429 responses are waited out for up to
+    ``max_rate_limit_wait_seconds``.
     """
 
     def __init__(self, label: str, max_attempts: int, max_rate_limit_wait_seconds: float) -> None:
-        """Begin before the first try."""
+        """Begin before the first attempt."""
         self._label = label
         self._max_attempts = max_attempts
         self._max_wait = max_rate_limit_wait_seconds
@@ -42,18 +60,18 @@ class RetryPolicy:
 
     @property
     def is_rate_limited(self) -> bool:
-        """Whether the last answer was 429."""
+        """Whether the last response was 429."""
         return self._limited_since is not None
 
     def seconds_until_next_try(self, reason: str, response: Response | None) -> float | None:
-        """Decide after a failed try.
+        """Decide what follows a failed attempt.
 
         Args:
             reason: Why it failed, for the log.
-            response: What was answered, if anything.
+            response: The response, if there was one.
 
         Returns:
-            How long to wait, or None to give up, with ``give_up_reason`` saying why.
+            How long to wait, or None to give up; ``give_up_reason`` then says why.
         """
         asked = None if response is None else _retry_after(response)
         if response is not None and response.status == _TOO_MANY_REQUESTS:
@@ -86,19 +104,19 @@ class RetryPolicy:
         if self._limited_since is None:
             self._limited_since = now
             self._waits = _exponential()
-        left = self._limited_since + self._max_wait - now
-        if left <= 0 or (asked is not None and asked > left):
+        waited = now - self._limited_since
+        if waited >= self._max_wait or (asked is not None and waited + asked > self._max_wait):
             asks = "" if asked is None else f", and the vendor asks for {asked:.0f} s more"
             self.give_up_reason = (
-                f"{self._label}: still rate-limited after {now - self._limited_since:.0f} s"
+                f"{self._label}: still rate-limited after {waited:.0f} s"
                 f"{asks}; wait, or raise max_rate_limit_wait_seconds ({self._max_wait:g}); {reason}"
             )
             return None
-        return asked or min(next(self._waits), left)
+        return asked or min(next(self._waits), self._max_wait - waited)
 
 
 def _exponential() -> Generator[float, None, None]:
-    """Yield waits in seconds: half a second at first, doubled each time, with jitter."""
+    """Yield waits in seconds, doubled each time, with jitter."""
     ceilings = backoff.expo(base=2, factor=_INITIAL_WAIT_SECONDS, max_value=_MAX_WAIT_SECONDS)
     next(ceilings)  # the generator first yields what backoff's own loop sends away
     for ceiling in ceilings:
@@ -106,7 +124,7 @@ def _exponential() -> Generator[float, None, None]:
 
 
 def _retry_after(response: Response) -> float | None:
-    """Read ``Retry-After``, in seconds or as a date; None where it says nothing useful."""
+    """Read ``Retry-After``, in seconds or as a date; None if it is missing or useless."""
     text = response.headers.get("Retry-After", "").strip()
     try:
         seconds = float(text)
@@ -118,4 +136,4 @@ def _retry_after(response: Response) -> float | None:
         if date.tzinfo is None:
             date = date.replace(tzinfo=datetime.timezone.utc)
         seconds = (date - datetime.datetime.now(datetime.timezone.utc)).total_seconds()
-    return seconds if 0 < seconds < float("inf") else None
+    return max(seconds, _MIN_WAIT_SECONDS) if 0 < seconds < float("inf") else None

@@ -1,4 +1,4 @@
-"""A server on the loopback address that answers as its script says."""
+"""A loopback server that answers with scripted replies."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 RESET = -1
-"""A status that means: the connection is reset instead."""
+"""In place of a status: reset the connection."""
 SILENCE = -2
-"""A status that means: nothing is answered until the server is closed."""
+"""In place of a status: answer nothing until the server is closed."""
 
 
 @dataclass
@@ -27,13 +27,15 @@ class Reply:
         status: Its HTTP status, or ``RESET`` or ``SILENCE``.
         body: Its body.
         headers: Further headers.
-        cut: The connection is closed when half of the body has been sent.
+        cut: Close the connection after half of the body.
+        raw: The whole reply as bytes, in place of all of these.
     """
 
     status: int = 200
     body: bytes = b"{}"
     headers: dict[str, str] = field(default_factory=dict)
     cut: bool = False
+    raw: bytes | None = None
 
 
 @dataclass
@@ -41,7 +43,7 @@ class Received:
     """One request.
 
     Attributes:
-        connection: Tells requests on one connection from those on another.
+        connection: The client's port.
     """
 
     method: str
@@ -52,7 +54,7 @@ class Received:
 
 
 class ScriptedServer:
-    """Answers with the replies of its script, the last one for ever; a context manager."""
+    """Answers with the replies of its script and repeats the last one; a context manager."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []
@@ -66,11 +68,11 @@ class ScriptedServer:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
     def script(self, *replies: Reply) -> None:
-        """Answer with these replies, one after the other."""
+        """Set the replies, in order."""
         self._script = deque(replies)
 
     def take(self, received: Received) -> Reply:
-        """Note a request and return its reply."""
+        """Record a request and return its reply."""
         with self._lock:
             self.received.append(received)
             return self._script.popleft() if len(self._script) > 1 else self._script[0]
@@ -104,10 +106,14 @@ def _handler(server: ScriptedServer) -> type[BaseHTTPRequestHandler]:
             if reply.status == SILENCE:
                 server.closing.wait()
             if reply.status < 0:
-                linger = struct.pack("ii", 1, 0)  # closing then resets the connection
+                linger = struct.pack("ii", 1, 0)  # makes close() reset the connection
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 self.close_connection = True
                 self.connection.close()
+                return
+            if reply.raw is not None:
+                self.wfile.write(reply.raw)
+                self.close_connection = True
                 return
             self.send_response(reply.status)
             for name, value in reply.headers.items():
@@ -123,7 +129,7 @@ def _handler(server: ScriptedServer) -> type[BaseHTTPRequestHandler]:
             """Stay silent."""
 
         def finish(self) -> None:
-            """End a connection, which may have been closed on purpose."""
+            """End a connection, unless the reply was a reset."""
             if self.connection.fileno() >= 0:
                 super().finish()
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.kit.scripted_server import ScriptedServer
+from tests.kit.web import Front, certificate
 from tests.robustness.plugins import run
-from tests.robustness.web import Front, certificate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +23,8 @@ NO_PROXIES = dict.fromkeys(
         "HTTP_PROXY",
         "HTTPS_PROXY",
         "NO_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
         "REQUESTS_CA_BUNDLE",
         "CURL_CA_BUNDLE",
     ),
@@ -29,10 +32,10 @@ NO_PROXIES = dict.fromkeys(
 )
 
 
-def through(front: Front, plugin: Plugin, sandbox: Sandbox) -> dict[str, Any]:
-    """Return settings that reach the sandbox by another address."""
+def at(url: str, plugin: Plugin, sandbox: Sandbox) -> dict[str, Any]:
+    """Return settings with the sandbox at another address."""
     return {
-        name: value.replace(sandbox.url, front.url) if name.endswith("_url") else value
+        name: value.replace(sandbox.url, url) if name.endswith("_url") else value
         for name, value in plugin.settings(sandbox).items()
     }
 
@@ -47,7 +50,7 @@ def test_a_certificate_that_cannot_be_trusted_is_refused_before_anything_is_sent
     # an own certificate is refused as it is; one that is trusted, where it ended or is another's
     trusted = {} if (days, address) == (1, "127.0.0.1") else {"REQUESTS_CA_BUNDLE": str(file)}
     with Front(file, sandbox.url) as front:
-        config = through(front, plugin, sandbox)
+        config = at(front.url, plugin, sandbox)
         outcome = run(plugin, config, folder, environment={**NO_PROXIES, **trusted})
     assert outcome.status == 1
     assert "could not be trusted" in outcome.reason
@@ -60,38 +63,66 @@ def test_a_private_authority_is_trusted_where_the_environment_says_so(
 ) -> None:
     file = certificate(folder)
     with Front(file, sandbox.url) as front:
-        config = through(front, plugin, sandbox)
+        config = at(front.url, plugin, sandbox)
         trusted = {**NO_PROXIES, "REQUESTS_CA_BUNDLE": str(file)}
         outcome = run(plugin, config, folder, environment=trusted)
     assert outcome.status == 0, outcome.log
     assert front.seen
 
 
-def test_a_proxy_for_https_carries_the_connection_and_sees_nothing_in_it(
+def test_a_proxy_carries_the_connection_and_sees_nothing_in_it(
     plugin: Plugin, sandbox: Sandbox, folder: Path
 ) -> None:
-    file = certificate(folder)
-    with Front(file, sandbox.url) as front, Front() as proxy:
-        config = through(front, plugin, sandbox)
+    file = certificate(folder, address="vendor.example")
+    with Front(file, sandbox.url) as front, Front(behind=front.url) as proxy:
+        config = at("https://vendor.example", plugin, sandbox)
         proxies = {"HTTPS_PROXY": proxy.url, "https_proxy": proxy.url}
         environment = {**NO_PROXIES, **proxies, "REQUESTS_CA_BUNDLE": str(file)}
         outcome = run(plugin, config, folder, environment=environment)
-    assert outcome.status == 0, outcome.log
-    assert {line.split(" ")[0] for line in proxy.seen} == {"CONNECT"}
-
-
-def test_a_proxy_is_used_unless_no_proxy_names_the_host(
-    plugin: Plugin, sandbox: Sandbox, folder: Path
-) -> None:
-    with Front() as proxy:
-        used = {**NO_PROXIES, "HTTP_PROXY": proxy.url, "http_proxy": proxy.url}
-        assert run(plugin, plugin.settings(sandbox), folder, environment=used).status == 0
+        assert outcome.status == 0, outcome.log
+        assert set(proxy.seen) == {"CONNECT vendor.example:443"}
         seen = len(proxy.seen)
-        assert seen
         sandbox.reset()
-        without = {**used, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
-        assert run(plugin, plugin.settings(sandbox), folder, environment=without).status == 0
+        without = {**environment, "NO_PROXY": "vendor.example", "no_proxy": "vendor.example"}
+        assert (
+            "no connection to vendor.example"
+            in run(plugin, config, folder, environment=without).reason
+        )
         assert len(proxy.seen) == seen
+
+
+def test_no_proxy_is_used_for_this_machine(plugin: Plugin, sandbox: Sandbox, folder: Path) -> None:
+    with Front() as proxy:
+        proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"), proxy.url)
+        environment = {**NO_PROXIES, **proxies}
+        outcome = run(plugin, plugin.settings(sandbox), folder, environment=environment)
+    assert outcome.status == 0, outcome.log
+    assert proxy.seen == []
+
+
+PROXIES = {
+    "http://127.0.0.1:1": r"the proxy 127\.0\.0\.1:1 cannot be reached \(.*refused",
+    "http://user:p455w0rd@127.0.0.1:1/": r"the proxy .*cannot be reached \(.*refused",
+    "http://127.0.0.1:1:user:p455w0rd": "the address of the proxy is invalid",
+    "http://[": "the address of the proxy is invalid",
+    "http://": "the address of the proxy is invalid",
+    "gopher://127.0.0.1:1": "the address of the proxy is invalid",
+    "socks5://127.0.0.1:1": "needs the package PySocks",
+}
+
+
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_a_proxy_that_cannot_be_used_is_named_at_once(
+    plugin: Plugin, sandbox: Sandbox, folder: Path, proxy: str
+) -> None:
+    config = {**at("https://vendor.example", plugin, sandbox), "max_attempts": 6}
+    environment = {**NO_PROXIES, "ALL_PROXY": proxy, "all_proxy": proxy}
+    outcome = run(plugin, config, folder, environment=environment)
+    assert outcome.status == 1
+    assert re.search(PROXIES[proxy], outcome.reason), outcome.reason
+    assert "ALL_PROXY" in outcome.reason
+    assert "next try" not in outcome.log
+    assert "p455w0rd" not in outcome.log
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import signal
 import socket
 import threading
 import time
+import zlib
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
@@ -15,7 +17,7 @@ import pytest
 from singer_martech.errors import SettingError, Stopped
 from singer_martech.http import errors
 from singer_martech.http.auth import HeaderAuth, NoAuth, Token, TokenAuth
-from singer_martech.http.client import HttpClient, HttpSettings
+from singer_martech.http.client import MEBIBYTE, HttpClient, HttpSettings
 from singer_martech.http.content import json_body
 from singer_martech.http.errors import (
     IncompleteBody,
@@ -312,10 +314,8 @@ def test_an_answer_that_is_too_large_is_not_read(
 def test_an_answer_that_is_no_json_is_named_with_its_request(
     client: HttpClient, server: ScriptedServer
 ) -> None:
-    server.script(Reply(200, b"<html>\n a proxy </html>"))
-    with pytest.raises(
-        InvalidResponse, match=r"sending things: .*200.* is not JSON: <html> a proxy"
-    ):
+    server.script(Reply(200, b"a\n proxy"))
+    with pytest.raises(InvalidResponse, match=r"sending things: .*200.* is not JSON: a proxy"):
         json_body(post(client, server))
 
 
@@ -466,16 +466,55 @@ def test_a_token_is_renewed_some_time_before_it_expires_whatever_its_lifetime(
     assert Token("t", now + lifetime * 10, now).is_fresh
 
 
-def test_a_token_is_renewed_once_after_401(server: ScriptedServer) -> None:
-    server.script(Reply(401), Reply(200), Reply(401), Reply(401))
-    tokens = Tokens(3600)
-    client = HttpClient(PATIENT, auth=TokenAuth(tokens))
+def test_two_rejected_logins_in_a_row_end_the_run(
+    server: ScriptedServer,
+) -> None:
+    server.script(Reply(401), Reply(200), Reply(401))
+    client = HttpClient(PATIENT, auth=TokenAuth(Tokens(3600)))
     post(client, server)
-    with pytest.raises(RequestRejected):
+    with pytest.raises(errors.Unauthorized):
         post(client, server)
     client.close()
     sent = [each.headers["authorization"] for each in server.received]
-    assert sent == ["Bearer token-1", "Bearer token-2", "Bearer token-2", "Bearer token-3"]
+    assert sent == [f"Bearer token-{n}" for n in (1, 2, 2, 3, 4)]
+
+
+def test_tokens_that_end_in_mid_run_are_renewed_up_to_max_attempts(server: ScriptedServer) -> None:
+    client = HttpClient(PATIENT, auth=TokenAuth(Tokens(3600)))
+    server.script(Reply(401), Reply(401), Reply(200))
+    assert post(client, server).status == 200
+    client.close()
+    once = HttpClient(HttpSettings(max_attempts=1), auth=TokenAuth(Tokens(3600)))
+    server.script(Reply(401), Reply(401), Reply(200))
+    with pytest.raises(errors.Unauthorized):
+        post(once, server)
+    once.close()
+
+
+def test_a_token_that_others_replaced_meanwhile_is_not_renewed_again() -> None:
+    auth = TokenAuth(Tokens(3600))
+    old = f"Bearer {auth.token().value}"
+    assert auth.reject(old)
+    new = auth.token().value
+    assert not auth.reject(old)
+    assert auth.token().value == new
+
+
+def test_a_login_replaces_a_token_whose_refresh_was_rejected_at_once(
+    server: ScriptedServer,
+) -> None:
+    replaced: list[str | None] = []
+
+    def fetch(old: Token | None) -> Token:
+        replaced.append(None if old is None else old.value)
+        return Token(f"token-{len(replaced)}", None, time.time(), "refresh-me")
+
+    client = HttpClient(PATIENT, auth=TokenAuth(fetch))
+    server.script(Reply(200), Reply(401), Reply(401), Reply(401), Reply(200))
+    post(client, server)
+    post(client, server)
+    client.close()
+    assert replaced == [None, "token-1", None, None]
 
 
 def test_a_token_of_unknown_lifetime_is_used_until_it_is_refused(server: ScriptedServer) -> None:
@@ -501,3 +540,139 @@ def test_a_refused_login_does_not_pass_for_a_refusal_of_the_request(server: Scri
         post(client, server)
     logins.close()
     client.close()
+
+
+HTML = b"<!DOCTYPE html><html><body>Sign in</body></html>"
+PAGES = [
+    Reply(200, HTML),
+    Reply(200, HTML, {"Content-Type": "application/json"}),
+    Reply(200, b"\xef\xbb\xbf \r\n<HTML>"),
+    Reply(200, b"<?xml version='1.0'?><html>"),
+    Reply(200, b"Welcome to this network", {"Content-Type": "text/html; charset=utf-8"}),
+    Reply(200, gzip.compress(HTML), {"Content-Encoding": "gzip"}),
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_an_html_page_is_never_success(
+    client: HttpClient, server: ScriptedServer, page: Reply
+) -> None:
+    server.script(page, Reply(200, b"{}"))
+    assert post(client, server).body == b"{}"
+    server.script(page, Reply(200, b"{}"))
+    with pytest.raises(OutcomeUnknown, match="an HTML page"):
+        post(client, server, idempotent=False)
+    for raw in (True, False):
+        server.script(page, Reply(200, b"row"))
+        file = io.BytesIO()
+        client.download("GET", server.url, label="a file", into=file, raw=raw)
+        assert file.getvalue() == b"row"
+
+
+def test_json_labelled_as_html_is_json(client: HttpClient, server: ScriptedServer) -> None:
+    server.script(Reply(200, b"{}", {"Content-Type": "text/html"}))
+    assert post(client, server).body == b"{}"
+    assert len(server.received) == 1
+
+
+def refuse_empty(response: Response) -> None:
+    if not response.body:
+        raise errors.UnexpectedContent("it is empty")
+
+
+def test_a_client_says_which_responses_are_the_vendor_s(server: ScriptedServer) -> None:
+    client = HttpClient(PATIENT, validate=refuse_empty)
+    server.script(Reply(200, b""), Reply(200, b"{}"))
+    assert post(client, server).body == b"{}"
+    server.script(Reply(200, b""), Reply(200, b"{}"))
+    with pytest.raises(OutcomeUnknown, match="sending things: it is empty; whether the request"):
+        post(client, server, idempotent=False)
+    server.script(Reply(200, b""))
+    with pytest.raises(RetriesExhausted, match="it is empty"):
+        post(client, server)
+    client.close()
+
+
+def test_a_check_that_fails_is_not_taken_for_a_wrong_credential(
+    client: HttpClient, server: ScriptedServer
+) -> None:
+    def check(_response: Response) -> None:
+        raise ValueError("of the check")
+
+    with pytest.raises(ValueError, match="of the check"):
+        client.download("GET", server.url, label="a file", into=io.BytesIO(), check=check)
+
+
+def test_a_token_that_cannot_be_read_is_not_taken_for_a_wrong_credential(
+    server: ScriptedServer,
+) -> None:
+    def fetch(_old: Token | None) -> Token:
+        raise ValueError("of the login")
+
+    client = HttpClient(PATIENT, auth=TokenAuth(fetch))
+    with pytest.raises(ValueError, match="of the login"):
+        post(client, server)
+    client.close()
+
+
+def test_interim_responses_are_skipped(client: HttpClient, server: ScriptedServer) -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
+    final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    server.script(Reply(raw=b"HTTP/1.1 102 Processing\r\n\r\n" + interim * 5 + final))
+    assert post(client, server, idempotent=False).body == b"{}"
+
+
+def test_interim_responses_without_end_are_a_failed_attempt(
+    client: HttpClient, server: ScriptedServer
+) -> None:
+    server.script(Reply(raw=b"HTTP/1.1 102 Processing\r\n\r\n" * 200), Reply())
+    assert post(client, server).status == 200
+    assert len(server.received) == 2
+
+
+def test_a_content_length_beside_chunks_is_ignored(
+    client: HttpClient, server: ScriptedServer
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\nTransfer-Encoding: chunked\r\n\r\n"
+    server.script(Reply(raw=head + b"2\r\n{}\r\n0\r\n\r\n"))
+    assert post(client, server, idempotent=False).body == b"{}"
+
+
+def test_contradicting_content_lengths_are_named(
+    client: HttpClient, server: ScriptedServer
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"
+    server.script(Reply(raw=head))
+    with pytest.raises(RetriesExhausted, match="Content-Length contained multiple"):
+        post(client, server)
+    with pytest.raises(OutcomeUnknown, match="Content-Length contained multiple"):
+        post(client, server, idempotent=False)
+
+
+def test_a_tiny_retry_after_is_no_busy_loop(server: ScriptedServer) -> None:
+    server.script(Reply(429, headers={"Retry-After": "0.0001"}))
+    limits = HttpSettings(max_attempts=1, max_rate_limit_wait_seconds=0.5)
+    client = HttpClient(limits)
+    with pytest.raises(RateLimited):
+        post(client, server)
+    client.close()
+    assert 2 <= len(server.received) <= 6
+
+
+def bomb() -> bytes:
+    """Return 100 MB in some hundred bytes: compressed four times."""
+    block = zlib.compressobj(9, wbits=31)
+    body = block.compress(bytes(100 * MEBIBYTE)) + block.flush()
+    for _ in range(3):
+        body = gzip.compress(body, 9)
+    return body
+
+
+def test_a_body_that_is_compressed_many_times_is_bounded(
+    client: HttpClient, server: ScriptedServer
+) -> None:
+    server.script(Reply(200, bomb(), {"Content-Encoding": "gzip, gzip, gzip, gzip"}))
+    began = time.process_time()
+    with pytest.raises(InvalidResponse, match="larger than"):
+        client.request("GET", server.url, label="reading", max_bytes=MEBIBYTE)
+    assert time.process_time() - began < 5

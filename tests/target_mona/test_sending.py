@@ -184,7 +184,7 @@ def test_a_token_that_is_refused_in_the_middle_is_renewed_once(
     assert len(mona.messages()) == 10
 
 
-@pytest.mark.parametrize("refresh", [{"status": 401}, {"status": 200, "body": "<html>"}])
+@pytest.mark.parametrize("refresh", [{"status": 401}, {"status": 200, "body": "no JSON"}])
 def test_when_the_refresh_fails_the_target_logs_in_afresh(
     target: Target, sandbox: Sandbox, mona: Mona, refresh: dict[str, Any]
 ) -> None:

@@ -116,12 +116,12 @@ def test_a_refused_token_is_renewed_once(monetate: Monetate) -> None:
     assert statuses == [200, 200, 401, 200, 200]
 
 
-def test_a_token_refused_again_ends_it(monetate: Monetate, sandbox: Sandbox) -> None:
+def test_two_refused_logins_in_a_row_end_it(monetate: Monetate, sandbox: Sandbox) -> None:
     sandbox.faults.add("monetate", "/schema/", status=401, times=None)
     with pytest.raises(RequestRejected, match=r"status 401.*check 'username'.*public key"):
         client_of(monetate).dataset("orders")
-    assert len(monetate.requests_to("/schema/")) == 2
-    assert len(logins(monetate)) == 2
+    assert len(monetate.requests_to("/schema/")) == 3
+    assert len(logins(monetate)) == 3
 
 
 def test_an_unknown_key_is_refused_with_advice(monetate: Monetate) -> None:

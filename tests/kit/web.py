@@ -1,16 +1,19 @@
-"""Servers beside the vendors: one over TLS, and a proxy that remembers what passed through it."""
+"""Servers between a client and a vendor: a TLS front, a proxy, and raw sockets."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
 import selectors
 import socket
 import ssl
 import threading
+import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -18,17 +21,18 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from typing_extensions import Self
 
 
 def certificate(folder: Path, *, days: int = 1, address: str = "127.0.0.1") -> Path:
-    """Write a key and a certificate that it signs itself; return the file of both."""
+    """Write a key and a self-signed certificate for an address or a host name to one file."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a private authority")])
     now = datetime.datetime.now(datetime.timezone.utc)
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
+    names = x509.SubjectAlternativeName([_name(address)])
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -50,14 +54,56 @@ def certificate(folder: Path, *, days: int = 1, address: str = "127.0.0.1") -> P
     return path
 
 
-class Front:
-    """A server that hands requests on to another and keeps what it saw; a context manager.
+def _name(address: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(address))
+    except ValueError:
+        return x509.DNSName(address)
 
-    Over TLS it stands before the sandbox like the vendor's own front; without, it is a proxy.
+
+class RawServer:
+    """Hands each accepted connection to a function; a context manager.
+
+    Attributes:
+        port: The loopback port.
+        accepted: How many connections came.
+    """
+
+    def __init__(self, serve: Callable[[socket.socket], object]) -> None:
+        self._serve = serve
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.accepted = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._socket.close()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            with connection, contextlib.suppress(OSError):
+                self._serve(connection)
+
+
+class Front:
+    """Passes requests on to another server and records them; a context manager.
+
+    With a certificate it is the TLS front of a vendor, without one a proxy.
 
     Args:
-        certificate: Its key and certificate, or None for plain HTTP.
-        behind: The address that requests go on to; None: where their own address says.
+        certificate: A file with its key and certificate, or None for plain HTTP.
+        behind: The server that requests and tunnels go to; None: the one they name.
     """
 
     def __init__(self, certificate: Path | None = None, behind: str | None = None) -> None:
@@ -90,7 +136,8 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:
         def _pass_on(self) -> None:
             front.seen.append(f"{self.command} {self.path}")
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            url = self.path if front.behind is None else front.behind + self.path
+            path = self.path.removeprefix("http://vendor.example")
+            url = path if front.behind is None else front.behind + path
             request = urllib.request.Request(  # noqa: S310 - to the sandbox
                 url, body or None, dict(self.headers), method=self.command
             )
@@ -109,7 +156,8 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:
 
         def do_CONNECT(self) -> None:
             front.seen.append(f"CONNECT {self.path}")
-            host, _, port = self.path.rpartition(":")
+            target = self.path if front.behind is None else urlsplit(front.behind).netloc
+            host, _, port = target.rpartition(":")
             with socket.create_connection((host, int(port))) as other:
                 self.send_response(200)
                 self.end_headers()
@@ -120,10 +168,10 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:
             """Stay silent."""
 
         def handle(self) -> None:
-            """Serve a connection, which the client may refuse to trust."""
+            """Serve a connection until the client or the server behind closes it."""
             try:
                 super().handle()
-            except (ssl.SSLError, ConnectionError):
+            except (ssl.SSLError, ConnectionError, urllib.error.URLError):
                 self.close_connection = True
 
     return Handler

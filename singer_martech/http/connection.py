@@ -1,0 +1,161 @@
+"""Connections that record whether a request was begun, and what an error on one means.
+
+Whether a request may have reached the vendor cannot be inferred from the class of an
+exception: behind a proxy, the same class stands for both. So the connection itself records
+when it writes the first bytes of a request.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import ssl
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+from urllib3.util.ssl_match_hostname import CertificateError
+
+from singer_martech._compat import override
+from singer_martech.errors import MartechError
+from singer_martech.http.errors import AttemptFailed
+from singer_martech.http.response import HEAD_CHARACTERS
+from singer_martech.runtime.redaction import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MAX_INTERIM_RESPONSES = 100
+_SWITCHING_PROTOCOLS = 101
+_FIRST_FINAL_STATUS = 200
+_CERTIFICATE_FILE_LIBRARIES = frozenset({"PEM", "X509"})
+
+
+@dataclass
+class Transmission:
+    """One attempt to send a request.
+
+    Attributes:
+        begun: Whether bytes of the request may have left this machine.
+    """
+
+    begun: bool = False
+
+
+_current: ContextVar[Transmission | None] = ContextVar("transmission", default=None)
+
+
+@contextmanager
+def observed(transmission: Transmission) -> Iterator[None]:
+    """Record in ``transmission`` what this thread sends."""
+    token = _current.set(transmission)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+class ObservingAdapter(HTTPAdapter):
+    """Opens connections that record when a request begins, directly and through proxies."""
+
+    @override
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        _observe(self.poolmanager)
+
+    @override
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **options)
+        _observe(manager)
+        return manager
+
+
+def _observe(manager: urllib3.PoolManager) -> None:
+    pools = manager.pool_classes_by_scheme
+    manager.pool_classes_by_scheme = {name: _observing(pool) for name, pool in pools.items()}
+
+
+@functools.cache
+def _observing(pool: Any) -> Any:
+    if issubclass(pool.ConnectionCls, _ObservedConnection):
+        return pool
+    connection = type("ObservedConnection", (_ObservedConnection, pool.ConnectionCls), {})
+    return type(f"Observed{pool.__name__}", (pool,), {"ConnectionCls": connection})
+
+
+class _FinalResponse(http.client.HTTPResponse):
+    """Skips interim responses (1xx); http.client itself skips only status 100."""
+
+    @override
+    def begin(self) -> None:
+        super().begin()
+        for _ in range(_MAX_INTERIM_RESPONSES):
+            if self.status == _SWITCHING_PROTOCOLS or self.status >= _FIRST_FINAL_STATUS:
+                return
+            self.headers = self.msg = None  # type: ignore[assignment] # as before the first
+            super().begin()
+        raise http.client.HTTPException("too many interim responses")
+
+
+class _ObservedConnection(HTTPConnection):
+    response_class = _FinalResponse
+    _is_connecting = False
+
+    @override
+    def connect(self) -> None:
+        self._is_connecting = True  # what is sent until then is a proxy's CONNECT
+        try:
+            super().connect()
+        finally:
+            self._is_connecting = False
+
+    @override
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        transmission = _current.get()
+        if transmission is not None and not self._is_connecting:
+            transmission.begun = True
+        super().send(data)
+
+
+def is_untrusted(error: BaseException) -> bool:
+    """Whether a certificate failed verification; any other TLS error is a broken connection."""
+    return any(
+        isinstance(each, (ssl.SSLCertVerificationError, CertificateError))
+        or (isinstance(each, ssl.SSLError) and each.library in _CERTIFICATE_FILE_LIBRARIES)
+        for each in _chain(error)
+    )
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Whether no connection could be opened: nobody listens, or the name is unknown."""
+    return any(isinstance(each, urllib3.exceptions.NewConnectionError) for each in _chain(error))
+
+
+def cause(error: BaseException) -> str:
+    """Name the innermost reason of a broken connection in a few words."""
+    if isinstance(error, AttemptFailed):
+        return redact(str(error))[:HEAD_CHARACTERS]
+    if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
+        return "no answer in time"
+    innermost = list(_chain(error))[-1]
+    return redact(" ".join(str(innermost).split()))[:HEAD_CHARACTERS] or type(innermost).__name__
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and its causes, outermost first."""
+    passed: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in passed:
+        passed.add(id(following))
+        yield following
+        following = following.__cause__ or following.__context__
+        # An error of ours belongs to an earlier request that the caller is handling.
+        if isinstance(following, (AttemptFailed, MartechError)):
+            return

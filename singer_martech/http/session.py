@@ -1,0 +1,110 @@
+"""The session of a client: redirects, proxies and connections."""
+
+from __future__ import annotations
+
+import contextlib
+import urllib.request
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+import requests
+
+from singer_martech._compat import override
+from singer_martech.errors import SettingError
+from singer_martech.http.connection import ObservingAdapter, cause, is_unreachable
+from singer_martech.http.errors import RequestRejected
+from singer_martech.http.response import Response
+from singer_martech.http.urls import is_loopback
+from singer_martech.runtime.redaction import register_basic_auth
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_POOLS = 4
+
+
+class Session(requests.Session):
+    """Follows redirects of reads only, and sends no credentials to another host.
+
+    Args:
+        user_agent: Sent with every request.
+        pool_size: Maximum idle connections per host.
+    """
+
+    def __init__(self, user_agent: str, pool_size: int) -> None:
+        """Open no connection yet."""
+        super().__init__()
+        self.headers["User-Agent"] = user_agent
+        adapter = ObservingAdapter(pool_connections=_POOLS, pool_maxsize=pool_size)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    @override
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        target = super().get_redirect_target(resp)
+        if target is None:
+            return None
+        url = urljoin(resp.url, target)
+        old, new = urlsplit(resp.url), urlsplit(url)
+        if resp.request.method not in {"GET", "HEAD"}:
+            reason = "a request that writes is not sent on to another address"
+        elif new.scheme != "https" and not (
+            is_loopback(new.hostname) and is_loopback(old.hostname)
+        ):
+            reason = "that address is not https"
+        else:
+            return target
+        message = (
+            f"the vendor's address redirects to {new.scheme}://{new.netloc}, but {reason}; "
+            "check the URL setting"
+        )
+        raise RequestRejected(message, Response("redirect", resp.status_code, resp.headers))
+
+    @override
+    def rebuild_auth(
+        self, prepared_request: requests.PreparedRequest, http_response: requests.Response
+    ) -> None:
+        old, new = http_response.request.url or "", prepared_request.url or ""
+        if self.should_strip_auth(old, new):  # type: ignore[no-untyped-call]
+            prepared_request.headers.pop("Authorization", None)
+
+    @override
+    def merge_environment_settings(self, url: Any, *arguments: Any, **options: Any) -> Any:
+        settings = super().merge_environment_settings(url, *arguments, **options)
+        if is_loopback(urlsplit(url).hostname):
+            # A proxy would be another machine, to which the request would go unencrypted.
+            settings["proxies"] = {}
+        return settings
+
+    @override
+    def rebuild_proxies(
+        self, prepared_request: requests.PreparedRequest, proxies: Mapping[str, str] | None
+    ) -> Any:
+        if is_loopback(urlsplit(prepared_request.url or "").hostname):
+            return {}
+        return super().rebuild_proxies(prepared_request, proxies)  # type: ignore[no-untyped-call]
+
+
+def register_proxy_passwords() -> None:
+    """Hide the passwords in the proxy addresses of the environment."""
+    for url in urllib.request.getproxies().values():
+        with contextlib.suppress(ValueError):  # a malformed address is named when it is used
+            parts = urlsplit(url)
+            if parts.password:
+                register_basic_auth(parts.username or "", parts.password)
+                register_basic_auth(unquote(parts.username or ""), unquote(parts.password))
+
+
+def invalid_proxy(label: str, proxy: str | None, error: Exception) -> SettingError:
+    """Describe a proxy that cannot be used, without its password."""
+    if is_unreachable(error):
+        host = (proxy or "").rstrip("/").rpartition("/")[2].rpartition("@")[2]
+        reason = f"the proxy {host} cannot be reached ({cause(error)})"
+    elif isinstance(error, requests.exceptions.InvalidSchema):
+        reason = "a SOCKS proxy needs the package PySocks"
+    else:  # its parts are not known, so that any may be a password
+        reason = "the address of the proxy is invalid"
+    return SettingError(
+        f"{label}: {reason}; correct or unset HTTPS_PROXY, HTTP_PROXY or ALL_PROXY in the "
+        "environment"
+    )
