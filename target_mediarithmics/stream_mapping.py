@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from singer_martech.errors import SettingError
@@ -76,22 +77,33 @@ class StreamMapping(NamedTuple):
         )
 
 
+def check_document_type(stream: str, name: str) -> None:
+    """Look for a misspelt document type; the vendor has more types than are known here.
+
+    Raises:
+        SettingError: The name is close to that of a known type.
+    """
+    near = difflib.get_close_matches(name, DOCUMENT_TYPES, n=1, cutoff=0.8)
+    if near and name not in DOCUMENT_TYPES:
+        raise stream_error(stream, "document_type", f"'{name}': did you mean '{near[0]}'?")
+
+
 def _definition(stream: str, mapping: Mapping[str, Any]) -> Definition:
     name = mapping.get("document_type")
     if not isinstance(name, str) or not name.strip() or "{{" in name:
-        raise _setting_error(stream, "document_type", "is required, such as USER_ACTIVITY")
+        raise stream_error(stream, "document_type", "is required, such as USER_ACTIVITY")
     mime_type = mapping.get("mime_type") or NDJSON
     if mime_type not in CONTENT_TYPES:
-        raise _setting_error(stream, "mime_type", f"must be one of {', '.join(CONTENT_TYPES)}")
+        raise stream_error(stream, "mime_type", f"must be one of {', '.join(CONTENT_TYPES)}")
     if mime_type == CSV and name != USER_SEGMENT:
-        raise _setting_error(
+        raise stream_error(
             stream,
             "mime_type",
             f"{CSV} is for {USER_SEGMENT} only (vendor page: Segments import); use {NDJSON}",
         )
     priority = mapping.get("priority")
     if priority is not None and priority not in PRIORITIES:
-        raise _setting_error(stream, "priority", f"must be one of {', '.join(PRIORITIES)}")
+        raise stream_error(stream, "priority", f"must be one of {', '.join(PRIORITIES)}")
     return Definition(_import_name(stream, mapping), name, mime_type, priority)
 
 
@@ -100,11 +112,9 @@ def _import_id(stream: str, mapping: Mapping[str, Any]) -> str | None:
     if value is None or value == "":
         return None
     if mapping.get("document_import_name"):
-        raise _setting_error(
-            stream, "document_import_id", "excludes document_import_name; give one"
-        )
+        raise stream_error(stream, "document_import_id", "excludes document_import_name; give one")
     if isinstance(value, bool) or not isinstance(value, (str, int)) or "{{" in str(value):
-        raise _setting_error(stream, "document_import_id", "must be the id of a document import")
+        raise stream_error(stream, "document_import_id", "must be the id of a document import")
     return str(value)
 
 
@@ -112,15 +122,15 @@ def _import_name(stream: str, mapping: Mapping[str, Any]) -> str:
     """Return the import's name, with the stream's name in place of ``{{ stream }}``."""
     name = mapping.get("document_import_name") or f"singer-martech {stream}"
     if not isinstance(name, str):
-        raise _setting_error(stream, "document_import_name", "must be text")
+        raise stream_error(stream, "document_import_name", "must be text")
     if "{{" not in name or not mapping.get("document_import_name"):
         return name
     try:
         value = compiled(name, stream, "document_import_name")({})
     except TemplateError as error:
-        raise _setting_error(stream, "document_import_name", str(error)) from error
+        raise stream_error(stream, "document_import_name", str(error)) from error
     if is_undefined(value) or not as_text(value).strip():
-        raise _setting_error(stream, "document_import_name", "may hold {{ stream }}, but no field")
+        raise stream_error(stream, "document_import_name", "may hold {{ stream }}, but no field")
     return as_text(value)
 
 
@@ -129,23 +139,22 @@ def _check_document(
 ) -> None:
     is_object = isinstance(document, dict)
     if mime_type == CSV and document is not None and not is_object:
-        raise _setting_error(
+        raise stream_error(
             stream, "document", "must be an object for TEXT_CSV: its keys become the header"
         )
     if document is not None and not is_object and not _is_expression(document):
-        raise _setting_error(
-            stream, "document", "must be an object, or an expression that gives one"
-        )
+        raise stream_error(stream, "document", "must be an object, or an expression that gives one")
     operation = document.get("operation") if is_object else None
     is_constant = isinstance(operation, str) and "{{" not in operation
     if is_constant and document_type.operations and operation not in document_type.operations:
         allowed = ", ".join(document_type.operations)
-        raise _setting_error(stream, "document", f"operation must be one of {allowed}")
+        raise stream_error(stream, "document", f"operation must be one of {allowed}")
 
 
 def _is_expression(value: Any) -> bool:
     return isinstance(value, str) and value.strip().startswith("{{")
 
 
-def _setting_error(stream: str, key: str, problem: str) -> SettingError:
+def stream_error(stream: str, key: str, problem: str) -> SettingError:
+    """Return the error for a key of a stream's mapping."""
     return SettingError(f"setting 'streams': stream '{stream}', key '{key}': {problem}")

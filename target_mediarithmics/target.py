@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from singer_sdk import typing as th
 
+from singer_martech._compat import override
 from singer_martech.delivery.target import MartechTarget, delivery_settings
 from singer_martech.errors import SettingError
-from singer_martech.http.errors import NotFound
+from singer_martech.http.errors import Forbidden, NotFound
 from singer_martech.mediarithmics.imports import DocumentImports, ImportMismatch
 from singer_martech.mediarithmics.settings import (
     access_settings,
@@ -18,15 +20,20 @@ from singer_martech.mediarithmics.settings import (
     waiting_settings,
 )
 from singer_martech.mediarithmics.uploads import Uploads
+from singer_martech.singer.command import Check
 from singer_martech.singer.settings import http_settings
 from target_mediarithmics.destination import ImportDestination
 from target_mediarithmics.sinks import MediarithmicsSink
+from target_mediarithmics.stream_mapping import StreamMapping, check_document_type, stream_error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from singer_martech.mediarithmics.imports import DocumentImport
-    from target_mediarithmics.stream_mapping import StreamMapping
+
+logger = logging.getLogger(__name__)
+
+_GLOB_CHARACTERS = frozenset("*?[")
 
 
 class TargetMediarithmics(MartechTarget):
@@ -41,7 +48,7 @@ class TargetMediarithmics(MartechTarget):
             th.StringType,
             required=True,
             title="Datamart ID",
-            description="The datamart of this id takes the documents.",
+            description="ID of the datamart that documents are loaded into.",
         ),
         *waiting_settings(
             poll_interval_seconds=5,
@@ -55,8 +62,8 @@ class TargetMediarithmics(MartechTarget):
             title="Wait for completion",
             description=(
                 "If true, documents count as delivered when their execution has succeeded. If "
-                "false, they do when it was accepted: failed lines and failed executions then go "
-                "unnoticed."
+                "false, they count as delivered when their upload was accepted: failed lines and "
+                "failed executions go unnoticed."
             ),
         ),
         *delivery_settings(
@@ -71,11 +78,12 @@ class TargetMediarithmics(MartechTarget):
     def import_destination(
         self, stream: str, stream_mapping: StreamMapping, columns: Sequence[str] | None
     ) -> ImportDestination:
-        """Return the channel of a stream's document import, which is looked for now.
+        """Return the destination of a stream, whose document import is looked for now.
 
         Raises:
-            MartechError: There is no such import, it takes other documents, or another
+            SettingError: There is no such import, it takes other documents, or another
                 stream loads it with other columns.
+            HttpError: The vendor cannot be asked.
         """
         found = self._existing(stream, stream_mapping)
         wanted = stream_mapping.wanted
@@ -109,28 +117,67 @@ class TargetMediarithmics(MartechTarget):
         return destination
 
     def _existing(self, stream: str, stream_mapping: StreamMapping) -> DocumentImport | None:
-        wanted = stream_mapping.wanted
+        """Return the import of a mapping, or None if the first upload creates it.
+
+        Raises:
+            SettingError: There is no such datamart or import, or the import takes other documents.
+        """
+        wanted, import_id = stream_mapping.wanted, stream_mapping.import_id
+        key = "document_import_name" if import_id is None else "document_import_id"
         try:
-            if stream_mapping.import_id is None:
+            if import_id is None:
                 return self._imports.find(wanted)
-            found = self._imports.get(stream_mapping.import_id)
-            found = found.check(wanted.document_type, wanted.mime_type, wanted.priority)
-        except NotFound as error:
-            if stream_mapping.import_id is None:
+            found = self._imports.get(import_id)
+            return found.check(wanted.document_type, wanted.mime_type, wanted.priority)
+        except (Forbidden, NotFound) as error:
+            self._verify_datamart()
+            if import_id is None:
                 raise
-            raise SettingError(
-                f"setting 'streams': stream '{stream}', key 'document_import_id': datamart "
-                f"{self.config['datamart_id']} has no document import {stream_mapping.import_id} "
-                f"({error})"
-            ) from error
+            datamart = f"datamart {self.config['datamart_id']}"
+            problem = f"{datamart} has no document import {import_id} ({error})"
+            raise stream_error(stream, key, problem) from error
         except ImportMismatch as error:
-            key = (
-                "document_import_name" if stream_mapping.import_id is None else "document_import_id"
-            )
+            raise stream_error(stream, key, f"{error}; name another") from error
+
+    def _verify_datamart(self) -> None:
+        """See that the token may read the datamart.
+
+        Raises:
+            HttpError: It may not.
+        """
+        try:
+            self._imports.verify_access()
+        except (Forbidden, NotFound) as error:
             raise SettingError(
-                f"setting 'streams': stream '{stream}', key '{key}': {error}; name another"
+                f"setting 'datamart_id': datamart {self.config['datamart_id']} does not exist, or "
+                f"'api_token' may not load it ({error})"
             ) from error
-        return found
+
+    def _check_import(self, name: str, stream_mapping: StreamMapping) -> None:
+        if self._existing(name, stream_mapping) is None:
+            logger.info(
+                "stream '%s': document import '%s' does not exist; the first load creates it",
+                name,
+                stream_mapping.wanted.name,
+            )
+
+    @override
+    def checks(self) -> Iterator[Check]:
+        yield Check("login and datamart", self._verify_datamart, is_prerequisite=True)
+        for name, mapping in self.mappings:
+            stream_mapping = StreamMapping.from_mapping(name, mapping)
+            document_type = stream_mapping.wanted.document_type
+            yield Check(
+                f"stream '{name}': document type {document_type}",
+                partial(check_document_type, name, document_type),
+            )
+            # under a glob, each stream may have an import of its own
+            if stream_mapping.import_id is not None or _GLOB_CHARACTERS.isdisjoint(name):
+                yield Check(
+                    f"stream '{name}': document import",
+                    partial(self._check_import, name, stream_mapping),
+                )
+        yield from super().checks()
 
     @cached_property
     def _destinations(self) -> list[tuple[str, ImportDestination]]:

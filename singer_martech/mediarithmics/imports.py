@@ -117,6 +117,15 @@ class DocumentImports:
         """Return the path of an import."""
         return f"{self._path}/{quote(import_id, safe='')}"
 
+    def verify_access(self) -> None:
+        """Read the beginning of the list.
+
+        Raises:
+            Unauthorized: The token is refused.
+            NotFound: There is no such datamart.
+        """
+        next(self.client.pages(self._path, label="list of document imports"), None)
+
     def get(self, import_id: str) -> DocumentImport:
         """Read one import."""
         label = f"document import {import_id}"
