@@ -181,7 +181,7 @@ class MonaClient:
     def _explained(self, rejection: RequestRejected, messages: Sequence[bytes]) -> RequestRejected:
         response = rejection.response
         if response is None:
-            return rejection
+            return rejection.with_message(str(rejection))
         if isinstance(rejection, (Unauthorized, Forbidden)):
             names = "'access_token'" if self._access_token else "'client_id' and 'client_secret'"
             return rejection.with_message(
@@ -190,7 +190,7 @@ class MonaClient:
         content = _content(response)
         if is_partial(content):
             return PartialFailure(str(rejection), response, rejected_indexes(content, messages))
-        return rejection
+        return rejection.with_message(str(rejection))
 
     def _fetch_token(self, old: Token | None) -> Token:
         if old is not None and old.refresh_value:

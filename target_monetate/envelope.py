@@ -59,7 +59,7 @@ def explained(rejection: RequestRejected, label: str) -> RequestRejected:
     """Word a refusal by what the vendor complains about, and say what to do."""
     response = rejection.response
     if response is None:
-        return rejection
+        return rejection.with_message(str(rejection))
     complaints = joined(texts(meta_of(response).get("errors")))
     line = (
         f"{label}: refused with status {response.status}: {complaints}" if complaints else rejection

@@ -254,13 +254,13 @@ def _with_error_id(error: HttpError) -> HttpError:
     """Word a failure with what the vendor says, where it says something."""
     response = error.response
     if response is None or not response.body:
-        return error
+        return error.with_message(str(error))
     try:
         value = json_body(response)
     except InvalidResponse:
-        return error
+        return error.with_message(str(error))
     if not isinstance(value, dict) or not (value.get("error") or value.get("error_id")):
-        return error
+        return error.with_message(str(error))
     if isinstance(error, RequestRejected):
         remedy = "; check 'api_token'" if isinstance(error, (Unauthorized, Forbidden)) else ""
         message = f"{response.label}: {_vendor_error(value)} (status {response.status}){remedy}"
