@@ -11,6 +11,7 @@ import threading
 from urllib.parse import quote, quote_plus
 
 from singer_martech._compat import override
+from singer_martech.runtime.escapes import escape_controls
 
 MASK = "[secret]"
 _MIN_CHARACTERS = 4
@@ -60,18 +61,18 @@ def redact(text: str) -> str:
 
 
 class RedactingFilter(logging.Filter):
-    """Masks secrets in log records, in their arguments and in their tracebacks."""
+    """Masks secrets in log records and tracebacks; escapes control characters in messages."""
 
     _formatter = logging.Formatter()
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        shown = escape_controls(redact(message.rstrip()))
+        if shown != message:
+            record.msg, record.args = shown, None
         if _pattern is None:
             return True
-        message = record.getMessage()
-        masked = redact(message)
-        if masked != message:
-            record.msg, record.args = masked, None
         if record.exc_info and not record.exc_text:
             record.exc_text = self._formatter.formatException(record.exc_info)
         if record.exc_text and redact(record.exc_text) != record.exc_text:

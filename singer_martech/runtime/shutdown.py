@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ class ShutdownSignal:
     def __init__(self) -> None:
         """Begin without a request."""
         self.signum: int | None = None
+        self.requested_at = float("inf")
         self._pipe, self._signal_pipe = os.pipe()
         weakref.finalize(self, _close, self._pipe, self._signal_pipe)
         self._callbacks: list[Callable[[], None]] = []
@@ -48,6 +50,7 @@ class ShutdownSignal:
         is_first = not self.is_set
         self.signum = signum  # before the waits end, since they look at it then
         if is_first:
+            self.requested_at = time.monotonic()
             os.write(self._signal_pipe, b"\0")  # stays there: every wait sees it
         for callback in self._callbacks:
             callback()

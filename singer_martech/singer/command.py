@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -15,6 +16,7 @@ from singer_sdk.plugin_base import SingerCommand
 
 from singer_martech._compat import override
 from singer_martech.errors import MartechError, Stopped
+from singer_martech.runtime.escapes import escape_controls
 from singer_martech.runtime.redaction import redact, redact_logs
 from singer_martech.singer.writer import write_output
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 _FAILED = 1
 _SIGNAL_BASE = 128
+_OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class PluginCommand(SingerCommand):
@@ -47,7 +50,8 @@ class PluginCommand(SingerCommand):
     @override
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         try:
-            return super().make_context(*args, **kwargs)
+            with _output_errors():  # --version, --help and --discover write
+                return super().make_context(*args, **kwargs)
         except click.BadParameter as error:  # such as a file that does not exist
             raise MartechError(error.format_message()) from error
 
@@ -55,11 +59,9 @@ class PluginCommand(SingerCommand):
     def invoke(self, ctx: click.Context) -> Any:
         if sys.stdout is None:
             raise MartechError("nothing can be written: standard output is closed")
-        # SingerCommand.invoke would print the schema of a wrong configuration
-        try:
+        with _output_errors():
+            # SingerCommand.invoke would print the schema of a wrong configuration
             return click.Command.invoke(self, ctx)
-        except BrokenPipeError as error:  # click would end without a line
-            raise MartechError("the program that reads the output has ended") from error
 
     @override
     def excepthook(
@@ -69,11 +71,11 @@ class PluginCommand(SingerCommand):
         exc_traceback: TracebackType | None,
     ) -> None:
         """Log an unexpected failure in one line, with its traceback at DEBUG."""
-        self.logger.error("%s: %s", exc_type.__name__, " ".join(str(exc_value).split()))
+        self.logger.error("%s: %s", exc_type.__name__, exc_value)
         self.logger.debug("ended by", exc_info=(exc_type, exc_value, exc_traceback))
 
     def _end(self, error: BaseException, line: str, status: int) -> None:
-        self.logger.error(" ".join(redact(line).split()))
+        self.logger.error("%s", line)
         self.logger.debug("ended by", exc_info=error)
         try:
             if sys.stdout is not None:
@@ -82,6 +84,23 @@ class PluginCommand(SingerCommand):
             # the interpreter flushes again at exit: give it an output that works
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(status)
+
+
+@contextmanager
+def _output_errors() -> Iterator[None]:
+    """Describe a failure to write to standard output; click would end without a line."""
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise MartechError("the program that reads the output has ended") from error
+    except OSError as error:
+        if error.errno not in _OUTPUT_ERRORS:
+            raise
+        raise MartechError(f"the output cannot be written: {error.strerror}") from error
 
 
 @dataclass(frozen=True)
@@ -148,7 +167,7 @@ class CheckReport:
 
 
 def _print(line: str) -> None:
-    write_output(f"{' '.join(redact(line).split())}\n".encode())
+    write_output(f"{escape_controls(redact(line))}\n".encode(errors="backslashreplace"))
 
 
 def _is_informative(record: logging.LogRecord) -> bool:

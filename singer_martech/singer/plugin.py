@@ -24,6 +24,7 @@ from singer_martech.singer.config_check import check_config
 from singer_martech.singer.json_file import parse_object, read_config_file, read_text
 from singer_martech.singer.state import unwrap_state
 from singer_martech.singer.stream_maps import StreamMapper, expression_problems
+from singer_martech.singer.writer import end_writes_on, write_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -70,6 +71,7 @@ class MartechPlugin(PluginBase):
     def _setup_signal_handlers(self) -> None:
         if self._installs_signal_handlers:
             self.shutdown.install()
+            end_writes_on(self.shutdown)
 
     @classproperty
     def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805 - a class property
@@ -205,6 +207,12 @@ class MartechTap(MartechPlugin, Tap):
     def setup_mapper(self) -> None:
         super().setup_mapper()
         self.mapper.register_raw_streams_from_catalog(self.catalog)
+
+    @override
+    def run_discovery(self) -> str:
+        text = self.catalog_json_text
+        write_output(f"{text}\n".encode())
+        return text
 
     @override
     def load_state(self, state: dict[str, Any]) -> None:

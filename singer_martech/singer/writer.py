@@ -7,7 +7,13 @@ more than all other work on a record together.
 from __future__ import annotations
 
 import datetime
+import io
+import os
+import select
+import stat
 import sys
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,11 +23,17 @@ from singer_sdk.singerlib.json import serialize_json
 
 from singer_martech._compat import override
 from singer_martech.errors import MartechError
+from singer_martech.runtime.shutdown import GRACE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from singer_martech.runtime.shutdown import ShutdownSignal
 
 _BLOCK_BYTES = 256 * 1024
+_POLL_SECONDS = 1.0
+
+_shutdown: ShutdownSignal | None = None
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -73,28 +85,77 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
         write_output(lines)
 
 
-def write_output(lines: bytes) -> None:
-    """Write to standard output, whatever its encoding: the bytes of a message are its own.
+def end_writes_on(shutdown: ShutdownSignal) -> None:
+    """Give up writing to standard output some time after ``shutdown`` is requested.
+
+    Standard output belongs to the process, as its signal handlers do.
+    """
+    global _shutdown  # noqa: PLW0603
+    _shutdown = shutdown
+
+
+def write_output(lines: bytes, grace_seconds: float = GRACE_SECONDS) -> None:
+    """Write to standard output, whatever its encoding: messages are UTF-8.
+
+    Args:
+        lines: The bytes to write.
+        grace_seconds: How long after a signal a full pipe may take to be read from.
 
     Raises:
         BrokenPipeError: The program that reads the output has ended.
         MartechError: The output cannot be written, such as to a full disk.
+        Stopped: A signal came, and nobody read from the pipe in time.
     """
     output = sys.stdout
-    binary = getattr(output, "buffer", None)
     try:
-        if binary is None:  # a test's text buffer
-            output.write(lines.decode())
-        else:
-            output.flush()
-            rest = memoryview(lines)
-            while rest:  # a signal ends a write early, and the lines must come whole
-                rest = rest[binary.write(rest) :]
         output.flush()
+        try:
+            descriptor = output.fileno()
+        except io.UnsupportedOperation:  # a buffer in a test
+            output.write(lines.decode())
+            output.flush()
+        else:
+            _write(descriptor, memoryview(lines), grace_seconds)
     except BrokenPipeError:
         raise
     except OSError as error:
         raise MartechError(f"the output cannot be written: {error.strerror}") from error
+
+
+def _write(descriptor: int, rest: memoryview, grace_seconds: float) -> None:
+    with _without_blocking(descriptor):
+        while rest:
+            try:
+                rest = rest[os.write(descriptor, rest) :]
+            except BlockingIOError:
+                _await_reader(descriptor, grace_seconds)
+
+
+@contextmanager
+def _without_blocking(descriptor: int) -> Iterator[None]:
+    """Let no write to a pipe or socket wait: a signal would not end that wait."""
+    mode = os.fstat(descriptor).st_mode
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)) or not os.get_blocking(descriptor):
+        yield
+        return
+    os.set_blocking(descriptor, False)
+    try:
+        yield
+    finally:
+        os.set_blocking(descriptor, True)
+
+
+def _await_reader(descriptor: int, grace_seconds: float) -> None:
+    """Wait until a write can go on.
+
+    Raises:
+        Stopped: A signal came, and the grace time is over.
+    """
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    while not poll.poll(min(_POLL_SECONDS, grace_seconds) * 1000):
+        if _shutdown is not None and time.monotonic() > _shutdown.requested_at + grace_seconds:
+            _shutdown.check()
 
 
 def encode(message: Mapping[str, Any] | RecordLine) -> bytes:

@@ -84,8 +84,8 @@ class StrictTarget(CheckedTarget):
 @pytest.mark.parametrize(
     ("target", "lines"),
     [
-        (CheckedTarget, ["✓ settings", "✗ login: no one may enter with [secret]", "✓ fields"]),
-        (StrictTarget, ["✓ settings", "✗ login: no one may enter with [secret]"]),
+        (CheckedTarget, ["✓ settings", "✗ login: no one may\\nenter with [secret]", "✓ fields"]),
+        (StrictTarget, ["✓ settings", "✗ login: no one may\\nenter with [secret]"]),
     ],
 )
 def test_a_failed_check_is_one_line_and_status_1(

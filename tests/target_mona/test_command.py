@@ -100,6 +100,9 @@ def test_a_real_process_ends_with_one_line_and_status_1(target: Target) -> None:
     [
         (None, "the configuration file .* cannot be read: No such file"),
         ("{", "the configuration file .* is not valid JSON"),
+        ('{\n "a": 1,,\n}', "is not valid JSON .line 2, column 9: "),
+        ('{"a": NaN}', "the configuration file .* is not valid JSON: it holds NaN"),
+        ("[" * 100_000, "the configuration file .* is not valid JSON: it is nested too deep"),
         ("[]", "the configuration file .* must hold a JSON object"),
     ],
 )
@@ -125,6 +128,28 @@ def test_the_traceback_is_for_those_who_ask(target: Target, mona: Mona) -> None:
     assert "Traceback" in run.log
     assert SECRET not in run.log
     assert mona.messages() == []
+
+
+def test_control_characters_in_names_are_shown_escaped(target: Target, mona: Mona) -> None:
+    name = "a\nb\x1b[31m\u202e"
+    run = target(schema(name), record(name, id=1), record("c\nd", id=1))
+    assert run.status == 1
+    assert run.reason.endswith("stream 'c\\nd': a RECORD came before its SCHEMA")
+    assert all(re.match(r"20\d\d-\d\d-\d\d ", line) for line in run.log.splitlines())
+    assert not re.search("[\x1b\u202e]", run.log)
+    assert len(mona.messages()) == 1
+
+
+def test_a_signal_ends_a_run_whose_output_nobody_reads(target: Target) -> None:
+    process = target.start(checkpoint_interval_seconds=0.01)
+    assert process.stdin is not None
+    process.stdin.write(as_bytes([schema(), state("x" * 1_000_000)]))
+    process.stdin.flush()
+    assert process.stdout is not None
+    assert process.stdout.read(1) == b'"'  # so it is writing
+    process.send_signal(signal.SIGTERM)
+    assert len(process.stdout.read()) == 1_000_002  # with the line end, without what was read
+    assert process.wait(20) == 128 + signal.SIGTERM
 
 
 def test_no_secret_is_ever_logged(target: Target, mona: Mona) -> None:
@@ -183,6 +208,10 @@ def test_about_in_other_forms(target: Target, arguments: list[str], start: str) 
         ("{command} --config {config} <&-", "there is no input: standard input is closed"),
         ("{command} --config {config} >&-", "nothing can be written: standard output is closed"),
         ("{command} --config {config} >/dev/full", "the output cannot be written: No space left"),
+        ("{command} --version >/dev/full", "the output cannot be written: No space left"),
+        ("{command} --help >/dev/full", "the output cannot be written: No space left"),
+        ("{command} --about >/dev/full", "the output cannot be written: No space left"),
+        ("{command} --check --config {config} >/dev/full", "cannot be written: No space left"),
         ("LOGLEVEL=LOUD {command} --config {config}", "logging cannot be set up as LOGLEVEL"),
     ],
 )
