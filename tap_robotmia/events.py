@@ -10,10 +10,12 @@ import msgspec
 from tap_robotmia.event_id import content_id, event_id
 from tap_robotmia.lines import (
     BYTE_ORDER_MARK,
+    SHORT_LINE_BYTES,
     MalformedLine,
     ParsedLine,
     decode_key,
     decode_line,
+    has_many_brackets,
     is_plain_text,
     parse_line,
     read_object,
@@ -93,6 +95,9 @@ class EventReader:
         is_plain = is_plain_text(block) and not (self._sanitize and may_need_sanitizing(block))
         decode = decode_line if is_plain else _refuse
         for line in block.split(b"\n"):
+            if len(line) > SHORT_LINE_BYTES and has_many_brackets(line):
+                self._parse_or_reject(line, append)
+                continue
             try:
                 head = decode(line)
                 key = decode_key(head.properties)

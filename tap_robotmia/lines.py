@@ -23,6 +23,15 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 _MAX_INTEGER_DIGITS = 4000
 """Python refuses to convert more than 4,300 digits to an integer."""
 
+MAX_NESTING = 400
+"""Levels of a line. Python's writers fail at some 900, so deeper lines are malformed."""
+
+SHORT_LINE_BYTES = 2 * MAX_NESTING
+"""Shorter lines cannot be nested deeper."""
+
+_TEXT = re.compile(rb'"(?:[^"\\]+|\\.)*"?', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
 _ERROR_KEYS = ("error", "errors", "topLevelError")
 _MAX_ERROR_CHARACTERS = 300
 
@@ -75,6 +84,8 @@ def parse_line(line: bytes) -> ParsedLine:
         MalformedLine: The line is not a JSON event.
     """
     line = line.removeprefix(BYTE_ORDER_MARK).strip()
+    if has_many_brackets(line) and _nesting(line) > MAX_NESTING:
+        raise MalformedLine("it is nested too deeply")
     if is_plain_text(line):
         try:
             members = _decode_members(line)
@@ -84,6 +95,19 @@ def parse_line(line: bytes) -> ParsedLine:
         except (msgspec.MsgspecError, KeyError, RecursionError):
             pass
     return _parse_tolerantly(line)
+
+
+def has_many_brackets(line: bytes) -> bool:
+    """Return whether a line may be nested too deeply."""
+    return line.count(b"[") + line.count(b"{") > MAX_NESTING
+
+
+def _nesting(line: bytes) -> int:
+    depth = deepest = 0
+    for bracket in _TEXT.sub(b"", line).translate(None, _NO_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def is_plain_text(text: bytes) -> bool:

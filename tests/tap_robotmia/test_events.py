@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_robotmia.events import EventReader, properties_of
-from tap_robotmia.lines import read_object
+from tap_robotmia.lines import MAX_NESTING, read_object
 from tap_robotmia.project_time import ProjectClock, time_zone
 
 if TYPE_CHECKING:
@@ -136,6 +136,20 @@ def test_a_line_that_is_no_event_is_kept_as_received_and_the_others_are_read(
     ((kept, why),) = malformed
     assert kept == line
     assert reason in why
+
+
+@pytest.mark.parametrize("text", [b"[%b]", b'{"a":%b}', b'["[[[{\\"[{",%b]', b"[1,[2],{},%b,[3]]"])
+def test_nesting_is_counted_without_brackets_in_text_and_beside(text: bytes) -> None:
+    def nested(levels: int) -> bytes:
+        value = b"[" + b'"' + b"[{" * 500 + b'"]'
+        for _ in range(levels - 3):
+            value = text % value
+        return b'{"event":"e","properties":{"time":1,"x":%b}}' % value
+
+    assert read_one(nested(MAX_NESTING)).event == "e"
+    events, malformed = read(nested(MAX_NESTING + 1))
+    assert not events
+    assert malformed[0][1] == "it is nested too deeply"
 
 
 class BrokenClock(ProjectClock):

@@ -220,6 +220,27 @@ def test_numbers_out_of_all_bounds_pass_as_properties(
     assert len(run.records("event_e")) == 2
 
 
+@pytest.mark.parametrize("stream_maps", [{}, {"*": {}}], ids=["encoded", "by the SDK"])
+@pytest.mark.parametrize("odd", ["", ',"half":"\\ud800"'])
+def test_an_event_of_any_depth_is_written_or_malformed(
+    vendor: Robotmia, tap: Tap, stream_maps: dict[str, Any], odd: str
+) -> None:
+    line = '{"event":"e","properties":{"time":1704100000%s,"x":%s}}'
+    depths = [1, *range(380, 420, 5), *range(900, 1010, 10)]
+    lines = [line % (odd, "[" * depth + "]" * depth) for depth in depths]
+    vendor.set_body(day(0), "\n".join(lines).encode() + b"\n")
+    run = tap.run(
+        start_date=day(0),
+        end_date=day(0),
+        event_streams=["e"],
+        max_malformed_lines=len(lines),
+        stream_maps=stream_maps,
+    )
+    assert len(run.records()) == len(run.records("event_e")) == 5
+    (kept,) = (tap.folder / "rejects").iterdir()
+    assert len(kept.read_bytes().splitlines()) == len(lines) - 5
+
+
 @pytest.mark.parametrize("is_link", [True, False])
 def test_malformed_lines_are_not_written_to_a_link_or_a_file_of_others(
     tmp_path: Path, is_link: bool
