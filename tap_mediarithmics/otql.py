@@ -35,9 +35,10 @@ _TOKEN = re.compile(
     r"(?P<space>[\s,]+|\#[^\n]*)"
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
     r"|(?P<punctuation>[{}@])"
-    r'|(?P<text>"(?:[^"\\\n]|\\.)*")'
+    r'|(?P<text>"(?:[^"\\\n]|\\.)*"?)'  # a missing end does not make the search quadratic
 )
 
+_MAX_SHOWN = 40
 _DEEPEST = 100
 """Levels of braces that are read; more is no query that a person or a tool wrote."""
 
@@ -193,6 +194,6 @@ class _Parser:
         return position(self._text, token.position)
 
     def _fail(self, wanted: str) -> None:
-        found = self._token.text or "the end of the query"
+        found = self._token.text[:_MAX_SHOWN] or "the end of the query"
         message = f"{found} stands where {wanted} was expected, at {self._place(self._token)}"
         raise UnknownOtql(message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import zlib
+from codecs import BOM_UTF8
 from contextlib import ExitStack
 from typing import IO, TYPE_CHECKING
 
@@ -82,8 +83,9 @@ class ResultFiles:
         """
         for file in self._files:
             rest = b""
-            for block in _plain_blocks(file):
-                lines = (rest + block).split(b"\n")
+            for index, block in enumerate(_plain_blocks(file)):
+                text = block if index else block.removeprefix(BOM_UTF8)
+                lines = (rest + text).split(b"\n")
                 rest = lines.pop()
                 if len(rest) > _MAX_LINE_BYTES:
                     message = f"{self}: a line is longer than {_MAX_LINE_BYTES} bytes"
@@ -109,6 +111,7 @@ def check_file(file: IO[bytes]) -> None:
         reason = f"the compressed file is damaged ({error})"
     file.seek(0, 2)
     try:
+        last = last.removeprefix(BOM_UTF8)
         value = json.loads(last) if last else None
     except (ValueError, RecursionError):
         reason = f"the file's last line is no JSON: {last[-80:]!r}"
@@ -171,7 +174,10 @@ def _plain_blocks(file: IO[bytes]) -> Iterator[bytes]:
             yield block
         data = inflate.unconsumed_tail
         if inflate.eof:
-            data = inflate.unused_data or file.read(_BLOCK_BYTES)
+            # Zero bytes after a member are padding.
+            data = inflate.unused_data.lstrip(b"\0")
+            while not data and (more := file.read(_BLOCK_BYTES)):
+                data = more.lstrip(b"\0")
             if data:
                 inflate = zlib.decompressobj(_GZIP_BITS)
         elif not data:

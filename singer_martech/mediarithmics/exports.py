@@ -199,8 +199,8 @@ class Exports:
         check: Callable[[Response], None] | None = None,
     ) -> None:
         uri = (
-            f"mics://data_file/tenants/{self._organisation}/jobs/executions/{execution.id}"
-            f"/result/{name}"
+            f"mics://data_file/tenants/{self._organisation}/jobs/executions/"
+            f"{quote(execution.id, safe='')}/result/{quote(name, safe='')}"
         )
         label = f"data file {name} of execution {execution.id}"
         self._client.download(

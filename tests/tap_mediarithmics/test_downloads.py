@@ -203,6 +203,52 @@ def test_a_broken_line_in_the_middle_fails_the_run_and_names_its_place(
     assert ended.output.bookmark("things") == {}
 
 
+@pytest.mark.parametrize("zeros", [1, 7, 3 * 1024 * 1024])
+@pytest.mark.parametrize("members", [1, 2])
+def test_zero_bytes_after_a_gzip_trailer_are_padding(
+    vendor: Mediarithmics, export: str, read: Any, zeros: int, members: int
+) -> None:
+    packed = gzip.compress(b'{"id":"a"}\n') + bytes(zeros)
+    vendor.add_execution(export, files=[packed * members])
+    assert ids(read()) == ["a"] * members
+
+
+def test_what_follows_a_gzip_trailer_and_is_no_padding_is_damage() -> None:
+    with pytest.raises(IncompleteBody, match="damaged"):
+        check_file(io.BytesIO(gzip.compress(b"1") + b"\0more"))
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_a_byte_order_mark_is_passed_over_in_each_file(
+    vendor: Mediarithmics, export: str, read: Any, pack: Callable[[bytes], bytes]
+) -> None:
+    mark = b"\xef\xbb\xbf"
+    files = [pack(mark + b'{"id":"a"}\n{"id":"b"}\n'), pack(mark + b'{"id":"c"}'), pack(mark)]
+    vendor.add_execution(export, files=files)
+    assert ids(read()) == ["a", "b", "c"]
+
+
+def test_an_execution_id_cannot_change_the_path_of_a_file(
+    vendor: Mediarithmics, export: str, config: dict[str, Any], command: Any, sandbox: Sandbox
+) -> None:
+    row = {"id": "../5/x y", "creation_date": 1_700_000_000_000, "status": "SUCCEEDED"}
+    body = {"status": "ok", "data": [row]}
+    sandbox.faults.add("mediarithmics", "*/executions", times=None, status=200, body=body)
+    sandbox.faults.add("mediarithmics", "*/data", status=200, body=b'{"id":"a"}\n', times=None)
+    schema = {"type": "object", "properties": {"id": {"type": "string"}}}
+    item = {"stream": "things", "export_id": export, "schema": schema}
+    ended = command({**config, "exports": [item]})
+    assert ended.status == 0, ended.stderr
+    paths = [each.path for each in vendor.requests if "technical_name" in each.path]
+    assert paths
+    assert all(f"/exports/{export}/executions/" in path for path in paths)
+    uris = [each.query["uri"] for each in vendor.requests_to("data_file/data")]
+    assert set(uris) == {
+        "mics://data_file/tenants/1426/jobs/executions/..%2F5%2Fx%20y/result/export.data"
+    }
+    assert ended.output.bookmark("things")["execution"]["id"] == "../5/x y"
+
+
 def test_blank_lines_are_no_records(vendor: Mediarithmics, export: str, read: Any) -> None:
     vendor.add_execution(export, files=[b'{"id":"a"}\r\n\r\n  \n{"id":"b"}\n\n'])
     assert ids(read()) == ["a", "b"]

@@ -196,3 +196,10 @@ def test_an_object_with_data_for_keys_gets_no_columns_of_its_own() -> None:
 
 def test_an_empty_sample_knows_nothing() -> None:
     assert sampled_properties(b"") == {}
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("worst", ["[", "]!", "a", "! "])
+def test_a_field_type_of_a_million_characters_is_read_in_linear_time(worst: str) -> None:
+    text = worst * (1_000_000 // len(worst))
+    assert field_type(f"{text}?") is None

@@ -126,3 +126,12 @@ def test_no_text_breaks_the_reader(text: str) -> None:
     except (UnknownOtql, AggregationQuery):
         return
     assert query.selection.fields
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("worst", ['"\\', "{", "@a ", "#", '"', "@", " ,", "é"])
+def test_a_text_of_a_million_characters_is_read_in_linear_time(worst: str) -> None:
+    text = "SELECT " + worst * (1_000_000 // len(worst))
+    with pytest.raises(UnknownOtql) as error:
+        parse(text)
+    assert len(str(error.value)) < 200

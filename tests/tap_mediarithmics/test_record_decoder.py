@@ -248,3 +248,12 @@ def test_a_column_may_have_any_name(name: str) -> None:
     line = json.dumps(values).encode()
     assert reader.rewrite(line) is None
     assert reader.record(line) == values
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("text", ["1" * 10**6, "1." + "1" * 10**6, "1e" + "1" * 10**6])
+@pytest.mark.parametrize("column", ["n", "x", "ts", "day", "b"])
+def test_digits_without_end_in_a_text_are_kept_in_linear_time(column: str, text: str) -> None:
+    record = READER.record(json.dumps({column: text}).encode())
+    kept = record[column] if record[column] is not None else record["_extra"][column]
+    assert len(str(kept)) == len(text)
