@@ -5,6 +5,7 @@ import copy
 import itertools
 import json
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -363,6 +364,18 @@ def test_an_odd_value_in_any_field_rejects_one_record_at_most(field: str) -> Non
     for (name, document), value in itertools.product(AS_GIVEN, ODDITIES):
         with contextlib.suppress(MappingError):
             encode(check(name, {**document, field: value}).document)
+
+
+@pytest.mark.parametrize("name", DOCUMENT_TYPES)
+def test_the_page_has_a_row_for_every_rule(name: str) -> None:
+    text = Path(__file__).parents[2].joinpath("docs", "target-mediarithmics.md").read_text("utf-8")
+    refused = text.partition("### Rejected before sending")[2].partition("###")[0]
+    warned = text.partition("### Sent with a warning")[2].partition("###")[0]
+    kind = DOCUMENT_TYPES[name]
+    for rules, table in ((kind.rejected, refused), (kind.unusual + kind.recommended, warned)):
+        for rule in rules:
+            words = [rule.source.value, *(f"`{field}`" for field in rule.field.split(", "))]
+            assert [row for row in table.splitlines() if all(word in row for word in words)], rule
 
 
 def is_plain(name: str, document: dict[str, Any]) -> bool:

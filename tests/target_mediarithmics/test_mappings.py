@@ -69,7 +69,7 @@ def test_robotmia_events_become_user_activities(
             }
         ],
     }
-    assert uuid.UUID(activity["$unique_key"]).version == 5
+    assert uuid.UUID(activity["$unique_key"]).version == 1
     assert vendor.imports()[0]["document_type"] == "USER_ACTIVITY"
 
 
