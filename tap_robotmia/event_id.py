@@ -1,12 +1,12 @@
-"""The identity of an event: the same in every export, and for each of its duplicates.
+"""``event_id``: the same for an event in every export, and for its duplicates.
 
-``event_id`` is the primary key of everything that was ever loaded, so what is hashed and
-how is frozen by a test. It is the first 32 hexadecimal digits of SHA-256 over a JSON array
-in a canonical form (no spaces, keys sorted, text in UTF-8):
+It is the primary key of all loaded data, so a test freezes it. It consists of the first 32
+hexadecimal digits of SHA-256 over a JSON array in canonical form (no spaces, sorted keys,
+UTF-8):
 
-- ``[event, distinct_id, time, $insert_id]`` when the event has an ``$insert_id``. That is
-  the key by which the vendor itself tells events apart.
-- ``[event, properties]`` otherwise. Two real events that agree in everything share it.
+- ``[event, distinct_id, time, $insert_id]`` for an event with an ``$insert_id``, the key by
+  which the vendor tells events apart;
+- ``[event, properties]`` otherwise. Two events that are equal in everything share it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _encoder = msgspec.json.Encoder(order="sorted", decimal_format="string")
 
 
 def event_id(event: str, distinct_id: str | None, time: Any, insert_id: str) -> str:
-    """Identify an event that has an ``$insert_id``.
+    """Return the ``event_id`` of an event with an ``$insert_id``.
 
     Args:
-        event: Its name.
-        distinct_id: Its user, if it has one.
-        time: Its raw time, as received.
-        insert_id: Its ``$insert_id``.
+        event: The event's name.
+        distinct_id: The user, or None.
+        time: The raw time, as received.
+        insert_id: The ``$insert_id``.
     """
     parts = (event, distinct_id, time, insert_id)
     try:
@@ -39,11 +39,11 @@ def event_id(event: str, distinct_id: str | None, time: Any, insert_id: str) -> 
 
 
 def content_id(event: str, properties: bytes) -> str:
-    """Identify an event without ``$insert_id`` by all it holds.
+    """Return the ``event_id`` of an event without ``$insert_id``, from its content.
 
     Args:
-        event: Its name.
-        properties: The JSON text of its properties.
+        event: The event's name.
+        properties: The properties as JSON text.
     """
     parts = (event, _read_canonically(properties))
     try:
@@ -54,12 +54,12 @@ def content_id(event: str, properties: bytes) -> str:
 
 
 def _escaped(parts: tuple[Any, ...]) -> bytes:
-    # half of a surrogate pair has no UTF-8; escaped, it has a text all the same
+    # half of a surrogate pair has no UTF-8 form, but an escape
     return json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str).encode()
 
 
 def _canonical_number(text: str) -> float | Decimal:
-    """Make 1.10 and 1.1 one number, and keep what a float cannot hold."""
+    """Return the same value for 1.10 and 1.1, and a Decimal where a float is not exact."""
     number = float(text)
     exact = Decimal(text)
     return number if Decimal(repr(number)) == exact else exact

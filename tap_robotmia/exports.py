@@ -127,7 +127,7 @@ class Exports:
         settings, last_day = self.settings, self.last_day()
         if settings.start_date > last_day:
             message = (
-                f"setting 'start_date' ({settings.start_date}) lies after today in the project "
+                f"setting 'start_date' ({settings.start_date}) is after today in the project "
                 f"({last_day} in {settings.project_timezone})"
             )
             raise SettingError(message)

@@ -1,13 +1,11 @@
-"""The project's clock: from the wall clock of an event to true UTC, and from days to instants.
+"""Conversion of a project's wall clock and days to UTC.
 
 The export gives ``time`` as the project's wall clock, counted as if it were UTC epoch
-seconds (vendor page: Raw event export). The rules here:
+seconds (vendor page: Exporting Raw Event Data). Daylight saving time:
 
-- An hour that stands twice, when clocks are set back, is settled by the event's arrival:
-  it was the latest of its two instants that is not after the arrival, or the earlier
-  instant where nothing tells.
-- An hour that does not exist, because clocks were set forward, is read with the offset
-  that held before the change.
+- A time in the ambiguous hour at its end is the latest of its two instants that is not
+  after the event's arrival; without an arrival stamp, the earlier one.
+- A time in the missing hour at its start is converted with the offset before the change.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ UTC = timezone.utc
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a wall clock has no zone
 
 MILLISECONDS_FROM = 100_000_000_000
-"""A raw time of this size counts milliseconds: as seconds it would lie beyond the year 5000."""
+"""Raw times from here on are milliseconds: as seconds they would be after the year 5000."""
 
 _SPAN = 900
 _MICROSECONDS = 1_000_000
@@ -34,14 +32,14 @@ _SECONDS = tuple(f"{second:02d}.000000Z" for second in range(60))
 
 
 class UnknownZone(ValueError):
-    """A name is no IANA time zone."""
+    """The name is not an IANA time zone."""
 
 
 def time_zone(name: str) -> ZoneInfo:
     """Return the IANA time zone ``name``.
 
     Raises:
-        UnknownZone: There is none of that name.
+        UnknownZone: There is no such zone.
     """
     try:
         return ZoneInfo(name)
@@ -54,11 +52,11 @@ class ProjectClock:
 
     Args:
         zone: The project's time zone.
-        already_utc: The project's ``time`` is true UTC; only days follow the zone.
+        already_utc: The raw times are true UTC, and only days are in the zone.
     """
 
     def __init__(self, zone: tzinfo, *, already_utc: bool = False) -> None:
-        """Begin with empty caches."""
+        """Start with empty caches."""
         self.zone = zone
         self._already_utc = already_utc
         self._offsets: dict[int, int | None] = {}
@@ -70,12 +68,12 @@ class ProjectClock:
         """Return the instant of a raw time as RFC 3339 text with microseconds.
 
         Returns:
-            The text, or None where the wall clock stands twice: then ask ``utc_by_arrival``.
+            The text, or None for an ambiguous time: then use ``utc_by_arrival``.
 
         Raises:
-            ValueError: The time lies outside the years 1 to 9999.
+            ValueError: The time is outside the years 1 to 9999.
         """
-        if raw == self._last_raw:  # an export is sorted by time
+        if raw == self._last_raw:  # exports are sorted by time
             return self._last_text
         if type(raw) is int and -MILLISECONDS_FROM < raw < MILLISECONDS_FROM:
             seconds, micro = raw, 0
@@ -92,14 +90,14 @@ class ProjectClock:
         return self._last_text
 
     def utc_by_arrival(self, raw: float, arrived_at_ms: float | None) -> str:
-        """Return the instant of a raw time, of two the one that its arrival allows.
+        """Return the instant of a raw time that may be ambiguous.
 
         Args:
             raw: The event's ``time``.
-            arrived_at_ms: When the vendor received the event, in true epoch milliseconds.
+            arrived_at_ms: When the vendor received the event, in epoch milliseconds, or None.
 
         Raises:
-            ValueError: The time lies outside the years 1 to 9999.
+            ValueError: The time is outside the years 1 to 9999.
         """
         seconds, micro = _seconds_and_microseconds(raw)
         earlier, later = self._offsets_at(seconds)
@@ -127,7 +125,7 @@ class ProjectClock:
         return self.start_of(day + timedelta(days=1))
 
     def _offset_of_span(self, span: int) -> int | None:
-        """Return the offset that holds for a quarter of an hour of wall clock, if one does."""
+        """Return the offset of a quarter of an hour of wall clock; None if it changes within."""
         first = span * _SPAN
         offsets = {*self._offsets_at(first), *self._offsets_at(first + _SPAN - 1)}
         offset = offsets.pop() if len(offsets) == 1 else None
@@ -137,7 +135,7 @@ class ProjectClock:
         return offset
 
     def _offsets_at(self, seconds: int) -> tuple[int, int]:
-        """Return the offsets before and after a change; the same one where nothing changes."""
+        """Return the offsets before and after a change; both are equal where there is none."""
         if self._already_utc:
             return 0, 0
         try:
@@ -166,12 +164,12 @@ class ProjectClock:
 
 
 def instant_text(instant: datetime) -> str:
-    """Return an instant in the form that records and bookmarks share."""
+    """Return an instant as records and bookmarks hold it."""
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
 
 
 def parse_instant(text: str) -> datetime:
-    """Read an instant; one without an offset is UTC.
+    """Parse an instant; without an offset it is UTC.
 
     Raises:
         ValueError: The text is no ISO 8601 date or date-time.

@@ -36,10 +36,10 @@ _BOOKMARK, _START_DATE = "replication_key_value", "start_date"
 
 
 class RobotmiaStream(ChunkedStream):
-    """What both kinds of stream share: windows, and a bookmark of their own."""
+    """A stream of events, read in windows, with a bookmark of its own."""
 
     event_name: str | None = None
-    """The one event it holds; None for all."""
+    """The only event of the stream; None for all events."""
 
     def __init__(self, tap: MartechTap, schema: dict[str, Any], name: str) -> None:
         """Make a stream of ``tap``."""
@@ -48,7 +48,7 @@ class RobotmiaStream(ChunkedStream):
         self.replication_key = REPLICATION_KEY
 
     def select(self, events: list[Event]) -> list[Event]:
-        """Return the events that belong to this stream."""
+        """Return the events of this stream."""
         raise NotImplementedError
 
     def record(self, event: Event) -> Record:
@@ -56,14 +56,14 @@ class RobotmiaStream(ChunkedStream):
         raise NotImplementedError
 
     def lines(self, events: list[Event], extracted_at: datetime) -> EncodedRecords:
-        """Return events as RECORD messages, the same that the SDK would write."""
+        """Return events as encoded RECORD messages, equal to those of the SDK."""
         raise NotImplementedError
 
     def first_day(self) -> date:
-        """Return the project's day on which this run begins, by the bookmark and settings.
+        """Return the first day that this run exports, in the project's time zone.
 
         Raises:
-            MartechError: The bookmark is no instant.
+            MartechError: The bookmark is not an instant.
         """
         settings = self._exports.settings
         bookmark = self._bookmark()
@@ -72,7 +72,8 @@ class RobotmiaStream(ChunkedStream):
         now = datetime.now(timezone.utc)
         if bookmark > now:
             self.logger.warning(
-                "the bookmark %s lies in the future; it counts as now", self.stream_state[_BOOKMARK]
+                "the bookmark %s is in the future; the run treats it as now",
+                self.stream_state[_BOOKMARK],
             )
         first_start = self.stream_state.get(_START_DATE)
         if isinstance(first_start, str) and settings.start_date.isoformat() < first_start:
@@ -137,7 +138,7 @@ class RobotmiaStream(ChunkedStream):
 
 
 class WindowChunk(Chunk):
-    """The records of a window that was received whole."""
+    """The records of an exported window."""
 
     def __init__(self, exported: ExportedWindow, streams: Sequence[RobotmiaStream]) -> None:
         """Read nothing yet."""
@@ -162,7 +163,7 @@ class WindowChunk(Chunk):
 
 
 class EventsStream(RobotmiaStream):
-    """Every event, its properties in one column exactly as received."""
+    """All events, with their properties in one column exactly as received."""
 
     name = "events"
     properties: ClassVar[th.PropertiesList] = th.PropertiesList(
@@ -216,15 +217,14 @@ class EventsStream(RobotmiaStream):
 
     @override
     def lines(self, events: list[Event], extracted_at: datetime) -> EncodedRecords:
-        # the way of most runs: an Event is a record already, its properties spliced in as
-        # they came; test_fast_path.py shows that the SDK's way writes the same
+        # an Event encodes as the record itself, with the received bytes of its properties
         name = self.name
         text = encode_record_lines([RecordLine(name, event, extracted_at) for event in events])
         return EncodedRecords(text, len(events))
 
 
 class TypedEventStream(RobotmiaStream):
-    """The events of one name, a column per property."""
+    """The events of one name, with a column per property."""
 
     def __init__(self, tap: MartechTap, event_name: str, schema: dict[str, Any]) -> None:
         """Make the stream of ``event_name``."""

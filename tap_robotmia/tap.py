@@ -1,4 +1,4 @@
-"""The tap: its settings and its streams."""
+"""The tap's settings and streams."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tap_robotmia.client import DEFAULT_API_URL, REQUEST_TIMEOUT_SECONDS
 from tap_robotmia.columns import ColumnTypes, stream_name
 from tap_robotmia.export_settings import ExportSettings, parse_day
 from tap_robotmia.exports import Exports
+from tap_robotmia.progress import counted
 from tap_robotmia.project_time import UnknownZone, time_zone
 from tap_robotmia.streams import EventsStream, TypedEventStream
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class TapRobotmia(MartechTap):
-    """Exports the raw events of a robotmia project, in whole windows and in true UTC."""
+    """Exports the raw events of a robotmia project, in complete windows and true UTC."""
 
     name = "tap-robotmia"
     message_writer_class = MessageWriter
@@ -190,16 +191,17 @@ class TapRobotmia(MartechTap):
         if not names:
             return
         if self.input_catalog is None:
-            self._validate_config()  # discovery alone does not insist on it
+            self._validate_config()  # the SDK does not require valid settings for discovery
             with error_context(stream_name(names[0])):
                 exports = Exports(ExportSettings.from_config(self.config), self.shutdown)
                 types = exports.column_types(names)
             for name in names:
                 if not types[name].events:
                     self.logger.warning(
-                        "no event '%s' in the last days (setting 'sample_days'): the columns of "
-                        "its stream are not known yet, so its properties go to _extra",
+                        "no event '%s' in the last %s (setting 'sample_days'): its properties go "
+                        "to _extra until a later discovery finds some",
                         name,
+                        counted(self.config["sample_days"], "day"),
                     )
                 yield TypedEventStream(self, name, types[name].schema())
             return
@@ -207,8 +209,8 @@ class TapRobotmia(MartechTap):
             entry = self.input_catalog.get_stream(stream_name(name))
             if entry is None:
                 self.logger.warning(
-                    "'%s' of setting 'event_streams' is not in the catalog and left out; discover "
-                    "again",
+                    "event '%s' of setting 'event_streams' is not in the catalog, so its stream "
+                    "is not exported; run discovery again",
                     name,
                 )
             schema = ColumnTypes().schema() if entry is None else entry.schema.to_dict()
@@ -238,8 +240,8 @@ def _date_problems(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"setting '{name}' ('{text}') must be a day such as 2018-02-11"
     if "end_date" in days and "start_date" in days and days["end_date"] < days["start_date"]:
         yield (
-            f"setting 'end_date' ({days['end_date']}) lies before 'start_date' "
-            f"({days['start_date']}): swap them, or leave 'end_date' out"
+            f"setting 'end_date' ({days['end_date']}) is before 'start_date' "
+            f"({days['start_date']}): swap them or omit 'end_date'"
         )
 
 
@@ -251,8 +253,8 @@ def _stream_problems(config: Mapping[str, Any]) -> Iterator[str]:
         if stream in seen:
             yield (
                 f"setting 'event_streams': '{seen[stream]}' and '{name}' would both be stream "
-                f"'{stream}'; keep one of them"
+                f"'{stream}'; remove one of them"
             )
         seen[stream] = name
         if only and name not in only:
-            yield f"setting 'event_streams' has '{name}', which setting 'events' leaves out"
+            yield f"setting 'event_streams' has '{name}', which setting 'events' excludes"

@@ -1,4 +1,4 @@
-"""Which days a run exports, cut into windows, one request each."""
+"""The windows of a run: days that are exported with one request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Window:
-    """Some days that are exported together.
+    """Consecutive days that are exported with one request.
 
     Attributes:
         from_date: The first day, in the project's time zone.
@@ -28,7 +28,7 @@ class Window:
 
     @property
     def days(self) -> int:
-        """How many days it has."""
+        """The number of days."""
         return (self.to_date - self.from_date).days + 1
 
 
@@ -38,14 +38,14 @@ def first_day(
     lookback_days: int,
     first_start_date: date | None = None,
 ) -> date:
-    """Return the day on which a run begins.
+    """Return the first day of a run.
 
     Args:
         start_date: The setting.
-        bookmark_day: The project's day of the bookmark, if there is one.
-        lookback_days: How many days before the bookmark are exported again.
-        first_start_date: The ``start_date`` of the first run, if known; an earlier one does
-            not bring back what was left out then.
+        bookmark_day: The project's day of the bookmark, or None.
+        lookback_days: Days before the bookmark to export again.
+        first_start_date: The ``start_date`` of the first run, if known. An earlier
+            ``start_date`` is ignored.
     """
     if bookmark_day is None:
         return start_date
@@ -55,7 +55,7 @@ def first_day(
 
 
 def days_before(day: date, number: int) -> date:
-    """Return the day so many days earlier, or the calendar's first."""
+    """Return the day ``number`` days earlier, or the first day of the calendar."""
     try:
         return day - timedelta(days=number)
     except OverflowError:
@@ -63,15 +63,14 @@ def days_before(day: date, number: int) -> date:
 
 
 def windows(first_days: Mapping[str, date], last_day: date, window_days: int) -> Iterator[Window]:
-    """Cut the days that some streams need into windows, oldest first.
+    """Yield the windows that some streams need, oldest first.
 
-    Where the streams need the same days they share a window; a stream that begins later
-    joins at the start of one.
+    Streams share the windows of days that they all need.
 
     Args:
-        first_days: The first day that each stream needs.
-        last_day: The last day, inclusive, of all of them.
-        window_days: How many days a window has at most.
+        first_days: The first day of each stream.
+        last_day: The last day of all streams, inclusive.
+        window_days: Maximum days per window.
     """
     starts = sorted({day for day in first_days.values() if day <= last_day})
     ends = [*(day - _DAY for day in starts[1:]), last_day]

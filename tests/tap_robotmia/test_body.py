@@ -71,7 +71,7 @@ def text_of(body: Body) -> bytes:
         "blank end",
     ],
 )
-def test_a_whole_body_is_read_as_it_was_sent(sent: bytes) -> None:
+def test_a_complete_body_is_read_as_sent(sent: bytes) -> None:
     body = received([sent])
     assert text_of(body).rstrip() == TEXT.rstrip()
 
@@ -81,7 +81,7 @@ def test_a_whole_body_is_read_as_it_was_sent(sent: bytes) -> None:
     [b"", b"\n", gzip.compress(b""), gzip.compress(b"\n\n"), b"\xef\xbb\xbf\n"],
     ids=["nothing", "blank", "gzip of nothing", "gzip of blanks", "byte order mark"],
 )
-def test_an_empty_body_is_whole(sent: bytes) -> None:
+def test_an_empty_body_is_complete(sent: bytes) -> None:
     assert text_of(received([sent])).removeprefix(b"\xef\xbb\xbf").strip() == b""
 
 
@@ -122,13 +122,13 @@ def test_a_wrong_length_in_the_trailer_is_broken() -> None:
     ],
 )
 @pytest.mark.parametrize("before", [b"", TEXT])
-def test_an_export_that_says_it_ended_early_is_broken(before: bytes, line: bytes) -> None:
+def test_an_export_that_was_terminated_early_is_broken(before: bytes, line: bytes) -> None:
     for sent in (before + line, gzip.compress(before + line)):
         with pytest.raises(IncompleteBody, match="terminated early"):
             received([sent])
 
 
-def test_an_event_that_speaks_of_termination_is_whole() -> None:
+def test_an_event_that_mentions_termination_is_complete() -> None:
     sent = TEXT + b'{"event":"terminated early","properties":{"time":1,"x":"terminated early"}}\n'
     assert text_of(received([gzip.compress(sent)])) == sent
 
@@ -190,7 +190,7 @@ def test_a_long_last_line_in_small_pieces_is_checked_in_linear_time() -> None:
 
 
 @given(cuts=st.lists(st.integers(0, 700), max_size=30), compress=st.booleans())
-def test_how_the_network_cuts_a_body_makes_no_difference(cuts: list[int], compress: bool) -> None:
+def test_the_chunks_of_a_body_make_no_difference(cuts: list[int], compress: bool) -> None:
     text = TEXT[:300] + b"\n \n" + EVENT + b"\n\n  " + EVENT + b"\n \n"
     text = text[text.index(b"\n") + 1 :]
     sent = gzip.compress(text) if compress else text
@@ -200,7 +200,7 @@ def test_how_the_network_cuts_a_body_makes_no_difference(cuts: list[int], compre
 
 
 @given(cut=st.integers(0, 1000))
-def test_no_cut_of_a_gzip_body_passes(cut: int) -> None:
+def test_a_gzip_body_cut_anywhere_is_broken(cut: int) -> None:
     sent = gzip.compress(
         b"".join(b'{"event":"e","properties":{"time":%d}}\n' % n for n in range(200))
     )
@@ -209,7 +209,7 @@ def test_no_cut_of_a_gzip_body_passes(cut: int) -> None:
         received([sent[:cut]])
 
 
-def test_a_new_try_forgets_the_one_before() -> None:
+def test_a_new_attempt_discards_the_previous_one() -> None:
     body = Body("export")
     body.write(gzip.compress(TEXT)[:1000])
     body.seek(0)
@@ -230,14 +230,14 @@ def test_an_encoding_that_was_not_asked_for_ends_the_run() -> None:
         received([b"whatever"], encoding="br")
 
 
-def test_a_line_of_a_gigabyte_ends_at_the_limit() -> None:
+def test_a_line_of_a_gigabyte_is_refused_at_the_limit() -> None:
     squeezer = zlib.compressobj(wbits=31)
     pieces = (squeezer.compress(b"x" * 1024 * 1024) for _ in range(1024))
     with pytest.raises(BodyTooLarge, match="a line of more than"):
         received(pieces)
 
 
-def test_blank_lines_without_end_end_at_the_limit() -> None:
+def test_endless_blank_lines_are_refused_at_the_limit() -> None:
     squeezer = zlib.compressobj(wbits=31)
     pieces = (squeezer.compress(b"\n" * 1024 * 1024) for _ in range(1024))
     with pytest.raises(BodyTooLarge, match="a line of more than"):
@@ -252,7 +252,7 @@ def test_a_body_that_inflates_without_measure_ends_at_the_limit(
         received([gzip.compress(b'{"event":"e","properties":{"time":1}}\n' * 2_000_000)])
 
 
-def test_half_a_gigabyte_of_equal_events_is_an_export_like_any_other() -> None:
+def test_half_a_gigabyte_of_equal_events_is_accepted() -> None:
     squeezer = zlib.compressobj(wbits=31)
     pieces = [squeezer.compress(TEXT) for _ in range(700)]
     received([*pieces, squeezer.flush()]).close()

@@ -107,7 +107,7 @@ def test_a_property_named_like_a_column_goes_to_extra(name: str) -> None:
     assert record["event_id"] != 7
 
 
-def test_a_user_that_is_no_text_is_kept_both_ways() -> None:
+def test_a_distinct_id_that_is_not_text_is_also_in_extra() -> None:
     record = Columns(schema_of({})).record(event({"distinct_id": 17}))
     assert record["distinct_id"] == "17"
     assert record["_extra"] == {"time": 1, "distinct_id": 17}
@@ -198,7 +198,7 @@ def test_every_record_fits_its_schema_and_nothing_is_lost(
         assert kept == value or (value is None and kept is None)
 
 
-def test_a_catalogs_own_types_decide_what_fits() -> None:
+def test_the_types_of_the_catalog_decide_which_values_fit() -> None:
     schema = schema_of({"n": 1})
     schema["properties"]["n"] = {"type": "string"}
     schema["properties"]["any"] = {}

@@ -23,12 +23,12 @@ SETTINGS: list[tuple[dict[str, Any], str]] = [
     ({"end_date": "soon"}, "setting 'end_date' ('soon') must be a day such as 2018-02-11"),
     (
         {"start_date": "2024-01-02", "end_date": "2024-01-01"},
-        "setting 'end_date' (2024-01-01) lies before 'start_date' (2024-01-02)",
+        "setting 'end_date' (2024-01-01) is before 'start_date' (2024-01-02)",
     ),
-    ({"start_date": "2099-01-01"}, "setting 'start_date' (2099-01-01) lies after today"),
+    ({"start_date": "2099-01-01"}, "setting 'start_date' (2099-01-01) is after today"),
     ({"event_streams": ["A b", "A-b"]}, "'A b' and 'A-b' would both be stream 'event_a_b'"),
     ({"event_streams": ["A", "A"]}, "'A' and 'A' would both be stream 'event_a'"),
-    ({"event_streams": ["A"], "events": ["B"]}, "has 'A', which setting 'events' leaves out"),
+    ({"event_streams": ["A"], "events": ["B"]}, "has 'A', which setting 'events' excludes"),
     ({"api_secret": None}, "setting 'api_secret' is required"),
     ({"project_timezone": None}, "setting 'project_timezone' is required"),
     ({"start_date": None}, "setting 'start_date' is required"),
@@ -59,7 +59,7 @@ def test_a_refused_secret_is_named_and_not_shown(vendor: Robotmia, tap: Tap, sta
     assert len(vendor.requests) <= 2
 
 
-def test_a_zone_that_is_not_the_projects_is_named(vendor: Robotmia, tap: Tap) -> None:
+def test_a_zone_other_than_the_projects_is_named(vendor: Robotmia, tap: Tap) -> None:
     vendor.project_timezone = "Etc/GMT+12"
     start = vendor.today.isoformat()
     run = tap.run(project_timezone="Pacific/Kiritimati", start_date=start, status=1)
@@ -93,7 +93,7 @@ NOT_THE_VENDORS = [name for name in IMPOSTORS if name not in {"empty", "empty JS
 
 
 @pytest.mark.parametrize("impostor", NOT_THE_VENDORS)
-def test_a_success_that_is_not_the_vendors_is_tried_again_and_never_an_export(
+def test_a_success_response_of_another_server_is_retried_and_never_an_export(
     sandbox: Sandbox, vendor: Robotmia, tap: Tap, impostor: str
 ) -> None:
     vendor.set_events(numbered(8))
@@ -113,9 +113,7 @@ def test_a_line_of_a_gigabyte_is_refused(vendor: Robotmia, tap: Tap) -> None:
     assert "the export of 2024-01-01: the response has a line of more than" in run.reason
 
 
-def test_the_secret_is_in_nothing_that_is_written(
-    sandbox: Sandbox, vendor: Robotmia, tap: Tap
-) -> None:
+def test_the_secret_appears_in_no_output(sandbox: Sandbox, vendor: Robotmia, tap: Tap) -> None:
     secret = "s3cr3t+with/odd=characters%"
     vendor.api_secret = secret
     vendor.set_events(numbered(4))

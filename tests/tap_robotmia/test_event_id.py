@@ -49,7 +49,7 @@ def test_the_id_of_an_events_content_is_frozen(properties: bytes, expected: str)
     assert content_id("Viewed report", properties) == expected
 
 
-def test_each_part_of_the_vendors_key_tells_events_apart() -> None:
+def test_each_part_of_the_vendors_key_changes_the_id() -> None:
     parts: list[tuple[str, str | None, int, str]]
     parts = [("a", "b", 1, "c"), ("x", "b", 1, "c"), ("a", "x", 1, "c"), ("a", "b", 2, "c")]
     parts += [("a", "b", 1, "x"), ("ab", "", 1, "c"), ("a", "bc", 1, ""), ("a", None, 1, "c")]
@@ -68,7 +68,7 @@ json_values = st.recursive(
 
 
 @given(properties=st.dictionaries(st.text(), json_values), data=st.data())
-def test_the_order_of_keys_and_the_way_of_writing_make_no_difference(
+def test_key_order_and_json_formatting_do_not_change_the_id(
     properties: dict[str, object], data: st.DataObject
 ) -> None:
     names = data.draw(st.permutations(list(properties)))
@@ -78,7 +78,7 @@ def test_the_order_of_keys_and_the_way_of_writing_make_no_difference(
     assert content_id("e", spaced.encode()) == content_id("e", compact.encode())
 
 
-def test_any_difference_of_content_makes_another_id() -> None:
+def test_any_difference_in_content_changes_the_id() -> None:
     texts = [b'{"a":1}', b'{"a":2}', b'{"b":1}', b'{"a":"1"}', b'{"a":[1]}', b'{"a":null}', b"{}"]
     texts += [b'{"a":9007199254740992}', b'{"a":9007199254740993}', b'{"a":0.1}']
     texts += [b'{"a":0.10000000000000000001}']
@@ -86,5 +86,5 @@ def test_any_difference_of_content_makes_another_id() -> None:
     assert len(ids) == len(texts) + 1
 
 
-def test_trailing_zeros_make_no_other_number() -> None:
+def test_trailing_zeros_do_not_change_the_id() -> None:
     assert content_id("e", b'{"a":1.10}') == content_id("e", b'{"a":1.1}')

@@ -77,7 +77,7 @@ def test_properties_are_what_was_received(properties: bytes) -> None:
         (b'{"time":1,"a":"\xed\xa0\x80"}', {"time": 1, "a": "\ud800"}),
     ],
 )
-def test_what_the_fast_decoder_refuses_is_no_malformed_line(
+def test_lines_that_only_the_tolerant_parser_reads_are_events(
     properties: bytes, kept: dict[str, object]
 ) -> None:
     event = read_one(b'{"event":"e","properties":' + properties + b"}")
@@ -91,7 +91,7 @@ def test_identifiers_that_are_numbers_become_text() -> None:
     assert (event.distinct_id, event.insert_id) == ("1.50", "7")
 
 
-def test_a_number_and_its_text_are_the_same_user() -> None:
+def test_a_numeric_distinct_id_equals_its_text() -> None:
     number, text = (
         read_one(b'{"event":"e","properties":{"time":1,"$insert_id":"i","distinct_id":%b}}' % each)
         for each in (b"17", b'"17"')
@@ -159,7 +159,7 @@ class BrokenClock(ProjectClock):
         return super().utc(1 // (raw - 13) + raw)
 
 
-def test_whatever_is_raised_for_a_line_counts_that_line() -> None:
+def test_any_exception_for_a_line_counts_that_line_as_malformed() -> None:
     malformed: list[tuple[bytes, str]] = []
     reader = EventReader(
         BrokenClock(time_zone("UTC")), lambda line, reason: malformed.append((line, reason))
@@ -169,7 +169,7 @@ def test_whatever_is_raised_for_a_line_counts_that_line() -> None:
     assert malformed == [(lines[1], "ZeroDivisionError: integer division or modulo by zero")]
 
 
-def test_two_halves_that_would_make_one_value_over_a_line_end_are_two_malformed_lines() -> None:
+def test_a_value_split_over_two_lines_is_two_malformed_lines() -> None:
     events, malformed = read(b'{"event":"e","properties":{"time":1,\n"a":2}}\n')
     assert not events
     assert len(malformed) == 2
@@ -181,7 +181,7 @@ def test_only_line_feeds_end_a_line() -> None:
     assert event.event == "a\u2028b\u0085c"
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
+def test_a_byte_order_mark_is_removed_from_the_first_line() -> None:
     assert read_one(b'\xef\xbb\xbf{"event":"e","properties":{"time":1}}').event == "e"
 
 
@@ -195,7 +195,7 @@ def test_duplicates_in_one_export_share_their_id() -> None:
     assert events[0].event_id == events[1].event_id
 
 
-def test_an_ambiguous_hour_is_settled_by_the_earliest_sign_of_arrival() -> None:
+def test_the_earliest_arrival_stamp_decides_an_ambiguous_time() -> None:
     line = (
         '{"event":"e","properties":{"time":1541295000,"mp_processing_time_ms":%d,'
         '"$mp_api_timestamp_ms":%d}}'
@@ -224,7 +224,7 @@ json_values = st.recursive(
     time=st.integers(-(10**10), 10**10),
     ascii_only=st.booleans(),
 )
-def test_whatever_is_valid_json_survives(
+def test_all_valid_json_is_kept(
     name: str, properties: dict[str, object], time: int, ascii_only: bool
 ) -> None:
     event = {"event": name, "properties": {**properties, "time": time}}
@@ -236,7 +236,7 @@ def test_whatever_is_valid_json_survives(
 
 
 @given(lines=st.lists(st.binary(max_size=60), max_size=5))
-def test_whatever_is_not_is_counted_and_never_an_exception(lines: list[bytes]) -> None:
+def test_all_other_lines_are_counted_and_raise_nothing(lines: list[bytes]) -> None:
     text = b"\n".join(lines)
     events, malformed = read(text)
     blank = [line for line in text.split(b"\n") if not line.removeprefix(b"\xef\xbb\xbf").strip()]

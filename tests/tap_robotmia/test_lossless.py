@@ -58,7 +58,7 @@ def test_a_project_in_true_utc_needs_the_setting(vendor: Robotmia, tap: Tap) -> 
     ]
 
 
-def test_odd_properties_pass_to_the_byte(vendor: Robotmia, tap: Tap) -> None:
+def test_odd_properties_are_written_byte_for_byte(vendor: Robotmia, tap: Tap) -> None:
     sent = ['{"time":1704100000,' + oddity + "}" for oddity in ODDITIES.values()]
     vendor.set_events('{"event":"Odd","properties":' + each + "}" for each in sent)
     run = tap.run(start_date=day(0), end_date=day(0))
@@ -68,9 +68,7 @@ def test_odd_properties_pass_to_the_byte(vendor: Robotmia, tap: Tap) -> None:
         assert record["properties"] == exactly(properties)
 
 
-def test_both_instants_of_an_hour_that_stands_twice_are_told_apart(
-    vendor: Robotmia, tap: Tap
-) -> None:
+def test_both_instants_of_an_ambiguous_hour_are_distinguished(vendor: Robotmia, tap: Tap) -> None:
     twice = int(datetime(2018, 11, 4, 1, 30, tzinfo=timezone.utc).timestamp())
     arrivals = [1541320200000, 1541323800000, None]
     vendor.set_events(
@@ -116,9 +114,7 @@ def test_malformed_lines_end_the_run_by_default(vendor: Robotmia, tap: Tap) -> N
     assert not run.states
 
 
-def test_malformed_lines_are_kept_as_received_up_to_the_allowance(
-    vendor: Robotmia, tap: Tap
-) -> None:
+def test_malformed_lines_are_kept_as_received_up_to_the_limit(vendor: Robotmia, tap: Tap) -> None:
     bad = [b"nope", b'{"event":"e","properties":{"time":1704100000,"x":"\xff"}}', b"[1]"]
     good = b'{"event":"e","properties":{"time":1704100000}}'
     vendor.set_body(day(0), b"\n".join([*bad, good]) + b"\n")
@@ -209,9 +205,7 @@ def test_no_line_ends_a_run_that_may_reject(vendor: Robotmia, tap: Tap, line: by
 
 
 @pytest.mark.parametrize("value", ["1e999990", "9" * 4301, "-1e-999990"])
-def test_numbers_out_of_all_bounds_pass_as_properties(
-    vendor: Robotmia, tap: Tap, value: str
-) -> None:
+def test_numbers_of_any_size_are_kept_as_properties(vendor: Robotmia, tap: Tap, value: str) -> None:
     line = '{"event":"e","properties":{"time":1704100000,"x":%s}}'
     vendor.set_body(day(0), "\n".join([line % 1, line % value]).encode())
     settings: dict[str, Any] = {"start_date": day(0), "end_date": day(0), "event_streams": ["e"]}

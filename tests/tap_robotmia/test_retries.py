@@ -33,7 +33,7 @@ def span(vendor: Robotmia) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("width", [1, 2, 4])
-def test_so_many_windows_are_downloaded_at_once_and_no_more(
+def test_parallel_downloads_is_the_number_of_windows_at_once(
     sandbox: Sandbox, tap: Tap, span: dict[str, Any], width: int
 ) -> None:
     held = sandbox.faults.add("robotmia", EXPORT, times=width, hold=True)
@@ -45,7 +45,7 @@ def test_so_many_windows_are_downloaded_at_once_and_no_more(
     assert tap.vendor.max_concurrent == width
 
 
-def test_windows_are_emitted_in_order_whichever_comes_first(
+def test_windows_are_written_in_order_whichever_arrives_first(
     sandbox: Sandbox, tap: Tap, span: dict[str, Any]
 ) -> None:
     sandbox.faults.add("robotmia", EXPORT, delay=0.5)
@@ -72,7 +72,7 @@ def test_too_many_exports_at_once_are_waited_out(tap: Tap, span: dict[str, Any])
     assert len(run.records()) == 40
 
 
-def test_a_budget_that_lasts_too_long_ends_the_run_with_the_days(
+def test_a_rate_limit_that_lasts_too_long_names_the_days(
     sandbox: Sandbox, tap: Tap, span: dict[str, Any]
 ) -> None:
     sandbox.faults.add("robotmia", EXPORT, after=1, times=None, status=429, retry_after=60)
@@ -81,7 +81,7 @@ def test_a_budget_that_lasts_too_long_ends_the_run_with_the_days(
     assert len(run.records()) == 4
 
 
-def test_silence_is_fine_until_the_timeout(
+def test_silence_is_accepted_until_the_timeout(
     sandbox: Sandbox, tap: Tap, span: dict[str, Any]
 ) -> None:
     sandbox.faults.add("robotmia", EXPORT, delay=1.0)

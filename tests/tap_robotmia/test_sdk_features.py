@@ -55,9 +55,7 @@ def test_the_fast_path_and_the_sdks_path_write_the_same_records(vendor: Robotmia
         assert fast.schema(stream) == slow.schema(stream)
 
 
-def test_what_is_sent_compactly_is_written_alike_to_the_byte_by_both_paths(
-    vendor: Robotmia, tap: Tap
-) -> None:
+def test_both_paths_write_compact_json_byte_for_byte(vendor: Robotmia, tap: Tap) -> None:
     vendor.set_events(
         [
             (
@@ -75,7 +73,7 @@ def test_what_is_sent_compactly_is_written_alike_to_the_byte_by_both_paths(
     assert extracted.endswith("Z")
 
 
-def test_odd_properties_come_out_equal_by_both_paths(vendor: Robotmia, tap: Tap) -> None:
+def test_both_paths_write_odd_properties_equally(vendor: Robotmia, tap: Tap) -> None:
     odd = [*ODDITIES.values(), '"\\udc00":1', '"distinct_id":"\\ud83d"']
     vendor.set_events(
         ['{"event":"Odd","properties":{"time":1704100000,' + each + "}}" for each in odd]

@@ -27,13 +27,13 @@ def runner(vendor: Robotmia) -> TapTestRunner:
 
 
 @pytest.mark.parametrize("test", tap_tests.tests, ids=lambda test: test.name)
-def test_of_the_tap(runner: TapTestRunner, test: type) -> None:
+def test_the_sdks_tests_of_the_tap(runner: TapTestRunner, test: type) -> None:
     test().run(resource=runner.new_tap(), runner=runner, config=runner.suite_config)
 
 
 @pytest.mark.filterwarnings("ignore:Fields in transformed catalog but not in records")
 @pytest.mark.parametrize("stream", STREAMS)
-def test_of_each_stream(runner: TapTestRunner, stream: str) -> None:
+def test_the_sdks_tests_of_each_stream(runner: TapTestRunner, stream: str) -> None:
     tap = runner.new_tap()
     for test in tap_stream_tests.tests:
         test().run(
@@ -42,7 +42,7 @@ def test_of_each_stream(runner: TapTestRunner, stream: str) -> None:
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-def test_of_each_attribute(runner: TapTestRunner, stream: str) -> None:
+def test_the_sdks_tests_of_each_attribute(runner: TapTestRunner, stream: str) -> None:
     tap = runner.new_tap()
     found = tap.streams[stream]
     done = 0

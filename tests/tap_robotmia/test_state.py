@@ -63,9 +63,7 @@ def test_state_comes_after_the_windows_last_record(vendor: Robotmia, tap: Tap) -
     ]
 
 
-def test_every_run_exports_the_look_back_again_and_emits_all_of_it(
-    vendor: Robotmia, tap: Tap
-) -> None:
+def test_every_run_exports_and_writes_the_look_back_days_again(vendor: Robotmia, tap: Tap) -> None:
     vendor.set_events(numbered(80))
     first = tap.run(start_date=day(0), end_date=day(9))
     vendor.requests.clear()
@@ -210,7 +208,7 @@ def test_a_full_table_run_begins_at_start_date_and_leaves_the_bookmark(
     assert run.bookmark() == start_of(9)
 
 
-def test_no_way_of_ending_early_puts_the_state_ahead(sandbox: Sandbox, tap: Tap) -> None:
+def test_the_state_is_never_ahead_however_a_run_ends(sandbox: Sandbox, tap: Tap) -> None:
     vendor = tap.vendor
     vendor.set_events(numbered(40))
     span: dict[str, Any] = {"start_date": day(0), "end_date": day(9), "lookback_days": 0}

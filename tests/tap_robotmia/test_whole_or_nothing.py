@@ -44,7 +44,7 @@ FAULTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[str(fault) for fault in FAULTS])
-def test_a_failed_try_is_repeated_with_nothing_emitted(
+def test_a_failed_attempt_is_repeated_and_nothing_of_it_is_written(
     sandbox: Sandbox, tap: Tap, span: dict[str, Any], fault: dict[str, Any]
 ) -> None:
     sandbox.faults.add("robotmia", EXPORT, after=1, **fault)
@@ -59,7 +59,7 @@ def test_a_failed_try_is_repeated_with_nothing_emitted(
     [{"cut_gzip": True}, {"terminated_early": True}, {"reset": "mid-body"}, {"status": 500}],
     ids=str,
 )
-def test_when_the_tries_are_used_up_the_run_fails_and_names_the_days(
+def test_after_the_last_attempt_the_run_fails_and_names_the_days(
     sandbox: Sandbox, tap: Tap, span: dict[str, Any], fault: dict[str, Any]
 ) -> None:
     sandbox.faults.add("robotmia", EXPORT, after=1, times=None, **fault)
@@ -80,7 +80,7 @@ def test_a_window_of_some_days_is_named_by_its_first_and_last(
 
 @pytest.mark.parametrize("chunked", [True, False])
 @pytest.mark.parametrize("gzip_minimum_bytes", [0, 10**9])
-def test_compressed_or_not_with_a_length_or_not_all_is_received(
+def test_bodies_are_received_with_and_without_compression_and_length(
     vendor: Robotmia, tap: Tap, span: dict[str, Any], chunked: bool, gzip_minimum_bytes: int
 ) -> None:
     vendor.chunked, vendor.gzip_minimum_bytes = chunked, gzip_minimum_bytes
@@ -156,7 +156,7 @@ def test_a_signal_ends_the_run_at_once_with_the_state_of_the_last_window(
     assert run.reason == f"stopped by {number.name}"
 
 
-def test_a_signal_ends_a_window_that_is_being_written_between_two_lines(tap: Tap) -> None:
+def test_a_signal_ends_the_output_after_a_complete_line(tap: Tap) -> None:
     tap.vendor.set_big_day(day(0), 30_000)
     process = tap.start(start_date=day(0), end_date=day(0))
     assert process.stdout is not None
@@ -177,7 +177,7 @@ def test_a_signal_ends_the_wait_for_the_next_try(
     tap.finish(process, status=128 + signal.SIGTERM)
 
 
-def test_what_was_killed_is_resumed_without_a_gap(
+def test_a_killed_run_is_resumed_without_a_gap(
     sandbox: Sandbox, tap: Tap, span: dict[str, Any]
 ) -> None:
     sandbox.faults.add("robotmia", EXPORT, after=2, times=None, hold=True)

@@ -33,7 +33,7 @@ def test_an_earlier_start_date_than_at_the_first_run_is_ignored() -> None:
     assert first_day(day(0), day(40), 5, first_start_date=day(10)) == day(35)
 
 
-def test_a_look_back_beyond_the_calendar_ends_at_start_date() -> None:
+def test_a_look_back_before_the_calendar_starts_at_start_date() -> None:
     assert first_day(day(0), day(20), lookback_days=10**9) == day(0)
 
 
@@ -51,7 +51,7 @@ def test_streams_share_the_windows_that_both_need() -> None:
     ]
 
 
-def test_a_stream_that_has_everything_needs_no_window() -> None:
+def test_a_stream_that_is_up_to_date_needs_no_window() -> None:
     assert not list(windows({"events": day(5)}, day(4), 1))
 
 
