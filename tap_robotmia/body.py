@@ -16,9 +16,9 @@ from isal import isal_zlib
 
 from singer_martech.errors import MartechError
 from singer_martech.http.errors import IncompleteBody
+from singer_martech.runtime.background import iterate_in_background
 from singer_martech.runtime.temp_files import open_temp_file, raise_if_disk_full
 from tap_robotmia.lines import BYTE_ORDER_MARK, MalformedLine, error_text, parse_line
-from tap_robotmia.prefetch import iterate_in_background
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -54,6 +54,7 @@ class Session(requests.Session):
             reason = "that address is not https"
         else:
             return target
+        resp.close()
         message = (
             f"the vendor's address redirects to {new.scheme}://{new.netloc}, but {reason}; "
             "check the URL setting"

@@ -1,14 +1,23 @@
-"""Work done aside, so that the main thread hears a signal while a vendor is silent."""
+"""Work in threads, for the main thread to notice a signal meanwhile, or to run ahead.
+
+All threads are daemons: a connection that stays silent must not delay the end of a run.
+"""
 
 from __future__ import annotations
 
+import queue
 import threading
+from collections import deque
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for_futures
+from enum import Enum
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from singer_martech.errors import MartechError
 from singer_martech.runtime.shutdown import GRACE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from singer_martech.runtime.shutdown import ShutdownSignal
 
@@ -17,19 +26,22 @@ T = TypeVar("T")
 _POLL_SECONDS = 0.2
 
 
+class ThreadUnavailable(MartechError):
+    """The system starts no further thread."""
+
+
 def run_interruptibly(
     work: Callable[[], T], shutdown: ShutdownSignal, grace_seconds: float = GRACE_SECONDS
 ) -> T:
-    """Do some work in a thread of its own and return its result.
+    """Do some work and return its result, or stop waiting for it when the run is to end.
 
-    Reading from a connection goes on after a signal, for as long as the vendor likes. So
-    the main thread only waits for whoever reads. In any other thread, the work is done at
-    once: there, somebody else waits already.
+    A blocking read goes on after a signal. So the main thread lets another one do the work,
+    and waits. In any other thread, and if no thread can be started, the caller does the work.
 
     Args:
-        work: What to do.
+        work: The work.
         shutdown: Ends the wait.
-        grace_seconds: How long the work may go on after that; then it is left to itself.
+        grace_seconds: How long the work may go on after that; then it is abandoned.
 
     Raises:
         Stopped: The run was asked to end, and the work has not ended in time.
@@ -37,43 +49,205 @@ def run_interruptibly(
     """
     if threading.current_thread() is not threading.main_thread():
         return work()
-    job = _Job(work)
-    while not job.done.wait(_POLL_SECONDS):
-        if shutdown.is_set:
-            job.done.wait(grace_seconds)
-            break
-    if not job.done.is_set():
-        shutdown.check()
-    return job.result()
+    try:
+        future = _start(work, "request")
+    except ThreadUnavailable:
+        return work()
+    while not _is_done(future, _POLL_SECONDS):
+        if shutdown.is_set and not _is_done(future, grace_seconds):
+            shutdown.check()
+    try:
+        return future.result()
+    finally:
+        del future  # its error's traceback holds this frame
 
 
-class _Job(Generic[T]):
-    """Some work in a thread of its own."""
+def prefetch(
+    work: Iterable[Callable[[], T]],
+    width: int,
+    shutdown: ShutdownSignal,
+    discard: Callable[[T], None],
+) -> Generator[T, None, None]:
+    """Yield the results of some work in order; threads work ahead.
 
-    def __init__(self, work: Callable[[], T]) -> None:
-        """Begin it."""
-        self.done = threading.Event()
-        self._work = work
-        self._results: list[T] = []
-        self._error: BaseException | None = None
-        # a daemon: a connection that stays silent must not hold up the end
-        self._thread = threading.Thread(target=self._run, name="aside", daemon=True)
-        self._thread.start()
+    Args:
+        work: The pieces of work, in order.
+        width: Maximum results in progress, waiting or with the caller at once.
+        shutdown: Ends the wait for a result.
+        discard: Disposes of a result that nobody takes.
 
-    def _run(self) -> None:
+    Raises:
+        Stopped: The run was asked to end.
+        BaseException: What a piece of work raised, in its turn.
+    """
+    todo = iter(work)
+    futures: deque[Future[T]] = deque()
+
+    def discard_result(future: Future[T]) -> None:
+        if future.exception() is None:
+            discard(future.result())
+
+    try:
+        while True:
+            while len(futures) < width and (piece := next(todo, None)) is not None:
+                futures.append(_start_or_do(piece, "prefetch"))
+            if not futures:
+                return
+            while not _is_done(futures[0], _POLL_SECONDS):
+                shutdown.check()
+            yield futures[0].result()
+            futures.popleft()
+    finally:
+        for future in futures:
+            future.add_done_callback(discard_result)
+
+
+def iterate_in_background(items: Iterator[T], depth: int) -> Generator[T, None, None]:
+    """Yield the items of an iterator that runs ahead in a thread, if one can be started.
+
+    Args:
+        items: An iterator whose work lets other threads run, as decompression does.
+        depth: Maximum items that wait.
+
+    Raises:
+        BaseException: What the iterator raised, in its turn.
+    """
+    ahead = ReadAhead(items, depth, "iterate")
+    try:
+        ahead.start()
+    except ThreadUnavailable:
+        yield from items
+        return
+    try:
+        while (item := ahead.get()) is not None:
+            yield item
+        ahead.raise_error()
+    finally:
+        ahead.close()
+        ahead.join()
+
+
+class ReadAhead(Generic[T]):
+    """Runs an iterator in a thread and holds the items that nobody has taken yet.
+
+    Args:
+        items: The iterator; None is no item.
+        depth: Maximum items that wait.
+        name: The name of the thread.
+
+    Attributes:
+        has_ended: Whether all items were taken.
+    """
+
+    def __init__(self, items: Iterator[T], depth: int, name: str) -> None:
+        """Start no thread yet."""
+        self.has_ended = False
+        self._items = items
+        self._name = name
+        self._queue: queue.SimpleQueue[T | _Signal] = queue.SimpleQueue()
+        self._room = threading.Semaphore(depth)
+        self._is_closed = threading.Event()
+        self._producer: Future[None]
+
+    def start(self) -> None:
+        """Start the thread.
+
+        Raises:
+            ThreadUnavailable: None can be started.
+        """
+        self._producer = _start(self._produce, self._name)
+        self._producer.add_done_callback(lambda _: self._queue.put(_Signal.END))
+
+    def get(self, timeout: float | None = None, *, block: bool = True) -> T | None:
+        """Return the next item.
+
+        Args:
+            timeout: How long to wait in seconds; None: until there is one.
+            block: Whether to wait at all.
+
+        Returns:
+            None if no item came in time, ``wake`` was called, or the iterator has ended.
+        """
+        if self.has_ended:
+            return None
         try:
-            self._results.append(self._work())
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
-            self._error = error
-        self.done.set()
+            item = self._queue.get(block, timeout)
+        except queue.Empty:
+            return None
+        if item is _Signal.END:
+            self.has_ended = True
+            return None
+        if item is _Signal.WAKE:
+            return None
+        self._room.release()
+        return item
 
-    def result(self) -> T:
-        """Return what came of it, or raise what went wrong."""
-        self._thread.join()
-        error, self._error = self._error, None
-        if error is None:
-            return self._results[0]
-        try:
-            raise error
-        finally:
-            del error  # whose traceback holds this frame
+    def raise_error(self) -> None:
+        """Raise what ended the iterator early, if anything did; for use once it has ended."""
+        self._producer.result()
+
+    def wake(self) -> None:
+        """End a wait in ``get``; safe in a signal handler."""
+        self._queue.put(_Signal.WAKE)
+
+    def close(self) -> None:
+        """Let the thread end; an item that it is waiting for is lost."""
+        self._is_closed.set()
+        self._room.release()
+
+    def join(self) -> None:
+        """Wait for the end of the thread."""
+        wait_for_futures([self._producer])
+
+    def _produce(self) -> None:
+        while self._room.acquire() and not self._is_closed.is_set():
+            item = next(self._items, None)
+            if item is None:
+                return
+            self._queue.put(item)
+
+
+class _Signal(Enum):
+    WAKE = "wake"
+    END = "end"
+
+
+def _start(work: Callable[[], T], name: str) -> Future[T]:
+    """Start some work in a thread.
+
+    Raises:
+        ThreadUnavailable: None can be started.
+    """
+    future: Future[T] = Future()
+    thread = threading.Thread(target=_complete, args=(future, work), name=name, daemon=True)
+    try:
+        thread.start()
+    except (RuntimeError, MemoryError) as error:
+        raise ThreadUnavailable(
+            f"no thread can be started ({error}): free memory, or raise the limit of processes"
+        ) from error
+    return future
+
+
+def _start_or_do(work: Callable[[], T], name: str) -> Future[T]:
+    """Start some work in a thread; if none can be started, do it now."""
+    try:
+        return _start(work, name)
+    except ThreadUnavailable:
+        future: Future[T] = Future()
+        _complete(future, work)
+        return future
+
+
+def _complete(future: Future[T], work: Callable[[], T]) -> None:
+    try:
+        result = work()
+    except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+        future.set_exception(error)
+        del future  # the error's traceback holds this frame
+    else:
+        future.set_result(result)
+
+
+def _is_done(future: Future[T], seconds: float) -> bool:
+    return bool(wait_for_futures([future], seconds).done)

@@ -1,28 +1,29 @@
-"""An input that is read ahead, so that the program that writes it need not wait for ours.
+"""The input, read ahead so that the program that writes it need not wait for this one.
 
-What stands between two programs holds some hundred lines. Were it emptied only when those are
-worked off, the two would take turns instead of working at the same time.
+A pipe holds some hundred lines. If it were emptied only between two of them, both programs
+would take turns instead of working at the same time.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import queue
 import select
-import threading
 from typing import TYPE_CHECKING
 
+from singer_martech.runtime.background import ReadAhead
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from typing_extensions import Self
 
-_CHUNK_BYTES = 128 * 1024
+_PIECE_BYTES = 128 * 1024
 _MAX_PIECES = 32
 _BLOCK_BYTES = 1024 * 1024
 
 
 class StdinReader:
-    """Reads in a thread.
+    """Reads a file descriptor in a thread; a context manager.
 
     Args:
         descriptor: Of a file, a pipe or a socket.
@@ -30,22 +31,20 @@ class StdinReader:
 
     def __init__(self, descriptor: int) -> None:
         """Read nothing yet."""
-        self._descriptor = descriptor
-        self._pieces: queue.SimpleQueue[bytes | BaseException | None] = queue.SimpleQueue()
-        self._room = threading.Semaphore(_MAX_PIECES)
-        self._end: bytes | BaseException | None = None
-        self._is_wanted = True
+        self._ahead = ReadAhead(_pieces(descriptor), _MAX_PIECES, "input")
 
     def __enter__(self) -> Self:
-        """Begin to read."""
-        # a daemon: a program that stays silent must not hold up the end of a failed run
-        threading.Thread(target=self._run, name="input", daemon=True).start()
+        """Start to read.
+
+        Raises:
+            ThreadUnavailable: No thread can be started.
+        """
+        self._ahead.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Read no more; one piece that was waited for may still be taken, and is lost."""
-        self._is_wanted = False
-        self._room.release()
+        """Stop to read; a piece that the thread is waiting for is lost."""
+        self._ahead.close()
 
     def block(self, seconds: float) -> bytes | None:
         """Return what has come, or wait for it.
@@ -54,52 +53,42 @@ class StdinReader:
             seconds: How long to wait.
 
         Returns:
-            An empty block at the end of the input; None when nothing has come in time, or
-            when the wait was ended.
+            An empty block at the end of the input; None if nothing came in time, or if
+            ``wake`` was called.
 
         Raises:
-            BaseException: It cannot be read.
+            BaseException: The input cannot be read.
         """
         pieces: list[bytes] = []
         size = 0
-        with contextlib.suppress(queue.Empty):
-            while self._end is None and size < _BLOCK_BYTES:
-                piece = self._pieces.get(block=not pieces, timeout=seconds)
-                if piece is None:
-                    break
-                if isinstance(piece, BaseException) or not piece:
-                    self._end = piece
-                    break
-                self._room.release()
-                pieces.append(piece)
-                size += len(piece)
+        while size < _BLOCK_BYTES:
+            piece = self._ahead.get(seconds, block=not pieces)
+            if piece is None:
+                break
+            pieces.append(piece)
+            size += len(piece)
         if pieces:
             return b"".join(pieces)
-        if isinstance(self._end, BaseException):
-            raise self._end
-        return self._end
+        if self._ahead.has_ended:
+            self._ahead.raise_error()
+            return b""
+        return None
 
     def wake(self) -> None:
-        """End a wait; called by other threads, and when a signal comes."""
-        self._pieces.put(None)
+        """End a wait in ``block``; safe in a signal handler."""
+        self._ahead.wake()
 
-    def _run(self) -> None:
-        piece: bytes | BaseException = b"?"
-        while piece and not isinstance(piece, BaseException):
-            self._room.acquire()
-            if not self._is_wanted:
-                return
-            try:
-                piece = self._read()
-            except BaseException as error:  # noqa: BLE001 - raised again by whoever reads
-                piece = error
-            self._pieces.put(piece)
 
-    def _read(self) -> bytes:
-        while True:
-            try:
-                return os.read(self._descriptor, _CHUNK_BYTES)
-            except BlockingIOError:  # whoever opened it chose so, and may share it
-                change = select.poll()
-                change.register(self._descriptor, select.POLLIN)
-                change.poll()
+def _pieces(descriptor: int) -> Iterator[bytes]:
+    while piece := _read(descriptor):
+        yield piece
+
+
+def _read(descriptor: int) -> bytes:
+    while True:
+        try:
+            return os.read(descriptor, _PIECE_BYTES)
+        except BlockingIOError:  # whoever opened the descriptor chose so, and may share it
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            poll.poll()

@@ -37,7 +37,7 @@ CLASSES: tuple[type[BaseException], ...] = (
 PACKAGES = tuple(
     f"{Path(package.__file__ or '').parent}/" for package in (tap_robotmia, singer_martech)
 )
-WORKERS = ("background.py", "prefetch.py")
+WORKERS = ("background.py",)
 """What hands results from one thread to another has tests of its own."""
 
 EVENTS_PER_DAY = 2

@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from singer_martech.errors import Stopped
+from singer_martech.runtime.background import (
+    ThreadUnavailable,
+    iterate_in_background,
+    prefetch,
+    run_interruptibly,
+)
 from singer_martech.runtime.shutdown import ShutdownSignal
-from tap_robotmia.prefetch import prefetch
+from singer_martech.singer.stdin import StdinReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class Work:
@@ -103,7 +109,74 @@ def test_a_signal_ends_the_wait() -> None:
     assert sorted(work.given_back) == [0, 1, 2]
 
 
+def test_items_come_in_order_and_an_error_in_its_turn() -> None:
+    def items() -> Iterator[int]:
+        yield from range(100)
+        raise OSError("broken")
+
+    taken: list[int] = []
+    with pytest.raises(OSError, match="broken"):
+        taken.extend(iterate_in_background(items(), 3))
+    assert taken == list(range(100))
+
+
+def test_no_more_items_are_produced_than_may_wait() -> None:
+    produced: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            produced.append(number)
+            yield number
+
+    ahead = iterate_in_background(items(), 3)
+    for number in ahead:
+        assert len(produced) <= number + 4
+        if number == 50:
+            break
+    ahead.close()
+    assert len(produced) <= 54
+    assert not [each for each in threading.enumerate() if each.name == "iterate"]
+
+
+def test_work_is_done_in_another_thread_and_its_error_is_raised() -> None:
+    assert run_interruptibly(threading.get_ident, ShutdownSignal()) != threading.get_ident()
+    with pytest.raises(ZeroDivisionError):
+        run_interruptibly(lambda: 1 // 0, ShutdownSignal())
+
+
+def test_a_signal_ends_the_wait_for_work_after_the_time_of_grace() -> None:
+    shutdown, gate = ShutdownSignal(), threading.Event()
+    shutdown.request(signal.SIGTERM)
+    assert run_interruptibly(lambda: 7, shutdown, 20) == 7
+    with pytest.raises(Stopped):
+        run_interruptibly(lambda: gate.wait(20), shutdown, 0.01)
+    gate.set()
+
+
+@pytest.fixture
+def no_threads() -> Iterator[None]:
+    """Let no thread start: its stack would not fit into memory."""
+    before = threading.stack_size(1 << 47)
+    yield
+    threading.stack_size(before)
+
+
+@pytest.mark.usefixtures("no_threads")
+def test_where_no_thread_starts_the_caller_does_the_work() -> None:
+    caller = threading.get_ident()
+    shutdown = ShutdownSignal()
+    assert run_interruptibly(threading.get_ident, shutdown) == caller
+    assert list(prefetch([threading.get_ident] * 3, 2, shutdown, print)) == [caller] * 3
+    assert list(iterate_in_background(iter(range(5)), 2)) == list(range(5))
+
+
+@pytest.mark.usefixtures("no_threads")
+def test_where_no_thread_starts_the_input_is_refused_at_once() -> None:
+    with pytest.raises(ThreadUnavailable, match="limit of processes"), StdinReader(0):
+        raise AssertionError("it must not start")
+
+
 def _joined() -> None:
     for thread in threading.enumerate():
-        if thread.name == "read-ahead":
+        if thread.name == "prefetch":
             thread.join(20)
