@@ -41,7 +41,10 @@ def row(columns: Sequence[str], document: Mapping[str, Any]) -> bytes:
 def _cell(name: str, value: Any) -> str:
     if isinstance(value, (dict, list, tuple)):
         raise MappingError(f"{name}: is nested, which CSV cannot hold; use APPLICATION_X_NDJSON")
-    return as_text(value)
+    try:
+        return as_text(value)
+    except ValueError as error:  # a number of thousands of digits
+        raise MappingError(f"{name}: {error}") from error
 
 
 def _line(cells: Sequence[str]) -> bytes:

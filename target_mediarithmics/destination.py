@@ -75,6 +75,11 @@ class ImportDestination(Destination):
         self._header = csv_rows.header(columns) if columns is not None else b""
         self.envelope_bytes = len(self._header)
 
+    @property
+    def import_name(self) -> str:
+        """The name of the import, which stays the same when its columns change."""
+        return self._wanted.name
+
     def is_same_import(self, found: DocumentImport | None, wanted: Definition) -> bool:
         """Whether this destination loads an import that exists, or is to be created."""
         if found is not None and self._import is not None:

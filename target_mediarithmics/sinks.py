@@ -58,7 +58,7 @@ class MediarithmicsSink(MartechSink):
         destination = self.target.import_destination(
             self.stream_name, stream_mapping, self._columns
         )
-        self._import_key = id(destination)
+        self._import_name = destination.import_name
         self.destination = self.target.destination(destination)
 
     @override
@@ -95,7 +95,7 @@ class MediarithmicsSink(MartechSink):
         else:
             body = encode(checked)
         # a hash takes little memory; identifiers that share one only wait for each other
-        key = None if identifier is None else hash((self._import_key, identifier))
+        key = None if identifier is None else hash((self._import_name, identifier))
         return PendingRecord(key, body)
 
     @staticmethod

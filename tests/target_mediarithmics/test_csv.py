@@ -4,10 +4,14 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from singer_martech.errors import MappingError
 from target_mediarithmics import csv_rows
+from target_mediarithmics.stream_mapping import StreamMapping
+from target_mediarithmics.target import TargetMediarithmics
 from tests.target_mediarithmics.conftest import record, schema
 
 if TYPE_CHECKING:
@@ -140,6 +144,22 @@ def test_an_object_as_data_bag_becomes_its_json_text(
     run = load(schema(), record(id=1, hash="a", note={"k": 1.50}), streams={"list": SEGMENT})
     assert run.error is None
     assert b'UPDATE,a,8,1440,"{""k"":1.5}"\r\n' in body(vendor)
+
+
+def test_a_number_that_has_no_text_is_named_with_its_column() -> None:
+    with pytest.raises(MappingError, match=r"^n: "):
+        csv_rows.row(("n",), {"n": 10**5000})
+
+
+def test_documents_of_one_user_stay_in_order_when_the_columns_change(
+    settings: dict[str, Any],
+) -> None:
+    target = TargetMediarithmics(config={**settings, "streams": {"list": WHOLE}})
+    mapping = StreamMapping.from_mapping("list", WHOLE)
+    before = target.import_destination("list", mapping, ("email_hash",))
+    after = target.import_destination("list", mapping, ("email_hash", "name"))
+    assert before is not after
+    assert before.import_name == after.import_name
 
 
 def test_a_changed_schema_changes_the_columns(

@@ -232,6 +232,24 @@ def test_documents_of_one_identifier_are_never_in_two_executions_at_once(
     assert vendor.max_open_executions == 2
 
 
+def test_six_imports_are_loaded_side_by_side(sandbox: Sandbox, settings: dict[str, Any]) -> None:
+    vendor = sandbox.mediarithmics
+    vendor.hold()
+    names = [f"list_{number}" for number in range(6)]
+    streams = {"list_*": {"document_type": "ANYTHING"}}
+    target = TargetMediarithmics(
+        config={**settings, "streams": streams, "max_request_rows": 1, "parallel_requests": 6}
+    )
+    messages = [*map(schema, names), *[record(name, id=name) for name in names]]
+    run = threading.Thread(target=target.listen, args=(io.StringIO("\n".join(messages)),))
+    run.start()
+    sandbox.wait_until(lambda: len(vendor.import_executions()) == 6)
+    assert all(execution.is_open for execution in vendor.import_executions())
+    vendor.release()
+    run.join()
+    assert sorted(each["id"] for each in vendor.documents()) == names
+
+
 def test_a_refused_upload_is_halved_until_the_culprit_is_alone(
     vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
