@@ -1,18 +1,39 @@
-"""Reading the files that a BATCH message names."""
+"""Read the files that a BATCH message names, and no others.
+
+A tap may name any file of this machine. Only regular files are read, below the folder that the
+setting ``batch_config`` names or, without one, below the working folder and the folder for
+temporary files.
+"""
 
 from __future__ import annotations
 
 import gzip
-from typing import IO, TYPE_CHECKING, cast
+import os
+import stat
+import tempfile
+from codecs import BOM_UTF8
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+from urllib.parse import unquote, urlsplit
 
-from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchFileFormat, StorageTarget
+import fsspec  # type: ignore[import-untyped]
 
 from singer_martech.errors import InvalidInput, MartechError
+from singer_martech.singer.json_file import config_files
 from singer_martech.singer.reader import MAX_LINE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from typing import Any
+
+    from singer_sdk.helpers._batch import StorageTarget
+
+_LOCAL = frozenset({"", "file", "local"})
+_COMPRESSIONS = frozenset({None, "", "none", "gzip"})
+
+
+class _NotAllowed(Exception):
+    """A file is not to be read; the text says why."""
 
 
 def batch_lines(message: Mapping[str, Any], storage: StorageTarget | None) -> Iterator[bytes]:
@@ -20,41 +41,116 @@ def batch_lines(message: Mapping[str, Any], storage: StorageTarget | None) -> It
 
     Args:
         message: The message, with ``encoding`` and ``manifest``.
-        storage: Where the files are, if the settings say so; else each one's address does.
+        storage: The storage that ``batch_config`` names, if it does.
 
     Raises:
-        MartechError: A file cannot be read, or is not in lines of JSON.
+        MartechError: A file cannot or must not be read, or is not in lines of JSON.
     """
-    stream = message["stream"]
-    encoding = BaseBatchFileEncoding.from_dict(dict(message["encoding"]))
-    if encoding.format != BatchFileFormat.JSONL or encoding.compression not in {None, "", "gzip"}:
-        raise MartechError(
-            f"stream '{stream}': a BATCH has the format {encoding.format} "
-            f"{encoding.compression or ''}; let the tap write jsonl, with gzip or without"
+    stream, encoding, manifest = message["stream"], message["encoding"], message["manifest"]
+    if not isinstance(encoding, dict) or not isinstance(manifest, list):
+        raise InvalidInput(
+            f"stream '{stream}': a BATCH needs an object as encoding and a list as manifest"
         )
-    for address in message["manifest"]:
+    format_name, compression = encoding.get("format"), encoding.get("compression")
+    if format_name != "jsonl" or compression not in _COMPRESSIONS:
+        raise MartechError(
+            f"stream '{stream}': a BATCH has the format {format_name} {compression or ''}; let the "
+            "tap write jsonl, with gzip or without"
+        )
+    for address in manifest:
+        label = f"stream '{stream}': the BATCH file {address}"
         try:
-            head, name = StorageTarget.split_url(address)
-            with (storage or StorageTarget.from_url(head)).open(name) as file:
-                yield from _lines(file, is_gzip=encoding.compression == "gzip")
+            with _open(str(address), storage) as file:
+                yield from _lines(file, is_gzip=compression == "gzip")
         except MartechError:
             raise
-        except Exception as error:  # an address of the user may fail in any way
+        except _NotAllowed as error:
+            raise MartechError(f"{label} is not read: {error}") from error
+        except Exception as error:  # the library of a storage may raise anything
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            message_text = f"stream '{stream}': the BATCH file {address} cannot be read: {reason}"
-            raise MartechError(message_text) from error
+            raise MartechError(f"{label} cannot be read: {reason}") from error
+
+
+def _open(address: str, storage: StorageTarget | None) -> IO[bytes]:
+    scheme = _scheme(address)
+    if storage is not None and _scheme(storage.root) not in _LOCAL:
+        if scheme != _scheme(storage.root):
+            raise _NotAllowed(f"it is not in the storage {storage.root} of 'batch_config'")
+        return _open_remote(address, storage)
+    if scheme not in _LOCAL:
+        raise _NotAllowed(f"only 'batch_config' may name a storage of the kind {scheme}://")
+    if storage is None:
+        return _open_local(_local_path(address), [os.curdir, tempfile.gettempdir()])
+    root, path = _local_path(storage.root), _local_path(address)
+    # the tap may know the storage by another path
+    path = path if _is_below(path, root) else str(Path(root, Path(path).name))
+    return _open_local(path, [root])
+
+
+def _scheme(address: str) -> str:
+    return urlsplit(address).scheme if "://" in address else ""
+
+
+def _local_path(address: str) -> str:
+    """Return the path of an address, in which special characters may stand as %-escapes."""
+    path = address.partition("://")[2] if "://" in address else address
+    return path if os.path.lexists(path) else unquote(path)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    folder = os.path.realpath(folder)
+    path = os.path.realpath(path)
+    return path != folder and os.path.commonpath([path, folder]) == folder
+
+
+def _open_local(path: str, roots: list[str]) -> IO[bytes]:
+    """Open a regular file below one of ``roots``, links resolved.
+
+    Raises:
+        OSError: The file cannot be opened.
+        _NotAllowed: It is somewhere else, or no regular file.
+    """
+    if not any(_is_below(path, root) for root in roots):
+        raise _NotAllowed(
+            f"it is not below {' or '.join(map(os.path.realpath, roots))}; name its folder in the "
+            "setting 'batch_config', as storage.root"
+        )
+    real = os.path.realpath(path)
+    if real in config_files:
+        raise _NotAllowed("it is the configuration of this run")
+    # a FIFO must not be waited for, nor a link followed that took the file's place by now
+    descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _NotAllowed("it is no regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def _open_remote(address: str, storage: StorageTarget) -> IO[bytes]:
+    """Open a file of a storage; one that the address puts elsewhere is looked for by its name."""
+    root = storage.root.rstrip("/") + "/"
+    inside = address.removeprefix(root) if address.startswith(root) else ""
+    parts = inside.split("/") if inside else [address.rpartition("/")[2]]
+    if any(part in {"", ".", ".."} for part in parts):
+        raise _NotAllowed(f"it is not in the storage {storage.root} of 'batch_config'")
+    files, path = fsspec.url_to_fs(storage.root, **storage.params)
+    return cast("IO[bytes]", files.open("/".join([path.rstrip("/"), *parts]), "rb"))
 
 
 def _lines(file: IO[bytes], *, is_gzip: bool) -> Iterator[bytes]:
+    with _unpacked(file, is_gzip=is_gzip) as lines:
+        is_first = True
+        while line := lines.readline(MAX_LINE_BYTES + 1):
+            if len(line) > MAX_LINE_BYTES:
+                raise InvalidInput(f"a BATCH file has a line of more than {MAX_LINE_BYTES} bytes")
+            yield line.removeprefix(BOM_UTF8) if is_first else line
+            is_first = False
+
+
+@contextmanager
+def _unpacked(file: IO[bytes], *, is_gzip: bool) -> Iterator[IO[bytes]]:
     if not is_gzip:
-        yield from _bounded(file)
+        yield file
         return
     with gzip.open(file) as unpacked:
-        yield from _bounded(cast("IO[bytes]", unpacked))
-
-
-def _bounded(file: IO[bytes]) -> Iterator[bytes]:
-    while line := file.readline(MAX_LINE_BYTES + 1):
-        if len(line) > MAX_LINE_BYTES:
-            raise InvalidInput(f"a BATCH file has a line of more than {MAX_LINE_BYTES} bytes")
-        yield line
+        yield cast("IO[bytes]", unpacked)

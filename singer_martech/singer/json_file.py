@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import IO, Any, NoReturn
 
 from singer_martech.errors import MartechError, SettingError
+
+config_files: set[str] = set()
+"""The configuration files that were read, links resolved: no data is to be read from them."""
 
 
 def read_config_file(path: str) -> dict[str, Any]:
@@ -15,6 +19,7 @@ def read_config_file(path: str) -> dict[str, Any]:
         SettingError: The file cannot be read or holds no JSON object.
     """
     label = f"the configuration file {path}"
+    config_files.add(os.path.realpath(path))
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123 - the path as the user wrote it
             return parse_object(read_text(file, label), label)

@@ -16,7 +16,7 @@ PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 NOT_IMPORTED = {"tzdata"}
 #: These are part of what the packages promise that bring them.
 BROUGHT_ALONG = {
-    "singer-sdk": {"click", "jsonschema", "simplejson"},
+    "singer-sdk": {"click", "fsspec", "jsonschema", "simplejson"},
     "requests": {"urllib3"},
     "jinja2": {"markupsafe"},
 }

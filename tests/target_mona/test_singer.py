@@ -5,18 +5,21 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import os
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import fsspec  # type: ignore[import-untyped]
 import pytest
 
 from tests.kit.singer import record, records, schema, state
 from tests.target_mona.conftest import COMMAND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.kit.singer import Line
     from tests.sandbox.mona import Mona
@@ -210,22 +213,142 @@ def test_a_broken_batch_file_ends_the_run_with_one_line(
     assert run.states == []
 
 
+def named(*addresses: str | Path) -> Line:
+    """Return a BATCH message that names files."""
+    manifest = [str(address) for address in addresses]
+    encoding = {"format": "jsonl"}
+    return {"type": "BATCH", "stream": "orders", "encoding": encoding, "manifest": manifest}
+
+
+@pytest.fixture
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder that is neither below the working folder nor below the one for temporary files."""
+    folder = tmp_path_factory.mktemp("shelf")
+    before, tempfile.tempdir = tempfile.tempdir, str(tmp_path_factory.mktemp("temporary"))
+    (folder / "loaded").mkdir()
+    for path in (folder / "outside", folder / "loaded" / "inside"):
+        path.write_bytes(b'{"id": "%s"}\n' % path.name.encode())
+    (folder / "loaded" / "link out").symlink_to(folder / "outside")
+    (folder / "loaded" / "link in").symlink_to(folder / "loaded" / "inside")
+    os.mkfifo(folder / "loaded" / "fifo")
+    yield folder
+    tempfile.tempdir = before
+
+
+def storage(root: str | Path) -> dict[str, Any]:
+    return {"batch_config": {"encoding": {"format": "jsonl"}, "storage": {"root": str(root)}}}
+
+
 @pytest.mark.parametrize(
-    ("address", "reason"),
+    ("name", "reason"),
     [
-        ("file:///dev/zero", "line 2 of the input: a BATCH file has a line of more than"),
-        ("nowhere://a/b", "stream 'orders': the BATCH file nowhere://a/b cannot be read"),
+        ("file:///dev/zero", "is not below"),
+        ("/dev/stdin", "is not below"),
+        ("{shelf}/outside", "is not below .*; name its folder in the setting 'batch_config'"),
+        ("file://{shelf}/loaded/inside", "is not below"),
+        ("{shelf}/loaded/../outside", "is not below"),
+        ("nowhere://a/b", "only 'batch_config' may name a storage of the kind nowhere://"),
+        ("http://127.0.0.1:9/a", "only 'batch_config' may name a storage of the kind http://"),
+        ("memory://a/b", "only 'batch_config' may name a storage of the kind memory://"),
+        ("{config}", "it is the configuration of this run"),
     ],
 )
-def test_a_batch_file_that_never_ends_or_is_nowhere_is_named(
-    target: Target, tmp_path: Path, address: str, reason: str
+def test_a_batch_file_outside_of_the_working_folder_is_not_read(
+    target: Target, shelf: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
 ) -> None:
-    line = batch(tmp_path)
-    assert isinstance(line, dict)
-    encoding = {"format": "jsonl"}
-    run = target(schema(), {**line, "encoding": encoding, "manifest": [address]})
+    monkeypatch.chdir(target.folder)
+    address = name.format(shelf=shelf, config="config-0.json")
+    run = target(schema(), named(address), state(1))
     assert run.status == 1
-    assert run.reason.startswith(reason)
+    assert re.search(
+        f"stream 'orders': the BATCH file {address} is not read: .*{reason}", run.reason
+    )
+    assert run.states == []
+    assert run.summary()["read"] == 0
+
+
+@pytest.mark.parametrize("name", ["{shelf}/loaded/link out", "{shelf}/loaded/..", "link%20out"])
+def test_no_link_leads_out_of_the_storage(
+    target: Target, mona: Mona, shelf: Path, name: str
+) -> None:
+    run = target(schema(), named(name.format(shelf=shelf)), **storage(shelf / "loaded"))
+    assert run.status == 1
+    assert "is not below" in run.reason
+    assert mona.messages() == []
+
+
+@pytest.mark.parametrize("name", ["fifo", ""])
+def test_a_batch_file_that_is_no_regular_file_is_refused_at_once(
+    target: Target, shelf: Path, name: str
+) -> None:
+    (shelf / "loaded" / "folder").mkdir()
+    address = shelf / "loaded" / (name or "folder")
+    run = target(schema(), named(address), **storage(shelf / "loaded"))
+    assert run.status == 1
+    assert run.reason.endswith("is not read: it is no regular file")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "{shelf}/loaded/inside",
+        "file://{shelf}/loaded/link%20in",
+        "/nonexistent/of/the/tap/inside",
+        "inside",
+    ],
+)
+@pytest.mark.parametrize("root", ["{shelf}/loaded", "file://{shelf}/loaded/"])
+def test_batch_files_below_the_storage_are_read(
+    target: Target, mona: Mona, shelf: Path, name: str, root: str
+) -> None:
+    config = storage(root.format(shelf=shelf))
+    run = target(schema(), named(name.format(shelf=shelf)), **config)
+    assert run.status == 0
+    assert [each["context_id"] for each in mona.messages()] == ["inside"]
+
+
+def test_a_batch_file_in_the_folder_for_temporary_files_is_read(
+    target: Target, mona: Mona, shelf: Path
+) -> None:
+    assert shelf.exists()
+    path = Path(tempfile.gettempdir()) / "batch"
+    path.write_bytes(b'\xef\xbb\xbf{"id": 1}\n')
+    assert target(schema(), named(path)).status == 0
+    assert len(mona.messages()) == 1
+
+
+def test_a_batch_file_whose_line_never_ends_is_refused(target: Target, shelf: Path) -> None:
+    path = shelf / "loaded" / "long"
+    with path.open("wb") as file:
+        file.truncate(300 * 1024 * 1024)
+    run = target(schema(), named(path), **storage(shelf / "loaded"))
+    assert run.status == 1
+    assert "a BATCH file has a line of more than 268435456 bytes" in run.reason
+
+
+def test_batch_files_of_another_storage_need_its_name_and_no_folder_is_made(
+    target: Target, mona: Mona
+) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/bucket/a/b", b'{"id": 1}\n')
+    memory.pipe("/secret", b'{"id": 2}\n')
+    config = storage("memory://bucket")
+    assert target(schema(), named("memory://bucket/a/b"), **config).status == 0
+    for name in ("memory://bucket/../secret", "memory://bucket/a/../../secret", "memory://secret/"):
+        run = target(schema(), named(name), **config)
+        assert run.status == 1
+    run = target(schema(), named("memory://elsewhere/x"), **storage("memory://new"))
+    assert "cannot be read" in run.reason
+    assert not memory.exists("/new")
+    assert [each["message"]["id"] for each in mona.messages()] == [1]
+
+
+@pytest.mark.parametrize(("encoding", "manifest"), [(5, []), ({"format": "jsonl"}, 5)])
+def test_a_batch_of_another_shape_is_named(target: Target, encoding: Any, manifest: Any) -> None:
+    line = {"type": "BATCH", "stream": "orders", "encoding": encoding, "manifest": manifest}
+    run = target(schema(), line)
+    assert run.status == 1
+    assert run.reason.startswith("line 2 of the input: stream 'orders': a BATCH needs an object")
 
 
 def test_a_batch_of_another_format_says_what_is_possible(target: Target, tmp_path: Path) -> None:
@@ -349,7 +472,6 @@ for _ in range(400):
         ),
         ({**SCHEMA_X, "key_properties": "id"}, "key_properties of its SCHEMA must be a list"),
         (schema("x", a=DEEP), "line 4 .*: stream 'x': its SCHEMA is nested too deep"),
-        ('{"type":"SCHEMA","stream":"x","schema":{"properties":{"a":{"type":"y"}}}}', "stream 'x'"),
         ('{"type":"STATE"}', "line 4 of the input: a STATE lacks value"),
         (
             '{"type":"BATCH","stream":"orders"}',
