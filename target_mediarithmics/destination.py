@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from typing import IO, TYPE_CHECKING
-from urllib.parse import quote
 
 from singer_martech._compat import override
 from singer_martech.delivery.batch_result import UnidentifiedRejects
-from singer_martech.delivery.bisect import PartialRejection, send_bisecting
+from singer_martech.delivery.bisect import Bisector, PartialRejection
 from singer_martech.delivery.destination import Destination
 from singer_martech.delivery.spooled_batch import SpooledBatch, SpooledRecords
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import BodyRejected, HttpError, RequestRejected
+from singer_martech.http.errors import HttpError, RequestRejected
 from singer_martech.mediarithmics.import_results import ImportResult
 from singer_martech.mediarithmics.imports import CSV
 from target_mediarithmics import csv_rows
@@ -30,9 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MAX_INITIAL_REJECTIONS = 8
 _PREVIEW_BYTES = 12_000
-_MAX_FILE_ID_CHARACTERS = 64
 
 
 class ImportDestination(Destination):
@@ -67,6 +64,7 @@ class ImportDestination(Destination):
         self._wanted = wanted
         self._import = found
         self._create_lock = threading.Lock()
+        self._bisector = Bisector("'document_type' and 'mime_type' of the mapping in 'streams'")
         self._wait = wait
         self.name = str(found) if found else f"document import '{wanted.name}' (not created yet)"
         self.max_rows = max_rows
@@ -115,7 +113,15 @@ class ImportDestination(Destination):
             if self._import is None:
                 self._import = self._imports.find_or_create(self._wanted)
                 self.name = str(self._import)
-        send_bisecting(batch, batch_result, _Uploader(self, self._import, batch_result))
+        into = self._import
+
+        def post(records: Sequence[PendingRecord], *, idempotent: bool) -> None:
+            del idempotent  # an upload whose response was lost is looked for, not repeated
+            if not isinstance(records, SpooledRecords):
+                raise TypeError(type(records).__name__)
+            self.upload(into, records, batch_result)
+
+        self._bisector.send(batch, batch_result, post)
 
     def upload(
         self, into: DocumentImport, records: SpooledRecords, batch_result: BatchResult
@@ -170,9 +176,7 @@ class ImportDestination(Destination):
         if file is not None:
             detail = f"the error file begins: {head_of_file(file)}"
         reason = f"{label} does not say which {unknown} of its {len(records)} lines failed"
-        # becomes part of a file's name
-        name = quote(execution.id, safe="")[:_MAX_FILE_ID_CHARACTERS]
-        unidentified = UnidentifiedRejects(unknown, reason, detail, name, file)
+        unidentified = UnidentifiedRejects(unknown, reason, detail, execution.id, file)
         return PartialRejection(message, reasons, None, unidentified)
 
     def _error_file(
@@ -185,39 +189,6 @@ class ImportDestination(Destination):
         except HttpError as error:
             logger.warning("%s; the failed lines of %s are unknown", error, into)
             return None
-
-
-class _Uploader:
-    """Sends the parts of one batch."""
-
-    def __init__(
-        self, destination: ImportDestination, into: DocumentImport, batch_result: BatchResult
-    ) -> None:
-        self._destination = destination
-        self._import = into
-        self._batch_result = batch_result
-        self._any_accepted = False
-        self._refused_alone = 0
-
-    def __call__(self, records: Sequence[PendingRecord], *, idempotent: bool) -> None:
-        del idempotent  # an upload whose answer was lost is looked for, not repeated
-        if not isinstance(records, SpooledRecords):
-            raise TypeError(type(records).__name__)
-        try:
-            self._destination.upload(self._import, records, self._batch_result)
-        except BodyRejected as rejection:
-            self._refused_alone += len(records) == 1
-            if not self._any_accepted and self._refused_alone >= _MAX_INITIAL_REJECTIONS:
-                message = (
-                    f"{rejection}; the first {self._refused_alone} documents were each refused "
-                    f"alone: check document_type and mime_type of {self._import} in 'streams'"
-                )
-                raise MartechError(message) from rejection
-            raise
-        except PartialRejection:
-            self._any_accepted = True
-            raise
-        self._any_accepted = True
 
 
 def _warn(into: DocumentImport, execution: Execution, result: ImportResult, rows: int) -> None:

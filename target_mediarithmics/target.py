@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from singer_sdk import typing as th
 
 from singer_martech._compat import override
-from singer_martech.delivery.target import MartechTarget, delivery_settings
+from singer_martech.delivery.settings import delivery_settings
+from singer_martech.delivery.target import MartechTarget
 from singer_martech.errors import SettingError
 from singer_martech.http.errors import Forbidden, NotFound
 from singer_martech.mediarithmics.imports import DocumentImports, ImportMismatch

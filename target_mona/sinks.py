@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from singer_martech._compat import override
 from singer_martech.delivery.batch import PendingRecord
-from singer_martech.delivery.bisect import PartialRejection, send_bisecting
+from singer_martech.delivery.bisect import Bisector, PartialRejection
 from singer_martech.delivery.destination import Destination
 from singer_martech.delivery.sink import FieldNameCache, MartechSink, SinkTarget
 from singer_martech.errors import MappingError, SettingError
@@ -53,6 +53,7 @@ class ExportDestination(Destination):
     def __init__(self, client: MonaClient, max_rows: int, max_bytes: int) -> None:
         """Log in, where the user id is not known without."""
         self._client = client
+        self._bisector = Bisector("'user_id' and the mappings in 'streams'")
         self.max_rows = max_rows
         self.max_bytes = max_bytes
         # each message counts with a comma, of which there is one fewer
@@ -63,7 +64,7 @@ class ExportDestination(Destination):
         def post(records: Sequence[PendingRecord], *, idempotent: bool) -> None:
             _post(self._client, records, batch_result.stats, idempotent=idempotent)
 
-        send_bisecting(batch, batch_result, post)
+        self._bisector.send(batch, batch_result, post)
 
     @override
     def preview(self, records: Iterable[PendingRecord]) -> str:

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from singer_martech._compat import override
-from singer_martech.delivery.bisect import PartialRejection, send_bisecting
+from singer_martech.delivery.bisect import Bisector, PartialRejection
 from singer_martech.delivery.destination import Destination
 from singer_martech.http.errors import BodyRejected, Conflict, PayloadTooLarge, RequestRejected
 from target_monetate.client import ENVELOPE
@@ -46,6 +46,7 @@ class DatasetDestination(Destination):
         # each row counts with a comma, of which there is one fewer
         self.envelope_bytes = sum(map(len, ENVELOPE)) - 1
         self._client = client
+        self._bisector = Bisector("'retailer' and the mapping of the dataset in 'streams'")
         self._dataset = dataset
         self._lock = threading.Lock()
         self._shown: set[str] = set()
@@ -55,7 +56,7 @@ class DatasetDestination(Destination):
         def post(records: Sequence[PendingRecord], *, idempotent: bool) -> None:
             self._post(records, batch_result.stats, idempotent=idempotent)
 
-        send_bisecting(batch, batch_result, post)
+        self._bisector.send(batch, batch_result, post)
 
     @override
     def preview(self, records: Iterable[PendingRecord]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from singer_martech.delivery.rejects import SCHEMA_SUFFIX
+from singer_martech.delivery.reject_report import SCHEMA_SUFFIX
 from singer_martech.values.json_codec import encode
 from singer_martech.values.json_scan import member_texts
 

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
+from singer_martech.errors import MartechError
 from singer_martech.http.request import RequestStats
 
 if TYPE_CHECKING:
@@ -13,10 +14,13 @@ if TYPE_CHECKING:
 
     from singer_martech.delivery.batch import Batch, PendingRecord
     from singer_martech.delivery.metrics import StreamMetrics
-    from singer_martech.errors import MartechError
 
 OUTCOME_UNKNOWN = "outcome unknown"
 """The reason of a record that may have been taken, but must not be sent twice."""
+
+
+class BisectStopped(MartechError):
+    """More records were rejected than allowed, so the rest of the batch was not sent."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,14 @@ class BatchResult:
     """The fate of one batch; filled by a worker, read by the main thread afterwards.
 
     Attributes:
+        allowed_rejects: How many records may be rejected before the run fails; None for any.
         unidentified: What was rejected beside ``rejections``, as far as it is known.
         failure: Why the run cannot go on, or None.
         crash: An error that nobody foresaw, or None.
     """
 
     batch: Batch
+    allowed_rejects: int | None = None
     stats: RequestStats = field(default_factory=RequestStats)
     rejections: list[Rejection] = field(default_factory=list)
     unidentified: list[UnidentifiedRejects] = field(default_factory=list)
@@ -78,6 +84,11 @@ class BatchResult:
     def reject(self, record: PendingRecord, reason: str, status: int | None = None) -> None:
         """Note that this record was not taken and that others may still be."""
         self.rejections.append(Rejection(record, reason, status))
+
+    @property
+    def rejects_exceeded(self) -> bool:
+        """Whether more records are rejected than the run allows."""
+        return self.allowed_rejects is not None and len(self.rejections) > self.allowed_rejects
 
     def close(self) -> None:
         """Close what came with it."""

@@ -1,10 +1,12 @@
-"""Finding the records that a vendor refuses, so that the others are delivered."""
+"""Finds the records that a vendor refuses, so that the others are delivered."""
 
 from __future__ import annotations
 
+import re
+import threading
 from typing import TYPE_CHECKING, Protocol
 
-from singer_martech.delivery.batch_result import OUTCOME_UNKNOWN
+from singer_martech.delivery.batch_result import OUTCOME_UNKNOWN, BisectStopped
 from singer_martech.errors import MartechError
 from singer_martech.http.errors import BodyRejected, Conflict, OutcomeUnknown
 
@@ -13,6 +15,13 @@ if TYPE_CHECKING:
 
     from singer_martech.delivery.batch import Batch, PendingRecord
     from singer_martech.delivery.batch_result import BatchResult, UnidentifiedRejects
+
+    Parts = list[Sequence[PendingRecord]]
+
+_INITIAL_REJECTIONS = 8
+"""After so many single refusals in a row from the start, a setting may be wrong."""
+_IDENTIFIERS = re.compile(r"[\w-]*[0-9][\w-]*")
+"""What differs from one refusal to the next: numbers and ids."""
 
 
 class PartialRejection(MartechError):
@@ -39,6 +48,10 @@ class PartialRejection(MartechError):
         self.unidentified = unidentified
 
 
+class AllRejected(MartechError):
+    """The vendor refuses every record for one reason, so a setting is wrong."""
+
+
 class Post(Protocol):
     """Sends one request with these records."""
 
@@ -46,49 +59,102 @@ class Post(Protocol):
         """Return when all were taken.
 
         Raises:
-            RequestRejected: None was taken.
+            BodyRejected: None was taken.
             PartialRejection: Some were taken.
             OutcomeUnknown: Nobody knows, and they must not be sent twice.
         """
 
 
-def send_bisecting(batch: Batch, batch_result: BatchResult, post: Post) -> None:
-    """Send a batch; where it is refused, halve it until the culprits are alone.
+class Bisector:
+    """Sends batches to one destination; splits a refused one until the culprits are alone.
 
-    The parts are sent one after the other, so records of one key stay in order.
+    Args:
+        settings_hint: The settings to check when everything is refused.
     """
-    parts: list[Sequence[PendingRecord]] = [batch.records()]
-    while parts:
-        parts.extend(reversed(_send(parts.pop(), batch_result, post)))
 
+    def __init__(self, settings_hint: str) -> None:
+        """Assume nothing about the destination."""
+        self._settings_hint = settings_hint
+        self._taken = threading.Event()
 
-def _send(
-    records: Sequence[PendingRecord], batch_result: BatchResult, post: Post
-) -> list[Sequence[PendingRecord]]:
-    """Send records; return the parts that are to be sent instead, in their order."""
-    idempotent = all(record.idempotent for record in records)
-    try:
-        post(records, idempotent=idempotent)
-    except PartialRejection as rejection:
-        if rejection.rejected_indexes is not None:
-            return _reject_indexes(records, batch_result, rejection)
-        if idempotent:
+    def send(self, batch: Batch, batch_result: BatchResult, post: Post) -> None:
+        """Send a batch, in parts where it is refused.
+
+        The parts are sent one after the other, so records of one key stay in order.
+
+        Raises:
+            AllRejected: Nothing was ever taken, and records from all over the batch are
+                refused for one reason.
+            BisectStopped: More records are rejected than the run allows.
+            MartechError: The run cannot go on.
+        """
+        parts: Parts = [batch.records()]
+        while parts:
+            parts.extend(reversed(self._send(parts.pop(), batch_result, post)))
+            rejected = len(batch_result.rejections)
+            is_large = len(batch) > _INITIAL_REJECTIONS
+            if is_large and rejected == _INITIAL_REJECTIONS and not self._taken.is_set():
+                parts = self._probe(parts, batch_result, post)
+            is_decided = self._taken.is_set() or rejected > _INITIAL_REJECTIONS
+            if batch_result.rejects_exceeded and is_decided and parts:
+                raise BisectStopped
+
+    def _send(
+        self, records: Sequence[PendingRecord], batch_result: BatchResult, post: Post
+    ) -> Parts:
+        """Send records; return the parts to send instead, in their order."""
+        is_whole = len(records) == len(batch_result.batch)
+        idempotent = batch_result.batch.idempotent if is_whole else _are_idempotent(records)
+        try:
+            post(records, idempotent=idempotent)
+        except PartialRejection as rejection:
+            self._taken.set()
+            if rejection.rejected_indexes is not None:
+                return _reject_indexes(records, batch_result, rejection)
+            if idempotent:
+                return _split(records, batch_result, rejection)
+            return _report_unknown(records, batch_result, rejection)
+        except OutcomeUnknown as error:
+            return _report_unknown(records, batch_result, error)
+        except (BodyRejected, Conflict) as rejection:
             return _split(records, batch_result, rejection)
-        return _report_unknown(records, batch_result, rejection)
-    except OutcomeUnknown as error:
-        return _report_unknown(records, batch_result, error)
-    except (BodyRejected, Conflict) as rejection:
-        return _split(records, batch_result, rejection)
-    if len(records) < len(batch_result.batch):
-        batch_result.mark_delivered(records)
-    return []
+        self._taken.set()
+        if not is_whole:
+            batch_result.mark_delivered(records)
+        return []
+
+    def _probe(self, parts: Parts, batch_result: BatchResult, post: Post) -> Parts:
+        """Send the last record of each remaining part; return what remains to be sent.
+
+        Raises:
+            AllRejected: They are all refused as well, for the reason of all others.
+        """
+        remaining = []
+        for part in parts:
+            if not self._taken.is_set():
+                again = self._send(part[-1:], batch_result, post)
+                # a record that was taken is sent again, so that all arrive in their order
+                is_sent_again = self._taken.is_set() and part[-1].idempotent
+                part = part if is_sent_again else part[:-1]  # noqa: PLW2901 - what remains of it
+                remaining += again
+            remaining.append(part)
+        reasons = {_IDENTIFIERS.sub("", each.reason) for each in batch_result.rejections}
+        if not self._taken.is_set() and len(reasons) == 1:
+            reason = batch_result.rejections[0].reason
+            batch_result.rejections.clear()
+            raise AllRejected(f"{reason}; nothing was taken so far: check {self._settings_hint}")
+        return [part for part in remaining if part]
+
+
+def _are_idempotent(records: Sequence[PendingRecord]) -> bool:
+    return all(record.idempotent for record in records)
 
 
 def _split(
     records: Sequence[PendingRecord],
     batch_result: BatchResult,
     rejection: BodyRejected | Conflict | PartialRejection,
-) -> list[Sequence[PendingRecord]]:
+) -> Parts:
     if len(records) == 1:
         return _reject(records[0], batch_result, str(rejection), rejection.status)
     middle = len(records) // 2
@@ -97,25 +163,25 @@ def _split(
 
 def _reject_indexes(
     records: Sequence[PendingRecord], batch_result: BatchResult, rejection: PartialRejection
-) -> list[Sequence[PendingRecord]]:
-    rejected_indexes = rejection.rejected_indexes or {}
+) -> Parts:
+    rejected = rejection.rejected_indexes or {}
     if rejection.unidentified is None:
         batch_result.mark_delivered(
-            record for index, record in enumerate(records) if index not in rejected_indexes
+            record for index, record in enumerate(records) if index not in rejected
         )
     else:
         batch_result.unidentified.append(rejection.unidentified)
-    parts: list[Sequence[PendingRecord]] = []
-    for index, reason in rejected_indexes.items():
+    parts: Parts = []
+    for index, reason in rejected.items():
         parts += _reject(records[index], batch_result, reason, rejection.status)
     return parts
 
 
 def _reject(
     record: PendingRecord, batch_result: BatchResult, reason: str, status: int | None
-) -> list[Sequence[PendingRecord]]:
+) -> Parts:
     batch_result.reject(record, reason, status)
-    # its key keeps what the last acceptable record says
+    # the key keeps what the last acceptable record says
     return [] if record.superseded is None else [[record.superseded]]
 
 
@@ -123,8 +189,8 @@ def _report_unknown(
     records: Sequence[PendingRecord],
     batch_result: BatchResult,
     error: PartialRejection | OutcomeUnknown,
-) -> list[Sequence[PendingRecord]]:
-    """Report what must not be sent twice; return the records beside it, to be sent again."""
+) -> Parts:
+    """Report what must not be sent twice; return the other records, to be sent again."""
     for record in records:
         if not record.idempotent:
             batch_result.reject(record, f"{OUTCOME_UNKNOWN}: {error}", error.status)

@@ -1,4 +1,4 @@
-"""The rule that makes a target safe: no STATE before the records that precede it."""
+"""Which STATE may go out: the newest one whose records are all settled."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections import deque
 from singer_martech.singer.writer import write_output
 
 _MAX_BYTES = 32 * 1024 * 1024
-"""So many bytes of STATE are kept, however many records wait; then some are passed over."""
+"""STATE messages that wait take at most this much memory; beyond it some are dropped."""
 
 
 class Checkpoints:
     """The STATE messages received, and which of them may be passed on.
 
-    A STATE may go out when no record before it is still under way. The oldest record
-    under way decides, so a stream that has nothing to send holds nobody back.
+    A STATE may go out when no record before it is unsettled. The oldest unsettled record
+    decides, so an idle stream holds back nothing.
 
     Args:
         interval_seconds: STATE is written no more often than this, or once a second.
@@ -36,31 +36,38 @@ class Checkpoints:
         return len(self._pending)
 
     def add(self, sequence: int, state: bytes) -> None:
-        """Keep a STATE that came after the record at place ``sequence``."""
-        if self._pending and self._pending[-1][0] == sequence:
-            self._bytes -= len(self._pending.pop()[1])
-        self._pending.append((sequence, state))
+        """Keep a STATE that came after the record of this sequence.
+
+        Beyond the memory limit, the newest STATE replaces the one before it. The oldest ones
+        stay, since they are the next to go out.
+        """
+        pending = self._pending
+        replaces_last = pending and pending[-1][0] == sequence
+        if replaces_last or (len(pending) > 1 and self._bytes + len(state) > _MAX_BYTES):
+            self._bytes -= len(pending.pop()[1])
+        pending.append((sequence, state))
         self._bytes += len(state)
-        if self._bytes > _MAX_BYTES:
-            # every second one will do; the newest always stays
-            self._pending = deque(list(self._pending)[-1::-2][::-1])
-            self._bytes = sum(len(each) for _, each in self._pending)
 
-    def is_due(self, oldest_open: int | None) -> bool:
-        """Whether a STATE has been proven, and the last was written long enough ago."""
-        if not self._pending or time.monotonic() - self._written_at < self._pause:
-            return False
-        return oldest_open is None or self._pending[0][0] < oldest_open
+    @property
+    def may_be_due(self) -> bool:
+        """Whether a STATE waits, and the last was written long enough ago."""
+        return bool(self._pending) and time.monotonic() - self._written_at >= self._pause
 
-    def write(self, oldest_open: int | None) -> None:
-        """Write the newest proven STATE to standard output.
+    def is_due(self, first_unsettled: int | None) -> bool:
+        """Whether a STATE may go out and the last was written long enough ago."""
+        return self.may_be_due and (
+            first_unsettled is None or self._pending[0][0] < first_unsettled
+        )
+
+    def write(self, first_unsettled: int | None) -> None:
+        """Write the newest STATE that may go out to standard output.
 
         Args:
-            oldest_open: The smallest place in the input whose record is under way, or
-                None when all are settled.
+            first_unsettled: The smallest sequence of an unsettled record, or None when all
+                are settled.
         """
         newest: bytes | None = None
-        while self._pending and (oldest_open is None or self._pending[0][0] < oldest_open):
+        while self._pending and (first_unsettled is None or self._pending[0][0] < first_unsettled):
             newest = self._pending.popleft()[1]
             self._bytes -= len(newest)
         if newest is None or newest == self._written or self._silent:

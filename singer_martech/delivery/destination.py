@@ -18,7 +18,7 @@ class Destination(abc.ABC):
     """One kind of request, and how it is sent: an endpoint, a dataset, an import.
 
     Attributes:
-        name: The channel in a person's words.
+        name: What it is, for messages.
         max_rows: How many records a request may hold.
         max_bytes: How many bytes a request's body may have.
         envelope_bytes: The bytes of a request without records, each of which counts with

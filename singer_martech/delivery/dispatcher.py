@@ -1,7 +1,11 @@
-"""Getting records to a vendor: gathered, sent in parallel, in order for each key.
+"""Collects records into batches, sends these in parallel, and settles what became of them.
 
-All bookkeeping happens in the thread that reads the input; worker threads only send
-batches and report an :class:`BatchResult`. So nothing here needs a lock.
+All bookkeeping happens in the thread that reads the input. Worker threads only send batches
+and report a :class:`BatchResult`, so nothing here needs a lock.
+
+Every record is in one place until it is settled: in an open batch, in a batch in flight, or
+waiting for its key. It leaves a place only when the next one has it, and a batch leaves when
+all its bookkeeping succeeded. So whatever is raised, STATE never passes an unsettled record.
 """
 
 from __future__ import annotations
@@ -10,17 +14,17 @@ import logging
 import queue
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 from singer_martech.delivery.batch_result import BatchResult
+from singer_martech.delivery.key_order import KeyOrder
 from singer_martech.delivery.rejects import TooManyRejects
 from singer_martech.errors import MartechError, Stopped
 from singer_martech.http.request import RequestStats
 from singer_martech.runtime.shutdown import GRACE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable
 
     from singer_martech.delivery.batch import Batch, PendingRecord
     from singer_martech.delivery.batch_result import BatchCounts
@@ -32,9 +36,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MAX_HELD_BACK = 20_000
-_MAX_HELD_BACK_BYTES = 64 * 1024 * 1024
 _MAX_PENDING_STATES = 10_000
+_MAX_OPEN_BATCHES = 100
+"""A batch on disk holds two files open."""
+_MAX_QUEUED_BYTES = 64 * 1024 * 1024
+"""Batches that wait for a worker hold at most this much memory."""
 _QUIET_SECONDS = 5.0
 
 
@@ -43,12 +49,12 @@ class _NotSent(MartechError):
 
 
 class Dispatcher:
-    """The records under way, from the reader to the vendor's answer.
+    """The records under way, from the reader to the vendor's response.
 
     Args:
         parallel_requests: How many requests are in flight at once.
         checkpoints: The STATE messages that wait for their records.
-        rejects: Where records that are not taken go.
+        rejects: Takes the records that are not delivered.
         shutdown: Ends everything on a signal.
         oldest_seconds: How long a record may wait for others to share its request.
         wake: Called from a worker thread when a batch is done, to end the reader's wait.
@@ -84,20 +90,18 @@ class Dispatcher:
         self._grace_seconds = grace_seconds
         self._open: dict[Destination, Batch] = {}
         self._in_flight: set[Batch] = set()
-        self._busy_keys: set[Hashable] = set()
-        self._held_back: dict[Hashable | None, deque[tuple[Destination, PendingRecord]]] = {}
-        self._held_back_count = 0
-        self._held_back_bytes = 0
-        self._released: deque[tuple[Destination, PendingRecord]] = deque()
+        self._awaited = 0
+        self._awaited_bytes = 0
+        self._keys = KeyOrder()
         self._barrier: int | None = None
-        self._work: queue.SimpleQueue[tuple[Destination, Batch] | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[tuple[Destination, BatchResult] | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[BatchResult | None] = queue.SimpleQueue()
         self._workers: list[threading.Thread] = []
         self._ending = False
         shutdown.on_request(lambda: self._done.put(None))
 
     def submit(self, destination: Destination, record: PendingRecord) -> None:
-        """Take in a record; waits while as much is under way as is allowed.
+        """Take a record; wait while as much is under way as is allowed.
 
         Raises:
             MartechError: A batch failed, or too many records were rejected.
@@ -105,15 +109,17 @@ class Dispatcher:
         batch = self._open.get(destination)
         if (
             batch is not None
-            and not self._released
+            and not self._keys.ready
             and batch.has_room_for(record)
-            and not self._is_busy(record.key)
-        ):  # the way of nearly all
-            self._add(batch, destination, record)
+            and not self._keys.is_blocked(record.key)
+        ):  # common case
+            batch.append(record)
+            if batch.is_full:
+                self._dispatch(destination, batch)
             return
-        self._released.append((destination, record))
-        self._add_released()
-        while self._holds_too_much and self._in_flight:
+        self._keys.ready.append((destination, record))
+        self._place_ready()
+        while self._keys.is_full and self._awaited:
             self._process_results(block=True)
 
     def reject(
@@ -124,27 +130,32 @@ class Dispatcher:
         reason: str,
         status: int | None = None,
     ) -> None:
-        """Report a record that is not taken.
+        """Report a record that is not delivered.
 
         Raises:
             TooManyRejects: More were rejected than ``max_rejected_records`` allows. The
                 record is in the report, but no STATE passes it.
+            MartechError: The report cannot be written.
         """
-        metrics.rejected += 1
         try:
             self._rejects.add(metrics.source, raw, reason, status)
+        except TooManyRejects:
+            metrics.rejected += 1
+            self._block_state_at(sequence)
+            raise
         except MartechError:
             self._block_state_at(sequence)
             raise
+        metrics.rejected += 1
 
     def tick(self) -> None:
-        """Do what time asks for: take in outcomes, send what waits, write STATE.
+        """Do what is due: settle results, send what has waited long enough, write STATE.
 
         Raises:
             MartechError: As for ``submit``.
         """
         self._process_results(block=False)
-        self._add_released()
+        self._place_ready()
         now = time.monotonic()
         crowded = len(self._checkpoints) > _MAX_PENDING_STATES
         for destination, batch in list(self._open.items()):
@@ -154,25 +165,27 @@ class Dispatcher:
         self.write_state()
 
     def flush(self) -> None:
-        """Send everything and wait until it is through.
+        """Send everything and wait until it is settled.
 
         Raises:
             MartechError: As for ``submit``.
         """
-        while self._open or self._in_flight or self._released:
-            self._add_released()
+        while self._open or self._awaited or self._keys.ready:
+            self._place_ready()
             for destination, batch in list(self._open.items()):
                 self._dispatch(destination, batch)
-            if self._in_flight:
+            if self._awaited:
                 self._process_results(block=True)
 
     def flush_despite_rejects(self) -> None:
         """Send everything, however many records are rejected, so that STATE is exact.
 
+        Nothing more is sent once a batch has failed.
+
         Raises:
-            MartechError: A batch failed in another way.
+            MartechError: A batch fails.
         """
-        while True:
+        while not self._ending:
             try:
                 self.flush()
             except TooManyRejects:
@@ -180,37 +193,37 @@ class Dispatcher:
             return
 
     def finish_in_flight(self) -> None:
-        """Wait for what was sent, send nothing new; after a signal, for a limited time.
+        """Wait for what was sent and send nothing new; after a signal, for a limited time.
 
         Failures are logged, since another one is being reported already.
         """
         self._ending = True
         deadline = time.monotonic() + self._grace_seconds if self._shutdown.is_set else None
-        is_told = False
-        while self._in_flight:
+        is_logged = False
+        while self._awaited:
             left = _QUIET_SECONDS if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 logger.warning(
                     "%d request(s) were not answered within %.0f s after the signal; "
                     "their records are not in STATE and will be sent again",
-                    len(self._in_flight),
+                    self._awaited,
                     self._grace_seconds,
                 )
                 return
             try:
-                batch_result = self._done.get(timeout=left)
+                result = self._done.get(timeout=left)
             except queue.Empty:
-                if deadline is None and not is_told:
-                    is_told = True
+                if deadline is None and not is_logged:
+                    is_logged = True
                     logger.warning(
-                        "the run has failed; what became of %d request(s) that were sent is "
-                        "still waited for, for STATE to be exact; a signal ends the wait",
-                        len(self._in_flight),
+                        "the run has failed; waiting for the responses to %d request(s), so that "
+                        "STATE is exact; a signal ends the wait",
+                        self._awaited,
                     )
                 continue
             try:
-                if batch_result is not None:
-                    self._settle(batch_result)
+                if result is not None:
+                    self._settle(result)
                 elif deadline is None:
                     deadline = time.monotonic() + self._grace_seconds
             except (Stopped, _NotSent):
@@ -219,8 +232,10 @@ class Dispatcher:
                 logger.warning("%s", error)
 
     def write_state(self, *, now: bool = False) -> None:
-        """Write the newest STATE whose records are all settled, if it is time."""
-        oldest = self._oldest_open()
+        """Write the newest STATE whose records are all settled, if it is due."""
+        if not (now or self._checkpoints.may_be_due):
+            return
+        oldest = self._first_unsettled()
         if now or self._checkpoints.is_due(oldest):
             self._rejects.sync()
             self._checkpoints.write(oldest)
@@ -232,80 +247,92 @@ class Dispatcher:
 
     @property
     def _has_capacity(self) -> bool:
-        # as many again may wait, so that no worker idles while the next is gathered
-        return len(self._in_flight) < 2 * self._parallel
+        if self._awaited < self._parallel:
+            return True
+        # as many again may wait, so that no worker idles while the next is collected
+        return self._awaited < 2 * self._parallel and self._awaited_bytes < _MAX_QUEUED_BYTES
 
-    @property
-    def _holds_too_much(self) -> bool:
-        return (
-            self._held_back_count > _MAX_HELD_BACK or self._held_back_bytes > _MAX_HELD_BACK_BYTES
-        )
-
-    def _hold_back(
-        self, key: Hashable | None, destination: Destination, record: PendingRecord
-    ) -> None:
-        self._held_back.setdefault(key, deque()).append((destination, record))
-        self._held_back_count += 1
-        self._held_back_bytes += _size(record)
-
-    def _add_released(self) -> None:
-        """Give each record that waits its place; until it has one, STATE sees it wait."""
-        while self._released:
-            destination, record = self._released[0]
-            if self._is_busy(record.key):
-                self._released.popleft()
-                self._hold_back(record.key, destination, record)
+    def _place_ready(self) -> None:
+        """Put each record that waited for its key into a batch."""
+        ready = self._keys.ready
+        while ready:
+            destination, record = ready[0]
+            if self._keys.is_blocked(record.key):
+                self._keys.hold_next()
                 continue
             batch = self._open.get(destination)
             if batch is not None and not batch.has_room_for(record):
-                self._dispatch(
-                    destination, batch
-                )  # which may hold the item's key, hence all over again
+                self._dispatch(destination, batch)  # it may hold the record's key: start over
                 continue
-            self._released.popleft()
-            self._add(batch, destination, record)
+            if batch is None:
+                if destination.is_too_large(record.body):
+                    self._reject_too_large(destination, record)
+                    ready.popleft()
+                    continue
+                batch = self._open_batch(destination)
+                continue
+            batch.append(record)
+            ready.popleft()
+            if batch.is_full:
+                self._dispatch(destination, batch)
 
-    def _add(self, batch: Batch | None, destination: Destination, record: PendingRecord) -> None:
-        if batch is None:
-            if destination.is_too_large(record.body):
-                reason = f"larger than a request may be (max_request_bytes {destination.max_bytes})"
-                self.reject(record.metrics, record.sequence, record.raw, reason)
-                return
-            batch = self._open[destination] = destination.open_batch()
-        batch.append(record)
-        if batch.is_full:
-            self._dispatch(destination, batch)
+    def _reject_too_large(self, destination: Destination, record: PendingRecord) -> None:
+        reason = f"larger than a request may be (max_request_bytes {destination.max_bytes})"
+        self.reject(record.metrics, record.sequence, record.raw, reason)
 
-    def _is_busy(self, key: Hashable | None) -> bool:
-        return key is not None and (key in self._busy_keys or key in self._held_back)
+    def _open_batch(self, destination: Destination) -> Batch:
+        if len(self._open) >= _MAX_OPEN_BATCHES:
+            first = next(iter(self._open))
+            self._dispatch(first, self._open[first])
+        batch = self._open[destination] = destination.open_batch()
+        return batch
 
     def _dispatch(self, destination: Destination, batch: Batch) -> None:
         while not self._has_capacity:
             self._process_results(block=True)
         self._shutdown.check()
         if self._open.get(destination) is not batch:
-            return  # it went while this waited
-        del self._open[destination]
+            return  # it was dispatched during the wait
+        self._start_worker()
+        batch_result = BatchResult(batch, allowed_rejects=self._rejects.left)
         self._in_flight.add(batch)
+        del self._open[destination]
         if self._parallel > 1:
-            self._busy_keys.update(batch.keys)
-        if len(self._workers) < min(self._parallel, len(self._in_flight)):
-            worker = threading.Thread(target=self._send_batches, daemon=True, name="sender")
-            self._workers.append(worker)
+            self._keys.start(batch.keys)
+        self._awaited += 1
+        self._awaited_bytes += batch.held_bytes
+        self._work.put((destination, batch_result))
+
+    def _start_worker(self) -> None:
+        """Start a further worker, if there is work for it; work with fewer if none can start.
+
+        Raises:
+            MartechError: Not a single one can be started.
+        """
+        if len(self._workers) >= min(self._parallel, self._awaited + 1):
+            return
+        worker = threading.Thread(target=self._send_batches, daemon=True, name="sender")
+        try:
             worker.start()
-        self._work.put((destination, batch))
+        except RuntimeError as error:
+            if not self._workers:
+                raise MartechError(
+                    f"no thread can be started to send requests ({error}); raise the process or "
+                    "memory limit"
+                ) from error
+            return
+        self._workers.append(worker)
 
     def _send_batches(self) -> None:
         """Send what is queued; the body of a worker thread."""
         while (work := self._work.get()) is not None:
-            destination, batch = work
-            batch_result = BatchResult(batch)
+            destination, batch_result = work
             try:
                 self._shutdown.check()
                 if self._ending:
                     batch_result.failure = _NotSent()
                 else:
-                    destination.send(batch, batch_result)
+                    destination.send(batch_result.batch, batch_result)
             except MartechError as error:
                 batch_result.failure = error
             except BaseException as error:  # noqa: BLE001 - raised again in the main thread
@@ -326,18 +353,20 @@ class Dispatcher:
         except queue.Empty:
             pass
         self.write_state()
-        if self._in_flight:
+        if self._awaited:
             self._while_waiting()
 
     def _settle(self, batch_result: BatchResult) -> None:
-        """Take in what became of a batch.
+        """Account for every record of a batch; until all is done, it stays in flight.
 
         Raises:
             MartechError: It failed, or too many of its records were rejected.
         """
         batch = batch_result.batch
-        self._in_flight.discard(batch)
+        self._awaited -= 1
+        self._awaited_bytes -= batch.held_bytes
         counts = batch_result.counts()
+        failure = self._reject_all(batch_result, counts)
         for metrics, count in counts.delivered.items():
             metrics.delivered += count
         for metrics, count in counts.superseded.items():
@@ -345,12 +374,27 @@ class Dispatcher:
         self._count_requests(batch_result)
         if counts.first_unsettled is not None:
             self._block_state_at(counts.first_unsettled)
-        failure = batch_result.failure
+        if batch_result.is_complete:
+            self._keys.finish(batch.keys)
+        self._in_flight.discard(batch)
+        batch_result.close()
+        if batch_result.crash is not None:
+            raise batch_result.crash
+        if failure is not None:
+            raise failure
+
+    def _reject_all(self, batch_result: BatchResult, counts: BatchCounts) -> MartechError | None:
+        """Report the rejected records; return why the run cannot go on, if it cannot."""
+        failure: MartechError | None = None
         for rejection in batch_result.rejections:
             record = rejection.record
             try:
                 self.reject(
-                    record.metrics, record.sequence, record.raw, rejection.reason, rejection.status
+                    record.metrics,
+                    record.sequence,
+                    record.raw,
+                    rejection.reason,
+                    rejection.status,
                 )
             except MartechError as error:
                 failure = failure or error
@@ -359,12 +403,7 @@ class Dispatcher:
                 self._reject_unidentified(batch_result, counts)
             except MartechError as error:
                 failure = failure or error
-            self._release(batch)
-        batch_result.close()
-        if batch_result.crash is not None:
-            raise batch_result.crash
-        if failure is not None:
-            raise failure
+        return failure or batch_result.failure
 
     def _reject_unidentified(self, batch_result: BatchResult, counts: BatchCounts) -> None:
         """Report the records that were not taken, but that nobody can name.
@@ -392,30 +431,13 @@ class Dispatcher:
             metrics.bytes += batch_result.stats.bytes * count // rows
             metrics.ended_at = time.monotonic()
 
-    def _release(self, batch: Batch) -> None:
-        """Let records go on that waited for one of their key."""
-        self._busy_keys.difference_update(batch.keys)
-        if not self._held_back:
-            return
-        for key in batch.keys:
-            waiting = self._held_back.pop(key, ())
-            self._held_back_count -= len(waiting)
-            self._held_back_bytes -= sum(_size(record) for _, record in waiting)
-            self._released.extend(waiting)
-
     def _block_state_at(self, sequence: int) -> None:
-        """Let no STATE pass the record at this place."""
+        """Block STATE from this sequence on, for the rest of the run."""
         if self._barrier is None or sequence < self._barrier:
             self._barrier = sequence
 
-    def _oldest_open(self) -> int | None:
-        sequences = [self._barrier]
-        sequences.extend(batch.first_sequence for batch in self._open.values())
-        sequences.extend(batch.first_sequence for batch in self._in_flight)
-        sequences.extend(waiting[0][1].sequence for waiting in self._held_back.values())
-        sequences.extend(record.sequence for _, record in self._released)
-        return min((sequence for sequence in sequences if sequence is not None), default=None)
-
-
-def _size(record: PendingRecord) -> int:
-    return len(record.body) + len(record.raw)
+    def _first_unsettled(self) -> int | None:
+        sequences = [self._barrier, self._keys.first_sequence()]
+        sequences += [batch.first_sequence for batch in self._open.values()]
+        sequences += [batch.first_sequence for batch in self._in_flight]
+        return min((each for each in sequences if each is not None), default=None)

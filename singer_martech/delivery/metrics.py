@@ -1,4 +1,4 @@
-"""What became of each stream's records, for the log and for the summary."""
+"""The counts of each stream, for the log and the summary."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(eq=False)
 class StreamMetrics:
-    """The counts of one stream; ``read`` is the sum of the four that follow it.
+    """The counts of one stream; ``read`` is the sum of the five that follow it.
 
     Attributes:
         stream: Its name, after stream maps.
@@ -19,9 +19,11 @@ class StreamMetrics:
         rejected: Records that stand in the reject report.
         skipped_deletes: Deleted records that were left out by the ``deletes`` policy.
         superseded: Records that a later one of their key replaced in the same request.
+        unchanged: Records that the vendor has already; None without a ledger.
         requests: Requests that carried records of the stream.
         retries: Those of them that were tries after the first.
         bytes: Bytes of the bodies sent for it.
+        is_dry_run: ``delivered`` counts what would have been delivered.
     """
 
     stream: str
@@ -31,9 +33,11 @@ class StreamMetrics:
     rejected: int = 0
     skipped_deletes: int = 0
     superseded: int = 0
+    unchanged: int | None = None
     requests: int = 0
     retries: int = 0
     bytes: int = 0
+    is_dry_run: bool = False
     started_at: float = field(default_factory=time.monotonic)
     ended_at: float | None = None
 
@@ -43,9 +47,9 @@ class StreamMetrics:
 
     @property
     def pending(self) -> int:
-        """Records whose fate is not known."""
+        """Records that are not settled."""
         settled = self.delivered + self.rejected + self.skipped_deletes + self.superseded
-        return self.read - settled
+        return self.read - settled - (self.unchanged or 0)
 
     def summary(self) -> dict[str, object]:
         """Return the counts under the names of the summary line."""
@@ -53,10 +57,11 @@ class StreamMetrics:
         counts: dict[str, object] = {
             "stream": self.stream,
             "read": self.read,
-            "delivered": self.delivered,
+            "would_deliver" if self.is_dry_run else "delivered": self.delivered,
             "rejected": self.rejected,
             "skipped_deletes": self.skipped_deletes,
             "superseded": self.superseded,
+            **({} if self.unchanged is None else {"unchanged": self.unchanged}),
             "requests": self.requests,
             "retries": self.retries,
             "bytes": self.bytes,
@@ -65,6 +70,17 @@ class StreamMetrics:
         if self.pending:  # only after a run that failed
             counts["undelivered"] = self.pending
         return counts
+
+    def progress(self, now: float) -> str:
+        """Return a progress line at a time of the monotonic clock; a rate if anything moved."""
+        delivered = "would be delivered" if self.is_dry_run else "delivered"
+        line = f"stream '{self.stream}': {self.read:,} records read, {self.delivered:,} {delivered}"
+        if self.unchanged is not None:
+            line += f", {self.unchanged:,} unchanged"
+        line += f", {self.rejected:,} rejected"
+        if self.read:
+            line += f", {self.read / max(now - self.started_at, 0.001):,.0f} records/s"
+        return line
 
     def line(self) -> str:
         """Return the summary line."""

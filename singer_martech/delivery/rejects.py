@@ -1,30 +1,25 @@
-"""The records that were not taken, kept so that they can be read and sent again."""
+"""The records that were not delivered, kept so that they can be read and sent again."""
 
 from __future__ import annotations
 
 import datetime
 import json
-import os
 import secrets
-import shutil
-from collections import Counter
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
 from singer_martech.delivery.reject_reasons import RejectReasons
+from singer_martech.delivery.reject_report import RejectReport, file_name_part
 from singer_martech.errors import MartechError
 from singer_martech.runtime.redaction import redact
-from singer_martech.runtime.temp_files import raise_if_disk_full
-from singer_martech.values.json_codec import encode
+from singer_martech.values.json_codec import encode, json_members
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from singer_martech.delivery.batch_result import UnidentifiedRejects
 
-_OWNER_ONLY = 0o600
-SCHEMA_SUFFIX = ".schema.json"
+_MAX_OPEN_REPORTS = 32
 
 
 class TooManyRejects(MartechError):
@@ -39,6 +34,11 @@ class Rejects:
         target: The target's name.
         allowed: The setting ``max_rejected_records``.
         fail_at_end: Let the run go on beyond it, and fail when all was read.
+
+    Attributes:
+        run: The run's name, a part of the reports' names.
+        reasons: Why records were rejected.
+        count: How many were rejected.
     """
 
     def __init__(
@@ -53,20 +53,27 @@ class Rejects:
         now = datetime.datetime.now(datetime.timezone.utc)
         self.run = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self.reasons = RejectReasons()
-        self._versions: Counter[str] = Counter()
-        self._schemas: dict[str, bytes] = {}
-        self._reports: dict[str, _Report] = {}
+        self._schemas: dict[str, _Schema] = {}
+        self._reports: dict[str, RejectReport] = {}
+        self._open: dict[str, RejectReport] = {}
         self.count = 0
+
+    @property
+    def left(self) -> int | None:
+        """How many more records may be rejected before the run fails; None for any."""
+        return None if self._fail_at_end else max(0, self._allowed - self.count)
 
     def begin_schema(self, message: Mapping[str, Any]) -> None:
         """Keep a stream's SCHEMA message, to stand beside a report of its records."""
         stream = message["stream"]
-        schema = encode(message)
-        if self._schemas.get(stream) == schema:
+        text = encode(message)
+        known = self._schemas.get(stream)
+        if known is not None and known.text == text:
             return
-        self._schemas[stream] = schema
-        self._versions[stream] += 1
+        version = 1 if known is None else known.version + 1
+        self._schemas[stream] = _Schema(text, message.get("key_properties") or [], version)
         report = self._reports.pop(stream, None)
+        self._open.pop(stream, None)
         if report is not None:
             report.close()
 
@@ -76,19 +83,18 @@ class Rejects:
         Args:
             stream: Its stream.
             raw: The record as received, as JSON.
-            reason: Why it was not taken.
+            reason: Why it was not delivered.
             status: The HTTP status of the vendor's refusal, or None.
 
         Raises:
-            TooManyRejects: This one is more than is allowed.
+            TooManyRejects: It is in the report, and is one more than allowed.
             MartechError: The report cannot be written.
         """
         report = self._report(stream)
-        keys = json.loads(self._schemas.get(stream, b"{}")).get("key_properties") or []
         reason = redact(" ".join(reason.split()))
-        key = _key(keys, raw)
+        values, key = _key(self._schema(stream).key_properties, raw)
         report.write(_line(stream, key, raw, reason, status))
-        self.reasons.add(stream, reason, status, key)
+        self.reasons.add(stream, reason, status, values)
         self._count(1, f"stream '{stream}': a record was rejected: {reason}", report)
 
     def add_unidentified(self, stream: str, unidentified: UnidentifiedRejects) -> None:
@@ -115,13 +121,14 @@ class Rejects:
             "rejected_at": _now(),
         }
         if unidentified.file is not None:
-            line["file"] = report.keep(f"{unidentified.name}.errors", unidentified.file)
+            suffix = f"{file_name_part(unidentified.name)}.errors"
+            line["file"] = report.keep(suffix, unidentified.file)
         report.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
         self.reasons.add(stream, reason, None, {}, unidentified.count)
         label = f"stream '{stream}': {unidentified.count} record(s) were rejected: {redact(reason)}"
         self._count(unidentified.count, label, report)
 
-    def _count(self, count: int, label: str, report: _Report) -> None:
+    def _count(self, count: int, label: str, report: RejectReport) -> None:
         self.count += count
         if self.count > self._allowed:
             self.sync()
@@ -144,105 +151,69 @@ class Rejects:
 
     def sync(self) -> None:
         """Bring what was reported onto the disk."""
-        for report in self._reports.values():
+        for report in self._open.values():
             report.sync()
 
     def close(self) -> None:
         """Bring what was reported onto the disk, and report nothing more."""
-        for report in self._reports.values():
+        for report in self._open.values():
             report.close()
+        self._open.clear()
         self._reports.clear()
 
-    def _report(self, stream: str) -> _Report:
+    def _report(self, stream: str) -> RejectReport:
         report = self._reports.get(stream)
         if report is None:
-            version = self._versions[stream]
-            run = self.run if version <= 1 else f"{self.run}-{version}"
-            name = f"{self._target}.{quote(stream, safe=' $@+')}.{run}"
-            report = _Report(self._folder, name, self._schemas.get(stream, b"{}"))
+            schema = self._schema(stream)
+            run = self.run if schema.version <= 1 else f"{self.run}-{schema.version}"
+            report = RejectReport(self._folder, self._target, stream, run, schema.text)
             self._reports[stream] = report
+        self._open.pop(stream, None)  # the last one used comes last
+        self._open[stream] = report
+        if len(self._open) > _MAX_OPEN_REPORTS:
+            oldest = next(iter(self._open))
+            self._open[oldest].close()
+            del self._open[oldest]
         return report
 
-
-class _Report:
-    """An open report file and the schema file beside it."""
-
-    def __init__(self, folder: Path, name: str, schema: bytes) -> None:
-        self.path = folder / f"{name}.jsonl"
-        self._dirty = False
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _create(folder / f"{name}{SCHEMA_SUFFIX}") as file:
-                file.write(schema + b"\n")
-            self._file = _create(self.path)
-            descriptor = os.open(folder, os.O_RDONLY)
-            os.fsync(descriptor)
-            os.close(descriptor)
-        except OSError as error:
-            self._explain(error)
-
-    def write(self, line: bytes) -> None:
-        try:
-            self._file.write(line)
-        except OSError as error:
-            self._explain(error)
-        self._dirty = True
-
-    def keep(self, suffix: str, file: IO[bytes]) -> str:
-        """Write what a file holds to one beside the report, and return its name."""
-        path = self.path.with_name(f"{self.path.name.removesuffix('.jsonl')}.{suffix}")
-        try:
-            with _create(path) as copy:
-                file.seek(0)
-                shutil.copyfileobj(file, copy)
-                copy.flush()
-                os.fsync(copy.fileno())
-        except OSError as error:
-            self._explain(error)
-        return path.name
-
-    def sync(self) -> None:
-        if not self._dirty:
-            return
-        try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            self._explain(error)
-        self._dirty = False
-
-    def close(self) -> None:
-        self.sync()
-        self._file.close()
-
-    def _explain(self, error: OSError) -> None:
-        raise_if_disk_full(error, "the reject report")
-        message = (
-            f"the reject report {self.path} cannot be written ({error.strerror}); "
-            "choose another folder with the setting 'reject_path'"
-        )
-        raise MartechError(message) from error
+    def _schema(self, stream: str) -> _Schema:
+        return self._schemas.get(stream) or _Schema(b"{}", [], 1)
 
 
-def _create(path: Path) -> Any:
-    return os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _OWNER_ONLY), "wb")
+class _Schema:
+    """A stream's SCHEMA message."""
+
+    def __init__(self, text: bytes, key_properties: Sequence[str], version: int) -> None:
+        self.text = text
+        self.key_properties = key_properties
+        self.version = version
 
 
-def _key(names: Sequence[str], raw: bytes) -> dict[str, Any]:
+def _key(names: Sequence[str], raw: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return the key properties by name, and as JSON with numbers to the digit.
+
+    What is no JSON, such as NaN or a number beyond all bounds, becomes text.
+    """
     try:
-        record = json.loads(raw)
+        members = json_members(raw.decode("utf-8", "surrogatepass"), set())
     except (ValueError, RecursionError):
-        record = {}
-    return {name: record.get(name) for name in names}
+        members = {}
+    values, parts = {}, []
+    for name in names:
+        value, text = members.get(name, (None, "null"))
+        values[name] = value
+        is_odd = isinstance(value, str) and not text.startswith('"')
+        parts.append(f"{json.dumps(name)}:{json.dumps(value) if is_odd else text}")
+    return values, f"{{{','.join(parts)}}}".encode("utf-8", "surrogatepass")
 
 
-def _line(
-    stream: str, key: Mapping[str, Any], raw: bytes, reason: str, status: int | None
-) -> bytes:
-    head = {"stream": stream, "key": key, "reason": reason, "status": status}
-    # the record goes in as it came, to the digit
-    return b'%s,"record":%s,"rejected_at":"%s"}\n' % (
-        json.dumps(head, separators=(",", ":")).encode()[:-1],
+def _line(stream: str, key: bytes, raw: bytes, reason: str, status: int | None) -> bytes:
+    # key and record go in as received, to the digit
+    return b'{"stream":%s,"key":%s,"reason":%s,"status":%s,"record":%s,"rejected_at":"%s"}\n' % (
+        json.dumps(stream).encode(),
+        key,
+        json.dumps(reason).encode(),
+        json.dumps(status).encode(),
         raw,
         _now().encode(),
     )

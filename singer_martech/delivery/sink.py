@@ -1,4 +1,4 @@
-"""What the sinks of all targets do alike: check a record, map it, hand it over."""
+"""What the sinks of all targets share: validate a record, map it, hand it to the dispatcher."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from singer_sdk.sinks import Sink
 
 from singer_martech._compat import override
 from singer_martech.delivery.rejects import TooManyRejects
-from singer_martech.errors import MappingError
+from singer_martech.errors import MappingError, MartechError
 from singer_martech.mapping.fast_path import SCALARS, compile_fast_path
 from singer_martech.mapping.undefined import TemplateError
 from singer_martech.values.validation import RecordValidator
@@ -27,7 +27,22 @@ if TYPE_CHECKING:
     from singer_martech.mapping.fast_path import FastPath
     from singer_martech.mapping.stream_mappings import StreamMappings
 
-_METADATA_PREFIX = "_sdc_"
+SDC_COLUMNS = frozenset(
+    {
+        "_sdc_batched_at",
+        "_sdc_deleted_at",
+        "_sdc_extracted_at",
+        "_sdc_received_at",
+        "_sdc_sequence",
+        "_sdc_sync_started_at",
+        "_sdc_table_version",
+    }
+)
+"""The metadata columns of singer-sdk. Any other column is the stream's own."""
+
+
+_ENDS_RUN = (MemoryError, OSError)
+"""What concerns the process, not the record at hand."""
 
 
 class MissingKeyProperties(TooManyRejects, MissingKeyPropertiesError):
@@ -87,26 +102,26 @@ class MartechSink(Sink):
 
     @abc.abstractmethod
     def map_record(self, record: dict[str, Any], raw_json: bytes | None) -> PendingRecord:
-        """Say what a record becomes.
+        """Return what to send for a record.
 
         Args:
             record: The record.
-            raw_json: The record as JSON, as it was received, if nothing of it has changed.
+            raw_json: The record as JSON as received, or None where it was changed.
 
         Raises:
-            MappingError: It cannot become anything; the message says why.
+            MappingError: The record cannot be sent; the message says why.
             TemplateError: One of its mapping's expressions fails.
         """
 
     def reads(self) -> Collection[str] | None:
-        """Name the fields that ``map_record`` looks at, beside ``raw_json``; None: maybe all.
+        """Return the fields that ``map_record`` reads beside ``raw_json``; None for any.
 
         Asked after ``prepare``.
         """
         return None
 
     def fast_path(self) -> FastPath | None:
-        """Return the short way of records that come as they were received, if there is one."""
+        """Return the fast path of records that are sent as received, if there is one."""
         reads = self.reads()
         if reads is None:
             return None
@@ -114,20 +129,20 @@ class MartechSink(Sink):
         return compile_fast_path(self.schema, sorted(reads), kinds, required=self.key_properties)
 
     def map_values(self, values: tuple[Any, ...], raw_json: bytes) -> PendingRecord | None:
-        """Say what a record becomes that goes the short way; None sends it the long way.
+        """Return what to send for a record on the fast path; None leaves it to ``load``.
 
         Args:
             values: Those of the fields that ``fast_path`` reads.
-            raw_json: The record as JSON, as it was received.
+            raw_json: The record as JSON as received.
         """
         return self.map_record(self._fast_path.named(values), raw_json)
 
     def accepts_names(self, names: tuple[str, ...]) -> bool:
-        """Whether a record with fields of these names may go out as it was received."""
-        return not any(name.startswith(_METADATA_PREFIX) for name in names)
+        """Whether a record with fields of these names may be sent as received."""
+        return self._omitted_columns.isdisjoint(names)
 
     def map_delete(self, record: dict[str, Any]) -> PendingRecord:
-        """Say what the deletion of a record becomes, where the vendor knows deletion.
+        """Return what to send for the deletion of a record.
 
         Raises:
             MappingError: The vendor cannot delete such a record.
@@ -145,10 +160,14 @@ class MartechSink(Sink):
         """Take over a stream, whose mapping was checked at start-up."""
         self.target = target
         self.mapping = target.mappings.find(stream_name)
+        kept = {*(key_properties or ()), *schema.get("required", ())}
+        self._omitted_columns = (
+            frozenset() if target.config["keep_sdc_columns"] else SDC_COLUMNS - kept
+        )
         super().__init__(cast("Target", target), stream_name, schema, key_properties)
         self.metrics: StreamMetrics = target.metrics(stream_name)
         self._deletes: str = target.config["deletes"]
-        self._plain_names = FieldNameCache()
+        self._accepted_names = FieldNameCache()
         self._adds_metadata = self.include_sdc_metadata_properties
         self._check = RecordValidator(stream_name, self.schema) if self.validate_schema else None
 
@@ -157,7 +176,7 @@ class MartechSink(Sink):
         """Validation is compiled; see ``load``."""
 
     def open_fast_path(self) -> bool:
-        """Make ``load_raw`` ready; whether there is a short way at all."""
+        """Make ``load_raw`` ready; return whether there is a fast path at all."""
         fast_path = None if self._adds_metadata else self.fast_path()
         if fast_path is None or not self.accepts_names(tuple(self.schema["properties"])):
             return False
@@ -165,7 +184,7 @@ class MartechSink(Sink):
         return True
 
     def load_raw(self, raw: bytes) -> bool:
-        """Take in a record as it was received, if the short way takes it; else do nothing.
+        """Load a record as received, if the fast path takes it; else do nothing.
 
         Raises:
             MartechError: The run cannot go on.
@@ -174,57 +193,72 @@ class MartechSink(Sink):
         if values is None:
             return False
         try:
-            mapped = self.map_values(values, raw)
-        except (MappingError, TemplateError):
-            return False  # the long way says why
-        if mapped is None:
+            record = self.map_values(values, raw)
+        except MartechError as error:
+            if isinstance(error, MappingError):
+                return False  # load says why
+            raise
+        except _ENDS_RUN:
+            raise
+        except Exception:  # noqa: BLE001 - likewise
+            return False
+        if record is None:
             self._fast_path.refuse()
             return False
         self.target.sequence += 1
         self.metrics.read += 1
-        self._enqueue(mapped, raw)
+        self._enqueue(record, raw)
         return True
 
     def load(
         self, message: Mapping[str, Any], record: dict[str, Any], raw_json: bytes | None
     ) -> None:
-        """Take in a record.
+        """Load a record; whatever its mapping or validation raises rejects it.
 
         Args:
             message: The RECORD message it came in, with the record as received in ``raw``.
             record: The record after stream maps.
-            raw_json: The record as JSON where it is as received, else None.
+            raw_json: The record as JSON as received, or None where stream maps changed it.
 
         Raises:
             MartechError: The run cannot go on.
         """
-        metrics = self.metrics
-        metrics.read += 1
+        self.metrics.read += 1
         try:
-            if record.get("_sdc_deleted_at") is not None:
-                mapped = self._deletion(record)
-                if mapped is None:
-                    metrics.skipped_deletes += 1
-                    return
+            if record.get("_sdc_deleted_at") is None:
+                pending = self._map(message, record, raw_json)
+            elif self._deletes == "skip":
+                self.metrics.skipped_deletes += 1
+                return
             else:
-                mapped = self._mapped(message, record, raw_json)
-        except (MappingError, TemplateError) as error:
-            self.target.reject(metrics, message, str(error))
-            return
+                pending = self._map_delete(record)
         except _MissingKey as error:
             try:
-                self.target.reject(metrics, message, str(error))
+                self.target.reject(self.metrics, message, str(error))
             except TooManyRejects as too_many:
                 raise MissingKeyProperties(str(too_many)) from error
             return
-        self._enqueue(mapped, message["raw"])
+        except MartechError as error:
+            if not isinstance(error, MappingError):
+                raise
+            self.target.reject(self.metrics, message, str(error))
+            return
+        except TemplateError as error:
+            self.target.reject(self.metrics, message, str(error))
+            return
+        except _ENDS_RUN:
+            raise
+        except Exception as error:  # noqa: BLE001 - it concerns this record alone
+            self.target.reject(self.metrics, message, f"{type(error).__name__}: {error}")
+            return
+        self._enqueue(pending, message["raw"])
 
     def _enqueue(self, record: PendingRecord, raw: bytes) -> None:
         target = self.target
         record.metrics, record.sequence, record.raw = self.metrics, target.sequence, raw
         target.dispatcher.submit(self.destination, record)
 
-    def _mapped(
+    def _map(
         self, message: Mapping[str, Any], record: dict[str, Any], raw_json: bytes | None
     ) -> PendingRecord:
         if self._adds_metadata:
@@ -232,9 +266,9 @@ class MartechSink(Sink):
             raw_json = None
         else:
             names = tuple(record)
-            if names not in self._plain_names:
+            if names not in self._accepted_names:
                 if self.accepts_names(names):
-                    self._plain_names.add(names)
+                    self._accepted_names.add(names)
                 else:
                     self._remove_sdc_metadata_from_record(record)
                     raw_json = None
@@ -247,13 +281,21 @@ class MartechSink(Sink):
                 raise _MissingKey([key])
         return self.map_record(record, raw_json)
 
-    def _deletion(self, record: dict[str, Any]) -> PendingRecord | None:
-        if self._deletes == "skip":
-            return None
+    def _map_delete(self, record: dict[str, Any]) -> PendingRecord:
         if self._deletes == "reject":
             raise MappingError("the record is deleted, and the setting 'deletes' is 'reject'")
         self._remove_sdc_metadata_from_record(record)
         return self.map_delete(record)
+
+    @override
+    def _remove_sdc_metadata_from_schema(self) -> None:
+        for name in self._omitted_columns:
+            self.schema.get("properties", {}).pop(name, None)
+
+    @override
+    def _remove_sdc_metadata_from_record(self, record: dict[str, Any]) -> None:
+        for name in self._omitted_columns:
+            record.pop(name, None)
 
     @override
     def clean_up(self) -> None:
@@ -262,17 +304,17 @@ class MartechSink(Sink):
 
     @override
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
-        """Records come by ``load``, which the target calls."""
+        """Records come through ``load``, which the target calls."""
         raise NotImplementedError
 
     @override
     def process_batch(self, context: dict[str, Any]) -> None:
-        """Likewise."""
+        """Records come through ``load``, which the target calls."""
         raise NotImplementedError
 
 
 class FieldNameCache(set[tuple[str, ...]]):
-    """Sets of field names that were checked; few differ, so a check is done once for each."""
+    """Sets of field names that were checked, so that each is checked once."""
 
     _MAX_ENTRIES = 1000
 

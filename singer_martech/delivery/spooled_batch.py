@@ -27,11 +27,11 @@ class SpooledBatch(Batch):
     """The records of one request, in files that nobody else can read.
 
     The body is written as it will be sent: ``head``, then each record and a line feed. Only
-    a few numbers stay in memory for each record. Of equal keys, all are sent.
+    a few numbers per record stay in memory. Of equal keys, all are sent.
 
     Args:
         limits: What the request may hold.
-        head: What stands before the first record; ``envelope_bytes`` of the channel.
+        head: What stands before the first record; ``envelope_bytes`` of the limits.
     """
 
     def __init__(self, limits: RequestLimits, head: bytes = b"") -> None:
@@ -41,8 +41,9 @@ class SpooledBatch(Batch):
         weakref.finalize(self, _close, self._body, self._raw)
         self._head_bytes = len(head)
         self._body_ends, self._raw_ends = array("Q", [len(head)]), array("Q", [0])
-        self._sequences, self._metrics_indexes = array("Q"), array("H")
-        self._metrics_by_stream: dict[StreamMetrics, int] = {}
+        self._sequences, self._streams = array("Q"), array("I")
+        self._metrics: list[StreamMetrics] = []
+        self._stream_indexes: dict[StreamMetrics, int] = {}
         self._keys = array("q")
         self._write(self._body, head)
 
@@ -53,8 +54,12 @@ class SpooledBatch(Batch):
     @override
     def __iter__(self) -> Iterator[PendingRecord]:
         """The records, each read from disk when it is asked for."""
+        return iter(self.records())
+
+    @override
+    def records(self) -> SpooledRecords:
         self.flush()
-        return map(self.record, range(len(self)))
+        return SpooledRecords(self, range(len(self)))
 
     @property
     @override
@@ -63,34 +68,28 @@ class SpooledBatch(Batch):
 
     @override
     def append(self, record: PendingRecord) -> None:
-        """Take a record in; its key must be a number of 64 bits, such as a hash.
+        """Add a record; its key must be a number of 64 bits, such as a hash.
 
         Raises:
             DiskFull: There is no room for it.
         """
         body, raw = record.body, record.raw
-        try:
-            self._body.write(body + b"\n")
-            self._raw.write(raw)
-        except OSError as error:
-            raise_if_disk_full(error, _LABEL)
-            raise
-        self._count(record)
+        self._write(self._body, body + b"\n")
+        self._write(self._raw, raw)
+        index = self._stream_indexes.get(record.metrics)
+        if index is None:
+            index = self._stream_indexes[record.metrics] = len(self._metrics)
+            self._metrics.append(record.metrics)
         if record.key is not None:
             self._keys.append(record.key)  # type: ignore[arg-type] # by contract
         self._body_ends.append(self._body_ends[-1] + len(body) + 1)
         self._raw_ends.append(self._raw_ends[-1] + len(raw))
+        self._streams.append(index)
         self._sequences.append(record.sequence)
-        self._metrics_indexes.append(
-            self._metrics_by_stream.setdefault(record.metrics, len(self._metrics_by_stream))
-        )
-
-    @override
-    def records(self) -> SpooledRecords:
-        return SpooledRecords(self, range(len(self)))
+        self._count(record)
 
     def record(self, index: int) -> PendingRecord:
-        """Return the record at a place, counted from 0, without its key."""
+        """Return the record at an index, without its key."""
         return _SpooledRecord(self, index)
 
     def line(self, index: int) -> bytes:
@@ -104,10 +103,10 @@ class SpooledBatch(Batch):
 
     def metrics(self, index: int) -> StreamMetrics:
         """Return the counts of a record's stream."""
-        return list(self._metrics_by_stream)[self._metrics_indexes[index]]
+        return self._metrics[self._streams[index]]
 
     def sequence(self, index: int) -> int:
-        """Return a record's place in the input."""
+        """Return a record's position in the input."""
         return self._sequences[index]
 
     def body(self) -> IO[bytes]:
@@ -117,7 +116,7 @@ class SpooledBatch(Batch):
         return self._body
 
     def part(self, start: int, end: int) -> IO[bytes]:
-        """Return a body that holds only the records of these places, in a file of its own."""
+        """Return a body with the records of these indexes only, in a file of its own."""
         self.flush()
         copy = open_temp_file()
         spans = ((0, self._head_bytes), (self._body_ends[start], self._body_ends[end]))

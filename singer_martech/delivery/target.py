@@ -9,8 +9,8 @@ from decimal import Decimal
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
+import msgspec
 from singer_sdk import Target
-from singer_sdk import typing as th
 from singer_sdk.exceptions import RecordsWithoutSchemaException
 from singer_sdk.helpers.capabilities import (
     PluginCapabilities,
@@ -23,7 +23,7 @@ from singer_martech.delivery.checkpoint import Checkpoints
 from singer_martech.delivery.dispatcher import Dispatcher
 from singer_martech.delivery.dry_run import DryRunDestination
 from singer_martech.delivery.metrics import StreamMetrics
-from singer_martech.delivery.rejects import Rejects, TooManyRejects
+from singer_martech.delivery.rejects import Rejects
 from singer_martech.delivery.run_summary import RunSummary
 from singer_martech.errors import InvalidInput, MartechError, SettingError, Stopped
 from singer_martech.mapping.stream_mappings import StreamMappings
@@ -32,7 +32,7 @@ from singer_martech.singer.catalog import read_schemas
 from singer_martech.singer.command import Check
 from singer_martech.singer.plugin import MartechPlugin
 from singer_martech.singer.reader import NOT_JSON, MessageReader
-from singer_martech.values.json_codec import encode, is_unicode
+from singer_martech.values.json_codec import is_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,117 +47,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_encode_sorted = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
+
 _PROGRESS_SECONDS = 10.0
 _RECORDS_BETWEEN_TICKS = 1000
-
-
-def delivery_settings(
-    *,
-    max_request_rows: int,
-    max_request_bytes: int,
-    parallel_requests: int = 4,
-    deletes: Sequence[str] = ("skip", "reject"),
-) -> list[th.Property[Any]]:
-    """Declare the settings that all targets share.
-
-    Args:
-        max_request_rows: Its default.
-        max_request_bytes: Its default.
-        parallel_requests: Its default.
-        deletes: What the setting ``deletes`` may be.
-    """
-    return [
-        th.Property(
-            "streams",
-            th.CustomType({"type": ["object", "array", "string", "null"]}),
-            default={},
-            title="Stream mappings",
-            description=(
-                "This says what each stream becomes. It is an object keyed by stream name or "
-                "glob, or an array of such objects, each with a key 'stream', or either as JSON "
-                "text. The most specific name wins."
-            ),
-        ),
-        th.Property(
-            "max_request_rows",
-            th.IntegerType(minimum=1),
-            default=max_request_rows,
-            title="Max request rows",
-            description="One request holds at most this many records.",
-        ),
-        th.Property(
-            "max_request_bytes",
-            th.IntegerType(minimum=1),
-            default=max_request_bytes,
-            title="Max request bytes",
-            description="The body of one request has at most this many bytes.",
-        ),
-        th.Property(
-            "parallel_requests",
-            th.IntegerType(minimum=1, maximum=64),
-            default=parallel_requests,
-            title="Parallel requests",
-            description=(
-                "This many requests may be in flight at once. Records of one key are never in "
-                "flight together and arrive in order."
-            ),
-        ),
-        th.Property(
-            "max_rejected_records",
-            th.IntegerType(minimum=0),
-            default=0,
-            title="Max rejected records",
-            description="The run fails once more records than this are rejected.",
-        ),
-        th.Property(
-            "reject_path",
-            th.StringType,
-            default="rejects",
-            title="Reject path",
-            description="The reject reports are written into this folder.",
-        ),
-        th.Property(
-            "summary_path",
-            th.StringType,
-            title="Summary path",
-            description=(
-                "Each run writes its summary as JSON here, for singer-martech-report: into a "
-                "folder, or to a file whose name ends in .json. By default there is none."
-            ),
-        ),
-        th.Property(
-            "deletes",
-            th.StringType,
-            allowed_values=list(deletes),
-            default="skip",
-            title="Deletes",
-            description=(
-                "Records whose _sdc_deleted_at is set are left out and counted (skip), or put "
-                "into the reject report (reject)"
-                + (", or deleted at the vendor (apply)." if "apply" in deletes else ".")
-            ),
-        ),
-        th.Property(
-            "dry_run",
-            th.BooleanType,
-            default=False,
-            title="Dry run",
-            description=(
-                "If true, everything is mapped, validated and sized, the first request of each "
-                "stream is shown, and nothing is sent."
-            ),
-        ),
-        th.Property(
-            "checkpoint_interval_seconds",
-            th.NumberType(exclusive_minimum=0),
-            default=60,
-            title="Checkpoint interval",
-            description=(
-                "STATE is emitted at least this often, in seconds, when its records are "
-                "delivered; also while no input comes."
-            ),
-        ),
-    ]
 
 
 class RecordBeforeSchema(InvalidInput, RecordsWithoutSchemaException):
@@ -268,10 +161,14 @@ class MartechTarget(MartechPlugin, Target):
 
     def metrics(self, stream: str) -> StreamMetrics:
         """Return the counts of a stream."""
-        return self._metrics_by_stream.setdefault(stream, StreamMetrics(stream))
+        metrics = self._metrics_by_stream.get(stream)
+        if metrics is None:
+            metrics = StreamMetrics(stream, is_dry_run=self.config["dry_run"])
+            self._metrics_by_stream[stream] = metrics
+        return metrics
 
     def destination(self, destination: Destination) -> Destination:
-        """Return the channel to use for a channel: in a dry run, one that sends nothing."""
+        """Return the destination itself or, in a dry run, one that sends nothing."""
         if not self.config["dry_run"]:
             return destination
         if destination not in self._dry_run_destinations:
@@ -341,11 +238,16 @@ class MartechTarget(MartechPlugin, Target):
         _check_schema_message(message_dict)
         self._assert_line_requires(message_dict["schema"], requires={"properties"})
         stream = message_dict["stream"]
-        schema = encode([message_dict["schema"], message_dict.get("key_properties")])
-        if self._schemas.get(stream) == schema:
+        try:
+            schema = _canonical(message_dict)
+        except RecursionError:
+            raise InvalidInput(f"stream '{stream}': its SCHEMA is nested too deep") from None
+        known = self._schemas.get(stream)
+        if known == schema:
             return
-        # records of the old schema must not be overtaken by those of the new one
-        self.dispatcher.flush()
+        if known is not None and self._has_pending(stream):
+            # the report of a record under way belongs to the schema that it came with
+            self.dispatcher.flush()
         self._schemas[stream] = schema
         self.rejects.begin_schema(message_dict)
         try:
@@ -367,7 +269,6 @@ class MartechTarget(MartechPlugin, Target):
 
     @override
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
-        self.dispatcher.flush()
         logger.debug("ACTIVATE_VERSION: the vendor keeps no versions of a stream")
 
     @override
@@ -395,15 +296,22 @@ class MartechTarget(MartechPlugin, Target):
         super().process_endofpipe()
         self._conclude()
 
+    def _has_pending(self, stream: str) -> bool:
+        return any(
+            metrics.pending
+            for metrics in self._metrics_by_stream.values()
+            if metrics.source == stream
+        )
+
     @contextlib.contextmanager
     def _concluding(self) -> Iterator[None]:
-        """See to it that, whatever ends the run, STATE says what was proven by then."""
+        """See to it that, whatever ends the run, STATE covers what was settled by then."""
         try:
             yield
         except BaseException as error:
             end = error
             try:
-                if isinstance(error, (TooManyRejects, InvalidInput)):
+                if isinstance(error, MartechError) and not isinstance(error, Stopped):
                     self.dispatcher.flush_despite_rejects()
             except Stopped as stopped:
                 logger.warning("%s", error)
@@ -411,19 +319,24 @@ class MartechTarget(MartechPlugin, Target):
             except MartechError as second:
                 logger.warning("%s", second)
             finally:
-                self.dispatcher.finish_in_flight()
-                self.dispatcher.write_state(now=True)
-                self._conclude(end)
+                try:
+                    self._conclude(end)
+                except Exception as second:  # noqa: BLE001 - the first error is the reason
+                    logger.warning("%s", second)
             if end is not error:
                 raise end from error
             raise
 
     def _conclude(self, error: BaseException | None = None) -> None:
-        self.dispatcher.close()
-        self.rejects.close()
-        self._summary.write(error)
-        for metrics in self._metrics_by_stream.values():
-            logger.info("%s", metrics.line())
+        """Bring the run to its end: each step is tried, whatever becomes of the others."""
+        with contextlib.ExitStack() as steps:  # which runs them from the last to the first
+            for metrics in reversed(self._metrics_by_stream.values()):
+                steps.callback(_log_summary, metrics)
+            steps.callback(self._summary.write, error)
+            steps.callback(self.rejects.close)
+            steps.callback(self.dispatcher.close)
+            steps.callback(self.dispatcher.write_state, now=True)
+            steps.callback(self.dispatcher.finish_in_flight)
 
     def _tick(self) -> None:
         self.dispatcher.tick()
@@ -437,15 +350,11 @@ class MartechTarget(MartechPlugin, Target):
         self._progress_at = now + _PROGRESS_SECONDS
         for metrics in self._metrics_by_stream.values():
             if metrics.pending or (metrics.ended_at or 0) > now - _PROGRESS_SECONDS:
-                rate = metrics.read / max(now - metrics.started_at, 0.001)
-                logger.info(
-                    "stream '%s': %s records read, %s delivered, %s rejected, %s records/s",
-                    metrics.stream,
-                    f"{metrics.read:,}",
-                    f"{metrics.delivered:,}",
-                    f"{metrics.rejected:,}",
-                    f"{rate:,.0f}",
-                )
+                logger.info("%s", metrics.progress(now))
+
+
+def _log_summary(metrics: StreamMetrics) -> None:
+    logger.info("%s", metrics.line())
 
 
 def _check_schema_message(message: Mapping[str, Any]) -> None:
@@ -462,6 +371,25 @@ def _check_schema_message(message: Mapping[str, Any]) -> None:
         raise InvalidInput(
             f"stream '{stream}': key_properties of its SCHEMA must be a list of names"
         )
+
+
+def _canonical(message: Mapping[str, Any]) -> bytes:
+    """Return a SCHEMA message as text, the same where it says the same in another order."""
+    return _encode_sorted([_sorted(message["schema"]), message.get("key_properties")])
+
+
+def _sorted(schema: Any) -> Any:
+    if isinstance(schema, dict):
+        return {
+            name: sorted(value, key=str) if _is_set(name, value) else _sorted(value)
+            for name, value in schema.items()
+        }
+    return [_sorted(item) for item in schema] if isinstance(schema, list) else schema
+
+
+def _is_set(name: str, value: Any) -> bool:
+    """Whether the order of a keyword's list has no meaning."""
+    return name in {"type", "required", "enum"} and isinstance(value, list)
 
 
 def _exact(record: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.delivery.batch import PendingRecord
-from singer_martech.delivery.bisect import PartialRejection, send_bisecting
+from singer_martech.delivery.bisect import Bisector, PartialRejection
 from singer_martech.delivery.destination import Destination
 from singer_martech.delivery.metrics import StreamMetrics
 from singer_martech.errors import MartechError
@@ -48,6 +48,7 @@ class FakeDestination(Destination):
         self.merges_by_key = merges_by_key
         self.requests: list[list[bytes]] = []
         self.taken: list[bytes] = []
+        self.bisector = Bisector("'streams'")
         self.reject_when: Callable[[list[bytes]], Iterable[bytes]] = lambda _bodies: ()
         self.takes_the_rest = True
         self.names_rejected = False
@@ -69,7 +70,7 @@ class FakeDestination(Destination):
             self._lock.notify_all()
         self.gate.wait(30)
         try:
-            send_bisecting(batch, batch_result, self._post)
+            self.bisector.send(batch, batch_result, self._post)
         finally:
             with self._lock:
                 self.keys_busy -= keys

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singer_martech.delivery.batch_result import BatchResult
+from singer_martech.delivery.batch_result import BatchResult, BisectStopped
+from singer_martech.delivery.bisect import AllRejected
 from singer_martech.http.errors import RequestRejected
 from tests.kit.fake_destination import (
     FakeDestination,
@@ -160,3 +161,33 @@ def test_a_long_row_of_refused_rows_of_one_key_is_no_obstacle() -> None:
     destination.takes_the_rest = False
     batch_result = send(destination, 3000, key="k")
     assert len(batch_result.rejections) == 3000
+
+
+def test_a_destination_that_refuses_everything_ends_the_run_and_reports_no_record() -> None:
+    destination = FakeDestination()
+    destination.takes_the_rest = False
+    destination.reject_when = set
+    metrics = new_metrics()
+    batch = destination.open_batch()
+    for sequence in range(1, 1001):
+        batch.append(pending_record(metrics, sequence))
+    batch_result = BatchResult(batch, allowed_rejects=10_000)
+    with pytest.raises(AllRejected, match="nothing was taken so far: check 'streams'"):
+        destination.send(batch, batch_result)
+    assert batch_result.rejections == []
+    assert len(destination.requests) < 40
+
+
+def test_bisecting_stops_once_more_records_are_rejected_than_allowed() -> None:
+    destination = FakeDestination()
+    destination.takes_the_rest = False
+    destination.reject_when = {b"%d" % number for number in range(100, 900)}.intersection
+    metrics = new_metrics()
+    batch = destination.open_batch()
+    for sequence in range(1, 1001):
+        batch.append(pending_record(metrics, sequence))
+    batch_result = BatchResult(batch, allowed_rejects=3)
+    with pytest.raises(BisectStopped):
+        destination.send(batch, batch_result)
+    assert len(batch_result.rejections) == 4
+    assert len(destination.requests) < 40

@@ -20,13 +20,13 @@ def test_a_state_waits_for_every_record_before_it(capfd: pytest.CaptureFixture[s
     checkpoints = Checkpoints(60)
     checkpoints.add(3, b'{"at":3}')
     checkpoints.add(5, b'{"at":5}')
-    checkpoints.write(oldest_open=3)
+    checkpoints.write(first_unsettled=3)
     assert capfd.readouterr().out == ""
-    checkpoints.write(oldest_open=4)
+    checkpoints.write(first_unsettled=4)
     assert capfd.readouterr().out == '{"at":3}\n'
-    checkpoints.write(oldest_open=5)
+    checkpoints.write(first_unsettled=5)
     assert capfd.readouterr().out == ""
-    checkpoints.write(oldest_open=None)
+    checkpoints.write(first_unsettled=None)
     assert capfd.readouterr().out == '{"at":5}\n'
 
 
@@ -113,10 +113,10 @@ def test_large_states_do_not_fill_the_memory_while_records_wait(
 ) -> None:
     checkpoints = Checkpoints(60)
     padding = b" " * 1_000_000
-    for place in range(1, 201):
-        checkpoints.add(place, b"%d%s" % (place, padding))
+    for sequence in range(1, 201):
+        checkpoints.add(sequence, b"%d%s" % (sequence, padding))
     assert len(checkpoints) <= 34
-    checkpoints.write(oldest_open=200)
-    assert 100 < int(capfd.readouterr().out) < 200
-    checkpoints.write(oldest_open=None)
+    checkpoints.write(first_unsettled=20)
+    assert int(capfd.readouterr().out) == 19
+    checkpoints.write(first_unsettled=None)
     assert int(capfd.readouterr().out) == 200

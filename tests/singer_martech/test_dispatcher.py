@@ -284,9 +284,9 @@ def test_records_held_back_for_one_key_do_not_fill_the_memory(harness: Harness) 
 
 
 def test_rows_that_others_replace_do_not_fill_the_memory(harness: Harness) -> None:
-    destination = FakeDestination(max_rows=100, max_bytes=1000, merges_by_key=True)
+    destination = FakeDestination(max_rows=100, max_bytes=4_000_000, merges_by_key=True)
     for _ in range(100):
-        harness.add(destination, "x" * 100, "hot")
+        harness.add(destination, "x" * 1_000_000, "hot")
     harness.dispatcher.flush()
     assert len(destination.requests) > 5
     assert harness.metrics.delivered + harness.metrics.superseded == 100

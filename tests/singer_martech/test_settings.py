@@ -7,7 +7,7 @@ import pytest
 from singer_sdk import typing as th
 from singer_sdk.exceptions import ConfigValidationError
 
-from singer_martech.delivery.target import delivery_settings
+from singer_martech.delivery.settings import delivery_settings
 from singer_martech.runtime.redaction import redact
 from singer_martech.singer.config_check import check_config
 from singer_martech.singer.settings import http_settings
@@ -45,6 +45,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "max_rejected_records": 0,
         "reject_path": "rejects",
         "deletes": "skip",
+        "keep_sdc_columns": False,
         "dry_run": False,
         "checkpoint_interval_seconds": 60,
     }

@@ -297,7 +297,7 @@ def test_a_dry_run_sends_nothing_and_shows_what_it_would_send(target: Target, mo
     }
     assert '"message":{"n":"second"}' in shown[1]
     counts = run.summary("a")
-    assert (counts["read"], counts["delivered"], counts["rejected"]) == (6, 5, 1)
+    assert (counts["read"], counts["would_deliver"], counts["rejected"]) == (6, 5, 1)
     assert mona.client_secret not in run.log
     assert "Bearer" not in run.log
 
@@ -309,7 +309,7 @@ def test_a_dry_run_looks_at_everything_before_it_fails(target: Target, mona: Mon
     counts = run.summary()
     assert run.status == 1
     assert "rejected so far: 2, max_rejected_records: 0" in run.log
-    assert (counts["read"], counts["delivered"], counts["rejected"]) == (7, 5, 2)
+    assert (counts["read"], counts["would_deliver"], counts["rejected"]) == (7, 5, 2)
     assert not mona.exports
 
 

@@ -180,24 +180,23 @@ def test_a_signal_finishes_what_is_in_flight_and_sends_nothing_new(
 
 
 def test_a_signal_while_nothing_happens_ends_the_run(target: Target, mona: Mona) -> None:
-    process = target.start()
-    send(process, schema(), record(id=1), state(1))
-    send(process, schema("other"))  # the SCHEMA of another stream makes the first one drain
+    process = target.start(max_request_rows=2)
+    send(process, schema(), record(id=1), record(id=2), state(1))
     sandbox = mona.sandbox
     sandbox.wait_until(lambda: bool(mona.messages()))
     assert json.loads(line_of(process)) == 1
-    send(process, record(id=2), state(2))
+    send(process, record(id=3), state(2))
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 143
     assert b"2" not in output
-    assert ids(mona) == [1]
+    assert ids(mona) == [1, 2]
 
 
 def test_a_signal_ends_a_long_wait(target: Target, sandbox: Sandbox, mona: Mona) -> None:
     sandbox.faults.add("mona", "/export", status=429, retry_after=600, times=None)
-    process = target.start()
-    send(process, schema(), record(id=1), state(1), schema("other"))
+    process = target.start(max_request_rows=1)
+    send(process, schema(), record(id=1), state(1))
     sandbox.wait_until(lambda: any(export.status == 429 for export in mona.exports))
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=10)
@@ -220,8 +219,8 @@ def test_a_signal_also_ends_a_run_that_finishes_because_of_rejects(
 
 def test_a_second_signal_ends_at_once(target: Target, sandbox: Sandbox, mona: Mona) -> None:
     sandbox.faults.add("mona", "/export", hold=True, times=None)
-    process = target.start()
-    send(process, schema(), record(id=1), state(1), schema("other"))
+    process = target.start(max_request_rows=1)
+    send(process, schema(), record(id=1), state(1))
     sandbox.wait_for_requests("mona", "/mona/export")
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):

@@ -1,0 +1,133 @@
+"""One reject report: a file of JSON lines, and its schema file beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from typing import IO, TYPE_CHECKING, NoReturn
+from urllib.parse import quote
+
+from singer_martech.errors import MartechError
+from singer_martech.runtime.temp_files import raise_if_disk_full
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA_SUFFIX = ".schema.json"
+
+_OWNER_ONLY = 0o600
+_MAX_NAME_CHARACTERS = 120
+"""A file name has at most 255 bytes, of which the run, the target and the suffixes take some."""
+
+
+class RejectReport:
+    """The rejected records of one stream and schema in one run.
+
+    Args:
+        folder: The setting ``reject_path``.
+        target: The target's name.
+        stream: The stream's name, whatever characters it has.
+        run: The run's name.
+        schema: The stream's SCHEMA message, as JSON.
+
+    Raises:
+        MartechError: The files cannot be created.
+    """
+
+    def __init__(self, folder: Path, target: str, stream: str, run: str, schema: bytes) -> None:
+        """Create the files, which only their owner may read."""
+        self._stem = f"{target}.{file_name_part(stream)}.{run}"
+        self.path = folder / f"{self._stem}.jsonl"
+        self._is_dirty = False
+        self._file: IO[bytes] | None
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _create(folder / f"{self._stem}{SCHEMA_SUFFIX}") as file:
+                file.write(schema + b"\n")
+            self._file = _create(self.path)
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            self._fail(error)
+
+    def write(self, line: bytes) -> None:
+        """Append a line; ``sync`` brings it onto the disk.
+
+        Raises:
+            MartechError: It cannot be written.
+        """
+        try:
+            if self._file is None:
+                self._file = _reopen(self.path)
+            self._is_dirty = True
+            self._file.write(line)
+        except OSError as error:
+            self._fail(error)
+
+    def keep(self, suffix: str, file: IO[bytes]) -> str:
+        """Copy a file to one beside the report, and return its name.
+
+        Raises:
+            MartechError: It cannot be written.
+        """
+        path = self.path.with_name(f"{self._stem}.{suffix}")
+        try:
+            with _create(path) as copy:
+                file.seek(0)
+                shutil.copyfileobj(file, copy)
+                copy.flush()
+                os.fsync(copy.fileno())
+        except OSError as error:
+            self._fail(error)
+        return path.name
+
+    def sync(self) -> None:
+        """Bring what was written onto the disk.
+
+        Raises:
+            MartechError: It cannot be written.
+        """
+        if not self._is_dirty or self._file is None:
+            return
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._fail(error)
+        self._is_dirty = False
+
+    def close(self) -> None:
+        """Bring what was written onto the disk and close the file; ``write`` opens it again."""
+        self.sync()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _fail(self, error: OSError) -> NoReturn:
+        raise_if_disk_full(error, "the reject report")
+        raise MartechError(
+            f"the reject report {self.path} cannot be written ({error.strerror}); "
+            "choose another folder with the setting 'reject_path'"
+        ) from error
+
+
+def file_name_part(text: str) -> str:
+    """Return a text as a part of a file name, unlike that of any other text."""
+    quoted = quote(text, safe=" $@+")
+    if len(quoted) <= _MAX_NAME_CHARACTERS:
+        return quoted
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{quoted[: _MAX_NAME_CHARACTERS - len(digest) - 1]}~{digest}"
+
+
+def _create(path: Path) -> IO[bytes]:
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
+    return os.fdopen(os.open(path, flags, _OWNER_ONLY), "wb")
+
+
+def _reopen(path: Path) -> IO[bytes]:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW), "ab")
