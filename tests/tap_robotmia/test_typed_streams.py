@@ -197,3 +197,27 @@ def deselect(catalog: dict[str, object], stream: str, *columns: str) -> None:
     for metadata in entry["metadata"]:
         if metadata["breadcrumb"] in wanted:
             metadata["metadata"]["selected"] = False
+
+
+def test_a_stream_map_renames_columns_that_loaders_refuse(vendor: Robotmia, tap: Tap) -> None:
+    long = "long name " * 8
+    vendor.set_events([event(0.5, "Login", **{'say "hi"': 1, "": "nameless", long: 2})])
+    settings: dict[str, Any] = {
+        "start_date": day(0),
+        "end_date": day(0),
+        "event_streams": ["Login"],
+    }
+    catalog = tap.discover(**settings)
+    renamed = {
+        "say_hi": "record['say \"hi\"']",
+        'say "hi"': "__NULL__",
+        "nameless": "record['']",
+        "": "__NULL__",
+        "long_name": f"record['{long}']",
+        long: "__NULL__",
+    }
+    run = tap.run(**settings, catalog=catalog, stream_maps={LOGIN: renamed})
+    (record,) = run.records(LOGIN)
+    assert (record["say_hi"], record["nameless"], record["long_name"]) == (1, "nameless", 2)
+    assert not {'say "hi"', "", long} & set(record)
+    assert not {'say "hi"', "", long} & set(run.schema(LOGIN)["properties"])
