@@ -1,11 +1,13 @@
-"""The private key that proves who sends: read, and checked without a network.
+"""Read the private key of the API user, and check it without a network.
 
-No message of this module holds any part of the key.
+No message of this module contains any part of the key.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,52 +22,51 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-SMALLEST_KEY_BITS = 2048
-"""RFC 7518, section 3.3: no smaller key may be used with RS256, RS384 or RS512."""
+MIN_KEY_BITS = 2048
+"""RFC 7518, section 3.3: RS256, RS384 and RS512 need at least this size."""
 
-_LARGEST_FILE_BYTES = 1024 * 1024
+_MAX_BYTES = 64 * 1024
 _PUBLIC = re.compile(
     r"-----BEGIN (?:(?:RSA |EC )?PUBLIC KEY|(?:TRUSTED )?CERTIFICATE)-----|^ssh-|^ecdsa-"
 )
-_ONE_LINE = re.compile(r"(-----BEGIN [A-Z ]+-----) (.+) (-----END [A-Z ]+-----)")
+_BEGIN, _PRIVATE = "-----BEGIN ", "PRIVATE KEY-----"
 
 
 def from_settings(config: Mapping[str, Any]) -> RSAPrivateKey:
     """Return the key that the settings name.
 
     Args:
-        config: Holds ``private_key`` or ``private_key_path``, and, for an encrypted key,
-            ``private_key_passphrase``.
+        config: Has ``private_key_path``, which takes precedence, or ``private_key``, and for
+            an encrypted key ``private_key_passphrase``.
 
     Raises:
-        SettingError: They name none, or two, or one that cannot be used.
+        SettingError: There is no key, or it cannot be used.
     """
-    text, path = config.get("private_key"), config.get("private_key_path")
-    if text and path:
-        raise SettingError(
-            "setting 'private_key' and 'private_key_path' are both given; keep one of them"
-        )
     passphrase = config.get("private_key_passphrase")
+    path, text = config.get("private_key_path"), config.get("private_key")
+    if path:
+        return read_key(_read_file(path), passphrase, "private_key_path")
     if text:
         return read_key(text, passphrase, "private_key")
-    if path:
-        return read_key(_file_text(path), passphrase, "private_key_path")
     raise SettingError("setting 'private_key' or 'private_key_path' is required")
 
 
 def read_key(text: str, passphrase: str | None, setting: str) -> RSAPrivateKey:
-    r"""Return the key that a PEM text holds.
+    r"""Return the private key in a PEM text.
 
     Args:
-        text: PKCS#1 or PKCS#8, encrypted or not. Its line ends may have become the two
-            characters ``\n``, or spaces, as happens in environment variables.
-        passphrase: What opens an encrypted key.
-        setting: Where the text comes from, for messages.
+        text: PKCS#1 or PKCS#8, encrypted or not; certificates beside it are ignored. Its line
+            ends may have become the two characters ``\n``, or spaces, as happens in
+            environment variables.
+        passphrase: Decrypts an encrypted key.
+        setting: The setting that holds the key, for messages.
 
     Raises:
-        SettingError: It is not the private key of an RSA pair, or cannot be opened.
+        SettingError: The text is not an RSA private key, or it cannot be decrypted.
     """
-    pem = _with_line_ends(text)
+    if len(text) > _MAX_BYTES:
+        raise SettingError(f"setting '{setting}' is larger than {_MAX_BYTES} bytes")
+    pem = _private_block(text)
     register_secret(pem)
     problem = _problem(pem, passphrase)
     if problem:
@@ -78,7 +79,7 @@ def read_key(text: str, passphrase: str | None, setting: str) -> RSAPrivateKey:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         if encrypted:
             message = (
-                "setting 'private_key_passphrase' does not open the key of "
+                "setting 'private_key_passphrase' does not decrypt the key of "
                 f"'{setting}', or that key is damaged"
             )
         else:
@@ -86,28 +87,28 @@ def read_key(text: str, passphrase: str | None, setting: str) -> RSAPrivateKey:
         raise SettingError(message) from None
     if not isinstance(key, RSAPrivateKey):
         raise SettingError(
-            f"setting '{setting}' holds a private key of another kind than RSA, which RS256, "
-            "RS384 and RS512 need"
+            f"setting '{setting}' holds a private key that is not RSA; RS256, RS384 and RS512 "
+            "need an RSA key"
         )
-    if key.key_size < SMALLEST_KEY_BITS:
+    if key.key_size < MIN_KEY_BITS:
         raise SettingError(
-            f"setting '{setting}' holds a key of {key.key_size} bits; make one of "
-            f"{SMALLEST_KEY_BITS} or more"
+            f"setting '{setting}' holds a key of {key.key_size} bits; create one of "
+            f"{MIN_KEY_BITS} or more"
         )
     return key
 
 
 def _problem(pem: str, passphrase: str | None) -> str | None:
-    """Say what is wrong with a key that need not be opened for that."""
-    if _PUBLIC.search(pem):
+    """Return what is wrong with a key, as far as that shows before it is decrypted."""
+    if "PRIVATE KEY-----" not in pem and _PUBLIC.search(pem):
         return (
-            "holds a public key; give the private key whose public key is registered with Monetate"
+            "holds a public key; set the private key whose public key is registered with Monetate"
         )
     if "BEGIN OPENSSH PRIVATE KEY" in pem:
-        return "is in OpenSSH's own format; convert a copy with: ssh-keygen -p -m PEM -f COPY"
+        return "is in OpenSSH format; convert a copy with: ssh-keygen -p -m PEM -f COPY"
     if "PRIVATE KEY-----" not in pem or "-----END" not in pem:
         return (
-            "is not a private key in PEM form, which runs from -----BEGIN … PRIVATE KEY----- "
+            "is not a private key in PEM format, from -----BEGIN … PRIVATE KEY----- "
             "to -----END … PRIVATE KEY-----"
         )
     if "ENCRYPTED" in pem and not passphrase:
@@ -115,20 +116,28 @@ def _problem(pem: str, passphrase: str | None) -> str | None:
     return None
 
 
-def _with_line_ends(text: str) -> str:
+def _private_block(text: str) -> str:
+    """Return the private key's part of a PEM text with its line ends; else the whole text."""
     text = text.replace("\\r", "").replace("\\n", "\n").strip()
-    one_line = _ONE_LINE.fullmatch(text)
-    if one_line:
-        before, body, after = one_line.groups()
-        text = "\n".join([before, *body.split(), after])
+    before, marker, rest = text.partition(_PRIVATE)
+    kind = before[before.rfind(_BEGIN) :]
+    body, end_marker, _ = rest.partition(_PRIVATE)
+    if end_marker and kind.startswith(_BEGIN):
+        body, dashes, end = body.rpartition("-----END ")
+        if "\n" not in body.strip():  # spaces in place of line ends
+            body = "\n".join(body.split())
+        text = f"{kind}{marker}\n{body.strip()}\n{dashes}{end}{end_marker}"
     return "\n".join(line.strip() for line in text.splitlines()) + "\n"
 
 
-def _file_text(path: str) -> str:
+def _read_file(path: str) -> str:
     try:
-        with Path(path).expanduser().open("rb") as file:
-            return file.read(_LARGEST_FILE_BYTES).decode("utf-8-sig", "replace")
-    except OSError as error:
-        raise SettingError(
-            f"setting 'private_key_path': the file {path} cannot be read: {error.strerror}"
-        ) from None
+        # a FIFO without a writer does not block
+        descriptor = os.open(Path(path).expanduser(), os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return file.read(_MAX_BYTES + 1).decode("utf-8-sig", "replace")
+            problem = "is not a regular file"
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home directory for ~
+        problem = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    raise SettingError(f"setting 'private_key_path': the file {path} {problem}")

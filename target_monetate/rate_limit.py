@@ -1,104 +1,91 @@
-"""One request a second, over all processes of a user."""
+"""One request a second, across all processes of a user."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+import platformdirs
+from filelock import FileLock, Timeout
 
 from singer_martech.errors import MartechError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from singer_martech.runtime.shutdown import ShutdownSignal
 
-_FILE_NAME = "target-monetate-record.lock"
+_NAME = "target-monetate-record"
 _OWNER_ONLY_FOLDER, _OWNER_ONLY_FILE = 0o700, 0o600
-_LOOK_AGAIN_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 
 @contextlib.contextmanager
 def rate_limited(shutdown: ShutdownSignal, pause_seconds: float = 1.0) -> Iterator[None]:
-    """Wait for this process's turn, and keep the turn while the request is under way.
+    """Wait for this process's turn, and hold a lock while the block runs.
 
-    The pause counts from the end of the request before, so that no delay on the way can
-    bring two requests closer together at the vendor.
+    The pause counts from the end of the previous request, so that no network delay can bring
+    two requests closer together at the vendor.
 
     Args:
-        shutdown: Ends the wait when the run is asked to end.
-        pause_seconds: How long after the request before.
+        shutdown: Ends the wait.
+        pause_seconds: Minimum time after the previous request.
 
     Raises:
         MartechError: The lock file cannot be used.
         Stopped: The run was asked to end.
     """
+    path = folder()
+    lock = FileLock(path / f"{_NAME}.lock", mode=_OWNER_ONLY_FILE)
+    previous = path / f"{_NAME}.previous"  # its mtime is the end of the previous request
+    while not _acquired(lock):
+        shutdown.wait(_POLL_SECONDS)
     try:
-        descriptor = os.open(
-            folder() / _FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, _OWNER_ONLY_FILE
-        )
-    except OSError as error:
-        raise MartechError(
-            f"the lock file {_FILE_NAME}, which keeps spot checks a second apart, cannot be "
-            f"opened: {error.strerror}"
-        ) from error
-    with os.fdopen(descriptor, "r+") as file:
-        _lock(file.fileno(), shutdown)
-        passed = time.time() - _last(file.read())
+        passed = time.time() - (previous.stat().st_mtime if previous.exists() else 0)
         if 0 <= passed < pause_seconds:
             shutdown.wait(pause_seconds - passed)
         try:
             yield
         finally:
-            file.seek(0)
-            file.truncate()
-            file.write(repr(time.time()))
+            previous.touch(mode=_OWNER_ONLY_FILE)
+    finally:
+        lock.release()
 
 
 def folder() -> Path:
-    """Return this user's folder for the lock file, which nobody else can write to.
+    """Return the user's cache folder for the lock file, which nobody else can write to.
 
     Raises:
-        MartechError: There is none.
+        MartechError: There is no such folder.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    candidates = [
-        cache.expanduser() / "singer-martech",
-        Path(tempfile.gettempdir()) / f"singer-martech-{os.getuid()}",
-    ]
-    for candidate in candidates:
-        with contextlib.suppress(OSError, RuntimeError):
-            candidate.mkdir(mode=_OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
-            status = candidate.lstat()
-            if (
-                stat.S_ISDIR(status.st_mode)
-                and status.st_uid == os.getuid()
-                and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-            ):
-                return candidate
-    raise MartechError(
-        "no folder of your own for the lock file that keeps spot checks a second apart: set "
-        "XDG_CACHE_HOME to one"
-    )
-
-
-def _lock(descriptor: int, shutdown: ShutdownSignal) -> None:
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            shutdown.wait(_LOOK_AGAIN_SECONDS)
-        else:
-            return
-
-
-def _last(text: str) -> float:
+    path = platformdirs.user_cache_path("singer-martech")
     try:
-        return float(text)
-    except ValueError:
-        return 0.0
+        path.mkdir(mode=_OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
+        status = path.lstat()
+        is_private = status.st_uid == os.getuid() and not status.st_mode & 0o022
+        problem = None if stat.S_ISDIR(status.st_mode) and is_private else "is not yours alone"
+    except OSError as error:
+        problem = f"cannot be created: {error.strerror}"
+    if problem:
+        raise MartechError(
+            f"the folder {path} for the lock file that keeps spot checks a second apart "
+            f"{problem}; set XDG_CACHE_HOME to a folder of your own"
+        )
+    return path
+
+
+def _acquired(lock: FileLock) -> bool:
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    except OSError as error:
+        raise MartechError(
+            f"the lock file {lock.lock_file}, which keeps spot checks a second apart, cannot be "
+            f"opened: {error.strerror}"
+        ) from error
+    return True

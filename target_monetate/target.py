@@ -61,7 +61,7 @@ class TargetMonetate(MartechTarget):
             "private_key_path",
             th.StringType,
             title="Private key path",
-            description="This file holds the private key. It is used instead of private_key.",
+            description="File with the private key. It takes precedence over private_key.",
         ),
         th.Property(
             "private_key_passphrase",

@@ -79,7 +79,7 @@ def test_a_good_run_ends_with_0_state_and_no_word_of_failure(run: Any, monetate:
         ({"retailer": ""}, "setting 'retailer' is required"),
         ({"username": ""}, "setting 'username' is required"),
         ({"private_key": ""}, "setting 'private_key' or 'private_key_path' is required"),
-        ({"private_key_path": "key.pem"}, "are both given"),
+        ({"private_key_path": "/dev/zero"}, "/dev/zero is not a regular file"),
         ({"jwt_algorithm": "HS256"}, "'jwt_algorithm' must be one of RS256, RS384, RS512"),
         ({"token_ttl_seconds": 899}, "'token_ttl_seconds' must be at least 900"),
         ({"token_ttl_seconds": 43201}, "'token_ttl_seconds' must be at most 43200"),
@@ -117,7 +117,7 @@ def test_keys_that_cannot_be_used_are_one_line_each_without_the_key(
         ({"private_key": encrypted}, "'private_key_passphrase' is required"),
         (
             {"private_key": encrypted, "private_key_passphrase": "hunter2hunter2"},
-            "'private_key_passphrase' does not open the key",
+            "'private_key_passphrase' does not decrypt the key",
         ),
         ({"private_key": escaped.replace("a", "b")}, "damaged"),
     ]

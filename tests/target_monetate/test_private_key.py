@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import datetime
+import os
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from singer_martech.errors import SettingError
@@ -28,6 +32,16 @@ def pem(key: Any, form: serialization.PrivateFormat, passphrase: str | None = No
     if passphrase is not None:
         encryption = serialization.BestAvailableEncryption(passphrase.encode())
     return str(key.private_bytes(serialization.Encoding.PEM, form, encryption).decode())
+
+
+def certificate(key: rsa.RSAPrivateKey) -> str:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "api-100-shop")])
+    begin = datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)
+    builder = x509.CertificateBuilder(
+        name, name, key.public_key(), 1, begin, begin + datetime.timedelta(days=1)
+    )
+    signed = builder.sign(key, hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def public_pem(key: rsa.RSAPrivateKey) -> str:
@@ -91,7 +105,7 @@ def test_an_encrypted_key_needs_its_passphrase(
         "private_key": pem(key, form, PASSPHRASE),
         "private_key_passphrase": passphrase,
     }
-    expected = "does not open the key" if passphrase else "is required"
+    expected = "does not decrypt the key" if passphrase else "is required"
     assert_one_clear_line(config, f"'private_key_passphrase' {expected}")
 
 
@@ -101,17 +115,17 @@ def test_a_public_key_is_told_from_a_private_one(key: rsa.RSAPrivateKey) -> None
 
 def test_keys_of_other_kinds_are_refused() -> None:
     for other in (ec.generate_private_key(ec.SECP256R1()), ed25519.Ed25519PrivateKey.generate()):
-        assert_one_clear_line({"private_key": pem(other, PKCS8)}, "another kind than RSA")
+        assert_one_clear_line({"private_key": pem(other, PKCS8)}, "that is not RSA")
 
 
 def test_a_small_key_is_refused() -> None:
     small = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 - the point
-    assert_one_clear_line({"private_key": pem(small, PKCS8)}, "1024 bits; make one of 2048")
+    assert_one_clear_line({"private_key": pem(small, PKCS8)}, "1024 bits; create one of 2048")
 
 
 def test_the_format_of_openssh_is_named_with_the_remedy(key: rsa.RSAPrivateKey) -> None:
     text = pem(key, serialization.PrivateFormat.OpenSSH)
-    assert_one_clear_line({"private_key": text}, "OpenSSH's own format; convert")
+    assert_one_clear_line({"private_key": text}, "OpenSSH format; convert")
 
 
 def test_a_damaged_key_is_named(key: rsa.RSAPrivateKey) -> None:
@@ -128,11 +142,51 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert_one_clear_line({"private_key_path": str(path)}, "'private_key_path' is not a private")
 
 
-def test_exactly_one_key_is_to_be_given(key: rsa.RSAPrivateKey) -> None:
+def test_a_key_is_required() -> None:
     assert_one_clear_line({}, "'private_key' or 'private_key_path' is required")
-    assert_one_clear_line(
-        {"private_key": pem(key, PKCS8), "private_key_path": "x.pem"}, "are both given"
-    )
+
+
+def test_the_path_takes_precedence_over_the_key(key: rsa.RSAPrivateKey, tmp_path: Path) -> None:
+    path = tmp_path / "monetate.pem"
+    path.write_text(pem(key, PKCS8))
+    other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    config = {"private_key": pem(other, PKCS8), "private_key_path": str(path)}
+    assert from_settings(config).private_numbers() == key.private_numbers()
+
+
+@pytest.mark.parametrize("form", [PKCS1, PKCS8], ids=["PKCS#1", "PKCS#8"])
+@pytest.mark.parametrize("order", [1, -1], ids=["key first", "certificate first"])
+@pytest.mark.parametrize("line_end", ["\n", "\\n", " "], ids=["lines", "escaped", "spaces"])
+def test_a_certificate_beside_the_key_is_ignored(
+    key: rsa.RSAPrivateKey, form: serialization.PrivateFormat, order: int, line_end: str
+) -> None:
+    parts = ["Bag Attributes: <none>\n" + pem(key, form), certificate(key)][::order]
+    config = {"private_key": "".join(parts).strip().replace("\n", line_end)}
+    assert from_settings(config).private_numbers() == key.private_numbers()
+
+
+def test_a_certificate_alone_is_no_private_key(key: rsa.RSAPrivateKey) -> None:
+    assert_one_clear_line({"private_key": certificate(key)}, "'private_key' holds a public key")
+
+
+def test_only_a_regular_file_of_reasonable_size_is_read(tmp_path: Path) -> None:
+    assert_one_clear_line({"private_key_path": "/dev/zero"}, "/dev/zero is not a regular file")
+    assert_one_clear_line({"private_key_path": str(tmp_path)}, "cannot be read: Is a directory")
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    assert_one_clear_line({"private_key_path": str(fifo)}, "fifo is not a regular file")
+    large = tmp_path / "large.pem"
+    large.write_bytes(bytes(2**16 + 1))
+    assert_one_clear_line({"private_key_path": str(large)}, "'private_key_path' is larger than")
+
+
+@pytest.mark.parametrize(
+    "text", ["-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", "- ", "-"]
+)
+def test_a_long_text_is_refused_quickly(text: str) -> None:
+    started = time.monotonic()
+    assert_one_clear_line({"private_key": text * 2000}, "setting 'private_key'")
+    assert time.monotonic() - started < 5
 
 
 def assert_one_clear_line(config: dict[str, Any], expected: str) -> None:

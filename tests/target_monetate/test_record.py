@@ -6,13 +6,13 @@ import os
 import stat
 import subprocess
 import sys
-import tempfile
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from singer_martech.errors import MartechError
 from target_monetate.rate_limit import folder
 from tests.target_monetate.test_auth import client_of
 
@@ -154,16 +154,34 @@ def test_an_answer_without_record_is_none(monetate: Monetate, sandbox: Sandbox, 
     assert client_of(monetate).record("orders", "1") is None
 
 
-def test_the_lock_file_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lock_file_is_in_a_folder_that_only_the_user_can_write_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     chosen = folder()
     assert chosen == tmp_path / "cache" / "singer-martech"
     assert stat.S_IMODE(chosen.stat().st_mode) == 0o700
     chosen.chmod(0o777)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    other = folder()
-    assert other.parent == tmp_path
-    assert stat.S_IMODE(other.stat().st_mode) == 0o700
+    with pytest.raises(MartechError, match="is not yours alone; set XDG_CACHE_HOME"):
+        folder()
+
+
+def test_settings_come_from_the_environment(load: Loader, tmp_path: Path) -> None:
+    load.rows({"customer_id": "c-1", "email": "ann@example.com"})
+    settings = load.settings().items()
+    result = subprocess.run(
+        [COMMAND, "--config", "ENV", "--schema", "customer_attributes", "--id", "c-1"],
+        env={
+            **os.environ,
+            **{f"TARGET_MONETATE_{name.upper()}": str(value) for name, value in settings},
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stderr == ""
+    assert '"ann@example.com"' in result.stdout
 
 
 def test_control_characters_are_not_printed(start: Any, load: Loader) -> None:
