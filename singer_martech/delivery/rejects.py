@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,8 @@ from singer_martech.delivery.reject_reasons import RejectReasons
 from singer_martech.delivery.reject_report import RejectReport, file_name_part
 from singer_martech.errors import MartechError
 from singer_martech.runtime.redaction import redact
-from singer_martech.values.json_codec import encode, json_members
+from singer_martech.values.json_codec import encode
+from singer_martech.values.json_scan import member_texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -192,19 +194,29 @@ class _Schema:
 def _key(names: Sequence[str], raw: bytes) -> tuple[dict[str, Any], bytes]:
     """Return the key properties by name, and as JSON with numbers to the digit.
 
-    What is no JSON, such as NaN or a number beyond all bounds, becomes text.
+    What JSON cannot represent, such as NaN or a number that no double holds, becomes text.
     """
     try:
-        members = json_members(raw.decode("utf-8", "surrogatepass"), set())
-    except (ValueError, RecursionError):
+        members = member_texts(raw.decode("utf-8", "surrogatepass"))
+    except ValueError:
         members = {}
-    values, parts = {}, []
-    for name in names:
-        value, text = members.get(name, (None, "null"))
-        values[name] = value
-        is_odd = isinstance(value, str) and not text.startswith('"')
-        parts.append(f"{json.dumps(name)}:{json.dumps(value) if is_odd else text}")
-    return values, f"{{{','.join(parts)}}}".encode("utf-8", "surrogatepass")
+    texts = {name: _representable(members.get(name, "null")) for name in names}
+    values = {name: _value(text) for name, text in texts.items()}
+    parts = ",".join(f"{json.dumps(name)}:{text}" for name, text in texts.items())
+    return values, f"{{{parts}}}".encode("utf-8", "surrogatepass")
+
+
+def _representable(text: str) -> str:
+    if text[0] in '"[{tfn':
+        return text
+    return text if math.isfinite(float(text)) else json.dumps(text)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _line(stream: str, key: bytes, raw: bytes, reason: str, status: int | None) -> bytes:

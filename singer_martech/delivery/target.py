@@ -33,6 +33,7 @@ from singer_martech.singer.command import Check
 from singer_martech.singer.plugin import MartechPlugin
 from singer_martech.singer.reader import NOT_JSON, MessageReader
 from singer_martech.values.json_codec import is_unicode
+from singer_martech.values.schema import normalize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -236,10 +237,11 @@ class MartechTarget(MartechPlugin, Target):
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "schema"})
         _check_schema_message(message_dict)
-        self._assert_line_requires(message_dict["schema"], requires={"properties"})
         stream = message_dict["stream"]
         try:
-            schema = _canonical(message_dict)
+            normalized, warnings = normalize(message_dict["schema"])
+            message = {**message_dict, "schema": normalized}
+            schema = _canonical(message)
         except RecursionError:
             raise InvalidInput(f"stream '{stream}': its SCHEMA is nested too deep") from None
         known = self._schemas.get(stream)
@@ -249,11 +251,10 @@ class MartechTarget(MartechPlugin, Target):
             # the report of a record under way belongs to the schema that it came with
             self.dispatcher.flush()
         self._schemas[stream] = schema
+        for warning in warnings:
+            logger.warning("stream '%s': %s", stream, warning)
         self.rejects.begin_schema(message_dict)
-        try:
-            super()._process_schema_message(message_dict)
-        except RecursionError:
-            raise InvalidInput(f"stream '{stream}': its SCHEMA is nested too deep") from None
+        super()._process_schema_message(message)
         self._routes.pop(stream, None)
         self.message_reader.fast_handlers.pop(stream, None)
         for stream_map in self.mapper.stream_maps[stream]:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from singer_sdk.testing import SuiteConfig, get_target_test_class
 from singer_sdk.testing.runners import TargetTestRunner
-from singer_sdk.testing.suites import SingerTestSuite, target_tests
+from singer_sdk.testing.suites import SingerTestSuite
 
 from singer_martech._compat import override
 from target_mediarithmics.target import TargetMediarithmics
+from tests.kit.sdk_suite import TARGET_TESTS
 
 if TYPE_CHECKING:
     from singer_sdk.testing.templates import TargetTestTemplate
@@ -25,7 +26,6 @@ _DOCUMENTS = {
     "cli_prints": 0,
     "duplicate_records": 5,
     "encoded_string_data": 28,
-    "invalid_schema": 0,
     "no_primary_keys": 3,
     "optional_attributes": 4,
     "pk_updates": 2,
@@ -59,9 +59,7 @@ def _checked(test: type[TargetTestTemplate]) -> type[TargetTestTemplate]:
 SuiteTests = get_target_test_class(
     TargetMediarithmics,
     include_target_tests=False,
-    custom_suites=[
-        SingerTestSuite(kind="target", tests=[_checked(test) for test in target_tests.tests])
-    ],
+    custom_suites=[SingerTestSuite(kind="target", tests=[_checked(test) for test in TARGET_TESTS])],
 )
 
 

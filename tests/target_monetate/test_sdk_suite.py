@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from singer_sdk.testing import SuiteConfig, get_target_test_class
 from singer_sdk.testing.runners import TargetTestRunner
-from singer_sdk.testing.suites import SingerTestSuite, target_tests
+from singer_sdk.testing.suites import SingerTestSuite
 
 from singer_martech._compat import override
 from target_monetate.target import TargetMonetate
+from tests.kit.sdk_suite import TARGET_TESTS
 
 if TYPE_CHECKING:
     from singer_sdk.testing.templates import TargetTestTemplate
@@ -150,9 +151,7 @@ def _check_schema_updates(monetate: Monetate) -> None:
 SuiteTests = get_target_test_class(
     TargetMonetate,
     include_target_tests=False,
-    custom_suites=[
-        SingerTestSuite(kind="target", tests=[_checked(test) for test in target_tests.tests])
-    ],
+    custom_suites=[SingerTestSuite(kind="target", tests=[_checked(test) for test in TARGET_TESTS])],
 )
 
 
