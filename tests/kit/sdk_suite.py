@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from singer_sdk.testing import target_tests
+from singer_sdk.testing.suites import target_tests
 
 TARGET_TESTS = [
     # its SCHEMA names no columns, as tap-mongodb's first one does: every object is taken
