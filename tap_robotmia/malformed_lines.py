@@ -9,13 +9,12 @@ from datetime import datetime, timezone
 from typing import IO, TYPE_CHECKING
 
 from singer_martech.errors import MartechError
+from singer_martech.runtime import private_files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
-
-_OWNER_ONLY_FILE, _OWNER_ONLY_FOLDER = 0o600, 0o700
 
 
 class MalformedLines:
@@ -73,7 +72,5 @@ class MalformedLines:
             self._file = None
 
     def _open(self) -> IO[bytes]:
-        folder = self.path.parent
-        folder.mkdir(mode=_OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        return os.fdopen(os.open(self.path, flags, _OWNER_ONLY_FILE), "wb")
+        private_files.make_folder(self.path.parent)
+        return private_files.create(self.path)

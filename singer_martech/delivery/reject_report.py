@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, NoReturn
 from urllib.parse import quote
 
 from singer_martech.errors import MartechError
+from singer_martech.runtime import private_files
 from singer_martech.runtime.temp_files import raise_if_disk_full
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 SCHEMA_SUFFIX = ".schema.json"
 
-_OWNER_ONLY = 0o600
 _MAX_NAME_CHARACTERS = 120
 """A file name has at most 255 bytes, of which the run, the target and the suffixes take some."""
 
@@ -42,10 +42,10 @@ class RejectReport:
         self._is_dirty = False
         self._file: IO[bytes] | None
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _create(folder / f"{self._stem}{SCHEMA_SUFFIX}") as file:
+            private_files.make_folder(folder)
+            with private_files.create(folder / f"{self._stem}{SCHEMA_SUFFIX}") as file:
                 file.write(schema + b"\n")
-            self._file = _create(self.path)
+            self._file = private_files.create(self.path)
             descriptor = os.open(folder, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
@@ -76,7 +76,7 @@ class RejectReport:
         """
         path = self.path.with_name(f"{self._stem}.{suffix}")
         try:
-            with _create(path) as copy:
+            with private_files.create(path) as copy:
                 file.seek(0)
                 shutil.copyfileobj(file, copy)
                 copy.flush()
@@ -122,11 +122,6 @@ def file_name_part(text: str) -> str:
         return quoted
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return f"{quoted[: _MAX_NAME_CHARACTERS - len(digest) - 1]}~{digest}"
-
-
-def _create(path: Path) -> IO[bytes]:
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
-    return os.fdopen(os.open(path, flags, _OWNER_ONLY), "wb")
 
 
 def _reopen(path: Path) -> IO[bytes]:

@@ -169,9 +169,9 @@ def _file(path: str, name: str) -> Path:
     """Return the file that a run writes; the folder is there afterwards."""
     given = Path(path).expanduser()
     is_folder = given.is_dir() or (given.suffix != ".json" and not given.is_file())
-    file = (given / name if is_folder else given).resolve()
+    file = (given / name if is_folder else given).absolute()
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_files.make_folder(file.parent)
     except OSError as error:
         message = (
             f"setting 'summary_path': the folder {file.parent} cannot be made ({error.strerror}); "

@@ -1,33 +1,88 @@
-"""Files that only their owner may read, there whole or not at all."""
+"""Files that only their owner can read, written without following links."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
-from typing import TYPE_CHECKING
+import stat
+from pathlib import Path
+from typing import IO
 
-if TYPE_CHECKING:
-    from pathlib import Path
+_OWNER_ONLY_FILE = 0o600
+_OWNER_ONLY_FOLDER = 0o700
+_STREAM_FOLDERS = frozenset(map(Path, ("/dev", "/dev/fd", "/proc/self/fd")))
 
-_OWNER_ONLY = 0o600
+
+def make_folder(folder: Path) -> None:
+    """Create a folder, and those above it, unless they exist.
+
+    Raises:
+        OSError: It cannot be created.
+    """
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(mode=_OWNER_ONLY_FOLDER, exist_ok=True)
+
+
+def create(path: Path) -> IO[bytes]:
+    """Create a file and open it for writing.
+
+    Raises:
+        FileExistsError: Something of this name exists, be it a link.
+        OSError: It cannot be created.
+    """
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
+    return os.fdopen(os.open(path, flags, _OWNER_ONLY_FILE), "wb")
 
 
 def replace(path: Path, text: str) -> None:
-    """Write a file, or put a new one in the place of the one that is there.
+    """Write a file completely or not at all.
+
+    A regular file of this user is replaced. A device, a FIFO or a standard stream such as
+    ``/dev/stdout`` is written to.
 
     Raises:
-        OSError: It cannot be written; what was there is there still.
+        OSError: It cannot be written, or is a link, or belongs to another user. An old file
+            remains.
     """
+    content = text.encode()
+    if path.parent in _STREAM_FOLDERS:
+        _write_to(path, content, os.O_WRONLY)
+        return
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        _replace(path, content)
+        return
+    if stat.S_ISLNK(status.st_mode):
+        raise OSError(errno.ELOOP, "it is a symbolic link", str(path))
+    if not stat.S_ISREG(status.st_mode):
+        _write_to(path, content, os.O_WRONLY | os.O_NOFOLLOW)
+    elif status.st_uid != os.geteuid():
+        raise OSError(errno.EPERM, "it belongs to another user", str(path))
+    else:
+        _replace(path, content)
+
+
+def _replace(path: Path, content: bytes) -> None:
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _OWNER_ONLY)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with create(unfinished) as file:
+            file.write(content)
             file.flush()
-            os.fsync(descriptor)
+            os.fsync(file.fileno())
         unfinished.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
         raise
+
+
+def _write_to(path: Path, content: bytes, flags: int) -> None:
+    # A FIFO that nobody reads is an error instead of a wait without end.
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import os
+import select
+import stat
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from singer_martech.runtime import private_files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    file = tmp_path / "secret"
+    file.write_text("untouched")
+    return file
+
+
+def test_a_file_is_written_and_replaced_for_its_owner_only(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    for text in ("one", "two"):
+        private_files.replace(file, text)
+        assert file.read_text() == text
+        assert mode(file) == 0o600
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_link_is_neither_followed_nor_replaced(tmp_path: Path, secret: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(secret)
+    with pytest.raises(OSError, match="symbolic link"):
+        private_files.replace(link, "text")
+    with pytest.raises(FileExistsError):
+        private_files.create(link)
+    assert secret.read_text() == "untouched"
+    assert link.is_symlink()
+
+
+def test_a_link_to_nothing_creates_nothing(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "nothing")
+    with pytest.raises(OSError, match="symbolic link"):
+        private_files.replace(link, "text")
+    with pytest.raises(FileExistsError):
+        private_files.create(link)
+    assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_of_another_user_is_not_replaced(secret: Path) -> None:
+    os.chown(secret, 12345, -1)
+    with pytest.raises(OSError, match="another user"):
+        private_files.replace(secret, "text")
+    assert secret.read_text() == "untouched"
+
+
+def test_a_fifo_is_written_to_and_stays(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    came: list[bytes] = []
+    descriptor = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    content = "x" * 300_000
+
+    def read() -> None:
+        writer = select.poll()
+        writer.register(descriptor, select.POLLIN)
+        writer.poll(20_000)
+        with os.fdopen(descriptor, "rb") as file:
+            came.append(file.read())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    private_files.replace(fifo, content)
+    reader.join(20)
+    assert came == [content.encode()]
+    assert stat.S_ISFIFO(fifo.stat().st_mode)
+
+
+def test_a_fifo_that_nobody_reads_is_an_error_and_no_wait(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OSError, match="No such device"):
+        private_files.replace(tmp_path / "fifo", "text")
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+@pytest.mark.parametrize("is_file", [True, False])
+def test_a_standard_stream_is_written_to(tmp_path: Path, name: str, is_file: bool) -> None:
+    code = (
+        "import sys; from pathlib import Path; from singer_martech.runtime import private_files;"
+        "private_files.replace(Path(sys.argv[1]), 'text')"
+    )
+    command = [sys.executable, "-c", code, name]
+    if is_file:
+        with (tmp_path / "output").open("wb") as output:
+            subprocess.run(command, stdout=output, check=True)
+        assert (tmp_path / "output").read_text() == "text"
+    else:
+        done = subprocess.run(command, capture_output=True, check=True)
+        assert done.stdout == b"text"
+
+
+def test_a_folder_and_those_above_it_are_for_the_owner_only(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        private_files.make_folder(tmp_path / "a" / "b")
+        private_files.make_folder(tmp_path / "a" / "b")
+    finally:
+        os.umask(before)
+    assert (mode(tmp_path / "a"), mode(tmp_path / "a" / "b")) == (0o700, 0o700)
+
+
+def test_an_existing_file_is_not_created_again(secret: Path) -> None:
+    with pytest.raises(FileExistsError):
+        private_files.create(secret)
+    assert secret.read_text() == "untouched"
