@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import re
 import signal
 import sys
 from contextlib import contextmanager
@@ -104,12 +105,16 @@ class Outcome:
             (each["stream"], each["record"]) for each in self.messages if each["type"] == "RECORD"
         ]
 
-    def check(self) -> None:
-        """See that it succeeded, or failed with one line and without a traceback."""
+    def check(self, cause: str = "") -> None:
+        """See that it succeeded, or failed with one line and without a traceback.
+
+        Args:
+            cause: A pattern of what the line of a failed run must name.
+        """
         assert "Traceback" not in self.log, self.log
         assert self.status in {0, 1}, self.log
         if self.status == 1:
-            assert self.reason
+            assert re.search(cause, self.reason), self.reason
 
 
 def run(
