@@ -1,55 +1,55 @@
-"""The short way of a record: checked while it is decoded, and sent as it was received.
+"""Records that go out as received, checked while they are decoded.
 
-One compiled decoder checks a record against its schema and takes out the few fields that
-decide where it goes; the rest is passed over. What it refuses goes the long way, which
-decodes every value exactly and decides: the two ways do not differ in what becomes of a record.
-The one exception: a number that no decoder can hold (an exponent of 18 digits) goes out as it
-came where nobody looks at it, while the long way, which has to read it, rejects its record.
+One compiled decoder checks a record against its schema and extracts the few fields that the
+mapping reads; the rest is skipped. What it refuses takes the ordinary path, which decodes
+every value exactly and decides. Both paths give the same result for a record, with one
+exception: a number that no decoder can hold (an exponent of 18 digits) goes out as received
+if nothing reads it, while the ordinary path rejects its record.
 """
 
 from __future__ import annotations
 
-from functools import reduce
-from operator import attrgetter, or_
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from functools import partial
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
+from singer_martech.mapping.schema_types import (
+    ALL,
+    ANNOTATIONS,
+    NotExpressible,
+    TypeBuilder,
+    decimal_places,
+    kinds_of,
+)
 from singer_martech.values.dynamic_struct import object_type
+from singer_martech.values.json_codec import decode, is_utf8
+from singer_martech.values.schema import normalize
+from singer_martech.values.validation import RecordValidator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
 TEXT = frozenset({"string"})
 SCALARS = frozenset({"string", "integer", "boolean", "null"})
-"""What may be looked at: not a number with a point, which has to stay exact."""
-ANY = SCALARS | {"number", "object", "array"}
+"""The kinds of values that may be read: no number with a point, which has to stay exact."""
 
 _MIN_REFUSALS = 1000
-_ANNOTATIONS = frozenset(
-    {"$comment", "$id", "$schema", "default", "description", "examples", "format", "title"}
-)
-_OF_RECORDS = _ANNOTATIONS | {"additionalProperties", "properties", "required", "type"}
-_ANYTHING: Any = ({"additionalProperties": True}, {"additionalProperties": {}})
-_LENGTHS = {"minLength": "min_length", "maxLength": "max_length"}
-_RANGE = {"minimum": "ge", "maximum": "le"}
-_SIXTY_FOUR_BITS = range(-(2**63), 2**63)
-_STARTS = {
-    "object": b"{",
-    "array": b"[",
-    "string": b'"',
-    "number": b"-0123456789",
-    "boolean": b"tf",
-    "null": b"n",
+_OF_RECORDS = ANNOTATIONS | {
+    "additionalProperties",
+    "definitions",
+    "properties",
+    "required",
+    "type",
 }
-"""How the JSON of each type begins."""
 
 
 class FastPath:
     """Decodes the records of one stream.
 
     Attributes:
-        reads: The fields whose values are taken out, in this order.
+        reads: The fields whose values are extracted, in this order.
     """
 
     def __init__(
@@ -57,25 +57,29 @@ class FastPath:
         reads: Sequence[str],
         struct: type[msgspec.Struct],
         read: Callable[[Any], tuple[Any, ...]],
-        starts: Sequence[tuple[Callable[[Any], Any], bytes]],
+        checks: Sequence[tuple[Callable[[Any], Any], Callable[[Any], bool]]],
+        *,
+        skips: bool,
     ) -> None:
         """Take over what ``compile_fast_path`` compiled."""
         self.reads = reads
-        self._find: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
+        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
         self._read = read
-        self._starts = starts
+        self._checks = checks
+        self._skips = skips
+        self._is_decided = not checks and not skips
         self._only = reads[0] if len(reads) == 1 else None
-        self._tried = self._after_error_status = 0
+        self._tried = self._refused = 0
 
     def values(self, record: bytes) -> tuple[Any, ...] | None:
-        """Return the values of ``reads``, or None where a record has to go the long way."""
+        """Return the values of ``reads``, or None if a record has to take the ordinary path."""
         self._tried += 1
         try:
-            found = self._find(record)
-            fits = not self._starts or self._fits(found, record)
+            found = self._decode(record)
         except (ValueError, RecursionError):
-            fits = False
-        if fits:
+            self.refuse()
+            return None
+        if self._is_decided or self._conforms(found, record):
             return self._read(found)
         self.refuse()
         return None
@@ -87,17 +91,18 @@ class FastPath:
         return dict(zip(self.reads, values, strict=True))
 
     def refuse(self) -> None:
-        """Count a record that has to go the long way; when most have to, the others follow."""
-        self._after_error_status += 1
-        if self._after_error_status >= _MIN_REFUSALS and 2 * self._after_error_status > self._tried:
-            self._find = _refuse_all
+        """Count a record that takes the ordinary path. When most do, all others follow."""
+        self._refused += 1
+        if self._refused >= _MIN_REFUSALS and 2 * self._refused > self._tried:
+            self._decode = _refuse_all
 
-    def _fits(self, found: Any, record: bytes) -> bool:
-        """Whether what was passed over unread, which is whole JSON, is UTF-8 and of its type."""
-        if not record.isascii():
-            record.decode()
-        for get, starts in self._starts:  # noqa: SIM110 - a generator costs more than the rest
-            if memoryview(get(found))[0] not in starts:
+    def _conforms(self, found: Any, record: bytes) -> bool:
+        """Check what the decoder cannot: skipped text, and some fields."""
+        if self._skips and not is_utf8(record):
+            return False
+        for get, check in self._checks:
+            value = get(found)
+            if value is not None and not check(value):
                 return False
         return True
 
@@ -112,101 +117,101 @@ def compile_fast_path(
     kinds: Mapping[str, Collection[str]],
     required: Collection[str] = (),
 ) -> FastPath | None:
-    """Compile the short way of a stream's records.
+    """Compile the fast path of a stream's records.
 
     Args:
         schema: Their JSON Schema.
-        reads: The fields to take out; a record that lacks one goes the long way.
-        kinds: The JSON types that a field may have on the short way; any by default.
-        required: Further fields that a record must have for it.
+        reads: The fields to extract. A record that lacks one takes the ordinary path.
+        kinds: The JSON types that a field may have on the fast path; any by default.
+        required: Further fields that a record must have.
 
     Returns:
-        None where the schema asks for more than types and simple bounds.
+        None if the schema has no known columns, or asks for more than a decoder can check.
     """
-    try:
-        return _compile(schema, reads, kinds, required)
-    except (TypeError, ValueError):
-        return None  # no schema at all, which nobody says where records are not validated
-
-
-def _compile(
-    schema: Mapping[str, Any],
-    reads: Sequence[str],
-    kinds: Mapping[str, Collection[str]],
-    required: Collection[str],
-) -> FastPath | None:
+    schema, _ = normalize(schema)
     properties = schema["properties"]
-    if "object" not in schema.get("type", "object"):
-        return None
     needed = {*reads, *required, *schema.get("required", ())}
-    if not _OF_RECORDS.issuperset(schema) or not needed.issubset(properties):
+    if (
+        not properties
+        or not _OF_RECORDS.issuperset(schema)
+        or "object" not in kinds_of(schema)
+        or not needed.issubset(properties)
+    ):
         return None
-    fields, beginnings = [], {}
-    for name, field in properties.items():  # in this order, since so they come in most records
-        kind = _compiled(field, frozenset(kinds.get(name, ANY)))
-        if kind is None:
-            return None
-        field_type, field_starts = kind
-        default: Any = None
-        if field_starts:
-            default = msgspec.Raw(field_starts[:1])
-            beginnings[name] = field_starts
-        if name in needed:
-            default = msgspec.NODEFAULT
-        fields.append((name, field_type, default))
+    types = TypeBuilder()
+    fields, checks = [], {}
+    for name in properties:  # most records have them in this order
+        kind, check = _type_and_check(types, name, schema, kinds.get(name, ALL))
+        if check is not None:
+            if name in reads and kind is msgspec.Raw:
+                return None
+            checks[name] = check
+        fields.append((name, kind, msgspec.NODEFAULT if name in needed else None))
     struct = object_type(fields)
     if struct is None:
         return None
     attributes = dict(zip(properties, struct.__struct_fields__, strict=True))
-    starts = [(attrgetter(attributes[name]), each) for name, each in beginnings.items()]
-    return FastPath(reads, struct, _reader([attributes[name] for name in reads]), starts)
+    read = _reader([attributes[name] for name in reads])
+    getters = [(attrgetter(attributes[name]), check) for name, check in checks.items()]
+    return FastPath(reads, struct, read, getters, skips=types.skips)
+
+
+def _type_and_check(
+    types: TypeBuilder, name: str, schema: Mapping[str, Any], allowed: Collection[str]
+) -> tuple[Any, Callable[[Any], bool] | None]:
+    """Return the type of a field, and what has to be checked beyond it."""
+    field = schema["properties"][name]
+    places = decimal_places(field["multipleOf"]) if "multipleOf" in field else None
+    try:
+        if places is None:
+            return types.type_of(field, frozenset(allowed)), None
+        rest = {key: value for key, value in field.items() if key != "multipleOf"}
+        kind = types.type_of(rest, frozenset(allowed))
+        if kind is not msgspec.Raw:
+            return kind, partial(_has_places, places)
+    except NotExpressible:
+        pass
+    types.skips = True
+    alone = {"properties": {name: field}, "definitions": schema.get("definitions", {})}
+    return msgspec.Raw, _FieldCheck(name, alone).is_valid
+
+
+def _has_places(places: int, value: Any) -> bool:
+    """Whether a value, if it is a number, is that of a decimal with so many places."""
+    return value.__class__ is not float or round(value, places) == value
+
+
+class _FieldCheck:
+    """Validates one field that no type can express, as the ordinary path does."""
+
+    _MAX_REMEMBERED = 1000
+    _MAX_LENGTH = 64
+
+    def __init__(self, name: str, schema: Mapping[str, Any]) -> None:
+        self._name = name
+        self._validator = RecordValidator(name, schema)
+        self._remembered: dict[bytes, bool] = {}
+
+    def is_valid(self, value: msgspec.Raw) -> bool:
+        """Whether the JSON of a value is valid."""
+        raw = bytes(value)
+        known = self._remembered.get(raw)
+        if known is None:
+            known = self._is_valid(raw)
+            if len(raw) <= self._MAX_LENGTH and len(self._remembered) < self._MAX_REMEMBERED:
+                self._remembered[raw] = known
+        return known
+
+    def _is_valid(self, raw: bytes) -> bool:
+        try:
+            return self._validator.is_valid({self._name: decode(raw)})
+        except (ArithmeticError, RecursionError, ValueError):
+            return False
 
 
 def _reader(attributes: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
-    """Return what takes the values of attributes out of an object."""
+    """Return a function that reads attributes of an object."""
     if not attributes:
         return lambda _: ()
     get = attrgetter(*attributes)
     return (lambda found: (get(found),)) if len(attributes) == 1 else get
-
-
-def _compiled(schema: Any, allowed: frozenset[str]) -> tuple[Any, bytes] | None:
-    """Return a field's type, and how its JSON must begin where it is passed over unread."""
-    if not isinstance(schema, dict):
-        return None
-    given = schema.get("type", [*ANY])
-    kinds = {given} if isinstance(given, str) else set(given)
-    if "number" in kinds:
-        kinds.add("integer")
-    kinds &= allowed
-    bounds = {key: value for key, value in schema.items() if key not in _ANNOTATIONS | {"type"}}
-    if kinds & {"object", "array"}:
-        is_open = not bounds or bounds in _ANYTHING
-        if not is_open or ("integer" in kinds) != ("number" in kinds):
-            return None
-        return msgspec.Raw, b"".join(_STARTS.get(kind, b"") for kind in sorted(kinds))
-    if not kinds or not _are_simple(bounds, kinds):
-        return None
-    types = {
-        "null": None,
-        "boolean": bool,
-        "number": float,
-        "string": _bounded(str, _LENGTHS, bounds),
-        "integer": _bounded(int, _RANGE, bounds),
-    }
-    return reduce(or_, (types[kind] for kind in sorted(kinds, reverse=True))), b""
-
-
-def _are_simple(bounds: Mapping[str, Any], kinds: Collection[str]) -> bool:
-    """Whether a decoder can check all that a schema asks for beside types."""
-    if "number" in kinds and not _RANGE.keys().isdisjoint(bounds):
-        return False
-    return all(
-        key in {**_LENGTHS, **_RANGE} and type(value) is int and value in _SIXTY_FOUR_BITS
-        for key, value in bounds.items()
-    )
-
-
-def _bounded(kind: Any, names: Mapping[str, str], bounds: Mapping[str, Any]) -> Any:
-    meta = {ours: bounds[name] for name, ours in names.items() if name in bounds}
-    return Annotated[kind, msgspec.Meta(**meta)] if meta else kind

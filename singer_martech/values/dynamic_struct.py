@@ -10,16 +10,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def object_type(fields: Iterable[tuple[str, Any, Any]]) -> type[msgspec.Struct] | None:
-    """Make the type of an object, whose decoder refuses fields that are not known.
+def object_type(
+    fields: Iterable[tuple[str, Any, Any]], *, skip_unknown: bool = False
+) -> type[msgspec.Struct] | None:
+    """Make the type of an object.
 
     Args:
-        fields: The name of each, its type, and its default; ``msgspec.NODEFAULT`` where it
-            may not be missing.
+        fields: Name, type and default of each field; ``msgspec.NODEFAULT`` if it is required.
+        skip_unknown: Whether the decoder skips unknown fields or refuses the object.
 
     Returns:
-        The type, whose attributes are in the order of the fields; None where a name needs an
-        escape in JSON, which such a decoder does not know.
+        The type, whose attributes are in the order of the fields. None if a name needs an
+        escape in JSON, which the decoder does not support.
     """
     attributes: list[tuple[str, Any, Any]] = []
     names: dict[str, str] = {}
@@ -33,7 +35,7 @@ def object_type(fields: Iterable[tuple[str, Any, Any]]) -> type[msgspec.Struct] 
             "Object",
             attributes,
             rename=names,
-            forbid_unknown_fields=True,
+            forbid_unknown_fields=not skip_unknown,
             kw_only=True,
             gc=False,
         )
