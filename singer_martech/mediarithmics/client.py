@@ -7,21 +7,18 @@ support. Dates are epoch milliseconds. Ids come as text or as numbers and are te
 
 from __future__ import annotations
 
-import contextlib
-import io
-import zlib
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from singer_martech._compat import override
 from singer_martech.http.auth import HeaderAuth
 from singer_martech.http.client import HttpClient
-from singer_martech.http.content import json_body
+from singer_martech.http.content import expect_json, json_body
 from singer_martech.http.errors import (
     Forbidden,
     HttpError,
     InvalidResponse,
     RequestRejected,
     Unauthorized,
+    UnexpectedContent,
 )
 from singer_martech.http.recovery import recover_lost
 from singer_martech.runtime.redaction import redact
@@ -39,8 +36,6 @@ DEFAULT_API_URL = "https://api.mediarithmics.com/v1"
 _PAGE_ROWS = 50
 _MAX_PAGES = 2000
 _ERROR_CHARACTERS = 500
-_GZIP_MAGIC = b"\x1f\x8b"
-_GZIP_BITS = 31
 
 _T = TypeVar("_T")
 
@@ -68,7 +63,9 @@ class MediarithmicsClient:
         shutdown: ShutdownSignal | None = None,
     ) -> None:
         """Open no connection yet."""
-        self.http = HttpClient(settings, auth=HeaderAuth(api_token), shutdown=shutdown)
+        self.http = HttpClient(
+            settings, auth=HeaderAuth(api_token), shutdown=shutdown, validate=_validate
+        )
         self._api_url = api_url.rstrip("/")
 
     def send(self, method: str, path: str, *, label: str, **arguments: Any) -> Response:
@@ -191,62 +188,39 @@ def optional_id(value: Any) -> str | None:
     return None if value is None or value == "" else str(value)
 
 
-def head_of(download: Callable[[IO[bytes]], object], size: int) -> bytes:
-    """Return about the first ``size`` bytes of a file, without reading it all.
+def _validate(response: Response) -> None:
+    """Accept the vendor's envelope of a success only.
 
-    Args:
-        download: Downloads the file into what it is given.
-        size: How many bytes are enough.
+    Raises:
+        UnexpectedContent: The response is something else, or names an error.
     """
-    head = _Head(size)
-    with contextlib.suppress(_Enough):
-        download(head)
-    return head.content()
+    value = expect_json(response)
+    if not isinstance(value, dict) or value.get("status") != "ok":
+        names_error = isinstance(value, dict) and ("error" in value or "error_id" in value)
+        reason = _vendor_error(value) if names_error else response.head or "it is empty"
+        raise UnexpectedContent(f"the response does not say 'status: ok': {reason}")
 
 
-class _Enough(Exception):
-    """The head of a file has been read."""
+def validate_text(response: Response) -> None:
+    """Accept any text.
 
-
-class _Head(io.BytesIO):
-    """Takes the place of a file, keeps its first bytes, and ends the download."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self._size = size
-
-    @override
-    def write(self, block: Any) -> int:
-        count = super().write(block)
-        if self.tell() >= self._size:
-            raise _Enough
-        return count
-
-    def content(self) -> bytes:
-        """Return what has come, inflated where it is gzip."""
-        content = self.getvalue()
-        if not content.startswith(_GZIP_MAGIC):
-            return content[: self._size]
-        try:
-            return zlib.decompressobj(_GZIP_BITS).decompress(content, self._size)
-        except zlib.error:
-            return b""
+    Raises:
+        UnexpectedContent: The response is empty.
+    """
+    if not response.body.strip():
+        raise UnexpectedContent("the response is empty")
 
 
 def _envelope(response: Response) -> dict[str, Any]:
-    """Open an answer's envelope.
+    """Return the envelope of a success.
 
     Raises:
-        RequestRejected: It says that the request failed, though its status is 2xx.
-        UnexpectedResponse: It is no envelope.
+        UnexpectedResponse: It has no data.
     """
-    value = json_body(response)
-    if isinstance(value, dict) and value.get("status") == "error":
-        message = f"{response.label}: {_vendor_error(value)}"
-        raise RequestRejected(message, response)
-    if isinstance(value, dict) and "data" in value:
+    value: dict[str, Any] = json_body(response)
+    if "data" in value:
         return value
-    message = f"{response.label}: the answer has no 'data': {response.head}"
+    message = f"{response.label}: the response has no 'data': {response.head}"
     raise UnexpectedResponse(message, response)
 
 

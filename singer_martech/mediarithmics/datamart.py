@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from singer_martech.http.content import json_body
 from singer_martech.http.errors import Forbidden, MethodNotAllowed, NotFound
-from singer_martech.mediarithmics.client import read
+from singer_martech.mediarithmics.client import read, validate_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +84,8 @@ class Datamart:
     def schema_text(self, schema_id: str) -> str:
         """Return a schema in GraphQL's schema definition language."""
         label = f"text of schema {schema_id}"
-        response = self._client.send("GET", f"{self._schema_path(schema_id)}/text", label=label)
+        path = f"{self._schema_path(schema_id)}/text"
+        response = self._client.send("GET", path, label=label, validate=validate_text)
         text = response.body.decode("utf-8", "replace")
         if text.lstrip().startswith(('{"', '"')) and not text.lstrip().startswith('"""'):
             value = json_body(response)  # whether the text comes in an envelope is not documented

@@ -8,8 +8,9 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from singer_martech.http.errors import HttpError, Unauthorized
-from singer_martech.mediarithmics.client import head_of, optional_id, read
+from singer_martech.mediarithmics.client import optional_id, read
 from singer_martech.mediarithmics.executions import Execution, id_order
+from singer_martech.mediarithmics.file_head import head_of
 from singer_martech.runtime.redaction import redact
 
 if TYPE_CHECKING:
@@ -168,10 +169,21 @@ class Exports:
             return
         logger.warning("%s; trying the data_file API", first)
         try:
-            self._data_file(execution, f"{name}.data", into=into, check=check)
+            self.download_data_file(execution, name, into=into, check=check)
         except HttpError as error:
             message = f"{first}; {error}"
             raise error.with_message(message) from error
+
+    def download_data_file(
+        self,
+        execution: Execution,
+        name: str,
+        *,
+        into: IO[bytes],
+        check: Callable[[Response], None] | None = None,
+    ) -> None:
+        """Write one file of a result to ``into``, by the data_file API alone."""
+        self._data_file(execution, f"{name}.data", into=into, check=check)
 
     def head(self, export_id: str, execution: Execution, size: int) -> bytes:
         """Return about the first ``size`` bytes of a result, without reading it all."""

@@ -19,8 +19,11 @@ from singer_martech.mediarithmics.datamart import Datamart, InvalidQuery
 from singer_martech.mediarithmics.executions import Execution, id_order
 from singer_martech.mediarithmics.exports import Exports
 from singer_martech.runtime.redaction import redact
+from tests.sandbox.impostors import IMPOSTORS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from singer_martech.http.response import Response
     from tests.sandbox.mediarithmics import Mediarithmics
     from tests.sandbox.server import Sandbox
@@ -134,19 +137,74 @@ def test_a_failure_that_lasts_holds_the_error_id_too(exports: Exports, sandbox: 
         exports.get("5")
 
 
-def test_an_error_with_status_200_is_a_refusal(exports: Exports, sandbox: Sandbox) -> None:
-    sandbox.faults.add("mediarithmics", "exports/5", status=200, body=ERROR)
-    with pytest.raises(RequestRejected, match="Resource Not Found, error_id 9eedef5f-dfe3"):
-        exports.get("5")
-
-
-def test_an_error_with_status_200_and_null_for_data_is_a_refusal(
-    exports: Exports, sandbox: Sandbox
+@pytest.mark.parametrize("more", [{}, {"data": None}, {"data": []}])
+def test_an_error_with_status_200_is_tried_again_and_holds_the_error_id(
+    exports: Exports, sandbox: Sandbox, more: dict[str, Any]
 ) -> None:
-    body = {**ERROR, "data": None}
-    sandbox.faults.add("mediarithmics", "exports/5", status=200, body=body)
-    with pytest.raises(RequestRejected, match="Resource Not Found, error_id 9eedef5f-dfe3"):
+    body = {**ERROR, **more}
+    sandbox.faults.add("mediarithmics", "exports/5", status=200, body=body, times=None)
+    with pytest.raises(RetriesExhausted, match="Resource Not Found, error_id 9eedef5f-dfe3"):
         exports.get("5")
+
+
+def read_all(exports: Exports) -> Any:
+    return [each.id for each in exports.all()]
+
+
+def read_one(exports: Exports) -> Any:
+    return exports.get(read_all(exports)[0]).id
+
+
+def list_executions(exports: Exports) -> Any:
+    return [each.id for page in exports.executions(read_all(exports)[-1]) for each in page]
+
+
+@pytest.mark.parametrize("impostor", IMPOSTORS)
+@pytest.mark.parametrize("action", [read_all, read_one, list_executions])
+def test_a_response_that_is_not_the_vendors_is_no_success(
+    exports: Exports, sandbox: Sandbox, impostor: str, action: Callable[[Exports], Any]
+) -> None:
+    expected = action(exports)
+    sandbox.faults.add("mediarithmics", impostor=impostor)
+    assert action(exports) == expected
+
+
+@pytest.mark.parametrize("impostor", IMPOSTORS)
+@pytest.mark.parametrize("after_acting", [True, False])
+def test_an_execution_is_launched_once_whatever_answers(
+    vendor: Mediarithmics, exports: Exports, sandbox: Sandbox, impostor: str, after_acting: bool
+) -> None:
+    export = vendor.add_export("N", "SELECT { id } FROM UserPoint")
+    sandbox.faults.add(
+        "mediarithmics", "executions", method="POST", impostor=impostor, after_acting=after_acting
+    )
+    launched = exports.launch(export)
+    assert [str(each.id) for each in vendor.export_executions(export)] == [launched.id]
+
+
+@pytest.mark.parametrize("impostor", IMPOSTORS)
+@pytest.mark.parametrize("after_acting", [True, False])
+def test_an_export_is_created_once_whatever_answers(
+    vendor: Mediarithmics, exports: Exports, sandbox: Sandbox, impostor: str, after_acting: bool
+) -> None:
+    query = vendor.add_query("SELECT { id } FROM UserPoint")
+    sandbox.faults.add(
+        "mediarithmics", "exports", method="POST", impostor=impostor, after_acting=after_acting
+    )
+    created = exports.create("Mine", query)
+    assert [each["id"] for each in vendor.exports() if each["name"] == "Mine"] == [created.id]
+
+
+@pytest.mark.parametrize("impostor", IMPOSTORS)
+def test_a_query_is_rewritten_whatever_answers_first(
+    datamart: Datamart, sandbox: Sandbox, impostor: str
+) -> None:
+    query = datamart.create_query("SELECT { id } FROM UserPoint")
+    for method in ("PUT", "GET", "POST"):
+        sandbox.faults.add("mediarithmics", method=method, impostor=impostor)
+    datamart.rewrite_query(query, "SELECT { id } FROM UserActivity")
+    datamart.check_query("SELECT { id } FROM UserPoint")
+    assert datamart.query_text(query) == "SELECT { id } FROM UserActivity"
 
 
 def test_an_error_object_is_worded_by_its_message(exports: Exports, sandbox: Sandbox) -> None:

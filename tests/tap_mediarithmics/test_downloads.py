@@ -17,6 +17,7 @@ from singer_martech.errors import MartechError
 from singer_martech.http.errors import IncompleteBody
 from tap_mediarithmics.result_files import check_file
 from tap_mediarithmics.tap import TapMediarithmics
+from tests.sandbox.impostors import IMPOSTORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -247,6 +248,26 @@ def test_an_execution_id_cannot_change_the_path_of_a_file(
         "mics://data_file/tenants/1426/jobs/executions/..%2F5%2Fx%20y/result/export.data"
     }
     assert ended.output.bookmark("things")["execution"]["id"] == "../5/x y"
+
+
+@pytest.mark.parametrize("impostor", IMPOSTORS)
+def test_a_result_that_is_not_the_vendors_is_asked_for_again(
+    vendor: Mediarithmics, export: str, read: Any, sandbox: Sandbox, impostor: str
+) -> None:
+    vendor.add_execution(export, files=[b'{"id":"a"}\n'])
+    columns = {"type": "object", "properties": {"id": {"type": "string"}}}
+    sandbox.faults.add("mediarithmics", FILES, impostor=impostor)
+    assert ids(read(schema=columns)) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "line", [b"{}", b'{"status":"ok"}', b'{"status":500}', b'{"error":1,"id":2}']
+)
+def test_a_row_is_not_taken_for_an_error(
+    vendor: Mediarithmics, export: str, read: Any, line: bytes
+) -> None:
+    vendor.add_execution(export, files=[line])
+    assert read().counts["things"] == 1
 
 
 def test_blank_lines_are_no_records(vendor: Mediarithmics, export: str, read: Any) -> None:

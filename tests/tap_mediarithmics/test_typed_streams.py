@@ -40,6 +40,7 @@ TYPED = {
         ),
     ),
 }
+NO_LIST = {"status": "ok", "data": 5}
 ADDED = {
     "_execution_id": {"type": "string"},
     "_execution_creation_date": {"type": "string", "format": "date-time"},
@@ -108,7 +109,9 @@ def test_a_query_that_cannot_be_typed_falls_back_to_the_sample(
 
 
 @pytest.mark.parametrize("path", ["graphdb_runtime_schemas", "object_types/deep"])
-@pytest.mark.parametrize("response", [{"status": 403}, {"status": 200, "body": "<html>"}])
+@pytest.mark.parametrize(
+    "response", [{"status": 403}, {"status": 200, "body": {"status": "ok", "data": 5}}]
+)
 def test_a_schema_that_cannot_be_had_falls_back_to_the_sample(
     vendor: Mediarithmics,
     config: dict[str, Any],

@@ -1,0 +1,58 @@
+"""Reading the beginning of a file without downloading all of it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import zlib
+from typing import IO, TYPE_CHECKING, Any
+
+from singer_martech._compat import override
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_BITS = 31
+
+
+def head_of(download: Callable[[IO[bytes]], object], size: int) -> bytes:
+    """Return about the first ``size`` bytes of a file, without reading it all.
+
+    Args:
+        download: Downloads the file into what it is given.
+        size: How many bytes are enough.
+    """
+    head = _Head(size)
+    with contextlib.suppress(_Enough):
+        download(head)
+    return head.content()
+
+
+class _Enough(Exception):
+    """The head of a file has been read."""
+
+
+class _Head(io.BytesIO):
+    """Takes the place of a file, keeps its first bytes, and ends the download."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size = size
+
+    @override
+    def write(self, block: Any) -> int:
+        count = super().write(block)
+        if self.tell() >= self._size:
+            raise _Enough
+        return count
+
+    def content(self) -> bytes:
+        """Return what has come, inflated where it is gzip."""
+        content = self.getvalue()
+        if not content.startswith(_GZIP_MAGIC):
+            return content[: self._size]
+        try:
+            return zlib.decompressobj(_GZIP_BITS).decompress(content, self._size)
+        except zlib.error:
+            return b""
