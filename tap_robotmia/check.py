@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
 from singer_martech.errors import MartechError, SettingError
 from singer_martech.singer.command import Check
-from tap_robotmia.observations import Observations
+from tap_robotmia.observations import CHECKED_PER_WINDOW, Observations
 from tap_robotmia.progress import counted
 
 if TYPE_CHECKING:
@@ -33,24 +34,23 @@ class ExportCheck:
         self._settings = dict.fromkeys(event_streams, "event_streams")
         self._settings |= dict.fromkeys(exports.settings.events or (), "events")
         self._observed = Observations(list(self._settings), exports.clock.event_zone)
+        self._has_older_days = False
 
     def checks(self) -> Iterator[Check]:
         """Yield the checks, the login first."""
         yield Check("login and export", self._read_recent_days, is_prerequisite=True)
         yield Check("time zone", self._verify_zone)
-        missing = self._observed.missing
-        if missing:
-            # rare events may be older, and a request for few names is small
-            for events in self._exports.recent_events(self._exports.settings.sample_days, missing):
-                self._observed.add(events, 0)
         for name in self._settings:
             yield Check(f"event '{name}'", partial(self._verify_event, name))
 
     def _read_recent_days(self) -> None:
         read = 0
-        for events in self._exports.recent_events(_DAYS, None):
-            self._observed.add(events, read)
-            read += len(events)
+        with closing(self._exports.recent_events(_DAYS, None)) as blocks:
+            for events in blocks:
+                self._observed.add(events, read)
+                read += len(events)
+                if read >= CHECKED_PER_WINDOW and not self._observed.missing:
+                    return
 
     def _verify_zone(self) -> None:
         problem = self._observed.zone_check.problem()
@@ -58,9 +58,14 @@ class ExportCheck:
             raise SettingError(problem)
 
     def _verify_event(self, name: str) -> None:
+        days = self._exports.settings.sample_days
+        if name in self._observed.missing and not self._has_older_days:
+            # a rare event may be older, and a request for few names is small
+            for events in self._exports.recent_events(days, self._observed.missing):
+                self._observed.add(events, CHECKED_PER_WINDOW)
+            self._has_older_days = True
         if name in self._observed.missing:
-            days = counted(self._exports.settings.sample_days, "day")
             raise MartechError(
-                f"no event '{name}' of setting '{self._settings[name]}' in the last {days} "
-                f"('sample_days'){self._observed.similar_to(name)}"
+                f"no event '{name}' of setting '{self._settings[name]}' in the last "
+                f"{counted(days, 'day')} ('sample_days'){self._observed.similar_to(name)}"
             )

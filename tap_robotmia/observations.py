@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from tap_robotmia.events import Event
 
-_CHECKED_PER_WINDOW = 1000
+CHECKED_PER_WINDOW = 1000
+"""Events per window whose arrival is compared: a wrong zone shifts all events."""
 
 
 class Observations:
@@ -38,8 +39,8 @@ class Observations:
             events: The events.
             already_read: The number of events of the same window before them.
         """
-        if already_read < _CHECKED_PER_WINDOW:
-            self.zone_check.add(events[: _CHECKED_PER_WINDOW - already_read])
+        if already_read < CHECKED_PER_WINDOW:
+            self.zone_check.add(events[: CHECKED_PER_WINDOW - already_read])
         if self._missing:
             seen = {event.event for event in events}
             self._seen |= seen

@@ -135,7 +135,7 @@ class TapRobotmia(MartechTap):
             default="project",
             title="Timestamps",
             description=(
-                "What the property time counts: 'project', the project's wall clock (the usual "
+                "Clock of the property time: 'project', the project's wall clock (the usual "
                 "case), or 'utc', true UTC."
             ),
         ),

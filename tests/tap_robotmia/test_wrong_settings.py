@@ -155,3 +155,19 @@ def test_check_names_the_setting_of_a_closed_port(tap: Tap) -> None:
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         lines = check(tap, 1, api_url=url, max_attempts=1)
     assert "check setting 'api_url'" in lines[-1]
+
+
+def test_check_finds_events_that_are_older_than_the_most_recent_days(
+    vendor: Robotmia, tap: Tap
+) -> None:
+    old = int(datetime.now(timezone.utc).timestamp()) - 4 * DAY
+    vendor.add_event({"event": "Refund", "properties": {"time": old}})
+    assert check(tap, events=["Refund"])[-1] == "✓ event 'Refund'"
+    assert check(tap, 1, events=["Refund"], sample_days=2)[-1].endswith("'sample_days')")
+
+
+def test_check_leaves_no_file_behind(tap: Tap) -> None:
+    before = sorted(tap.folder.rglob("*"))
+    check(tap)
+    created = {path.name for path in tap.folder.rglob("*")} - {path.name for path in before}
+    assert created == {"config.json"}
