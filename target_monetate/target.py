@@ -95,7 +95,7 @@ class TargetMonetate(MartechTarget):
                 "dataset, typed from the stream's schema. Monetate cannot remove them again."
             ),
         ),
-        api_url(API_URL, "The API has this base URL."),
+        api_url(API_URL),
         *delivery_settings(max_request_rows=500, max_request_bytes=4 * 1024 * 1024),
         *http_settings(),
     ).to_dict()

@@ -39,9 +39,9 @@ MEBIBYTE = 1024 * 1024
 class HttpSettings:
     """Timeouts and retry limits; the settings of the same names."""
 
-    request_timeout_seconds: float = 60.0
+    request_timeout_seconds: float = 60
     max_attempts: int = 6
-    max_rate_limit_wait_seconds: float = 3900.0
+    max_rate_limit_wait_seconds: float = 3900
     user_agent: str = field(default_factory=lambda: f"singer-martech/{version('singer-martech')}")
 
     @classmethod

@@ -29,7 +29,7 @@ def access_settings() -> list[th.Property[Any]]:
                 "This API token, such as api:…, is sent as it is, in the Authorization header."
             ),
         ),
-        settings.api_url(DEFAULT_API_URL, "The API has this base URL."),
+        settings.api_url(DEFAULT_API_URL),
     ]
 
 

@@ -90,6 +90,18 @@ class MartechPlugin(PluginBase):
         return schema
 
     @override
+    @classmethod
+    def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
+        super().append_builtin_config(config_jsonschema)
+        properties = config_jsonschema["properties"]
+        # they need packages that are not installed with the plugins
+        properties.pop("faker_config", None)
+        if "batch_config" in properties:
+            properties["batch_config"]["properties"]["encoding"]["properties"]["format"]["enum"] = [
+                "jsonl"
+            ]
+
+    @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         schema = self._settings_schema()
         self._config, problems = check_config(schema, self._config, self._env_var_prefix)

@@ -6,15 +6,19 @@ from typing import Any
 
 from singer_sdk import typing as th
 
+from singer_martech.http.client import HttpSettings
 
-def api_url(default: str, description: str) -> th.Property[Any]:
+
+def api_url(default: str, description: str = "Base URL of the API.") -> th.Property[Any]:
     """Declare ``api_url`` with the vendor's address as its default."""
     return th.Property(
         "api_url", th.StringType, default=default, title="API URL", description=description
     )
 
 
-def http_settings(request_timeout_seconds: float = 60) -> list[th.Property[Any]]:
+def http_settings(
+    request_timeout_seconds: float = HttpSettings.request_timeout_seconds,
+) -> list[th.Property[Any]]:
     """Declare the settings of :class:`singer_martech.http.client.HttpSettings`."""
     return [
         th.Property(
@@ -23,27 +27,26 @@ def http_settings(request_timeout_seconds: float = 60) -> list[th.Property[Any]]
             default=request_timeout_seconds,
             title="Request timeout",
             description=(
-                "A try counts as failed when its connection is silent for longer than this, in "
-                "seconds."
+                "Longest silence on a connection, in seconds, before an attempt counts as failed."
             ),
         ),
         th.Property(
             "max_attempts",
             th.IntegerType(minimum=1),
-            default=6,
+            default=HttpSettings.max_attempts,
             title="Max attempts",
             description=(
-                "One request is tried this often before the run fails. Answers of 429 do not "
-                "count; refusals (other 4xx) are never repeated."
+                "Maximum attempts per request before the run fails. Responses with status 429 do "
+                "not count. Other 4xx responses are never retried."
             ),
         ),
         th.Property(
             "max_rate_limit_wait_seconds",
             th.NumberType(minimum=0),
-            default=3900,
+            default=HttpSettings.max_rate_limit_wait_seconds,
             title="Max rate limit wait",
             description=(
-                "Answers of 429 in a row are waited out for this long, in seconds, before the "
+                "Longest wait, in seconds, over consecutive responses with status 429 before the "
                 "run fails."
             ),
         ),
@@ -52,8 +55,7 @@ def http_settings(request_timeout_seconds: float = 60) -> list[th.Property[Any]]
             th.StringType,
             title="User agent",
             description=(
-                "Every request carries this User-Agent header. The default is "
-                "singer-martech/<version>."
+                "User-Agent header of every request. The default is singer-martech/<version>."
             ),
         ),
     ]
