@@ -86,8 +86,9 @@ class RetryPolicy:
     def _after_failure(self, reason: str, asked: float | None) -> float | None:
         self._failures += 1
         if self._failures >= self._max_attempts:
+            tries = "1 try" if self._failures == 1 else f"{self._failures} tries"
             self.give_up_reason = (
-                f"{self._label}: gave up after {self._failures} tries (max_attempts); "
+                f"{self._label}: gave up after {tries} (max_attempts); "
                 f"the last failed with {reason}"
             )
             return None

@@ -118,7 +118,7 @@ def test_settings_are_checked_as_for_the_target(start: Any, monetate: Monetate) 
         ({"status": 429, "retry_after": 1}, "still rate-limited"),
         ({"status": 503}, "status 503"),
         ({"status": 401}, "status 401"),
-        ({"reset": "before"}, "gave up after 1 tries"),
+        ({"reset": "before"}, "gave up after 1 try"),
     ],
     ids=str,
 )
