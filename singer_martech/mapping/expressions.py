@@ -7,6 +7,7 @@ template needs more than plain fields.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jinja2
@@ -15,12 +16,15 @@ from jinja2.environment import TemplateExpression
 from jinja2.parser import Parser
 from jinja2.visitor import NodeTransformer
 
-from singer_martech.mapping.jinja_env import ENVIRONMENT
+from singer_martech.mapping.jinja_env import ENVIRONMENT, internal
 from singer_martech.mapping.operations import ORDER
 from singer_martech.mapping.undefined import UNDEFINED, TemplateError, failed, located
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+
+_SCALARS = frozenset({bool, Decimal, int, str, type(None)})
 
 
 class Expression(NamedTuple):
@@ -149,7 +153,7 @@ class _Names(NodeTransformer):
         self.generic_visit(node)
         if isinstance(node.arg, nodes.Slice):
             bounds = (node.arg.start, node.arg.stop, node.arg.step)
-            return _called("slice", [node.node, *(each or nodes.Const(None) for each in bounds)])
+            return _applied("slice", [node.node, *(each or nodes.Const(None) for each in bounds)])
         return node
 
     def _is_field(self, parent: nodes.Node, name: Any) -> bool:
@@ -161,31 +165,29 @@ class _Names(NodeTransformer):
     def visit_Const(self, node: nodes.Const) -> nodes.Node:  # noqa: N802 - Jinja's name
         if not isinstance(node.value, float):
             return node
-        decimal = nodes.ImportedName("decimal.Decimal")
-        return nodes.Call(decimal, [nodes.Const(repr(node.value))], [], None, None)
+        return _applied("decimal", [nodes.Const(repr(node.value))])
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 - Jinja's name
         self.generic_visit(node)
-        return _called("concatenate", node.nodes)
+        return _applied("~", node.nodes)
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802 - Jinja's name
         self.generic_visit(node)
         result: nodes.Expr | None = None
         left = node.expr
         for operand in node.ops:
+            compared: nodes.Expr = nodes.Compare(left, [operand])
             if operand.op in ORDER:
-                arguments = [nodes.Const(operand.op), left, operand.expr]
-                compared: nodes.Expr = _called("compare", arguments)
-            else:
-                compared = nodes.Compare(left, [operand])
+                compared = _applied(operand.op, [left, operand.expr])
             result = compared if result is None else nodes.And(result, compared)
             left = operand.expr
         return result or node
 
 
-def _called(name: str, arguments: Sequence[nodes.Expr]) -> nodes.Call:
-    """Return the call of a method of the environment."""
-    return nodes.Call(nodes.EnvironmentAttribute(name), list(arguments), [], None, None)
+def _applied(name: str, arguments: Sequence[nodes.Expr]) -> nodes.Filter:
+    """Return the application of an internal filter, which costs less than a call."""
+    first, *others = arguments
+    return nodes.Filter(first, internal(name), others, [], None, None)
 
 
 def _parsed(source: str) -> nodes.Expr:
@@ -214,6 +216,8 @@ def _value(expression: TemplateExpression, names: Mapping[str, Any], path: str) 
 
 def _final(value: Any) -> Any:
     """Leave out what is undefined, at any depth, and read iterators to their end."""
+    if value.__class__ in _SCALARS:
+        return value
     if isinstance(value, jinja2.Undefined):
         return UNDEFINED
     if isinstance(value, dict):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from string import Formatter
 
     from jinja2.runtime import Context
+
+
+_NO_VALUE = (type(None), jinja2.Undefined)
 
 
 class _OfNull(jinja2.ChainableUndefined):
@@ -64,13 +68,13 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     @override
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        if _are_values(left, right):
-            return operations.BINARY[operator](left, right)
-        return _missing(left, right)
+        if isinstance(left, _NO_VALUE) or isinstance(right, _NO_VALUE):
+            return _missing(left, right)
+        return operations.BINARY[operator](left, right)
 
     @override
     def call_unop(self, context: Context, operator: str, arg: Any) -> Any:
-        return operations.UNARY[operator](arg) if _are_values(arg) else arg
+        return arg if isinstance(arg, _NO_VALUE) else operations.UNARY[operator](arg)
 
     @override
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -92,24 +96,34 @@ class _Environment(ImmutableSandboxedEnvironment):
 
         return format_text
 
-    @staticmethod
-    def compare(operator: str, left: Any, right: Any) -> Any:
-        is_membership = operator in {"in", "notin"}
-        if _are_values(right) and (is_membership or _are_values(left)):
-            return operations.ORDER[operator](left, right)
-        return _missing(left, right)
 
-    @staticmethod
-    def concatenate(*values: Any) -> Any:
-        return "".join(map(str, values)) if _are_values(*values) else _missing(*values)
-
-    @staticmethod
-    def slice(value: Any, start: Any, stop: Any, step: Any) -> Any:
-        return value[start:stop:step] if _are_values(value) else value
+def internal(name: str) -> str:
+    """Return the name of a filter that no template can write."""
+    return f" {name}"
 
 
-def _are_values(*values: Any) -> bool:
-    return not any(value is None or isinstance(value, jinja2.Undefined) for value in values)
+def _concatenate(*values: Any) -> Any:
+    for value in values:
+        if isinstance(value, _NO_VALUE):
+            return _missing(*values)
+    return "".join(map(str, values))
+
+
+def _slice(value: Any, start: Any, stop: Any, step: Any) -> Any:
+    return value if isinstance(value, _NO_VALUE) else value[start:stop:step]
+
+
+def _null_safe_order(name: str) -> Callable[[Any, Any], Any]:
+    """Return a comparison that gives null for null."""
+    compare = operations.ORDER[name]
+    may_seek_null = name in {"in", "notin"}
+
+    def apply(left: Any, right: Any) -> Any:
+        if isinstance(right, _NO_VALUE) or (isinstance(left, _NO_VALUE) and not may_seek_null):
+            return _missing(left, right)
+        return compare(left, right)
+
+    return apply
 
 
 _SIZED = frozenset({"batch", "center", "indent", "slice", "truncate", "wordwrap"})
@@ -122,20 +136,40 @@ _FALSE_FOR_NULL = frozenset(
 
 def _null_safe(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Make a filter return null and undefined values as they are."""
-    first = 1 if hasattr(function, "jinja_pass_arg") else 0
+    if name in _SIZED:
+        function = _bounded(name, function)
 
     @functools.wraps(function)  # keeps the mark that Jinja's decorators leave
-    def apply(*args: Any, **kwargs: Any) -> Any:
-        value, given = args[first], [*args[first + 1 :], *kwargs.values()]
-        if value is None:
-            return None
-        for each in (value, *given):
+    def apply(value: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(value, _NO_VALUE):
+            return value
+        for each in args:
             if isinstance(each, jinja2.Undefined):
                 return each
-        if name in _SIZED:
-            operations.check_widths(given)
-        if name == "indent":
-            operations.check_indent(value, given[0] if given else 4)
+        return function(value, *args, **kwargs)
+
+    @functools.wraps(function)
+    def apply_with(passed: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(value, _NO_VALUE):
+            return value
+        for each in args:
+            if isinstance(each, jinja2.Undefined):
+                return each
+        return function(passed, value, *args, **kwargs)
+
+    return apply_with if hasattr(function, "jinja_pass_arg") else apply
+
+
+def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Check the size that the arguments of a filter ask for."""
+    first = 1 if hasattr(function, "jinja_pass_arg") else 0
+
+    @functools.wraps(function)
+    def apply(*args: Any, **kwargs: Any) -> Any:
+        given = [*args[first + 1 :], *kwargs.values()]
+        operations.check_widths(given)
+        if name == "indent" and given:
+            operations.check_indent(args[first], given[0])
         return function(*args, **kwargs)
 
     return apply
@@ -168,6 +202,9 @@ def _environment() -> _Environment:
     functions = {**environment.filters, **filters.FILTERS, **filters.INSTEAD, "join": _join}
     environment.filters = {name: _null_safe(name, each) for name, each in functions.items()}
     environment.filters.update(default=_default, d=_default)
+    own = {"~": _concatenate, "decimal": Decimal, "slice": _slice}
+    own.update({name: _null_safe_order(name) for name in operations.ORDER})
+    environment.filters.update({internal(name): each for name, each in own.items()})
     tests: dict[str, Any] = environment.tests
     tests.update({name: _false_for_null(tests[name]) for name in _FALSE_FOR_NULL})
     return environment
@@ -176,7 +213,7 @@ def _environment() -> _Environment:
 def _false_for_null(test: Callable[..., Any]) -> Callable[..., bool]:
     @functools.wraps(test)
     def apply(*args: Any, **kwargs: Any) -> bool:
-        return _are_values(*args) and bool(test(*args, **kwargs))
+        return not isinstance(args[0], _NO_VALUE) and bool(test(*args, **kwargs))
 
     return apply
 

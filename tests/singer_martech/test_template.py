@@ -60,6 +60,9 @@ json_values = st.recursive(
 )
 
 
+FILTER_NAMES = sorted(filter(str.isidentifier, ENVIRONMENT.filters))
+
+
 def value_of(source: Any, **record: Any) -> Any:
     return Template(source, "orders")(record)
 
@@ -346,7 +349,9 @@ def test_what_is_undefined_leaves_its_key_out(expression: str) -> None:
 
 
 @given(
-    st.lists(st.sampled_from(sorted(ENVIRONMENT.filters.keys() - {"default", "d"})), min_size=1),
+    st.lists(
+        st.sampled_from([name for name in FILTER_NAMES if name not in {"default", "d"}]), min_size=1
+    ),
     st.booleans(),
 )
 def test_null_and_undefined_pass_every_filter(names: list[str], is_null: bool) -> None:
@@ -503,7 +508,7 @@ def test_an_expression_that_would_take_all_memory_fails(expression: str) -> None
 
 
 @given(
-    st.sampled_from(sorted(ENVIRONMENT.filters)),
+    st.sampled_from(FILTER_NAMES),
     json_values,
     st.lists(json_values, max_size=2),
 )
