@@ -1,23 +1,25 @@
-"""Keeping secrets out of every line that leaves the process."""
+"""Keeping secrets and control characters out of every line that leaves the process."""
 
 from __future__ import annotations
 
 import base64
-import html
-import json
 import logging
 import re
 import threading
-from urllib.parse import quote, quote_plus
+from typing import TYPE_CHECKING
 
 from singer_martech._compat import override
-from singer_martech.runtime.escapes import escape_controls
+from singer_martech.runtime.escapes import decodings, escape_controls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MASK = "[secret]"
 _MIN_CHARACTERS = 4
-"""Shorter texts stand in ordinary words; hiding them would make every line unreadable."""
+"""Shorter secrets are parts of ordinary words: hiding them would make every line unreadable."""
 
-_PERCENT = re.compile("%[0-9A-F]{2}")
+_MIN_BASE64_CHARACTERS = 8
+_URL_SAFE = str.maketrans("+/", "-_")
 
 _lock = threading.Lock()
 _known: set[str] = set()
@@ -25,15 +27,13 @@ _pattern: re.Pattern[str] | None = None
 
 
 def register_secret(text: str) -> None:
-    """Hide ``text`` from now on, also where it is escaped for a URL, JSON, HTML or Python."""
-    quoted = {quote(text), quote(text, safe=""), quote_plus(text)}
-    lower = {_PERCENT.sub(lambda found: found[0].lower(), form) for form in quoted}
-    in_json = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
-    slashes = {form.replace("/", "\\/") for form in in_json}  # as PHP writes them
-    forms = {text, text.strip(), " ".join(text.split()), *quoted, *lower, *in_json, *slashes}
-    forms |= {repr(text)[1:-1], html.escape(text), html.escape(text, quote=False)}
-    if "\n" in text:  # of a PEM key, every line is a part of the secret
+    """Hide ``text`` from now on, also where its characters are escaped, and in base64."""
+    forms = {form.strip() for form, _ in decodings(text)}
+    if "\n" in text:  # each line of a PEM key is secret
         forms.update(line.strip() for line in text.splitlines())
+    forms |= {" ".join(form.split()) for form in forms}  # as in a message of one line
+    forms |= {form.replace(" ", "+") for form in forms}  # as in an HTML form
+    forms |= {encoded for form in forms for encoded in _base64_forms(form)}
     with _lock:
         before = len(_known)
         _known.update(form for form in forms if len(form) >= _MIN_CHARACTERS)
@@ -49,6 +49,19 @@ def register_basic_auth(username: str, password: str = "") -> None:
             register_secret(text)
 
 
+def _base64_forms(text: str) -> Iterator[str]:
+    """Yield the base64 of a text, alone and within a longer one."""
+    content = text.encode("utf-8", "surrogatepass")
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + content).decode()
+        # the characters at both ends also depend on what stands beside the text
+        first = -(-before * 8 // 6)
+        last = (before + len(content)) * 8 // 6
+        inner = encoded[first:last]
+        if len(inner) >= _MIN_BASE64_CHARACTERS:
+            yield from (inner, inner.translate(_URL_SAFE))
+
+
 def _compile() -> None:
     global _pattern  # noqa: PLW0603 - one compiled pattern for the whole process
     longest_first = sorted(_known, key=len, reverse=True)
@@ -57,11 +70,27 @@ def _compile() -> None:
 
 def redact(text: str) -> str:
     """Return ``text`` with every registered secret replaced by a mask."""
-    return text if _pattern is None else _pattern.sub(MASK, text)
+    pattern = _pattern
+    if pattern is None:
+        return text
+    if not any(mark in text for mark in "\\%&"):
+        return pattern.sub(MASK, text)
+    spans = [
+        (starts[found.start()], starts[found.end()])
+        for form, starts in decodings(text)
+        for found in pattern.finditer(form)
+    ]
+    parts: list[str] = []
+    end = 0
+    for start, stop in sorted(spans):
+        if start >= end:
+            parts += text[end:start], MASK
+        end = max(end, stop)
+    return "".join(parts) + text[end:]
 
 
 class RedactingFilter(logging.Filter):
-    """Masks secrets in log records and tracebacks; escapes control characters in messages."""
+    """Masks secrets and escapes control characters in log records and their tracebacks."""
 
     _formatter = logging.Formatter()
 
@@ -71,18 +100,18 @@ class RedactingFilter(logging.Filter):
         shown = escape_controls(redact(message.rstrip()))
         if shown != message:
             record.msg, record.args = shown, None
-        if _pattern is None:
-            return True
         if record.exc_info and not record.exc_text:
             record.exc_text = self._formatter.formatException(record.exc_info)
-        if record.exc_text and redact(record.exc_text) != record.exc_text:
-            # formatters that ignore exc_text would format the exception anew
-            record.exc_text, record.exc_info = redact(record.exc_text), None
+        if record.exc_text:
+            text = "\n".join(map(escape_controls, redact(record.exc_text).split("\n")))
+            if text != record.exc_text:
+                # formatters that ignore exc_text would format the exception anew
+                record.exc_text, record.exc_info = text, None
         return True
 
 
 def redact_logs() -> None:
-    """Put the filter on every handler, also those that a logging configuration added."""
+    """Add the filter to every handler, including those of a logging configuration."""
     loggers = [logging.getLogger(), *map(logging.getLogger, list(logging.root.manager.loggerDict))]
     for handler in (handler for logger in loggers for handler in logger.handlers):
         if not any(isinstance(each, RedactingFilter) for each in handler.filters):

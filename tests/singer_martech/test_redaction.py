@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import base64
 import html
 import io
 import json
 import logging
 import re
+import time
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +40,14 @@ def test_a_secret_is_hidden_in_every_form_in_which_it_may_be_written(secret: str
         lambda text: repr(text)[1:-1],
         lambda text: json.dumps(text)[1:-1],
         lambda text: json.dumps(text, ensure_ascii=False)[1:-1].replace("/", "\\/"),
+        lambda text: "".join(f"\\u{ord(each):04X}" for each in text),  # such as \u003d
+        lambda text: "".join(f"\\x{ord(each):02x}" for each in text),
+        lambda text: "".join(f"&#{ord(each)};" for each in text),  # such as &#39;
+        lambda text: "".join(f"&#x{ord(each):x};" for each in text),
+        lambda text: quote(quote(text, safe=""), safe=""),
+        lambda text: json.dumps(json.dumps(json.dumps(text)))[1:-1],
+        quote_plus,
+        lambda text: base64.b64encode(text.encode()).decode().rstrip("="),
     ]
     for form in forms:
         assert form(secret).strip() not in redact(f"<{form(secret)}>").replace(MASK, "")
@@ -83,3 +93,45 @@ def test_a_handler_that_a_log_configuration_gave_to_one_logger_masks_too() -> No
     redact_logs()
     logger.warning("refused: %s", "handler-secret-123")
     assert written.getvalue() == f"refused: {MASK}\n"
+
+
+def test_a_secret_is_hidden_beside_other_escapes_and_nothing_else_is() -> None:
+    register_secret("k=y&s/t'x")
+    line = r"""100% \"a\u00e9\" k\u003dy\u0026s\/t&#39;x &amp; 50%25"""
+    assert redact(line) == rf"""100% \"a\u00e9\" {MASK} &amp; 50%25"""
+
+
+def test_a_secret_within_a_longer_base64_text_is_hidden() -> None:
+    register_secret("inner-secret-of-a-header")
+    for before in ("", "a", "ab", "user:"):
+        header = base64.b64encode(f"{before}inner-secret-of-a-header:after".encode()).decode()
+        assert MASK in redact(f"Basic {header}")
+        assert len(redact(header).replace(MASK, "")) < 20
+
+
+def test_escapes_without_end_take_no_time() -> None:
+    register_secret("a-secret-among-escapes")
+    worst = ["\\" * 200_000, "%25" * 100_000, "&amp;" * 60_000, "\\u005c" * 50_000, "%C3" * 100_000]
+    began = time.process_time()
+    for text in worst:
+        assert redact(text) == text
+    assert time.process_time() - began < 5
+
+
+def test_control_characters_are_shown_escaped_in_a_log_line() -> None:
+    written = io.StringIO()
+    logger = logging.getLogger("tests.of_control_characters")
+    logger.propagate = False
+    logger.addHandler(logging.StreamHandler(written))
+    redact_logs()
+    logger.warning("stream %s", "a\nERROR b\x1b[31m\u202e\u2028\x85\ud800 \N{SNOWMAN}")
+    assert written.getvalue() == (
+        "stream a\\nERROR b\\x1b[31m\\u202e\\u2028\\x85\\ud800 \N{SNOWMAN}\n"
+    )
+    try:
+        int("a\rb")
+    except ValueError as error:
+        error.args = ("a\rb",)
+        logger.exception("failed")
+    assert "ValueError: a\\rb\n" in written.getvalue()
+    assert "Traceback (most recent call last):\n" in written.getvalue()
