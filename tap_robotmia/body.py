@@ -176,7 +176,7 @@ def _fault_of(line: bytes) -> str:
         parse_line(line)
     except MalformedLine as error:
         return str(error)
-    except Exception:  # noqa: BLE001 - the line is whole, and the reader judges it
+    except Exception:  # noqa: BLE001 - the line is complete, and the reader will count it
         return ""
     return ""
 

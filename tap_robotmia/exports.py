@@ -1,4 +1,4 @@
-"""The downloads of one run: which windows, in which order, with which event names.
+"""Downloading the windows of one run, in order.
 
 Streams that need the same days share a download.
 """
@@ -59,7 +59,7 @@ class StreamRequest:
 
 
 class ExportedWindow:
-    """A window whose export was received whole.
+    """A window whose export was received completely.
 
     Attributes:
         window: Its days and the names of the streams that need them.
@@ -121,7 +121,7 @@ class Exports:
         """Yield the windows that some streams need, oldest first.
 
         Raises:
-            SettingError: ``start_date`` lies after today, or ``project_timezone`` is wrong.
+            SettingError: ``start_date`` is after today, or ``project_timezone`` is wrong.
             ExportFailed: A window could not be downloaded.
         """
         settings, last_day = self.settings, self.last_day()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 CHECKED_PER_WINDOW = 1000
 """Events per window whose arrival is compared: a wrong zone shifts all events."""
 
+_MAX_SEEN = 10_000
+
 
 class Observations:
     """Looks for wrong settings in the events of a run.
@@ -43,7 +45,8 @@ class Observations:
             self.zone_check.add(events[: CHECKED_PER_WINDOW - already_read])
         if self._missing:
             seen = {event.event for event in events}
-            self._seen |= seen
+            if len(self._seen) < _MAX_SEEN:
+                self._seen |= seen
             self._missing -= seen
 
     @property

@@ -95,8 +95,8 @@ class ZoneCheck:
         fitting = ", ".join(zones[:_MAX_LISTED]) or "none"
         more = f" and {len(zones) - _MAX_LISTED} more" if len(zones) > _MAX_LISTED else ""
         return (
-            f"{self._ahead} of {self._stamped} events seem to happen after they arrived, so "
-            f"setting 'project_timezone' or 'timestamps' is wrong; time zones that would fit: "
+            f"{self._ahead} of {self._stamped} events seem to happen after they arrived: check "
+            f"settings 'project_timezone' and 'timestamps'; time zones that would fit: "
             f"{fitting}{more}"
         )
 

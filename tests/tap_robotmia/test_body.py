@@ -85,6 +85,12 @@ def test_an_empty_body_is_complete(sent: bytes) -> None:
     assert text_of(received([sent])).removeprefix(b"\xef\xbb\xbf").strip() == b""
 
 
+def test_a_byte_order_mark_before_the_only_line_is_accepted() -> None:
+    assert text_of(received([b"\xef\xbb\xbf" + EVENT])) == b"\xef\xbb\xbf" + EVENT
+    with pytest.raises(IncompleteBody, match="terminated early"):
+        received([b"\xef\xbb\xbfterminated early"])
+
+
 @pytest.mark.parametrize("missing", [1, 4, 8, 9, 500])
 def test_a_gzip_stream_without_its_trailer_is_broken(missing: int) -> None:
     with pytest.raises(IncompleteBody, match="without its trailer"):

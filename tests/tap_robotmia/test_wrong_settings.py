@@ -56,7 +56,7 @@ def checked(
 def test_a_zone_that_puts_events_after_their_arrival_is_wrong(zone: str, configured: str) -> None:
     problem = checked(zone, configured, [1, 5, 30, 4 * DAY])
     assert "3 of 4 events seem to happen after they arrived" in problem
-    assert "setting 'project_timezone'" in problem
+    assert "check settings 'project_timezone' and 'timestamps'" in problem
     assert zone in problem.partition("would fit: ")[2]
 
 
