@@ -113,12 +113,12 @@ def _repaired(schema: Any) -> Any:
 
 
 def boolean(value: object) -> object:
-    """Return the truth value that text names; anything else as it is."""
+    """Return the boolean that a text names; return any other value unchanged."""
     return _from_text(value, ["boolean"]) if isinstance(value, str) else value
 
 
 def json_value(value: object, name: str) -> Any:
-    """Return the value of JSON text; anything but text is returned as it is.
+    """Return the value of a JSON text; return any other value unchanged.
 
     Raises:
         SettingError: The text is not JSON.
@@ -133,7 +133,7 @@ def json_value(value: object, name: str) -> Any:
 
 
 def _is_clean(value: object) -> bool:
-    """Whether all text in a value can be sent, and be the name of a file."""
+    """Whether a value contains neither NUL nor lone surrogates."""
     rest = [value]
     while rest:
         each = rest.pop()

@@ -1,4 +1,4 @@
-"""Reading Singer messages fast, and noticing that time passes while none come."""
+"""Read Singer messages fast, with a regular tick while the input is idle."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from singer_martech.runtime.shutdown import ShutdownSignal
 
 MAX_LINE_BYTES = 256 * 1024 * 1024
-"""In bytes; memory has to end somewhere."""
+"""Maximum length of a line of the input or of a BATCH file."""
 
 NOT_JSON = "not_json"
-"""Key of a RECORD message that says why its record cannot be written as JSON."""
+"""Key of a RECORD message with the reason why its record is to be rejected unread."""
 
 
 class _Envelope(msgspec.Struct):
-    """The parts of a message that decide where it goes; the record stays as it came."""
+    """The parts of a message that route it. Record and STATE stay as received."""
 
     type: str
     stream: str = ""
@@ -51,11 +51,12 @@ class MessageReader(GenericSingerReader[str]):
     RECORD and STATE messages carry their JSON as received, under ``raw``.
 
     Attributes:
-        fast_handlers: By stream, what may take a record as it came, so that it makes no message.
-        shutdown: Ends reading when the run is asked to end.
-        pause_seconds: The longest time between two calls of ``tick``.
-        tick: Called between blocks of input, and while none comes.
-        guard: A context around all processing, to conclude a run that fails.
+        fast_handlers: By stream, a function that handles a record as received, or returns False
+            if the record needs a message.
+        shutdown: Ends reading when the run is to end.
+        pause_seconds: Longest time between two calls of ``tick``.
+        tick: Called between blocks of input, and while the input is idle.
+        guard: A context around all processing, which concludes a failed run.
     """
 
     shutdown: ShutdownSignal
@@ -64,13 +65,13 @@ class MessageReader(GenericSingerReader[str]):
     guard: Callable[[], AbstractContextManager[None]]
 
     def __init__(self) -> None:
-        """Read nothing yet."""
+        """Prepare to read."""
         super().__init__()
         self.fast_handlers: dict[str, Callable[[bytes], bool]] = {}
         self._input: StdinReader | None = None
 
     def wake(self) -> None:
-        """End a wait for input, so that ``tick`` is called now."""
+        """Interrupt a wait for input, so that ``tick`` is called now."""
         if self._input is not None:
             self._input.wake()
 
@@ -191,10 +192,15 @@ class MessageReader(GenericSingerReader[str]):
             yield line.encode("utf-8", "surrogatepass")
 
     def record_message(self, stream: str, record: bytes, number: int) -> dict[str, Any]:
-        """Return the RECORD message of a record alone, such as a line of a BATCH file.
+        """Return the RECORD message for a line of a BATCH file.
+
+        Args:
+            stream: The name of the stream.
+            record: The line.
+            number: The number of the line, for errors.
 
         Raises:
-            InvalidInput: It is not a JSON object.
+            InvalidInput: The line is no JSON object.
         """
         start = b'{"type":"RECORD","stream":%s,"record":' % msgspec.json.encode(stream)
         line = b"%s%s}" % (start, record.strip())
@@ -216,7 +222,7 @@ def _envelope(line: bytes) -> _Envelope | None:
 
 
 def _message(line: bytes, envelope: _Envelope | None, number: int) -> dict[str, Any]:
-    """Decode a message, with its record or STATE as received under ``raw``.
+    """Decode a message and add its record or STATE as received, under ``raw``.
 
     Raises:
         InvalidInput: The line is not a Singer message.

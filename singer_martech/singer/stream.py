@@ -1,7 +1,7 @@
-"""Streams that are read in units: a day's window, the result of an export's execution.
+"""Streams that are read in chunks, such as a window of days or the result of an execution.
 
-A unit counts only when it is written whole. The bookmark moves at the end of a unit and
-at no other time, so a run that breaks resumes at the start of the unit it was in.
+The bookmark moves only when a chunk is completely written, so an interrupted run resumes at the
+start of its last chunk.
 """
 
 from __future__ import annotations
@@ -35,18 +35,23 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class EncodedRecords:
-    """RECORD messages that are encoded already, each ended by a line feed."""
+    """Encoded RECORD messages, each ended by a line feed.
+
+    Attributes:
+        text: The messages.
+        count: The number of messages.
+    """
 
     text: bytes
     count: int
 
 
 class Chunk(ABC):
-    """A piece of one stream, or of several that are read together.
+    """A part of one stream, or of several streams that are read together.
 
     Attributes:
-        streams: The streams it has records for.
-        extracted_at: When it was received.
+        streams: The streams whose records it contains.
+        extracted_at: The time at which it was received.
     """
 
     streams: Sequence[ChunkedStream]
@@ -56,15 +61,15 @@ class Chunk(ABC):
     def parts(
         self, encoded_streams: Collection[str]
     ) -> Iterator[tuple[ChunkedStream, EncodedRecords | Iterable[Record]]]:
-        """Yield the records in pieces that fit into memory.
+        """Yield the records in parts that fit into memory.
 
         Args:
-            encoded_streams: The names of the streams that may get encoded lines; the others need
-                records, because something makes theirs differ.
+            encoded_streams: The names of the streams that accept encoded lines. The others need
+                records, because selection or stream maps change them.
         """
 
     def records(self) -> Iterator[Record]:
-        """Yield the records of a unit that is read for one stream, one by one."""
+        """Yield the records of a chunk of one stream, one by one."""
         for _, part in self.parts(encoded_streams=()):
             if not isinstance(part, EncodedRecords):
                 yield from part
@@ -72,7 +77,7 @@ class Chunk(ABC):
 
 @contextmanager
 def error_context(stream: str) -> Iterator[None]:
-    """See that a failure within the block names a stream, if it names no setting."""
+    """Add the stream's name to an error that names neither a stream nor a setting."""
     try:
         yield
     except Stopped:
@@ -86,7 +91,7 @@ def error_context(stream: str) -> Iterator[None]:
 
 @contextmanager
 def _released(items: Iterator[_T]) -> Iterator[Iterator[_T]]:
-    """Close a generator when it is left, since it may hold files and threads."""
+    """Close a generator at the end, since it may hold files and threads."""
     try:
         yield items
     finally:
@@ -95,7 +100,7 @@ def _released(items: Iterator[_T]) -> Iterator[Iterator[_T]]:
 
 
 class ChunkedStream(Stream, ABC):
-    """A stream that is read in units."""
+    """A stream that is read in chunks."""
 
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
     _tap: MartechTap
@@ -108,25 +113,25 @@ class ChunkedStream(Stream, ABC):
 
     @abstractmethod
     def chunks(self, streams: Sequence[ChunkedStream]) -> Iterator[Chunk]:
-        """Yield the units to read in this run, in the order in which bookmarks move.
+        """Yield the chunks to read in this run, in the order in which bookmarks move.
 
         Args:
-            streams: This stream, or it and its companions.
+            streams: The streams to read: this one, or those of :meth:`synced_together`.
         """
 
     @abstractmethod
     def chunk_written(self, chunk: Chunk) -> None:
-        """Move the bookmark past ``chunk``, whose records are all written."""
+        """Move the bookmark past ``chunk``, which is completely written."""
 
     def synced_together(self) -> Sequence[ChunkedStream]:
-        """Return the selected streams that are read together with this one, and itself."""
+        """Return this stream and the selected streams that are read together with it."""
         return (self,)
 
     @property
     def passes_unchanged(self) -> bool:
-        """Whether a record leaves as it is read, so that it may be written as a line.
+        """Whether records are written as read, so that they may be encoded in bulk.
 
-        Selection, stream maps, flattening and a writer of another kind make it differ.
+        Selection, stream maps, flattening and another message writer prevent that.
         """
         stream_map = self.stream_maps[0]
         return (
@@ -147,11 +152,11 @@ class ChunkedStream(Stream, ABC):
 
     @override
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
-        """There is none: a unit knows the bookmark that it leads to."""
+        """Return None: a chunk knows its bookmark."""
 
     @override
     def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
-        # sync() announces every failure as unhandled; the reason comes as the last line
+        # sync() logs every failure as unhandled; the command logs the reason
         level = logging.DEBUG if level == logging.ERROR else level
         super().log(message, *args, level=level, **kwargs)
 
@@ -180,7 +185,7 @@ class ChunkedStream(Stream, ABC):
             self._flush()
 
     def _sync_group(self, streams: Sequence[ChunkedStream]) -> None:
-        """Write all units of ``streams``."""
+        """Write all chunks of ``streams``."""
         encoded_streams = {stream.name for stream in streams if stream.passes_unchanged}
         for stream in streams:
             stream._synced_by_group = stream is not self  # noqa: SLF001 - streams of one kind
@@ -201,13 +206,13 @@ class ChunkedStream(Stream, ABC):
                 self._flush()
 
     def _one_by_one(self, *, write_messages: bool) -> Iterator[Record]:
-        """Yield this stream's records, for BATCH files, or until the limit of a test.
+        """Yield this stream's records, for BATCH files or a connection test.
 
-        The SDK writes STATE after each BATCH message; a bookmark moves here only when the
-        records of its unit have been taken for the BATCH at hand or an earlier one.
+        The SDK writes STATE after each BATCH message. A bookmark moves here only when the records
+        of its chunk are in that BATCH or an earlier one.
         """
         count = 0
-        # a test run ends with a STATE like any other, also when its limit cuts it short
+        # a connection test also ends with a STATE when its limit is reached
         self.state_manager.is_flushed = not write_messages
         with _released(self.chunks((self,))) as chunks:
             for chunk in chunks:
@@ -225,7 +230,7 @@ class ChunkedStream(Stream, ABC):
             self._write_state_message()
 
     def _write_part(self, part: EncodedRecords | Iterable[Record], chunk: Chunk) -> int:
-        """Write a piece of a unit and return how many records it had."""
+        """Write a part of a chunk and return its number of records."""
         writer = self._tap.message_writer
         if isinstance(part, EncodedRecords) and isinstance(writer, MessageWriter):
             writer.write_lines(part.text)
@@ -242,7 +247,7 @@ class ChunkedStream(Stream, ABC):
         return count
 
     def _mapped(self, record: Record) -> Iterator[Record]:
-        """Apply to a record of a BATCH file what its SCHEMA message announced."""
+        """Apply the stream map to a record of a BATCH file."""
         messages: Iterator[RecordMessage] = self._generate_record_messages(record)
         for message in messages:
             if message.stream == self.stream_maps[0].stream_alias:

@@ -1,7 +1,7 @@
-"""Writing Singer messages to stdout in blocks.
+"""Write Singer messages to standard output in blocks.
 
-The SDK's writer encodes with pure Python and flushes after every message, which costs
-more than all other work on a record together.
+The SDK's writer encodes in pure Python and flushes after every message, which takes longer than
+all other work on a record.
 """
 
 from __future__ import annotations
@@ -34,15 +34,17 @@ _BLOCK_BYTES = 256 * 1024
 _POLL_SECONDS = 1.0
 
 _shutdown: ShutdownSignal | None = None
+_has_given_up = False
+"""Whether a line was cut: what followed would be read as its end."""
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 class RecordLine(msgspec.Struct, gc=False, tag_field="type", tag="RECORD"):
-    """A RECORD message in the order in which the SDK writes its parts.
+    """A RECORD message with its members in the SDK's order.
 
-    A field of ``record`` that is ``msgspec.Raw`` is written as it is: its bytes must be one
-    JSON value in valid UTF-8 without a line end.
+    A ``msgspec.Raw`` in ``record`` is written unchanged: it must be one JSON value in valid UTF-8
+    without a line end.
     """
 
     stream: str
@@ -51,10 +53,10 @@ class RecordLine(msgspec.Struct, gc=False, tag_field="type", tag="RECORD"):
 
 
 class MessageWriter(GenericSingerWriter[bytes, Message]):
-    """Collects RECORD messages and writes them in blocks; other messages go out at once."""
+    """Writes RECORD messages in blocks, and other messages at once."""
 
     def __init__(self) -> None:
-        """Begin with nothing to write."""
+        """Start with an empty block."""
         self._pending: list[bytes] = []
         self._pending_bytes = 0
 
@@ -69,14 +71,14 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
             self.flush()
 
     def write_lines(self, lines: bytes) -> None:
-        """Write messages that are encoded already, each ended by a line feed."""
+        """Write encoded messages, each ended by a line feed."""
         self._pending.append(lines)
         self._pending_bytes += len(lines)
         if self._pending_bytes >= _BLOCK_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        """Hand everything to the program that reads the output."""
+        """Write what was collected."""
         if not self._pending:
             return
         lines = b"".join(self._pending)
@@ -90,8 +92,8 @@ def end_writes_on(shutdown: ShutdownSignal) -> None:
 
     Standard output belongs to the process, as its signal handlers do.
     """
-    global _shutdown  # noqa: PLW0603
-    _shutdown = shutdown
+    global _shutdown, _has_given_up
+    _shutdown, _has_given_up = shutdown, False
 
 
 def write_output(lines: bytes, grace_seconds: float = GRACE_SECONDS) -> None:
@@ -106,6 +108,8 @@ def write_output(lines: bytes, grace_seconds: float = GRACE_SECONDS) -> None:
         MartechError: The output cannot be written, such as to a full disk.
         Stopped: A signal came, and nobody read from the pipe in time.
     """
+    if _has_given_up and _shutdown is not None:
+        _shutdown.check()
     output = sys.stdout
     try:
         output.flush()
@@ -151,18 +155,20 @@ def _await_reader(descriptor: int, grace_seconds: float) -> None:
     Raises:
         Stopped: A signal came, and the grace time is over.
     """
+    global _has_given_up  # noqa: PLW0603
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     while not poll.poll(min(_POLL_SECONDS, grace_seconds) * 1000):
         if _shutdown is not None and time.monotonic() > _shutdown.requested_at + grace_seconds:
+            _has_given_up = True
             _shutdown.check()
 
 
 def encode(message: Mapping[str, Any] | RecordLine) -> bytes:
-    """Return a message as compact JSON, decimals to the digit.
+    """Return a message as compact JSON, with all digits of decimals.
 
-    What the fast encoder cannot write (half of a surrogate pair, a type that a stream map
-    made) is written as the SDK writes it.
+    Values that msgspec cannot encode (lone surrogates, types made by a stream map) are encoded by
+    the SDK.
     """
     try:
         return _encoder.encode(message)

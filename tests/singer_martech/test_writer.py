@@ -60,13 +60,16 @@ class LateReader(threading.Thread):
 
 
 def test_a_signal_ends_a_write_to_a_pipe_that_nobody_reads(shutdown: ShutdownSignal) -> None:
-    with piped() as (stdout, _):
+    with piped() as (stdout, reader):
         threading.Timer(0.01, shutdown.request, (signal.SIGTERM,)).start()
         began = time.monotonic()
         with pytest.raises(Stopped):
             write_output(LINES, grace_seconds=0.05)
         assert time.monotonic() - began < 10
         assert os.get_blocking(stdout.fileno())
+        os.read(reader.fileno(), len(LINES))
+        with pytest.raises(Stopped):  # what came now would be read as the rest of a line
+            write_output(b"{}\n")
 
 
 @pytest.mark.parametrize("is_blocking", [False, True])
