@@ -1,7 +1,7 @@
 """Values brought into the type that the vendor's pages name.
 
 Each function returns the document itself if nothing changes, and a changed copy otherwise.
-A value that cannot be converted stays, for the rules of the document's type to judge.
+A value that cannot be converted stays as it is: then a rule of the document's type rejects it.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def to_text(value: Any) -> Any:
     if isinstance(value, float):
         value = Decimal(repr(value))
     if isinstance(value, Decimal) and value.is_finite() and abs(value.adjusted()) < _MAX_DIGITS:
-        whole = value == value.to_integral_value()
-        return str(int(value)) if whole else format(value, "f")
+        is_whole = value == value.to_integral_value()
+        return str(int(value)) if is_whole else format(value, "f")
     return value
 
 

@@ -116,7 +116,7 @@ class ImportDestination(Destination):
         into = self._import
 
         def post(records: Sequence[PendingRecord], *, idempotent: bool) -> None:
-            del idempotent  # an upload whose response was lost is looked for, not repeated
+            del idempotent  # an upload without a response is looked for before it is repeated
             if not isinstance(records, SpooledRecords):
                 raise TypeError(type(records).__name__)
             self.upload(into, records, batch_result)
@@ -158,7 +158,7 @@ class ImportDestination(Destination):
         result: ImportResult,
         records: SpooledRecords,
     ) -> PartialRejection:
-        """Match failed lines to records; what the error file does not tell is not guessed."""
+        """Match failed lines to records; do not guess what the error file does not say."""
         count = min(result.failure or 0, len(records))
         file = self._error_file(into, execution, result)
         found: dict[int, str] = {}

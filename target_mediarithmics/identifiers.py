@@ -1,4 +1,4 @@
-"""User identifiers: which fields hold them, and a text that stands for the user."""
+"""User identifiers: their fields, and a text that identifies the user."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A quick test for documents that need no conversion and break no rule.
 
-Most documents are plain, and msgspec tells so in a fraction of the time that the rules
-take. What is not plain may still be right: then the rules decide.
+Most documents are plain, and msgspec recognises them in a fraction of the time that the rules
+take. A document that is not plain may still be valid: then the rules decide.
 """
 
 from __future__ import annotations

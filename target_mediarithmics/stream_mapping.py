@@ -53,7 +53,7 @@ class StreamMapping(NamedTuple):
         """Check and compile a mapping.
 
         Args:
-            stream: The stream, or the glob that stands for it at start-up.
+            stream: The stream, or at start-up the glob.
             mapping: Its value in the setting ``streams``.
 
         Raises:
@@ -119,7 +119,7 @@ def _import_id(stream: str, mapping: Mapping[str, Any]) -> str | None:
 
 
 def _import_name(stream: str, mapping: Mapping[str, Any]) -> str:
-    """Return the import's name, with the stream's name in place of ``{{ stream }}``."""
+    """Return the import's name, with the stream's name for ``{{ stream }}``."""
     name = mapping.get("document_import_name") or f"singer-martech {stream}"
     if not isinstance(name, str):
         raise stream_error(stream, "document_import_name", "must be text")

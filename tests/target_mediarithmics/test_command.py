@@ -45,7 +45,7 @@ def last_line(stderr: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("mapping", "words"),
+    ("mapping", "parts"),
     [
         ({}, ["'document_type'", "is required"]),
         ({"document_type": "{{ type }}"}, ["'document_type'"]),
@@ -71,14 +71,14 @@ def last_line(stderr: str) -> str:
     ],
 )  # fmt: skip
 def test_a_wrong_mapping_is_one_line_that_names_stream_and_key(
-    vendor: Mediarithmics, start: Start, mapping: dict[str, Any], words: list[str]
+    vendor: Mediarithmics, start: Start, mapping: dict[str, Any], parts: list[str]
 ) -> None:
     run = start(streams={"list": mapping})
     stdout, stderr = run.communicate("")
     assert run.returncode == 1
     assert stdout == ""
-    for word in ["'list'", *words]:
-        assert word in last_line(stderr)
+    for part in ["'list'", *parts]:
+        assert part in last_line(stderr)
     assert vendor.requests == []
 
 
@@ -167,10 +167,10 @@ def test_an_idle_input_does_not_hold_back_what_was_read(start: Start) -> None:
     assert run.returncode == 0
 
 
-def test_the_settings_are_told_without_a_configuration() -> None:
+def test_about_needs_no_configuration() -> None:
     command = [COMMAND, "--about", "--format", "json"]
-    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    properties = told["settings"]["properties"]
+    about = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    properties = about["settings"]["properties"]
     defaults = {name: properties[name].get("default") for name in properties}
     assert defaults["api_url"] == "https://api.mediarithmics.com/v1"
     assert defaults["max_request_rows"] == 100_000

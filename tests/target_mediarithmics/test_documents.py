@@ -374,8 +374,8 @@ def test_the_page_has_a_row_for_every_rule(name: str) -> None:
     kind = DOCUMENT_TYPES[name]
     for rules, table in ((kind.rejected, refused), (kind.unusual + kind.recommended, warned)):
         for rule in rules:
-            words = [rule.source.value, *(f"`{field}`" for field in rule.field.split(", "))]
-            assert [row for row in table.splitlines() if all(word in row for word in words)], rule
+            cells = [rule.source.value, *(f"`{field}`" for field in rule.field.split(", "))]
+            assert [row for row in table.splitlines() if all(cell in row for cell in cells)], rule
 
 
 def is_plain(name: str, document: dict[str, Any]) -> bool:

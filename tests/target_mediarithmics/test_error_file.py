@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from tests.target_mediarithmics.conftest import Run
 
 STREAMS = {"list": {"document_type": "ANYTHING"}}
-TOLD = ("line_number", "echo", "json", "json_echo")
+SHAPES = ("line_number", "echo", "json", "json_echo")
 
 
 class EncodedRecords(list[bytes]):
-    def line(self, place: int) -> bytes:
-        return self[place]
+    def line(self, index: int) -> bytes:
+        return self[index]
 
 
 def refuse(vendor: Mediarithmics, *ids: Any) -> None:
@@ -46,7 +46,7 @@ def refuse(vendor: Mediarithmics, *ids: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("shape", TOLD)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_failed_lines_become_rejected_records(
     vendor: Mediarithmics, load: Callable[..., Run], shape: str
 ) -> None:
@@ -84,7 +84,7 @@ def test_more_failed_lines_than_allowed_end_the_run_with_state_before_the_first(
     assert run.states == [{"n": 1}]
 
 
-def test_an_error_file_that_does_not_tell_is_kept_beside_the_report(
+def test_an_error_file_that_names_no_lines_is_kept_beside_the_report(
     vendor: Mediarithmics, load: Callable[..., Run], tmp_path: Path
 ) -> None:
     vendor.error_shape = "free_text"
@@ -111,7 +111,7 @@ def test_an_error_file_that_does_not_tell_is_kept_beside_the_report(
     assert (tmp_path / "rejects" / line["file"]).stat().st_mode & 0o777 == 0o600
 
 
-def test_lines_that_nobody_can_name_count_against_the_allowance(
+def test_unidentified_lines_count_against_the_allowance(
     vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     vendor.error_shape = "free_text"
@@ -141,8 +141,8 @@ def test_an_execution_id_cannot_lead_out_of_the_folder_of_the_reports(
 ) -> None:
     result = {"total_success": 1, "total_failure": 1, "error_file_uri": "mics://errors"}
     execution = {"id": "../7", "status": "SUCCEEDED", "creation_date": 1, "result": result}
-    answer = {"status": "ok", "data": execution}
-    sandbox.faults.add("mediarithmics", "*/executions", method="POST", status=200, body=answer)
+    response = {"status": "ok", "data": execution}
+    sandbox.faults.add("mediarithmics", "*/executions", method="POST", status=200, body=response)
     sandbox.faults.add("mediarithmics", "*/data_file/data", status=200, body="something is wrong")
     run = load(schema(), record(id=1), record(id=2), streams=STREAMS, max_rejected_records=1)
     assert run.error is None
@@ -169,7 +169,7 @@ def test_a_compressed_error_file_is_read_as_plain_text(
 
 
 @pytest.mark.parametrize("shape", ["echo", "json", "json_echo"])
-def test_failed_rows_of_a_csv_are_told_by_their_echo(
+def test_failed_rows_of_a_csv_are_matched_by_a_copy(
     vendor: Mediarithmics, load: Callable[..., Run], shape: str
 ) -> None:
     vendor.error_shape = shape if shape != "json_echo" else "json"
@@ -184,7 +184,7 @@ def test_failed_rows_of_a_csv_are_told_by_their_echo(
     assert [line["key"] for line in run.rejected] == [{"id": 2}]
 
 
-def test_bare_row_numbers_of_a_csv_are_not_guessed_at(
+def test_bare_row_numbers_of_a_csv_match_no_line(
     vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     vendor.error_shape = "line_number"
@@ -232,7 +232,7 @@ def test_a_report_with_unnamed_records_replays_the_others_and_says_so(
     assert "1 record(s) of stream 'list' cannot be replayed" in replayed.stderr
 
 
-def test_identifiers_tell_a_line_when_no_other_line_has_them() -> None:
+def test_identifiers_match_a_line_if_no_other_line_has_them() -> None:
     lines = EncodedRecords(
         json.dumps({"operation": "UPDATE", "email_hash": name}).encode() for name in "abca"
     )
@@ -275,13 +275,13 @@ def test_white_space_in_a_line_does_not_matter() -> None:
     assert failed_lines(io.BytesIO(text), lines, 1) == {1: "bad thing"}
 
 
-def test_numbers_beyond_the_upload_are_believed_none_of_them() -> None:
+def test_line_numbers_beyond_the_upload_match_no_line() -> None:
     lines = EncodedRecords([b'{"id":1}', b'{"id":2}'])
     assert failed_lines(io.BytesIO(b"Line 1: bad\nLine 3: bad"), lines, 2) == {}
     assert failed_lines(io.BytesIO(b"Line 0: bad\nLine 1: bad"), lines, 2) == {}
 
 
-def test_more_lines_than_failed_are_believed_none_of_them() -> None:
+def test_more_lines_than_failed_match_no_line() -> None:
     lines = EncodedRecords([b'{"id":1}', b'{"id":2}'])
     assert failed_lines(io.BytesIO(b"Line 1: bad\nLine 2: bad"), lines, 1) == {}
 
@@ -295,20 +295,20 @@ def test_more_lines_than_failed_are_believed_none_of_them() -> None:
         max_size=20,
     ),
     data=st.data(),
-    shape=st.sampled_from(TOLD),
+    shape=st.sampled_from(SHAPES),
 )
-def test_every_shape_that_tells_is_understood(
+def test_every_shape_that_names_its_line_is_understood(
     documents: list[dict[str, Any]], data: st.DataObject, shape: str
 ) -> None:
     lines = EncodedRecords(json.dumps(document).encode() for document in documents)
     failed = data.draw(st.sets(st.integers(0, len(lines) - 1)))
     text = "".join(
-        error_line(shape, place + 1, lines[place].decode(), "it is bad") + "\n"
-        for place in sorted(failed)
+        error_line(shape, index + 1, lines[index].decode(), "it is bad") + "\n"
+        for index in sorted(failed)
     )
     found = failed_lines(io.BytesIO(text.encode()), lines, len(failed))
     # of lines that are the same, one is as good as the other
-    assert sorted(lines[place] for place in found) == sorted(lines[place] for place in failed)
+    assert sorted(lines[index] for index in found) == sorted(lines[index] for index in failed)
 
 
 @given(st.binary(max_size=300), st.integers(1, 3))

@@ -126,7 +126,7 @@ def test_records_are_read_on_while_an_execution_is_processed_but_not_without_bou
     run = threading.Thread(target=target.listen, args=(source,))
     run.start()
     sandbox.wait_for_requests("mediarithmics", r"/executions/\d+$", count=50)
-    # one execution under way, one waiting, one gathered, and the record that made it full
+    # one execution in flight, one queued, one open batch, and the record that filled it
     assert len(read) == 1 + 30
     assert len(vendor.import_executions()) == 1
     vendor.release()
@@ -136,7 +136,7 @@ def test_records_are_read_on_while_an_execution_is_processed_but_not_without_bou
 
 
 @pytest.mark.parametrize(
-    ("plan", "words"),
+    ("plan", "parts"),
     [
         ({"status": "FAILED", "error": {"message": "no such column", "error_id": "e-1"}},
          ["ended FAILED: no such column, error_id e-1"]),
@@ -146,7 +146,7 @@ def test_records_are_read_on_while_an_execution_is_processed_but_not_without_bou
     ],
 )  # fmt: skip
 def test_an_execution_that_fails_ends_the_run_before_its_state(
-    vendor: Mediarithmics, load: Callable[..., Run], plan: dict[str, Any], words: list[str]
+    vendor: Mediarithmics, load: Callable[..., Run], plan: dict[str, Any], parts: list[str]
 ) -> None:
     vendor.plan("import")
     vendor.plan("import", **plan)
@@ -155,8 +155,8 @@ def test_an_execution_that_fails_ends_the_run_before_its_state(
         record(id=3), state({"n": 3}), streams=STREAMS, max_request_rows=1,
     )  # fmt: skip
     failed = vendor.import_executions()[1]
-    for word in [f"execution {failed.id} of document import 'singer-martech list'", *words]:
-        assert word in str(run.error)
+    for part in [f"execution {failed.id} of document import 'singer-martech list'", *parts]:
+        assert part in str(run.error)
     assert run.states == [{"n": 1}]
     assert run.counts()["delivered"] == 1
 
@@ -308,7 +308,7 @@ def test_a_wrong_token_ends_the_run_and_names_the_setting_with_the_error_id(
     assert "wrong-token" not in str(run.error)
 
 
-def test_busy_answers_are_waited_out(
+def test_rate_limits_are_waited_out(
     sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     sandbox.faults.add("mediarithmics", "*/executions", method="POST", status=429,

@@ -107,7 +107,7 @@ def test_an_import_is_taken_by_its_id(vendor: Mediarithmics, load: Callable[...,
 
 
 @pytest.mark.parametrize(
-    ("existing", "mapping", "words"),
+    ("existing", "mapping", "parts"),
     [
         (None, {"document_import_id": "1"}, ["document_import_id", "no document import 1"]),
         (
@@ -132,13 +132,13 @@ def test_an_import_that_does_not_fit_ends_the_run_when_the_schema_arrives(
     load: Callable[..., Run],
     existing: dict[str, str] | None,
     mapping: dict[str, Any],
-    words: list[str],
+    parts: list[str],
 ) -> None:
     if existing:
         vendor.add_import("there", **existing)
     run = load(schema(), streams={"list": {**FREE, **mapping}})
-    for word in ["stream 'list'", *words]:
-        assert word in str(run.error)
+    for part in ["stream 'list'", *parts]:
+        assert part in str(run.error)
     assert vendor.import_executions() == []
 
 
@@ -231,7 +231,7 @@ def test_streams_that_start_together_create_their_import_once(
     assert len(vendor.documents("both")) == 8
 
 
-def test_an_import_whose_creation_was_answered_by_nothing_is_found(
+def test_an_import_whose_creation_got_no_response_is_found(
     sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     sandbox.faults.add("mediarithmics", "*/document_imports", method="POST", reset="after")

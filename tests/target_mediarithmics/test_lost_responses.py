@@ -18,7 +18,7 @@ MESSAGES = (schema(), record(id=1), record(id=2), state({"n": 2}))
 BOTH = [{"id": 1}, {"id": 2}]
 
 
-def lose_answer(sandbox: Sandbox, **how: Any) -> None:
+def lose_response(sandbox: Sandbox, **how: Any) -> None:
     sandbox.faults.add("mediarithmics", "*/executions", method="POST", **how)
 
 
@@ -33,14 +33,14 @@ def lose_answer(sandbox: Sandbox, **how: Any) -> None:
     ],
 )
 @pytest.mark.parametrize("streams", [STREAMS, TABLE])
-def test_an_execution_whose_answer_was_lost_is_found_and_not_sent_again(
+def test_an_execution_whose_response_was_lost_is_found_and_not_sent_again(
     sandbox: Sandbox,
     vendor: Mediarithmics,
     load: Callable[..., Run],
     how: dict[str, Any],
     streams: dict[str, Any],
 ) -> None:
-    lose_answer(sandbox, **how)
+    lose_response(sandbox, **how)
     run = load(*MESSAGES, streams=streams)
     assert run.error is None
     assert run.counts() == {"read": 2, "delivered": 2, "rejected": 0}
@@ -53,7 +53,7 @@ def test_an_execution_whose_answer_was_lost_is_found_and_not_sent_again(
 def test_an_upload_that_became_no_execution_is_sent_again(
     sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run], how: dict[str, Any]
 ) -> None:
-    lose_answer(sandbox, **how)
+    lose_response(sandbox, **how)
     run = load(*MESSAGES, streams=STREAMS)
     assert run.error is None
     assert vendor.documents() == BOTH
@@ -65,7 +65,7 @@ def test_an_upload_that_became_no_execution_is_sent_again(
 def test_an_upload_is_sent_no_more_often_than_max_attempts(
     sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
-    lose_answer(sandbox, status=503, times=None)
+    lose_response(sandbox, status=503, times=None)
     run = load(*MESSAGES, streams=STREAMS, max_attempts=2)
     assert "gave up after 2 tries (max_attempts)" in str(run.error)
     assert "error_id" in str(run.error)
@@ -78,7 +78,7 @@ def test_the_line_count_is_waited_for_before_an_execution_is_taken(
 ) -> None:
     vendor.polls_until_parameters = 6
     vendor.polls_until_done = 8
-    lose_answer(sandbox, reset="after")
+    lose_response(sandbox, reset="after")
     run = load(*MESSAGES, streams=STREAMS)
     assert run.error is None
     assert len(vendor.import_executions()) == 1
@@ -90,7 +90,7 @@ def test_executions_from_before_are_never_taken_for_it(
 ) -> None:
     for _ in range(3):
         load(*MESSAGES, streams=STREAMS)
-    lose_answer(sandbox, reset="before")
+    lose_response(sandbox, reset="before")
     run = load(*MESSAGES, streams=STREAMS)
     assert run.error is None
     assert len(vendor.import_executions()) == 4
@@ -115,11 +115,11 @@ class Rival:
         return ours
 
 
-def test_an_execution_with_another_line_count_is_somebody_elses(
+def test_an_execution_with_another_line_count_is_not_ours(
     sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     Rival(vendor, 3)
-    lose_answer(sandbox, reset="after")
+    lose_response(sandbox, reset="after")
     run = load(*MESSAGES, streams=STREAMS)
     assert run.error is None
     assert len(vendor.requests_to("/executions$", "POST")) == 1
@@ -130,7 +130,7 @@ def test_two_executions_that_may_be_it_end_the_run_and_are_named(
     sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     Rival(vendor, 2)
-    lose_answer(sandbox, reset="after")
+    lose_response(sandbox, reset="after")
     run = load(*MESSAGES, streams=STREAMS)
     first, second = vendor.import_executions()
     assert f"execution(s) {first.id}, {second.id} may be it or not" in str(run.error)
@@ -144,19 +144,19 @@ def test_an_execution_whose_line_count_stays_unknown_is_not_guessed_at(
 ) -> None:
     vendor.polls_until_parameters = 1_000_000
     vendor.hold()
-    lose_answer(sandbox, reset="after")
+    lose_response(sandbox, reset="after")
     run = load(*MESSAGES, streams=STREAMS, execution_timeout_seconds=0.05)
     (execution,) = vendor.import_executions()
     assert f"execution(s) {execution.id} may be it or not" in str(run.error)
     assert len(vendor.requests_to("/executions$", "POST")) == 1
 
 
-def test_executions_that_cannot_be_listed_matter_only_when_an_answer_is_lost(
+def test_executions_that_cannot_be_listed_matter_only_when_a_response_is_lost(
     sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     sandbox.faults.add("mediarithmics", "*/executions", method="GET", status=404, times=None)
     assert load(*MESSAGES, streams=STREAMS).states == [{"n": 2}]
-    lose_answer(sandbox, reset="after")
+    lose_response(sandbox, reset="after")
     run = load(*MESSAGES, streams=STREAMS)
     assert "cannot be listed" in str(run.error)
     assert run.states == []
