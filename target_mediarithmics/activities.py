@@ -65,6 +65,7 @@ def activity() -> DocumentType:
             exactly_one=(ACTIVITY_IDENTIFIERS,),
             absent=("operation", "$user_identifiers"),
         ),
+        unique_field="$unique_key",
         identify=identifiers.of_activity,
     )
 

@@ -39,6 +39,7 @@ class DocumentType(NamedTuple):
         recommended: Likewise, and a plain document may break it.
         plain: The shape of documents that need no conversion and break no other rule.
         complete: Adds what the vendor does not infer, at the end.
+        unique_field: A field without which a document that is sent twice is stored twice.
         identify: Returns a text for the user of a document; documents of one user are sent
             in order. None where the user is unknown.
     """
@@ -51,6 +52,7 @@ class DocumentType(NamedTuple):
     recommended: tuple[Rule, ...] = ()
     plain: Plain | None = None
     complete: Conversion | None = None
+    unique_field: str | None = None
     identify: Callable[[Document], str | None] = of_any
 
 

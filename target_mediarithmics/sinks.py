@@ -96,7 +96,8 @@ class MediarithmicsSink(MartechSink):
             body = encode(checked)
         # a hash takes little memory; identifiers that share one only wait for each other
         key = None if identifier is None else hash((self._import_name, identifier))
-        return PendingRecord(key, body)
+        unique_field = self._stream_mapping.document_type.unique_field
+        return PendingRecord(key, body, unique_field is None or bool(checked.get(unique_field)))
 
     @staticmethod
     def _document(template: Template, record: dict[str, Any]) -> dict[str, Any]:

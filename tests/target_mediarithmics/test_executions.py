@@ -275,6 +275,24 @@ def test_a_refusal_that_is_not_about_the_documents_ends_the_run_soon(
     assert len(vendor.requests_to("/executions$", "POST")) < 40
 
 
+def test_an_activity_without_a_unique_key_is_never_sent_twice_while_an_upload_is_split(
+    vendor: Mediarithmics, load: Callable[..., Run]
+) -> None:
+    vendor.max_upload_bytes = 120
+    activities = [
+        {"id": n, "$user_account_id": f"{n}", "$type": "TOUCH", "$note": "x" * (n < 12) * 100}
+        for n in range(32)
+    ]
+    run = load(
+        schema(), *[record(**each) for each in activities],
+        streams={"list": {"document_type": "USER_ACTIVITY"}}, max_rejected_records=32,
+    )  # fmt: skip
+    assert run.error is None
+    assert run.counts() == {"read": 32, "delivered": 20, "rejected": 12}
+    assert [each["id"] for each in vendor.documents()].count(31) == 1
+    assert len(vendor.documents()) == 20
+
+
 def test_a_refused_look_at_an_execution_does_not_send_its_documents_again(
     sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
