@@ -21,7 +21,7 @@ from singer_martech.runtime.redaction import register_secret
 from singer_martech.values.json_codec import is_unicode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from jsonschema import ValidationError
 
@@ -117,6 +117,12 @@ def boolean(value: object) -> object:
     return _from_text(value, ["boolean"]) if isinstance(value, str) else value
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a hint at the known name that is closest to ``name``, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
 def json_value(value: object, name: str) -> Any:
     """Return the value of a JSON text; return any other value unchanged.
 
@@ -157,9 +163,7 @@ def _warn_about_unknown(schema: Mapping[str, Any], config: Mapping[str, Any]) ->
     known = list(schema["properties"])
     for name in config:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            logger.warning("setting '%s' is unknown and ignored%s", name, hint)
+            logger.warning("setting '%s' is unknown and ignored%s", name, did_you_mean(name, known))
 
 
 def _with_types(schema: Mapping[str, Any], value: Any) -> Any:

@@ -14,13 +14,15 @@ from singer_sdk import Tap
 from singer_sdk.cli import plugin_cli
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers._classproperty import classproperty
+from singer_sdk.mapper import MAPPER_SOURCE_OPTION
 from singer_sdk.plugin_base import PluginBase, _ConfigInput
 
 from singer_martech._compat import override
+from singer_martech.errors import SettingError
 from singer_martech.runtime.shutdown import ShutdownSignal
 from singer_martech.singer.catalog import check_catalog
-from singer_martech.singer.command import CheckReport, PluginCommand
-from singer_martech.singer.config_check import check_config
+from singer_martech.singer.command import Check, CheckReport, PluginCommand
+from singer_martech.singer.config_check import check_config, did_you_mean
 from singer_martech.singer.json_file import parse_object, read_config_file, read_text
 from singer_martech.singer.state import unwrap_state
 from singer_martech.singer.stream_maps import StreamMapper, expression_problems
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from singer_martech.singer.command import Check
 
 _UNUSED_BOOKMARK_KEYS = frozenset({"partitions", "progress_markers"})
 """Keys of a bookmark that these taps never write; the SDK fails on those of a wrong shape."""
@@ -214,6 +215,23 @@ class MartechTap(MartechPlugin, Tap):
             catalog=None if catalog is None else json.load(catalog),
             setup_mapper=False,  # it would discover, which may launch an execution
         )
+
+    @override
+    def checks(self) -> Iterator[Check]:
+        """Yield a check of the catalog that is given with ``--catalog``."""
+        if self.input_catalog is not None:
+            yield Check("catalog and stream maps", self._check_stream_maps)
+
+    def _check_stream_maps(self) -> None:
+        MartechTap.setup_mapper(self)  # of the catalog at hand: nothing is discovered
+        names = list(self.catalog)
+        for name, definition in self.mapper.stream_maps_dict.items():
+            source = definition.get(MAPPER_SOURCE_OPTION) if isinstance(definition, dict) else None
+            if (source or name) not in names:
+                raise SettingError(
+                    f"setting 'stream_maps' has stream '{source or name}', which is not in the "
+                    f"catalog{did_you_mean(source or name, names)}"
+                )
 
     @override
     def setup_mapper(self) -> None:

@@ -127,6 +127,30 @@ def test_mappings_are_checked_against_the_schemas_of_an_input(
     assert lines[-1].startswith("✗ stream 'unknown': ")
 
 
+@pytest.mark.parametrize(
+    ("maps", "problem"),
+    [
+        ({"events": {"n": "1", "__key_properties__": ["n"]}}, None),
+        ({"copy": {"__source__": "events"}}, None),
+        ({"events": {"__key_properties__": ["n"]}}, "stream 'events': Invalid key properties"),
+        ({"event": {}}, "which is not in the catalog; did you mean 'events'?"),
+        ({"copy": {"__source__": "x"}}, "setting 'stream_maps' has stream 'x', which is not in"),
+    ],
+)
+def test_stream_maps_are_checked_against_the_catalog(
+    sandbox: Sandbox, tmp_path: Path, maps: Any, problem: str | None
+) -> None:
+    tap = PLUGINS[0]
+    settings = {**tap.settings(sandbox), "event_streams": []}
+    catalog = run(tap, settings, tmp_path, "--discover").out
+    settings["stream_maps"] = maps
+    outcome = run(tap, settings, tmp_path, "--check", catalog=catalog)
+    line = outcome.out.decode().splitlines()[-1]
+    assert outcome.status == int(problem is not None)
+    assert line.startswith("✓ " if problem is None else "✗ catalog and stream maps: ")
+    assert problem is None or problem in line
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"type":"SCHEMA"', b'{"streams":[{}]}'])
 def test_an_input_that_holds_no_schema_is_named(
     sandbox: Sandbox, tmp_path: Path, content: bytes
