@@ -1,4 +1,4 @@
-"""What all streams of a run share: the connection, the organisation and its patience."""
+"""What all streams of a run share: the client, the organisation and the time limits."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from singer_martech.mediarithmics.settings import client_from_config
 from singer_martech.mediarithmics.waiting import ExecutionWaiter
 from tap_mediarithmics import timestamps
 from tap_mediarithmics.live_schema import LiveSchema
+from tap_mediarithmics.remedies import names_setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +47,8 @@ class OrganisationContext:
     @cached_property
     def all_exports(self) -> list[Export]:
         """All exports of the organisation, listed once a run."""
-        return list(self.exports.all())
+        with names_setting("organisation_id"):
+            return list(self.exports.all())
 
     def datamart(self, datamart_id: str) -> Datamart:
         """Return one datamart."""

@@ -11,8 +11,11 @@ from singer_martech.http.errors import NotFound
 from singer_martech.mediarithmics.datamart import InvalidQuery
 from singer_martech.mediarithmics.executions import id_order
 from tap_mediarithmics import modes, otql
+from tap_mediarithmics.bookmarks import EXECUTION_DATE, MaxValue
+from tap_mediarithmics.coercion import kind_of
 from tap_mediarithmics.execution_launcher import ExecutionLauncher
 from tap_mediarithmics.export_config import START
+from tap_mediarithmics.remedies import names_setting
 from tap_mediarithmics.result_schema import (
     UntypableQuery,
     any_json,
@@ -21,7 +24,7 @@ from tap_mediarithmics.result_schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from singer_martech.mediarithmics.datamart import Datamart
     from singer_martech.mediarithmics.executions import Execution
@@ -56,7 +59,8 @@ class ExportSource:
     def _found(self) -> Export | None:
         """Find the export by its id, by its query, or by the name that this tap gives."""
         if self.config.export_id:
-            return self._context.exports.get(self.config.export_id)
+            with names_setting(f"export_id' of stream '{self.config.stream}"):
+                return self._context.exports.get(self.config.export_id)
         exports = self._context.all_exports
         own = [export for export in exports if export.name == self.config.default_name]
         if self.config.query_id:
@@ -84,10 +88,46 @@ class ExportSource:
             return None
         datamart_id = (export and export.datamart_id) or self._context.datamart_id
         try:
-            return self._context.datamart(datamart_id).query_text(query_id)
+            return self._stored_text(datamart_id, query_id)
         except NotFound as error:
             logger.warning("stream %s: %s", self.config.stream, error)
             return None
+
+    def _stored_text(self, datamart_id: str, query_id: str) -> str:
+        with names_setting("datamart_id"):
+            return self._context.datamart(datamart_id).query_text(query_id)
+
+    def verify(self) -> dict[str, Any]:
+        """Check at the vendor that export and query exist and that the query is valid.
+
+        Returns:
+            The columns.
+
+        Raises:
+            MartechError: One of them does not, or is not.
+        """
+        config = self.config
+        if config.query_id and self._context.datamart_id:
+            with names_setting(f"query_id' of stream '{config.stream}"):
+                self._context.datamart(self._context.datamart_id).query_text(config.query_id)
+        columns = self.columns()
+        if config.query is not None:
+            self._check_query(config.query.replace(START, self._sample_start(columns)))
+        return columns
+
+    def _sample_start(self, columns: Mapping[str, Any]) -> str:
+        """Return what ``{start}`` becomes on a first run."""
+        key = self.config.replication_key or EXECUTION_DATE
+        value = MaxValue(self.config.stream, key, kind_of(columns.get(key, {})), {})
+        return value.start(self._context.start or 0, 0, self.config.start_format)
+
+    def _check_query(self, text: str) -> None:
+        datamart = self._context.datamart(str(self._context.datamart_id))
+        try:
+            datamart.check_query(text)
+        except InvalidQuery as error:
+            message = f"stream '{self.config.stream}': the query check says {error}"
+            raise MartechError(message) from error
 
     @cached_property
     def query(self) -> otql.Query | None:
@@ -196,7 +236,8 @@ class ExportSource:
     def _run_existing(self, after: Cursor) -> Execution:
         export = self.export
         if export is None:
-            export = self._create(str(self.config.query_id))
+            with names_setting(f"query_id' of stream '{self.config.stream}"):
+                export = self._create(str(self.config.query_id))
         launcher = self._launcher(export)
         execution = launcher.under_way(after)
         if execution is None:
@@ -207,15 +248,13 @@ class ExportSource:
 
     def _run_query(self, text: str, after: Cursor) -> Execution:
         """Run a query's text, which another run may be running already."""
+        self._check_query(text)
         datamart = self._context.datamart(str(self._context.datamart_id))
-        try:
-            datamart.check_query(text)
-        except InvalidQuery as error:
-            message = f"stream '{self.config.stream}': the query check says {error}"
-            raise MartechError(message) from error
         export = self.export
         if export is None:
-            export = self._create(datamart.create_query(text))
+            with names_setting("datamart_id"):
+                query_id = datamart.create_query(text)
+            export = self._create(query_id)
         launcher = self._launcher(export)
         execution = self._joined(launcher, datamart, export, text, after)
         return launcher.wait_for_result(execution or launcher.launch())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from singer_martech.http.errors import InvalidResponse, RequestRejected, Unauthorized
 from tap_mediarithmics.object_types import ObjectTypes, UnknownSchema
+from tap_mediarithmics.remedies import names_setting
 from tap_mediarithmics.result_schema import unknown_names
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class LiveSchema:
 
     @cached_property
     def _id(self) -> str | None:
-        return self._datamart.live_schema_id()
+        with names_setting("datamart_id"):
+            return self._datamart.live_schema_id()
 
     @cached_property
     def _listed(self) -> ObjectTypes:

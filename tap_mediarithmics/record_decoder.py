@@ -61,7 +61,24 @@ class RecordDecoder:
         Raises:
             NotAnObject: It is no JSON object.
         """
-        return self.from_object(_parse(line))
+        return self.from_object(self.fields(line))
+
+    @staticmethod
+    def fields(line: bytes) -> dict[str, Any]:
+        """Return what a line holds.
+
+        Raises:
+            NotAnObject: It is no JSON object.
+        """
+        try:
+            value = parse_json(line)
+        except (ValueError, RecursionError) as error:
+            message = f"it is not JSON ({error})"
+            raise NotAnObject(message) from None
+        if not isinstance(value, dict):
+            message = "it is no JSON object"
+            raise NotAnObject(message)
+        return value
 
     def from_object(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Turn what a line holds into a record."""
@@ -79,15 +96,3 @@ class RecordDecoder:
         if extra:
             record[EXTRA] = extra
         return record
-
-
-def _parse(line: bytes) -> dict[str, Any]:
-    try:
-        value = parse_json(line)
-    except (ValueError, RecursionError) as error:
-        message = f"it is not JSON ({error})"
-        raise NotAnObject(message) from None
-    if not isinstance(value, dict):
-        message = "it is no JSON object"
-        raise NotAnObject(message)
-    return value

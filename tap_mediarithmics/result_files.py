@@ -16,7 +16,7 @@ from singer_martech.runtime.redaction import redact
 from singer_martech.runtime.temp_files import open_temp_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from singer_martech.http.response import Response
     from singer_martech.mediarithmics.executions import Execution
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 _BLOCK_BYTES = 1024 * 1024
 _MAX_LINE_BYTES = 64 * 1024 * 1024
 _MAX_BLANK_BYTES = 100
+_INSPECTED_LINES = 100
 _MAX_SHOWN = 200
 _FIRST_ERROR_STATUS = 400
 _ERROR_FIELDS = frozenset({"error", "errors", "error_id", "topLevelError"})
@@ -42,10 +43,18 @@ class ResultFiles:
         exports: Where the files come from.
         export_id: The export that was executed.
         execution: A succeeded execution.
+        inspect: Gets the first lines of the result.
     """
 
-    def __init__(self, exports: Exports, export_id: str, execution: Execution) -> None:
+    def __init__(
+        self,
+        exports: Exports,
+        export_id: str,
+        execution: Execution,
+        inspect: Callable[[list[bytes]], None] | None = None,
+    ) -> None:
         """Download nothing yet."""
+        self._inspect = inspect
         self._exports = exports
         self._export_id = export_id
         self._execution = execution
@@ -102,6 +111,9 @@ class ResultFiles:
                 if len(rest) > _MAX_LINE_BYTES:
                     message = f"{self}: a line is longer than {_MAX_LINE_BYTES} bytes"
                     raise MartechError(message)
+                if lines and self._inspect is not None:
+                    self._inspect(lines[:_INSPECTED_LINES])
+                    self._inspect = None
                 yield lines
             if rest:
                 yield [rest]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ from tap_mediarithmics.bookmarks import (
 from tap_mediarithmics.coercion import kind_of
 from tap_mediarithmics.export_config import ADDED_COLUMNS
 from tap_mediarithmics.modes import Cursor, new_executions
-from tap_mediarithmics.record_decoder import EXTRA, RecordDecoder
+from tap_mediarithmics.record_decoder import EXTRA, NotAnObject, RecordDecoder
+from tap_mediarithmics.remedies import unknown_keys
 from tap_mediarithmics.result_chunk import ResultChunk
 from tap_mediarithmics.result_files import ResultFiles
 from tap_mediarithmics.result_schema import any_json
@@ -54,6 +56,7 @@ class ResultStream(ChunkedStream):
         """Make a stream; its columns are found out when they are needed."""
         self._source = source
         self._context = context
+        self._warnings: set[str] = set()
         config = source.config
         super().__init__(tap, schema={}, name=config.stream)
         self.primary_keys = config.primary_keys or ("_execution_id", "_line")
@@ -64,6 +67,8 @@ class ResultStream(ChunkedStream):
     def _discovered_schema(self) -> dict[str, Any]:
         with error_context(self.name):
             found = self._source.columns()
+            if found:
+                self._warn_of_unknown_keys(found)
         columns = {
             name: schema for name, schema in found.items() if name not in {*ADDED_COLUMNS, EXTRA}
         }
@@ -75,6 +80,23 @@ class ResultStream(ChunkedStream):
         columns["_line"] = {"type": "integer"}
         columns[EXTRA] = _OBJECT
         return {"type": "object", "properties": columns}
+
+    def _inspect(self, lines: list[bytes]) -> None:
+        """Look for the keys in the first lines of a result."""
+        names: set[str] = set()
+        for line in lines:
+            with suppress(NotAnObject):
+                names.update(self.record_decoder.fields(line))
+        columns = self.effective_schema.get("properties", {})
+        typed = {name for name, schema in columns.items() if schema != any_json()}
+        if names:
+            self._warn_of_unknown_keys(names | typed)
+
+    def _warn_of_unknown_keys(self, columns: Collection[str]) -> None:
+        for line in unknown_keys(self._source.config, columns):
+            if line not in self._warnings:
+                logger.warning("%s", line)
+            self._warnings.add(line)
 
     @property
     @override
@@ -115,7 +137,7 @@ class ResultStream(ChunkedStream):
                 self._show_losses(execution)
                 export = self._source.export
                 if export is not None:
-                    files = ResultFiles(self._context.exports, export.id, execution)
+                    files = ResultFiles(self._context.exports, export.id, execution, self._inspect)
                     yield ResultChunk(
                         self, files, self.record_decoder, self.max_value(execution), execution
                     )
@@ -168,8 +190,9 @@ class _ObjectsChunk(Chunk):
 
 
 class _ObjectStream(ChunkedStream):
-    """A stream of the API's own objects, with columns that are known beforehand."""
+    """A stream of the API's own objects, with fixed columns."""
 
+    selected_by_default = False
     columns: dict[str, Any]
 
     def __init__(self, tap: MartechTap, context: OrganisationContext) -> None:

@@ -15,6 +15,7 @@ from singer_martech.singer.plugin import MartechTap
 from singer_martech.singer.settings import http_settings
 from singer_martech.singer.writer import MessageWriter
 from tap_mediarithmics import export_config, otql
+from tap_mediarithmics.check import checks
 from tap_mediarithmics.context import OrganisationContext
 from tap_mediarithmics.export_config import ExportConfig
 from tap_mediarithmics.export_source import ExportSource
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from singer_sdk.streams import Stream
+
+    from singer_martech.singer.command import Check
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +93,11 @@ class TapMediarithmics(MartechTap):
         """The organisation that is read."""
         return OrganisationContext(self.config, self.shutdown)
 
+    @override
+    def checks(self) -> Iterator[Check]:
+        yield from checks(self.organisation, self._configured())
+        yield from super().checks()
+
     @property
     @override
     def streams(self) -> dict[str, Stream]:
@@ -97,7 +105,7 @@ class TapMediarithmics(MartechTap):
         return dict(
             sorted(
                 super().streams.items(),
-                key=lambda config: config[0] in export_config.METADATA_STREAMS,
+                key=lambda stream: stream[0] in export_config.METADATA_STREAMS,
             )
         )
 
@@ -120,11 +128,14 @@ class TapMediarithmics(MartechTap):
         # a stream that no catalog knows is not read, so its columns need no asking
         return [stream for stream in streams if catalog.get_stream(stream.name) is not None]
 
-    def _sources(self) -> Iterator[ExportSource]:
-        configured = [
+    def _configured(self) -> list[ExportSource]:
+        return [
             ExportSource(ExportConfig.from_config(fields), self.organisation)
             for fields in self.config.get("exports") or ()
         ]
+
+    def _sources(self) -> Iterator[ExportSource]:
+        configured = self._configured()
         yield from configured
         if self.config.get("discover_exports"):
             yield from self._discovered(configured)

@@ -205,7 +205,7 @@ def test_answers_of_another_shape_end_the_run_with_one_line(
     config: dict[str, Any], command: Any, sandbox: Sandbox, body: str
 ) -> None:
     sandbox.faults.add("mediarithmics", "*/exports", status=200, body=body, times=None)
-    ended = command(config)
+    ended = command({**config, "discover_exports": True})
     assert ended.status == 1
     assert "exports of organisation 1426" in ended.last_line
     assert "Traceback" not in ended.stderr
@@ -217,7 +217,7 @@ def test_a_list_that_repeats_itself_before_its_total_is_no_list(
     rows = [{"id": str(number)} for number in range(50)]
     body = {"status": "ok", "data": rows, "max_results": 50, "total": 163}
     sandbox.faults.add("mediarithmics", "*/exports", status=200, body=body, times=None)
-    ended = command(config)
+    ended = command({**config, "discover_exports": True})
     assert ended.status == 1
     assert "the list does not end" in ended.last_line
     assert len(vendor.requests_to("/exports$")) == 2

@@ -1,0 +1,42 @@
+"""Errors that name the setting to check."""
+
+from __future__ import annotations
+
+import difflib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from singer_martech.http.errors import Forbidden, NotFound
+from tap_mediarithmics.export_config import ADDED_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from tap_mediarithmics.export_config import ExportConfig
+
+
+@contextmanager
+def names_setting(setting: str) -> Iterator[None]:
+    """Add the setting to check to the vendor's statuses 403 and 404."""
+    try:
+        yield
+    except (Forbidden, NotFound) as error:
+        raise error.with_message(f"{error}; check setting '{setting}'") from error
+
+
+def unknown_keys(config: ExportConfig, columns: Collection[str]) -> list[str]:
+    """Return a line for each key of a stream that is not among its columns."""
+    known = {*columns, *ADDED_COLUMNS}
+    keys = [("primary_keys", key) for key in config.primary_keys]
+    if config.replication_key:
+        keys.append(("replication_key", config.replication_key))
+    lines = []
+    for setting, key in keys:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            lines.append(
+                f"stream '{config.stream}', setting '{setting}': the export has no column "
+                f"'{key}'{hint}"
+            )
+    return lines
