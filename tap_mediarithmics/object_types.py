@@ -13,18 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from graphql.language import DocumentNode
+
 _FIELD_TYPE = re.compile(r"(?P<lists>\[*)(?P<name>[A-Za-z_][A-Za-z0-9_]*)!?(?P<ends>(?:\]!?)*)")
-_TOKEN = re.compile(
-    r'(?P<space>[\s,]+|\#[^\n]*|"""(?:[^"\\]|\\.|"(?!""))*"""|"(?:[^"\\\n]|\\.)*")'
-    r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
-    r"|(?P<punctuation>[{}():@\[\]!=&|])"
-    r"|(?P<number>-?[0-9][0-9.eE+-]*)"
-)
-_CLOSING = {"(": ")", "{": "}"}
 
 
 class UnknownSchema(ValueError):
-    """A schema text holds something that this reader does not understand."""
+    """A schema text is not GraphQL's schema definition language."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +65,16 @@ class ObjectTypes:
         """Read a schema in GraphQL's schema definition language.
 
         Raises:
-            UnknownSchema: It holds something that this reader does not understand.
+            UnknownSchema: It is something else.
         """
-        return _SchemaText(text).object_types()
+        # Few runs read a schema's text, and the import takes long.
+        from graphql import GraphQLError, parse  # noqa: PLC0415
+
+        try:
+            return _from_syntax_tree(parse(text, no_location=True))
+        except (GraphQLError, RecursionError) as error:
+            message = str(error) or type(error).__name__
+            raise UnknownSchema(" ".join(message.split())) from error
 
     def with_more(self, other: ObjectTypes) -> ObjectTypes:
         """Return these types and what only ``other`` names."""
@@ -87,99 +89,28 @@ def field_type(text: str) -> FieldType | None:
     return FieldType(match["name"], len(match["lists"]))
 
 
-class _SchemaText:
-    """Reads definitions one after the other."""
+def _from_syntax_tree(document: DocumentNode) -> ObjectTypes:
+    from graphql.language import ast  # noqa: PLC0415 - see ObjectTypes.from_text
 
-    def __init__(self, text: str) -> None:
-        self._tokens = _tokens(text)
-        self._next = 0
-        self._types = ObjectTypes({})
-
-    def object_types(self) -> ObjectTypes:
-        while self._peek():
-            keyword = self._take()
-            if keyword in {"type", "interface", "input"}:
-                self._object_type()
-            elif keyword == "enum":
-                self._types.enumerations.add(self._take())
-                self._directives()
-                self._skip("{")
-            elif keyword == "scalar":
-                self._take()
-                self._directives()
-            else:
-                message = f"a definition of kind {keyword!r} is not known"
-                raise UnknownSchema(message)
-        return self._types
-
-    def _object_type(self) -> None:
-        name = self._take()
-        if self._peek() == "implements":
-            while self._peek() not in {"{", "@", ""}:
-                self._take()
-        self._directives()
-        self._expect("{")
-        fields: dict[str, FieldType | None] = {}
-        while self._peek() != "}":
-            field_name = self._take()
-            if self._peek() == "(":
-                self._skip("(")
-            self._expect(":")
-            start = self._next
-            while self._peek() in {"[", "]", "!"} or self._next == start or self._unnamed(start):
-                self._take()
-            fields[field_name] = field_type("".join(self._tokens[start : self._next]))
-            self._directives()
-        self._expect("}")
-        self._types.fields[name] = fields
-
-    def _unnamed(self, start: int) -> bool:
-        """Whether the type that began at ``start`` has not come to its name yet."""
-        return all(each == "[" for each in self._tokens[start : self._next])
-
-    def _directives(self) -> None:
-        while self._peek() == "@":
-            self._take()
-            self._take()
-            if self._peek() == "(":
-                self._skip("(")
-
-    def _skip(self, opening: str) -> None:
-        self._expect(opening)
-        while self._peek() != _CLOSING[opening]:
-            if self._peek() in _CLOSING:
-                self._skip(self._peek())
-            else:
-                self._take()
-        self._take()
-
-    def _expect(self, token: str) -> None:
-        found = self._take()
-        if found != token:
-            message = f"{found!r} stands where {token!r} was expected"
-            raise UnknownSchema(message)
-
-    def _peek(self) -> str:
-        return self._tokens[self._next] if self._next < len(self._tokens) else ""
-
-    def _take(self) -> str:
-        token = self._peek()
-        if not token:
-            message = "the text ends within a definition"
-            raise UnknownSchema(message)
-        self._next += 1
-        return token
-
-
-def _tokens(text: str) -> list[str]:
-    tokens: list[str] = []
-    offset = 0
-    while offset < len(text):
-        match = _TOKEN.match(text, offset)
-        if match is None:
-            message = f"the character {text[offset]!r} is not known"
-            raise UnknownSchema(message)
-        offset = match.end()
-        if match.lastgroup != "space":
-            tokens.append(match[0])
-    return tokens
+    types = ObjectTypes({})
+    for definition in document.definitions:
+        if isinstance(definition, ast.EnumTypeDefinitionNode):
+            types.enumerations.add(definition.name.value)
+        elif isinstance(
+            definition,
+            (
+                ast.ObjectTypeDefinitionNode,
+                ast.ObjectTypeExtensionNode,
+                ast.InterfaceTypeDefinitionNode,
+                ast.InputObjectTypeDefinitionNode,
+            ),
+        ):
+            members = types.fields.setdefault(definition.name.value, {})
+            for member in definition.fields or ():
+                lists, node = 0, member.type
+                while isinstance(node, (ast.ListTypeNode, ast.NonNullTypeNode)):
+                    lists += isinstance(node, ast.ListTypeNode)
+                    node = node.type
+                if isinstance(node, ast.NamedTypeNode):
+                    members[member.name.value] = FieldType(node.name.value, lists)
+    return types

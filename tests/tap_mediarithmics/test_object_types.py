@@ -143,11 +143,11 @@ def test_field_types_are_read_strictly(text: str, expected: FieldType | None) ->
 @pytest.mark.parametrize(
     "text",
     [
-        "extend type T { a: Int }",
         "type T { a Int }",
         "type T { a: Int",
-        "type T",
-        "union U = A | B",
+        "type",
+        "",
+        "type T { a: " + "[" * 5000 + "Int" + "]" * 5000 + " }",
         "type T { a: Int } §",
         "<html></html>",
     ],
@@ -155,6 +155,13 @@ def test_field_types_are_read_strictly(text: str, expected: FieldType | None) ->
 def test_a_schema_that_is_not_understood_is_refused(text: str) -> None:
     with pytest.raises(UnknownSchema):
         ObjectTypes.from_text(text)
+
+
+def test_extensions_add_fields_and_what_is_no_object_is_passed_over() -> None:
+    types = ObjectTypes.from_text(
+        "type T { a: Int } extend type T { b: [Int] } type Empty union U = T | Empty"
+    )
+    assert types.fields == {"T": {"a": FieldType("Int"), "b": FieldType("Int", 1)}, "Empty": {}}
 
 
 @given(st.text(alphabet='type enum T{}:[]!@()"# \na', max_size=60))
