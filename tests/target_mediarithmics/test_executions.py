@@ -240,7 +240,7 @@ def test_six_imports_are_loaded_side_by_side(sandbox: Sandbox, settings: dict[st
     target = TargetMediarithmics(
         config={**settings, "streams": streams, "max_request_rows": 1, "parallel_requests": 6}
     )
-    messages = [*map(schema, names), *[record(name, id=name) for name in names]]
+    messages = [line for name in names for line in (schema(name), record(name, id=name))]
     run = threading.Thread(target=target.listen, args=(io.StringIO("\n".join(messages)),))
     run.start()
     sandbox.wait_until(lambda: len(vendor.import_executions()) == 6)
