@@ -9,6 +9,7 @@ from singer_sdk.testing import SuiteConfig, TapTestRunner
 from singer_sdk.testing.suites import tap_stream_attribute_tests, tap_stream_tests, tap_tests
 
 from tap_robotmia.tap import TapRobotmia
+from tests.sandbox.robotmia_events import EXTRA_KEYS
 from tests.tap_robotmia.conftest import day
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ STREAMS = ("event_page_viewed", "events")
 
 @pytest.fixture
 def runner(vendor: Robotmia) -> TapTestRunner:
+    vendor.extra_keys = EXTRA_KEYS  # so that no column is empty
     start = day(-2, vendor.today.isoformat())
     config = {**vendor.credentials(), "start_date": start, "event_streams": ["Page Viewed"]}
     found = TapTestRunner(TapRobotmia, config, SuiteConfig(max_records_limit=None))
