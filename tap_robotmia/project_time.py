@@ -15,6 +15,8 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from singer_martech.values.timestamps import parse_iso
+
 if TYPE_CHECKING:
     from datetime import date, tzinfo
 
@@ -174,8 +176,7 @@ def parse_instant(text: str) -> datetime:
     Raises:
         ValueError: The text is no ISO 8601 date or date-time.
     """
-    instant = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    return parse_iso(text)
 
 
 def _seconds_and_microseconds(raw: float) -> tuple[int, int]:

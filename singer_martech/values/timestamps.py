@@ -62,17 +62,26 @@ def parse_iso(text: str) -> datetime.datetime:
     if len(text) > _MAX_TEXT:
         raise ValueError("the text is too long for a date-time")
     text = text.strip()
+    try:
+        return _in_utc(datetime.datetime.fromisoformat(text))
+    except ValueError:
+        return _in_utc(_parse_leniently(text))
+
+
+def _parse_leniently(text: str) -> datetime.datetime:
     match = _ISO.fullmatch(text)
-    if match is not None:
-        date, hour, minute, second, fraction, offset = match.groups(default="")
-        offset = "+00:00" if offset in {"", "Z", "z"} else offset
-        if len(offset) == len("+00"):
-            offset += ":00"
-        elif ":" not in offset:
-            offset = f"{offset[:3]}:{offset[3:]}"
-        fraction = fraction[:6].ljust(6, "0")
-        text = f"{date}T{hour or '00'}:{minute or '00'}:{second or '00'}.{fraction}{offset}"
-    return _in_utc(datetime.datetime.fromisoformat(text))
+    if match is None:
+        raise ValueError("the text is no ISO 8601 date or date-time")
+    date, hour, minute, second, fraction, offset = match.groups(default="")
+    offset = "+00:00" if offset in {"", "Z", "z"} else offset
+    if len(offset) == len("+00"):
+        offset += ":00"
+    elif ":" not in offset:
+        offset = f"{offset[:3]}:{offset[3:]}"
+    fraction = fraction[:6].ljust(6, "0")
+    return datetime.datetime.fromisoformat(
+        f"{date}T{hour or '00'}:{minute or '00'}:{second or '00'}.{fraction}{offset}"
+    )
 
 
 def _from_epoch(value: float | Decimal) -> datetime.datetime:

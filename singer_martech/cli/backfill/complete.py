@@ -9,15 +9,16 @@ and however long the shards took.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from singer_martech.errors import MartechError
+from singer_martech.values.timestamps import parse_iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from datetime import date
+    from datetime import date, datetime
 
     from singer_martech.cli.backfill.shard import Shard
 
@@ -148,8 +149,7 @@ def _instant(value: Any) -> datetime:
     """
     if not isinstance(value, str):
         raise ValueError(value)  # noqa: TRY004 - the caller asks whether it is an instant
-    instant = datetime.fromisoformat(value.replace("Z", "+00:00"))
-    return instant if instant.tzinfo else instant.replace(tzinfo=timezone.utc)
+    return parse_iso(value)
 
 
 def _state(states: Mapping[str, Any], state_id: str) -> dict[str, Any]:
