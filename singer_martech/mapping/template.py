@@ -1,11 +1,12 @@
-"""Templates: how a record becomes what a vendor wants.
+"""Templates: the mapping of a record to what a vendor expects.
 
-A template is any JSON value whose strings may hold Jinja expressions. A string that is
-one ``{{ … }}`` keeps the type of its value; text around it makes a string. What is
-undefined is left out.
+A template is any JSON value whose strings may hold Jinja expressions. A string that is one
+``{{ … }}`` keeps the type of its value; text around it makes a string. A key whose value is
+undefined is left out. Null stays null through every filter, method and operator; in text
+around it, it is nothing.
 
-Numbers with a point are decimals here, so that money stays exact: ``{{ price * 1.2 }}``
-is not 11.999999999999998.
+Numbers with a point are decimals, so that money stays exact: ``{{ price * 1.2 }}`` is not
+11.999999999999998.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _MARKS = ("{{", "{%", "{#")
 
 
 _Part = Callable[[Mapping[str, Any], list[Any]], Any]
-"""Makes a part of the result of a record and of the values of the expressions."""
+"""Builds a part of the result, given the record and the values of the expressions."""
 
 
 class Template:
@@ -42,7 +43,7 @@ class Template:
 
     Args:
         source: A JSON value.
-        stream: What ``stream`` stands for in it.
+        stream: The value of ``stream`` in the template.
 
     Attributes:
         fields: The fields of a record that it reads; None where it may read all.
@@ -137,7 +138,7 @@ class Template:
 
 
 def fields_of(*templates: Template | None) -> set[str] | None:
-    """Return the fields of a record that templates look at; None where one may look at all."""
+    """Return the fields of a record that templates read; None if one may read all."""
     fields: set[str] = set()
     for template in templates:
         if template is not None:
@@ -167,7 +168,7 @@ def unknown_fields(template: Template, schema: Mapping[str, Any]) -> list[tuple[
 
 
 def _filtered(lookup: _Part, apply: Callable[[Any], Any], path: str) -> _Part:
-    """Apply one of our filters to a plain path, without Jinja too."""
+    """Apply a filter to a plain path, without Jinja."""
 
     def part(record: Mapping[str, Any], values: list[Any]) -> Any:
         value = lookup(record, values)

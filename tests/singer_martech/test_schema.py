@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,16 @@ def test_a_schema_nested_too_deep_does_not_constrain_there() -> None:
     normalized, warnings = normalize(schema)
     assert [warning.reason for warning in warnings] == ["the schema is nested too deep"]
     assert RecordValidator("orders", normalized).is_valid({"a": {"a": {}}})
+
+
+def test_a_remote_reference_is_never_fetched() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/schema.json"
+        references = {"a": {"$ref": url}, "b": {"items": {"$ref": f"{url}#/x"}}}
+        schema = {"$id": url, "properties": {**references, "c": {"type": "integer"}}}
+        validator = RecordValidator("orders", schema)
+        assert validator.is_valid({"a": 1, "b": [1], "c": 1})
+        assert not validator.is_valid({"c": "x"})
+        with pytest.raises(BlockingIOError):
+            server.accept()

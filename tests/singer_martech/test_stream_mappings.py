@@ -72,7 +72,7 @@ def test_a_template_that_cannot_compile_is_named_with_stream_and_key() -> None:
         compiled({"a": {"b": "{{ x"}}, "orders", "message")
 
 
-def test_keys_that_met_no_stream_are_told_with_the_stream_that_was_meant() -> None:
+def test_keys_that_matched_no_stream_are_listed_with_the_closest_stream() -> None:
     mapped = mappings({"ordres": {}, "people": {}, "shop_*": {}, "shop_x": {}, "zzz": {}})
     assert mapped.unused_keys().keys() == {"ordres", "people", "shop_*", "shop_x", "zzz"}
     for stream in ("orders", "people", "shop_x", "orders"):
@@ -81,7 +81,7 @@ def test_keys_that_met_no_stream_are_told_with_the_stream_that_was_meant() -> No
     assert mapped.unmapped_streams() == ["orders"]
 
 
-def test_without_any_mapping_no_stream_is_told() -> None:
+def test_without_any_mapping_no_stream_is_listed() -> None:
     mapped = mappings({})
     assert mapped.find("orders") is None
     assert mapped.unmapped_streams() == []

@@ -149,7 +149,7 @@ def test_keys_whose_value_is_undefined_are_left_out() -> None:
     assert is_undefined(value_of("{{ no }}"))
 
 
-def test_a_fallback_takes_the_place_of_what_is_undefined() -> None:
+def test_default_replaces_what_is_undefined() -> None:
     assert value_of("{{ no.such | default('x') }}") == "x"
     assert value_of("{{ a if a is defined else 'x' }}") == "x"
 
@@ -254,12 +254,12 @@ def test_the_filters_leave_out_what_is_undefined() -> None:
         "{{ a b }}",
     ],
 )
-def test_what_cannot_compile_is_told_at_once_and_where(source: str) -> None:
+def test_a_template_that_cannot_compile_is_named_with_its_path(source: str) -> None:
     with pytest.raises(TemplateError, match=r"^deep\.down\[1\]: "):
         Template({"deep": {"down": [1, source]}}, "orders")
 
 
-def test_an_expression_that_fails_for_a_record_is_told_with_its_place() -> None:
+def test_an_expression_that_fails_for_a_record_is_named_with_its_path() -> None:
     template = Template({"fine": "{{ x ~ '' }}", "bad": "{{ x + 1 }}"}, "orders")
     assert template({"x": 1}) == {"fine": "1", "bad": 2}
     with pytest.raises(TemplateError, match=r"^bad: TypeError"):
@@ -389,7 +389,7 @@ def test_null_and_undefined_pass_every_filter(names: list[str], is_null: bool) -
         ("[x, 'a'] | map('upper') | list", [None, "A"]),
     ],
 )
-def test_null_is_seen_where_it_is_asked_for(expression: str, expected: Any) -> None:
+def test_default_tests_conditions_and_texts_see_null(expression: str, expected: Any) -> None:
     assert value_of(f"{{{{ {expression} }}}}", x=None) == expected
     assert value_of({"text": "<{{ x | lower }}>"}, x=None) == {"text": "<>"}
 
@@ -512,7 +512,7 @@ def test_an_expression_that_would_take_all_memory_fails(expression: str) -> None
     json_values,
     st.lists(json_values, max_size=2),
 )
-def test_whatever_a_filter_raises_is_told_with_its_class(
+def test_an_error_of_a_filter_is_named_with_its_class(
     name: str, value: Any, arguments: list[Any]
 ) -> None:
     names = {f"a{number}": argument for number, argument in enumerate(arguments)}
@@ -525,7 +525,7 @@ def test_whatever_a_filter_raises_is_told_with_its_class(
         assert set(result) <= {"key"}
 
 
-def test_a_template_tells_the_fields_it_names() -> None:
+def test_a_template_lists_the_fields_it_names() -> None:
     source = {
         "a": "{{ one }}",
         "b": "{{ record.two | lower ~ record['three'].x }}",
@@ -539,7 +539,7 @@ def test_a_template_tells_the_fields_it_names() -> None:
     assert (whole.named, whole.fields) == (template.named, None)
 
 
-def test_a_misspelt_field_is_told_with_the_one_that_was_meant() -> None:
+def test_a_misspelt_field_is_listed_with_the_closest_column() -> None:
     template = Template("{{ emial | lower }}{{ id }}{{ quux }}{{ _sdc_deleted_at }}", "orders")
     schema: dict[str, Any] = {"properties": {"email": {}, "id": {}}}
     assert unknown_fields(template, schema) == [("emial", "email"), ("quux", None)]

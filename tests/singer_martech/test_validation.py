@@ -57,9 +57,7 @@ def test_a_half_surrogate_is_like_any_text(schema: Any, value: Any) -> None:
         ({"items": {"type": "null"}}, [None, 5], r"at x\.1: "),
     ],
 )
-def test_values_that_do_not_fit_are_told_with_their_path(
-    schema: Any, value: Any, reason: str
-) -> None:
+def test_a_reason_names_the_path_of_the_value(schema: Any, value: Any, reason: str) -> None:
     check = validator(schema)
     assert not check.is_valid({"x": value})
     assert re.search(reason, check.reason({"x": value}))
@@ -98,7 +96,7 @@ def test_a_multiple_is_judged_as_doubles_are(value: Any) -> None:
 @pytest.mark.parametrize(
     "value", [Decimal("19.995"), 0.001, Decimal("1e-5"), Decimal("1.1000000000001")]
 )
-def test_what_is_no_multiple_is_told(value: Any) -> None:
+def test_a_number_that_is_no_multiple_is_invalid(value: Any) -> None:
     check = validator({"multipleOf": Decimal("0.01")})
     assert not check.is_valid({"x": value})
     assert (
