@@ -12,7 +12,7 @@ from singer_martech.delivery.bisect import Bisector, PartialRejection
 from singer_martech.delivery.destination import Destination
 from singer_martech.delivery.spooled_batch import SpooledBatch, SpooledRecords
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import HttpError, RequestRejected
+from singer_martech.http.errors import HttpError, NotFound, RequestRejected
 from singer_martech.mediarithmics.import_results import ImportResult
 from singer_martech.mediarithmics.imports import CSV
 from target_mediarithmics import csv_rows
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PREVIEW_BYTES = 12_000
+_SHOWN_IDENTIFIERS = 10
+_SHOWN_CHARACTERS = 300
 
 
 class ImportDestination(Destination):
@@ -136,8 +138,15 @@ class ImportDestination(Destination):
         rows = len(records)
         # whether the vendor counts a header as a line is not documented
         counts = {rows, rows + 1} if self._wanted.mime_type == CSV else {rows}
-        with records.open_body() as body:
-            execution = self._uploads.upload(into, body, counts, batch_result.stats)
+        try:
+            with records.open_body() as body:
+                execution = self._uploads.upload(into, body, counts, batch_result.stats)
+        except NotFound as error:
+            message = (
+                f"{error}; {into} does not exist any more: check 'document_import_id' or "
+                "'document_import_name' in 'streams'"
+            )
+            raise MartechError(message) from error
         if not self._wait:
             return
         try:
@@ -208,5 +217,6 @@ def _warn(into: DocumentImport, execution: Execution, result: ImportResult, rows
 
 def _most_frequent(identifiers: object) -> str:
     if isinstance(identifiers, dict):
-        return ", ".join(f"{name}: {count}" for name, count in list(identifiers.items())[:10])
-    return str(identifiers)[:300]
+        entries = list(identifiers.items())[:_SHOWN_IDENTIFIERS]
+        identifiers = ", ".join(f"{name}: {count}" for name, count in entries)
+    return str(identifiers)[:_SHOWN_CHARACTERS]

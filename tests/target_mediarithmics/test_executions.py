@@ -293,6 +293,15 @@ def test_an_activity_without_a_unique_key_is_never_sent_twice_while_an_upload_is
     assert len(vendor.documents()) == 20
 
 
+def test_an_import_that_is_deleted_during_a_run_ends_it_with_the_setting(
+    sandbox: Sandbox, load: Callable[..., Run]
+) -> None:
+    sandbox.faults.add("mediarithmics", "*/executions", method="POST", status=404, times=None)
+    run = load(schema(), record(id=1), state({"n": 1}), streams=STREAMS)
+    assert "does not exist any more: check 'document_import_id'" in str(run.error)
+    assert run.states == []
+
+
 def test_a_refused_look_at_an_execution_does_not_send_its_documents_again(
     sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
