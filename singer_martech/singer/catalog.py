@@ -56,7 +56,7 @@ _CATALOG: dict[str, Any] = {
         },
     },
 }
-"""The shapes that the SDK relies on without a check."""
+"""The shape of a catalog that the SDK assumes without a check."""
 
 
 def check_catalog(catalog: Mapping[str, Any], label: str) -> None:

@@ -1,4 +1,4 @@
-"""What the plugins log: lines for a person who waits, or JSON where the SDK's log config asks."""
+"""The plugins' logs: plain lines, or JSON when the SDK's log configuration says so."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PAGE = (DOCS / "run-summaries.md").read_text(encoding="utf-8").partition("## Log lines")[2]
 (EXAMPLE,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-#: The page's configuration, but with everything there is.
+#: The page's configuration, at DEBUG.
 STRUCTURED = {**yaml.safe_load(EXAMPLE), "root": {"level": "DEBUG", "handlers": ["stderr"]}}
 
 SCORES = [
@@ -70,9 +70,7 @@ def plugin(tmp_path: Path) -> Plugin:
 
 
 @pytest.mark.parametrize("name", PLUGINS)
-def test_every_line_of_every_plugin_is_json_where_that_is_asked_for(
-    name: str, plugin: Plugin
-) -> None:
+def test_every_log_line_is_json_when_configured(name: str, plugin: Plugin) -> None:
     lines = plugin.log(name, {"max_attempts": "many"}, structured=True, status=1)
     entries = [json.loads(line) for line in lines]
     (error,) = [entry for entry in entries if entry["level"] == "error"]
@@ -80,7 +78,7 @@ def test_every_line_of_every_plugin_is_json_where_that_is_asked_for(
     assert error["logger_name"] == name
 
 
-def test_metrics_and_the_summary_are_there_for_programs(plugin: Plugin, sandbox: Sandbox) -> None:
+def test_structured_logs_contain_metrics_and_the_summary(plugin: Plugin, sandbox: Sandbox) -> None:
     lines = plugin.log("target-mona", sandbox.mona.credentials(), structured=True)
     entries = [json.loads(line) for line in lines]
     (counter,) = [entry["metric_info"] for entry in entries if entry.get("metric_info")]
@@ -100,9 +98,7 @@ def test_no_secret_is_in_structured_logs(plugin: Plugin, sandbox: Sandbox) -> No
     assert "quite-a-secret" not in log
 
 
-def test_a_person_reads_what_was_delivered_and_nothing_of_the_inner_life(
-    plugin: Plugin, sandbox: Sandbox
-) -> None:
+def test_plain_logs_contain_start_counts_and_summary_only(plugin: Plugin, sandbox: Sandbox) -> None:
     lines = plugin.log("target-mona", sandbox.mona.credentials(), structured=False)
     messages = [line.split(" | ", 3)[3] for line in lines if "METRIC" not in line]
     begin, read, summary = messages

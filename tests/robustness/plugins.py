@@ -1,4 +1,4 @@
-"""The five plugins, each with settings that reach the sandbox and a run that touches all of it."""
+"""The five plugins, each with settings for the sandbox and an input that uses all of it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from singer_martech.singer.plugin import MartechPlugin
     from tests.sandbox.server import Sandbox
 
-#: Settings that end a run soon when nothing helps.
+#: Settings that end a failing run soon.
 IMPATIENT: Mapping[str, Any] = {
     "max_attempts": 1,
     "max_rate_limit_wait_seconds": 0,
@@ -46,8 +46,8 @@ class Plugin:
         plugin: Its class.
         vendor: Its vendor in the sandbox.
         settings: Makes settings for the sandbox.
-        messages: What a target is given.
-        landed: Tells how many records the vendor took, or None for a tap.
+        messages: The input of a target.
+        landed: Returns the number of records that the vendor accepted; None for a tap.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Outcome:
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """What a tap wrote."""
+        """The messages that a tap wrote."""
         return [json.loads(line) for line in self.out.splitlines()]
 
     @property
@@ -127,10 +127,9 @@ def run(
     catalog: Any = None,
     environment: Mapping[str, str] | None = None,
 ) -> Outcome:
-    """Run a plugin's command within this process, as a user would start it.
+    """Run a plugin's command within this process.
 
-    An exception that the plugin did not foresee is raised: its user would see a line, but not
-    one that helps.
+    An unexpected exception is raised, although the command would log it in one line.
     """
     text = config if isinstance(config, bytes) else json.dumps(config).encode()
     line = ["--config", _file(folder, "config", text), *arguments]
@@ -155,7 +154,7 @@ def run(
 
 
 class _Kept(io.BytesIO):
-    """A file whose content outlives it: the last thing that a command does is to close it."""
+    """A file that stays open: a command closes its output at the end."""
 
     def close(self) -> None:
         """Stay open."""
@@ -174,7 +173,7 @@ def _file(folder: Path, name: str, content: bytes) -> str:
 
 @contextmanager
 def _process_restored() -> Iterator[None]:
-    """Take back what a command changes in its process: signals, hooks, streams, logging."""
+    """Restore signals, hooks, streams and logging, which a command changes."""
     streams = sys.stdin, sys.stdout, sys.stderr
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     hook, root = sys.excepthook, logging.getLogger()

@@ -1,4 +1,4 @@
-"""What users and other programs hand over: settings, catalogs, STATE, messages."""
+"""Inputs of any shape: settings, catalogs, STATE and messages."""
 
 from __future__ import annotations
 
@@ -108,7 +108,9 @@ def test_any_value_of_any_setting_is_taken_or_refused_by_its_name(
         b'{"streams": NaN}',
     ],
 )
-def test_a_configuration_that_is_none_is_named(plugin: Plugin, folder: Path, text: bytes) -> None:
+def test_a_configuration_file_without_an_object_is_named(
+    plugin: Plugin, folder: Path, text: bytes
+) -> None:
     outcome = run(plugin, text, folder)
     assert outcome.status == 1
     assert "config" in outcome.reason or "setting" in outcome.reason
@@ -136,7 +138,7 @@ def test_a_state_of_another_tap_is_ignored_or_refused(
     sandbox.reset()
     outcome = run(tap, tap.settings(sandbox), folder, state=state)
     outcome.check("STATE")
-    if outcome.status == 0:  # then nothing that is there is passed over
+    if outcome.status == 0:  # no record is skipped
         assert len(outcome.records) == len(expected.records)
 
 
@@ -168,7 +170,7 @@ def catalog_of(tap: Plugin, sandbox: Sandbox, folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{", b"17", b'{"streams": 5}', b"[" * 100_000])
-def test_a_catalog_that_is_none_is_named(
+def test_a_file_without_a_catalog_is_named(
     tap: Plugin, sandbox: Sandbox, folder: Path, text: bytes
 ) -> None:
     outcome = run(tap, tap.settings(sandbox), folder, catalog=text)
@@ -190,7 +192,7 @@ def test_a_catalog_of_any_shape_is_understood_or_refused(
 
 
 def damage(value: Any, data: st.DataObject) -> None:
-    """Put something else into a place of a nested value."""
+    """Delete or replace a random part of a nested value."""
     while True:
         places = list(value) if isinstance(value, dict) else list(range(len(value)))
         if not places:
@@ -208,7 +210,7 @@ def damage(value: Any, data: st.DataObject) -> None:
 
 
 def odd_lines(chance: random.Random, lines: list[bytes]) -> list[bytes]:
-    """Do to some lines of an input what broken pipes, disks and programs do."""
+    """Corrupt some lines of an input as broken pipes, disks and programs do."""
     lines = list(lines)
     for _ in range(chance.randint(1, 3)):
         place = chance.randrange(len(lines))
@@ -260,7 +262,7 @@ def test_input_of_any_kind_is_loaded_or_refused_and_never_lost(
     config = {**target.settings(sandbox), "max_rejected_records": chance.choice([0, 100])}
     outcome = run(target, config, folder, data=b"\n".join(lines) + b"\n")
     outcome.check(r"line \d+ of the input|stream '|max_rejected_records")
-    # what each stream read is accounted for, to the record
+    # the counts of each stream add up
     for line in outcome.log.splitlines():
         if "summary: " in line:
             summary = json.loads(line.partition("summary: ")[2])

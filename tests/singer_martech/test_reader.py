@@ -128,7 +128,7 @@ def test_an_error_that_a_message_causes_names_its_line(
     assert str(caught.value) == "line 2 of the input: a STATE lacks value"
 
 
-def test_half_a_surrogate_pair_is_kept(reader: MessageReader, tmp_path: Path) -> None:
+def test_lone_surrogates_are_kept(reader: MessageReader, tmp_path: Path) -> None:
     (message,) = read(
         reader,
         tmp_path / "input",
@@ -174,7 +174,7 @@ def test_a_state_that_is_no_strict_json_keeps_its_bytes(
         (b'{"type":"RECORD","stream":"s","record":null}', "a RECORD without a record object"),
     ],
 )
-def test_what_is_no_message_is_named_with_its_line(
+def test_an_invalid_line_is_named_by_its_number(
     reader: MessageReader, tmp_path: Path, line: bytes, reason: str
 ) -> None:
     with pytest.raises(MartechError, match=reason):
@@ -193,7 +193,9 @@ def test_a_line_without_end_is_refused_before_it_fills_the_memory(
         reader.process_lines(source, {})
 
 
-def test_time_is_noticed_while_nothing_comes(reader: MessageReader, pipe: tuple[Any, Any]) -> None:
+def test_tick_is_called_while_the_input_is_idle(
+    reader: MessageReader, pipe: tuple[Any, Any]
+) -> None:
     output, given = pipe
     ticks: list[None] = []
     reader.pause_seconds = 0.01
@@ -225,7 +227,7 @@ def test_another_thread_can_end_the_wait(reader: MessageReader, pipe: tuple[Any,
     assert not thread.is_alive()
 
 
-def test_a_stop_ends_the_wait(reader: MessageReader, pipe: tuple[Any, Any]) -> None:
+def test_a_signal_ends_the_wait(reader: MessageReader, pipe: tuple[Any, Any]) -> None:
     output, _given = pipe
     reader.pause_seconds = 60.0
     reader.shutdown.on_request(reader.wake)

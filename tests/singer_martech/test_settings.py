@@ -179,12 +179,12 @@ def test_no_fault_shows_the_value_of_a_setting() -> None:
     assert "my-secret" not in " ".join(faults)
 
 
-def test_secrets_are_hidden_from_now_on() -> None:
+def test_checking_the_settings_registers_their_secrets() -> None:
     check(api_token="a-brand-new-secret")
     assert redact("it is a-brand-new-secret.") == "it is [secret]."
 
 
-def test_an_unknown_setting_is_told_with_the_one_that_was_meant(
+def test_an_unknown_setting_is_warned_about_with_the_closest_name(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     _, faults = check(max_attemps=3)

@@ -1,4 +1,4 @@
-"""Selection, stream maps, flattening and BATCH work as in any tap of the SDK."""
+"""Selection, stream maps, flattening, BATCH and STATE work as in any tap of the SDK."""
 
 from __future__ import annotations
 

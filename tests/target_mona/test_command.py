@@ -1,4 +1,4 @@
-"""The command: settings, its one line, what it prints about itself, and the dry run."""
+"""The command: settings, errors, --about and other output, and the dry run."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_real_process_ends_with_one_line_and_status_1(target: Target) -> None:
         ("[]", "the configuration file .* must hold a JSON object"),
     ],
 )
-def test_a_configuration_file_that_is_none_is_named(
+def test_an_unreadable_configuration_file_is_named(
     target: Target, content: str | None, reason: str
 ) -> None:
     path = target.folder / "broken.json"
@@ -118,7 +118,7 @@ def test_a_configuration_file_that_is_none_is_named(
     assert "Traceback" not in run.log
 
 
-def test_the_traceback_is_for_those_who_ask(target: Target, mona: Mona) -> None:
+def test_debug_logging_shows_the_traceback(target: Target, mona: Mona) -> None:
     path = config_file(target, **target.config | {"client_secret": SECRET})
     lines = as_bytes([schema(), record(id=1)])
     run = target.command(
@@ -196,7 +196,7 @@ def test_about_as_json_is_json_alone_without_any_configuration(target: Target) -
     ("arguments", "start"),
     [([], "Name: target-mona"), (["--format", "markdown"], "# `target-mona`")],
 )
-def test_about_in_other_forms(target: Target, arguments: list[str], start: str) -> None:
+def test_about_as_text_and_markdown(target: Target, arguments: list[str], start: str) -> None:
     run = target.command("--about", *arguments, environment=ENVIRONMENT)
     assert run.status == 0
     assert run.output.strip().startswith(start)
@@ -215,7 +215,9 @@ def test_about_in_other_forms(target: Target, arguments: list[str], start: str) 
         ("LOGLEVEL=LOUD {command} --config {config}", "logging cannot be set up as LOGLEVEL"),
     ],
 )
-def test_what_surrounds_a_run_may_be_wrong_too(target: Target, command: str, reason: str) -> None:
+def test_an_unusable_environment_ends_the_run_with_one_line(
+    target: Target, command: str, reason: str
+) -> None:
     name = Path(sys.executable).with_name("target-mona")
     line = command.format(command=name, config=config_file(target, **target.config))
     result = subprocess.run(
@@ -227,7 +229,7 @@ def test_what_surrounds_a_run_may_be_wrong_too(target: Target, command: str, rea
 
 
 def test_an_interrupt_while_the_command_is_loaded_leaves_no_traceback() -> None:
-    # the module stands for any moment of loading, as it interrupts in the middle of it
+    # importing one module stands for any moment of loading
     script = (
         "import os, signal, sys\n"
         "from target_mona.__main__ import main\n"
@@ -242,15 +244,15 @@ def test_an_interrupt_while_the_command_is_loaded_leaves_no_traceback() -> None:
     assert (result.returncode, result.stderr) == (-signal.SIGINT, b"")
 
 
-def test_it_runs_as_a_module_too() -> None:
+def test_the_package_runs_as_a_module() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "target_mona", "--version"], capture_output=True, check=True
     )
     assert result.stdout.startswith(b"target-mona v")
 
 
-def test_a_test_by_meltano_succeeds(target: Target, mona: Mona) -> None:
-    """Meltano takes any line with these words for a failure."""
+def test_meltano_config_test_succeeds(target: Target, mona: Mona) -> None:
+    """Meltano treats any line with the words below as a failure."""
     properties = {"id": {"type": "integer"}, "random_letter": {"type": "string"}}
     path = config_file(target, **target.config)
     lines = as_bytes(
@@ -302,7 +304,7 @@ def test_a_dry_run_sends_nothing_and_shows_what_it_would_send(target: Target, mo
     assert "Bearer" not in run.log
 
 
-def test_a_dry_run_looks_at_everything_before_it_fails(target: Target, mona: Mona) -> None:
+def test_a_dry_run_reads_everything_before_it_fails(target: Target, mona: Mona) -> None:
     wrong = [record(id="a"), record(id="b")]
     numbers = schema(id={"type": "integer"})
     run = target(numbers, *records(2), *wrong, *records(3), dry_run=True)
@@ -313,7 +315,7 @@ def test_a_dry_run_looks_at_everything_before_it_fails(target: Target, mona: Mon
     assert not mona.exports
 
 
-def test_a_dry_run_says_the_size_that_would_be_sent(target: Target, mona: Mona) -> None:
+def test_a_dry_run_reports_the_size_that_would_be_sent(target: Target, mona: Mona) -> None:
     dry = target(schema(), *records(3), dry_run=True)
     wet = target(schema(), *records(3))
     assert wet.status == dry.status == 0

@@ -1,4 +1,4 @@
-"""The whole of Singer: several streams, changing schemas, versions, deletes, files, maps."""
+"""Singer features: several streams, changing schemas, versions, deletes, BATCH files, maps."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_records_of_the_old_schema_are_drained_before_the_new_one(
         assert ended <= started
 
 
-def test_the_new_schema_decides_what_is_valid(target: Target) -> None:
+def test_records_are_validated_against_the_new_schema(target: Target) -> None:
     run = target(
         schema(id={"type": "integer"}),
         record(id="early"),
@@ -351,7 +351,9 @@ def test_a_batch_of_another_shape_is_named(target: Target, encoding: Any, manife
     assert run.reason.startswith("line 2 of the input: stream 'orders': a BATCH needs an object")
 
 
-def test_a_batch_of_another_format_says_what_is_possible(target: Target, tmp_path: Path) -> None:
+def test_a_batch_of_an_unsupported_format_names_the_supported_one(
+    target: Target, tmp_path: Path
+) -> None:
     line = batch(tmp_path)
     assert isinstance(line, dict)
     run = target(schema(), {**line, "encoding": {"format": "parquet"}})
@@ -404,7 +406,9 @@ def test_a_stream_map_that_fails_for_a_record_rejects_it(target: Target, mona: M
     assert reject["record"] == {"id": 1, "price": "none"}
 
 
-def test_flattening_flattens(target: Target, messages: Callable[[], list[dict[str, Any]]]) -> None:
+def test_flattening_expands_nested_objects(
+    target: Target, messages: Callable[[], list[dict[str, Any]]]
+) -> None:
     run = target(
         schema(
             id={"type": "integer"},
@@ -478,7 +482,7 @@ for _ in range(400):
         ),
     ],
 )
-def test_input_that_is_no_singer_ends_the_run_with_one_line_and_the_state_so_far(
+def test_invalid_input_ends_the_run_with_one_line_and_the_state_so_far(
     target: Target, mona: Mona, line: Line, reason: str
 ) -> None:
     run = target(schema(), record(id=1), state(1), line, record(id=2), state(2), max_request_rows=1)
