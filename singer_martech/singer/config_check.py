@@ -133,9 +133,10 @@ def json_value(value: object, name: str) -> Any:
         return value
     try:
         return json.loads(value)
-    except (ValueError, RecursionError):
-        message = f"setting '{name}' is not valid JSON"
-        raise SettingError(message) from None
+    except json.JSONDecodeError as error:
+        raise SettingError(f"setting '{name}' is not valid JSON ({_position(error)})") from None
+    except (ValueError, RecursionError):  # a number of too many digits, or too many brackets
+        raise SettingError(f"setting '{name}' is not valid JSON") from None
 
 
 def _is_clean(value: object) -> bool:
@@ -224,7 +225,8 @@ def _from_text(value: str, types: list[str]) -> Any:
         return _number(text, value)
     if "object" in types or "array" in types:
         with contextlib.suppress(ValueError, RecursionError):
-            return json.loads(text)
+            parsed = json.loads(text)
+            return value if isinstance(parsed, str) else parsed
     return value
 
 
@@ -253,7 +255,7 @@ def _line(error: ValidationError, env_prefix: str) -> str:
         return line
     name = _path(path) or "configuration"
     requirements_by_keyword: dict[str, Callable[[], str]] = {
-        "type": lambda: f"must be {_types(wanted)}",
+        "type": lambda: f"must be {_types(wanted)}{_json_problem(error.instance, wanted)}",
         "anyOf": lambda: f"must be {' or '.join(map(_alternative, wanted))}",
         "oneOf": lambda: f"must be {' or '.join(map(_alternative, wanted))}",
         "enum": lambda: f"must be one of {', '.join(map(str, wanted))}",
@@ -279,6 +281,23 @@ def _most_specific(error: ValidationError) -> ValidationError:
 
 def _alternative(schema: Mapping[str, Any]) -> str:
     return f'"{schema["const"]}"' if "const" in schema else _types(schema.get("type", "null"))
+
+
+def _json_problem(value: object, wanted: str | list[str]) -> str:
+    """Say where a text that should be JSON is wrong."""
+    names = {wanted} if isinstance(wanted, str) else set(wanted)
+    if isinstance(value, str) and {"array", "object"} & names:
+        try:
+            json.loads(value)
+        except json.JSONDecodeError as error:
+            return f"; the text is not valid JSON ({_position(error)})"
+        except (ValueError, RecursionError):
+            return "; the text is not valid JSON"
+    return ""
+
+
+def _position(error: json.JSONDecodeError) -> str:
+    return f"line {error.lineno}, column {error.colno}: {error.msg}"
 
 
 def _types(wanted: str | list[str]) -> str:

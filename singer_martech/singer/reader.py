@@ -274,9 +274,9 @@ def _decode_leniently(line: bytes, number: int) -> dict[str, Any]:
         members = json_members(text, odd)
     except RecursionError:
         return _deep_record(text, number)
-    except ValueError as error:
-        message_text = f"line {number} of the input is not JSON: {str(error).partition(':')[0]}"
-        raise InvalidInput(message_text) from None
+    except json.JSONDecodeError as error:
+        position = f"column {error.colno}: {error.msg}"
+        raise InvalidInput(f"line {number} of the input is not JSON ({position})") from None
     message = {name: value for name, (value, _) in members.items()}
     if not isinstance(message.get("type"), str):
         raise InvalidInput(f"line {number} of the input is not a Singer message: it has no type")

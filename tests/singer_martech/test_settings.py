@@ -104,6 +104,12 @@ def test_settings_may_come_as_text(name: str, given: Any, value: Any) -> None:
         ("request_timeout_seconds", True, "'request_timeout_seconds' must be a number"),
         ("checkpoint_interval_seconds", -1, "'checkpoint_interval_seconds' must be greater"),
         ("dry_run", "maybe", "setting 'dry_run' must be true or false"),
+        (
+            "names",
+            "[1",
+            r"must be an array \(JSON\); the text is not valid JSON \(line 1, column 3: ",
+        ),
+        ("names", '"a"', r"must be an array \(JSON\)$"),
         ("deletes", "apply", "setting 'deletes' must be one of skip, reject"),
         ("parallel_requests", "0", "setting 'parallel_requests' must be at least 1"),
         ("max_rejected_records", "-1", "setting 'max_rejected_records' must be at least 0"),

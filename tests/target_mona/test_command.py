@@ -65,7 +65,7 @@ def test_settings_come_as_text_from_the_environment(target: Target, mona: Mona) 
         ({"auth_url": "http://10.0.0.1/x"}, "setting 'auth_url' must start with https://"),
         ({"max_request_rows": "many"}, "setting 'max_request_rows' must be a whole number"),
         ({"dry_run": "perhaps"}, "setting 'dry_run' must be true or false"),
-        ({"streams": "{"}, "setting 'streams' is not valid JSON"),
+        ({"streams": "{"}, "setting 'streams' is not valid JSON (line 1, column 2: Expecting"),
         (
             {"user_id": "me.example.com/", "api_url": "https://incoming{user_id}.monalabs.io"},
             "setting 'user_id' may hold letters",
