@@ -1,6 +1,6 @@
-"""Getting access tokens by assertions that the customer's private key signs.
+"""Get access tokens with assertions signed by the customer's private key.
 
-The facts come from the vendor's pages on the Auth API.
+Source: the vendor's pages on the Auth API.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from requests.auth import AuthBase
 
 from singer_martech._compat import override
 from singer_martech.http.auth import Token
-from singer_martech.http.errors import InvalidResponse, RequestRejected
+from singer_martech.http.errors import NotFound, RequestRejected, UnexpectedContent
 from singer_martech.runtime.redaction import register_secret
 from singer_martech.values.timestamps import parse_timestamp
-from target_monetate.envelope import data_of, explained
+from target_monetate import envelope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,15 +24,16 @@ if TYPE_CHECKING:
     from requests import PreparedRequest
 
     from singer_martech.http.client import HttpClient
+    from singer_martech.http.response import Response
 
 ALGORITHMS = ("RS256", "RS384", "RS512")
-SHORTEST_TTL_SECONDS, LONGEST_TTL_SECONDS = 900, 43_200
+MIN_TTL_SECONDS, MAX_TTL_SECONDS = 900, 43_200
 
 _LABEL = "Monetate login"
 
 
 class Assertion(AuthBase):
-    """Signs an assertion for each request, right before it is sent: it ages in seconds.
+    """Signs an assertion for each request, right before it is sent: it expires in a minute.
 
     Args:
         username: The API user, ``api-…``.
@@ -41,7 +42,7 @@ class Assertion(AuthBase):
     """
 
     def __init__(self, username: str, private_key: RSAPrivateKey, algorithm: str) -> None:
-        """Sign nothing yet."""
+        """Keep the arguments."""
         self._username = username
         self._private_key = private_key
         self._algorithm = algorithm
@@ -62,15 +63,15 @@ class Login:
 
     Args:
         http: Sends the requests.
-        api_url: Where the API is.
-        assertion: Proves who asks.
-        ttl_seconds: How long a token is to live.
+        api_url: Base URL of the APIs.
+        assertion: Authenticates the requests.
+        ttl_seconds: Requested lifetime of a token.
     """
 
     def __init__(
         self, http: HttpClient, api_url: str, assertion: Assertion, ttl_seconds: float
     ) -> None:
-        """Ask for nothing yet."""
+        """Send nothing yet."""
         self._http = http
         self._url = f"{api_url}/api/auth/v0/refresh/"
         self._assertion = assertion
@@ -80,32 +81,43 @@ class Login:
         """Return a new token.
 
         Raises:
-            RequestRejected: The user or the key is not known, or no longer active.
+            RequestRejected: The user or the key is unknown or inactive.
         """
-        params = {"ttl": self._ttl}
         try:
             response = self._http.request(
-                "GET", self._url, label=_LABEL, params=params, auth=self._assertion
+                "GET",
+                self._url,
+                label=_LABEL,
+                params={"ttl": self._ttl},
+                auth=self._assertion,
+                validate=_validate,
             )
+        except NotFound as rejection:
+            raise rejection.with_message(f"{rejection}; check 'api_url'") from rejection
         except RequestRejected as rejection:
-            raise explained(rejection, _LABEL) from rejection
-        content = data_of(response)
-        value = content.get("token") if isinstance(content, dict) else None
-        if not isinstance(value, str) or not value:
-            raise InvalidResponse(f"{_LABEL}: the answer holds no token", response)
+            raise envelope.explained(rejection, _LABEL) from rejection
+        data = envelope.data_of(response)
         now = time.time()
-        return Token(value, now + _lifetime(content, now, self._ttl), now)
+        return Token(data["token"], now + _lifetime(data, now, self._ttl), now)
+
+
+def _validate(response: Response) -> None:
+    envelope.validate(response)
+    data = envelope.data_of(response)
+    token = data.get("token") if isinstance(data, dict) else None
+    if not isinstance(token, str) or not token:
+        raise UnexpectedContent("the response holds no token")
 
 
 def _lifetime(content: Mapping[str, Any], now: float, ttl: float) -> float:
-    """Return how many seconds a token lives, whichever of its fields says the least."""
+    """Return the shortest lifetime, in seconds, that a field of the token states."""
     issued, expires = _epoch(content.get("issued_at")), _epoch(content.get("expires_at"))
     stated = content.get("expires_in")
     lifetimes = [ttl]
     if isinstance(stated, (int, float)):
         lifetimes.append(stated)
     if expires is not None:
-        # between the vendor's own two times, since this machine's clock may be off
+        # the vendor's two times, because this machine's clock may be wrong
         lifetimes.append(expires - (now if issued is None else issued))
     return min(lifetimes)
 

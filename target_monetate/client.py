@@ -1,7 +1,7 @@
-"""The Monetate Auth and Data APIs: proving who sends, datasets, and rows.
+"""Client of the Monetate Auth and Data APIs.
 
-The facts come from the vendor's OpenAPI description of the Data API, from its pages on
-the Auth API, and from its page "Update a Customer Attributes Dataset via the Data API".
+Sources: the vendor's OpenAPI description of the Data API, its pages on the Auth API, and its
+page "Update a Customer Attributes Dataset via the Data API".
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from singer_martech.errors import MartechError
 from singer_martech.http.auth import HeaderAuth, TokenAuth
 from singer_martech.http.client import HttpClient, HttpSettings
 from singer_martech.http.errors import InvalidResponse, NotFound, RequestRejected
+from target_monetate import envelope
 from target_monetate.auth import ALGORITHMS, Assertion, Login
-from target_monetate.dataset import Dataset, UnreadableDataset
-from target_monetate.envelope import data_of, explained, joined, meta_of, texts
+from target_monetate.dataset import Dataset, InvalidDescription
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,28 +29,28 @@ if TYPE_CHECKING:
 
 API_URL = "https://api.monetate.net"
 ENVELOPE = (b'{"schema_rows":[', b"]}")
-"""What stands before and after the rows in a request's body."""
+"""The start and the end of a request body; the rows are between them."""
 
 _MAX_PAGES = 50
 
 
 class NoSuchDataset(MartechError):
-    """There is no dataset of this name."""
+    """There is no dataset with this name."""
 
 
 class MonetateClient:
     """Reads datasets and sends rows.
 
     Args:
-        retailer: The short name of the retailer, as in the API's base URL.
+        retailer: The retailer's short name, as in the API's base URL.
         username: The API user, ``api-…``.
         private_key: The key whose public half is registered for that user.
-        algorithm: How assertions are signed.
-        token_ttl_seconds: How long a token is to live, from 900 to 43200.
-        api_url: Where the API is.
-        settings: Timeouts and patience.
+        algorithm: Signs the assertions.
+        token_ttl_seconds: Lifetime of a token, from 900 to 43200.
+        api_url: Base URL of the APIs.
+        settings: Timeouts and retry limits.
         shutdown: Ends waits when the run is asked to end.
-        pool_size: How many requests may be in flight at once.
+        pool_size: Maximum number of requests in flight.
     """
 
     def __init__(  # noqa: PLR0913 - settings by name
@@ -70,50 +70,65 @@ class MonetateClient:
         api_url = api_url.rstrip("/")
         self._data_url = f"{api_url}/api/data/v1/{quote(retailer, safe='')}/production"
         self._auth = TokenAuth(self._fetch_token, scheme="Token")
-        self._http = HttpClient(settings, auth=self._auth, shutdown=shutdown, pool_size=pool_size)
+        self._http = HttpClient(
+            settings,
+            auth=self._auth,
+            shutdown=shutdown,
+            pool_size=pool_size,
+            validate=envelope.validate,
+        )
         assertion = Assertion(username, private_key, algorithm)
         self._login = Login(self._http, api_url, assertion, token_ttl_seconds)
 
+    def check_login(self) -> None:
+        """Get an access token, and check that the retailer accepts it.
+
+        Raises:
+            HttpError: One of the two failed.
+        """
+        self._auth.token()
+        self._list_datasets({})
+
     def rows_url(self, dataset: str) -> str:
-        """Where the rows of a dataset go."""
+        """Return the URL of a dataset's rows."""
         return f"{self._data_url}/data/{quote(dataset, safe='')}/"
 
     @staticmethod
     def body(rows: Sequence[bytes]) -> bytes:
-        """Return the body of a request that sends these rows."""
+        """Return the body of a request with these rows."""
         before, after = ENVELOPE
         return b"".join((before, b",".join(rows), after))
 
     def dataset(self, name: str) -> Dataset:
-        """Return a dataset as it stands.
+        """Return the current description of a dataset.
 
         Raises:
-            NoSuchDataset: There is none of this name.
-            RequestRejected: The credentials do not allow it.
+            NoSuchDataset: There is no dataset with this name.
+            RequestRejected: The credentials do not permit it.
         """
         label = f"Monetate dataset '{name}'"
         try:
             response = self._request("GET", self._schema_url(name), label)
         except NotFound as rejection:
-            raise NoSuchDataset(f"{label}: there is no dataset of this name") from rejection
+            raise NoSuchDataset(f"{label}: there is no dataset with this name") from rejection
         try:
-            return Dataset.from_description(name, data_of(response))
-        except UnreadableDataset as error:
-            raise InvalidResponse(
-                f"{label}: the answer cannot be used: {error}", response
-            ) from error
+            return Dataset.from_description(name, envelope.data_of(response))
+        except InvalidDescription as error:
+            raise InvalidResponse(f"{label}: the response cannot be used: {error}", response) from (
+                error
+            )
 
     def dataset_names(self) -> list[str]:
         """Return the names of all datasets."""
         names: list[str] = []
         page: dict[str, str] = {}
         for _ in range(_MAX_PAGES):
-            response = self._request("GET", f"{self._data_url}/schema/", "Monetate datasets", page)
-            listed = data_of(response)
+            response = self._list_datasets(page)
+            listed = envelope.data_of(response)
             if isinstance(listed, list):
                 names += [str(each["name"]) for each in listed if isinstance(each, dict)]
-            following = meta_of(response).get("next")
-            # only its query counts: credentials go nowhere but to the URL of the settings
+            following = envelope.meta_of(response).get("next")
+            # only the query is used: credentials are sent to the configured URL only
             next_page = dict(parse_qsl(urlsplit(str(following or "")).query))
             if not next_page or next_page == page:
                 break
@@ -128,15 +143,15 @@ class MonetateClient:
             types: The new fields' data types by name.
 
         Returns:
-            What the vendor warns about.
+            The vendor's warnings.
 
         Raises:
-            RequestRejected: It refuses; with status 400, for instance, because one exists already.
+            RequestRejected: The vendor refuses, for instance because a field exists already.
         """
         fields = {name: {"data_type": data_type} for name, data_type in types.items()}
         label = f"Monetate dataset '{dataset}'"
         response = self._request("PATCH", self._schema_url(dataset), label, json={"fields": fields})
-        return texts(meta_of(response).get("warnings"))
+        return envelope.texts(envelope.meta_of(response).get("warnings"))
 
     def post_rows(
         self,
@@ -151,41 +166,36 @@ class MonetateClient:
         Args:
             dataset: Its name.
             rows: Each a JSON object.
-            idempotent: False where the dataset has no unique key: then the vendor would add
-                rows that are sent twice a second time.
+            idempotent: False if the dataset has no unique key: the vendor would add rows that
+                are sent twice a second time.
             stats: Counts what is sent.
 
         Returns:
-            What the vendor warns about.
+            The vendor's warnings.
 
         Raises:
-            RequestRejected: Not all were taken.
-            OutcomeUnknown: Nobody knows, and they must not be sent twice.
+            RequestRejected: Not all rows were accepted.
+            OutcomeUnknown: They may have been accepted and must not be sent twice.
         """
-        label = f"Monetate dataset '{dataset}'"
         response = self._request(
             "POST",
             self.rows_url(dataset),
-            label,
+            f"Monetate dataset '{dataset}'",
             data=self.body(rows),
             headers={"Content-Type": "application/json"},
             idempotent=idempotent,
             stats=stats,
         )
-        meta = meta_of(response)
-        complaints = texts(meta.get("errors"))
-        if complaints:
-            raise RequestRejected(f"{label}: refused: {joined(complaints)}", response)
-        return texts(meta.get("warnings"))
+        return envelope.texts(envelope.meta_of(response).get("warnings"))
 
     def record(self, dataset: str, record_id: str) -> dict[str, Any] | None:
-        """Return one record for a person's eyes, or None.
+        """Return one record for a person to look at, or None if there is none.
 
-        The vendor allows this for manual spot checks only, once a second at most, never
-        from a program (its description: Get Data). It is sent once, whatever comes of it.
+        The vendor permits this for manual spot checks only, at most once a second, and never
+        in a program (OpenAPI description, Get Data). The request is never repeated.
 
         Raises:
-            HttpError: It was not answered.
+            HttpError: The request failed.
         """
         label = f"Monetate record '{record_id}'"
         settings = HttpSettings(
@@ -194,9 +204,11 @@ class MonetateClient:
             max_rate_limit_wait_seconds=0,
             user_agent=self._http.settings.user_agent,
         )
-        # a fixed header, since a refused token would be renewed and the request repeated
+        # a fixed header: with TokenAuth, a rejected token would be renewed and the request repeated
         auth = HeaderAuth(f"Token {self._auth.token().value}")
-        once = HttpClient(settings, auth=auth, shutdown=self._http.shutdown, pool_size=1)
+        once = HttpClient(
+            settings, auth=auth, shutdown=self._http.shutdown, validate=envelope.validate
+        )
         try:
             response = once.request(
                 "GET", self.rows_url(dataset), label=label, params={"id": record_id}
@@ -204,17 +216,22 @@ class MonetateClient:
         except NotFound:
             return None
         except RequestRejected as rejection:
-            raise explained(rejection, label) from rejection
+            raise envelope.explained(rejection, label) from rejection
         finally:
             once.close()
-        rows = data_of(response, exact=True)
+        rows = envelope.data_of(response, exact=True)
         if isinstance(rows, dict) and isinstance(rows.get("schema_rows"), list):
             rows = rows["schema_rows"]
         if isinstance(rows, list):
             rows = rows[0] if rows else None
         if rows is not None and not isinstance(rows, dict):
-            raise InvalidResponse(f"{label}: the answer holds no record: {response.head}", response)
+            raise InvalidResponse(
+                f"{label}: the response holds no record: {response.head}", response
+            )
         return rows or None
+
+    def _list_datasets(self, page: Mapping[str, str]) -> Response:
+        return self._request("GET", f"{self._data_url}/schema/", "Monetate datasets", page)
 
     def _request(
         self,
@@ -227,11 +244,11 @@ class MonetateClient:
         try:
             return self._http.request(method, url, label=label, params=params, **rest)
         except RequestRejected as rejection:
-            raise explained(rejection, label) from rejection
+            raise envelope.explained(rejection, label) from rejection
 
     def _schema_url(self, dataset: str) -> str:
         return f"{self._data_url}/schema/{quote(dataset, safe='')}/"
 
     def _fetch_token(self, old: Token | None) -> Token:
-        del old  # a new one is got in the same way as the first
+        del old  # there are no refresh tokens
         return self._login.token()

@@ -1,4 +1,7 @@
-"""A Monetate dataset, which its API calls a schema: what its fields are and mean."""
+"""A Monetate dataset, which the API calls a schema: its fields and their attributes.
+
+Source: the vendor's OpenAPI description of the Data API, "Create a New Schema".
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-MOST_FIELDS = 40
-"""Vendor's OpenAPI description, Create a New Schema: a schema has up to 40 fields."""
+MAX_FIELDS = 40
+"""Create a New Schema: a schema has up to 40 fields."""
 
 PRIVACY_TYPE = "customer_data_privacy"
-"""A row posted to a dataset of this type erases that customer everywhere."""
+"""Posting a row to a dataset of this type erases that customer everywhere."""
 
 STRING = "STRING"
 MULTI_STRING = "MULTI_STRING"
@@ -23,8 +26,8 @@ DATETIME = "DATETIME"
 GOOGLE_PRODUCT_CATEGORY = "GOOGLE_PRODUCT_CATEGORY"
 
 
-class UnreadableDataset(Exception):
-    """What the API says of a dataset cannot be used; the text says why."""
+class InvalidDescription(Exception):
+    """The API's description of a dataset cannot be used; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,11 @@ class Field:
     """One field of a dataset.
 
     Attributes:
-        data_type: One of the types above.
-        identifier: Whether it links a row to a person.
-        unique_key: Whether a row replaces the earlier row with the same value.
-        event_time: Whether it says when an event was.
-        required: Whether a row must have it; always so for identifier and unique key.
+        data_type: One of the types above, or one that is not documented yet.
+        identifier: The field links a row to a person.
+        unique_key: A row replaces the earlier row with the same value.
+        event_time: The field is the time of an event.
+        required: A row must have the field; identifier and unique key are always required.
     """
 
     data_type: str
@@ -47,25 +50,25 @@ class Field:
 
     @property
     def roles(self) -> list[str]:
-        """What the field is beside its type, in words."""
-        words = {
+        """The attributes that apply, for messages."""
+        names = {
             "identifier": self.identifier,
             "unique key": self.unique_key,
             "event time": self.event_time,
             "required": self.required and not (self.identifier or self.unique_key),
         }
-        return [word for word, applies in words.items() if applies]
+        return [name for name, applies in names.items() if applies]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset as it stands.
+    """The description of a dataset.
 
     Attributes:
         name: Its name.
-        type: What kind of data it holds, such as ``attribute``, ``event`` or ``product``.
+        type: The kind of its data, such as ``attribute``, ``event`` or ``product``.
         fields: Its fields by name.
-        named_identifier: Its Identifier Name; until it has one, Monetate does not use it.
+        named_identifier: Its Identifier Name; Monetate does not use a dataset without one.
     """
 
     name: str
@@ -75,13 +78,13 @@ class Dataset:
 
     @classmethod
     def from_description(cls, name: str, described: Any) -> Dataset:
-        """Read what the API says of a dataset.
+        """Read the API's description of a dataset.
 
         Raises:
-            UnreadableDataset: It does not say what the fields are.
+            InvalidDescription: It does not describe the fields.
         """
         if not isinstance(described, dict) or not isinstance(described.get("fields"), dict):
-            raise UnreadableDataset("it does not describe the dataset's fields")
+            raise InvalidDescription("it does not describe the dataset's fields")
         return cls(
             name=name,
             type=str(described.get("type") or ""),
@@ -91,12 +94,12 @@ class Dataset:
 
     @cached_property
     def unique_key(self) -> str | None:
-        """The field by which a row replaces an earlier one; None: every row is added."""
+        """The field by which a row replaces an earlier one; None if every row is added."""
         return next((name for name, field in self.fields.items() if field.unique_key), None)
 
     @cached_property
     def required(self) -> list[str]:
-        """The fields without which a row is not taken."""
+        """The fields that every row must have."""
         return [
             name
             for name, field in self.fields.items()
@@ -110,12 +113,12 @@ class Dataset:
 
 
 def quoted(names: Iterable[str]) -> str:
-    """Write names as they stand in messages."""
+    """Return names in quotes, for messages."""
     return ", ".join(f"'{name}'" for name in names)
 
 
 def _field(described: Any) -> Field:
     if not isinstance(described, dict) or not isinstance(described.get("data_type"), str):
-        raise UnreadableDataset("it names a field without its data_type")
+        raise InvalidDescription("a field has no data_type")
     flags = {name: described.get(name) is True for name in Field.__dataclass_fields__}
     return Field(**{**flags, "data_type": described["data_type"]})

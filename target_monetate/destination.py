@@ -1,4 +1,4 @@
-"""Sending the rows of a dataset."""
+"""The rows of a dataset as a destination."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from singer_martech._compat import override
 from singer_martech.delivery.bisect import Bisector, PartialRejection
 from singer_martech.delivery.destination import Destination
-from singer_martech.http.errors import BodyRejected, Conflict, PayloadTooLarge, RequestRejected
+from singer_martech.http.errors import BodyRejected, Conflict, PayloadTooLarge
 from target_monetate.client import ENVELOPE
 
 if TYPE_CHECKING:
@@ -23,17 +23,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MAX_WARNINGS = 100
-_FIRST_ERROR_STATUS = 400
 
 
 class DatasetDestination(Destination):
-    """A dataset, which takes the rows of all streams that are mapped to it.
+    """A dataset, shared by all streams that are mapped to it.
 
     Args:
         client: Sends the requests.
         dataset: The dataset's name.
-        max_rows: See :class:`singer_martech.delivery.batch.Destination`.
-        max_bytes: Likewise.
+        max_rows: See :class:`singer_martech.delivery.destination.Destination`.
+        max_bytes: See there.
     """
 
     merges_by_key = True
@@ -49,7 +48,7 @@ class DatasetDestination(Destination):
         self._bisector = Bisector("'retailer' and the mapping of the dataset in 'streams'")
         self._dataset = dataset
         self._lock = threading.Lock()
-        self._shown: set[str] = set()
+        self._logged: set[str] = set()
 
     @override
     def send(self, batch: Batch, batch_result: BatchResult) -> None:
@@ -71,25 +70,22 @@ class DatasetDestination(Destination):
             warnings = self._client.post_rows(
                 self._dataset, rows, idempotent=idempotent, stats=stats
             )
-        except RequestRejected as rejection:
-            status = rejection.status or 0
-            # the vendor does not say whether such a refusal spares some of the rows
-            is_partial = isinstance(rejection, (BodyRejected, Conflict)) and not isinstance(
-                rejection, PayloadTooLarge
-            )
-            in_doubt = not idempotent and len(records) > 1 and is_partial
-            if in_doubt or status < _FIRST_ERROR_STATUS:
-                raise PartialRejection(str(rejection), None, rejection.status) from rejection
+        except PayloadTooLarge:
             raise
+        except (BodyRejected, Conflict) as rejection:
+            # the vendor does not say whether it accepts the other rows of a rejected request
+            if idempotent or len(records) == 1:
+                raise
+            raise PartialRejection(str(rejection), None, rejection.status) from rejection
         for warning in warnings:
-            self._show(warning)
+            self._log_once(warning)
 
-    def _show(self, warning: str) -> None:
+    def _log_once(self, warning: str) -> None:
         with self._lock:
-            if warning in self._shown or len(self._shown) > _MAX_WARNINGS:
+            if warning in self._logged or len(self._logged) > _MAX_WARNINGS:
                 return
-            self._shown.add(warning)
-            is_last = len(self._shown) > _MAX_WARNINGS
+            self._logged.add(warning)
+            is_last = len(self._logged) > _MAX_WARNINGS
         logger.warning(
-            "%s: %s", self.name, "further warnings are not shown" if is_last else warning
+            "%s: %s", self.name, "further warnings are not logged" if is_last else warning
         )

@@ -1,7 +1,7 @@
-"""The envelope of every answer, and what the vendor complains and warns about in it.
+"""The JSON envelope of every response: its data, errors and warnings.
 
-The vendor's OpenAPI description leaves open what the entries of ``meta.errors`` and
-``meta.warnings`` look like.
+Source: the vendor's OpenAPI description of the Data API (``Response``, ``ResponseMeta``). It does
+not describe the entries of ``meta.errors`` and ``meta.warnings``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.http.content import json_body
-from singer_martech.http.errors import Forbidden, NotFound, Unauthorized
+from singer_martech.http.content import expect_json
+from singer_martech.http.errors import Forbidden, NotFound, Unauthorized, UnexpectedContent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,28 +25,46 @@ if TYPE_CHECKING:
 
 _MESSAGE_KEYS = ("message", "detail", "reason", "description", "error")
 _MAX_CHARACTERS = 500
-_SKEW_SECONDS = 60
+_MAX_CLOCK_SKEW_SECONDS = 60
+_FIRST_ERROR_CODE = 400
+
+
+def validate(response: Response) -> None:
+    """Check that a 2xx response has the vendor's envelope and names no error.
+
+    Raises:
+        UnexpectedContent: It does not come from the Data API, or names an error.
+    """
+    content = expect_json(response)
+    meta = content.get("meta") if isinstance(content, dict) else None
+    if not isinstance(meta, dict) or "data" not in content:
+        raise UnexpectedContent(
+            f"the response (status {response.status}) is not Monetate's: {response.head}"
+        )
+    errors = joined(texts(meta.get("errors")))
+    code = meta.get("code")
+    if errors or (isinstance(code, int) and code >= _FIRST_ERROR_CODE):
+        raise UnexpectedContent(
+            f"the response (status {response.status}) names an error: {errors or response.head}"
+        )
 
 
 def data_of(response: Response, *, exact: bool = False) -> Any:
-    """Return the envelope's ``data``.
+    """Return the ``data`` of a valid response.
 
     Args:
-        response: The answer.
-        exact: Numbers with a point become decimals, to the digit.
-
-    Raises:
-        InvalidResponse: It is not JSON.
+        response: The response.
+        exact: Return numbers with a point as exact decimals.
     """
-    content = json_body(response)
+    content = json.loads(response.body)
     if exact:
-        with contextlib.suppress(ArithmeticError):  # an exponent beyond all bounds
+        with contextlib.suppress(ArithmeticError):  # an exponent that Decimal cannot hold
             content = json.loads(response.body, parse_float=Decimal)
-    return content.get("data") if isinstance(content, dict) else None
+    return content["data"]
 
 
 def meta_of(response: Response) -> dict[str, Any]:
-    """Return the envelope's ``meta``; empty where an answer has none."""
+    """Return the ``meta`` of a response; empty if it has none."""
     try:
         content = json.loads(response.body)
     except (ValueError, RecursionError):
@@ -56,25 +74,23 @@ def meta_of(response: Response) -> dict[str, Any]:
 
 
 def explained(rejection: RequestRejected, label: str) -> RequestRejected:
-    """Word a refusal by what the vendor complains about, and say what to do."""
+    """Return a rejection with the vendor's error messages, and what to do."""
     response = rejection.response
     if response is None:
         return rejection.with_message(str(rejection))
-    complaints = joined(texts(meta_of(response).get("errors")))
-    line = (
-        f"{label}: refused with status {response.status}: {complaints}" if complaints else rejection
-    )
+    errors = joined(texts(meta_of(response).get("errors")))
+    line = f"{label}: refused with status {response.status}: {errors}" if errors else rejection
     return rejection.with_message(f"{line}{_advice(rejection, response)}")
 
 
-def texts(complaints: Any) -> list[str]:
-    """Return the entries of ``meta.errors`` or ``meta.warnings``, each as one text."""
-    return list(dict.fromkeys(text for text in _texts(complaints) if text))
+def texts(entries: Any) -> list[str]:
+    """Return the entries of ``meta.errors`` or ``meta.warnings``, one text each."""
+    return list(dict.fromkeys(text for text in _texts(entries) if text))
 
 
-def joined(complaints: Iterable[str]) -> str:
-    """Put texts onto one line of bearable length."""
-    line = "; ".join(complaints)
+def joined(lines: Iterable[str]) -> str:
+    """Join texts to one line of limited length."""
+    line = "; ".join(lines)
     return line if len(line) <= _MAX_CHARACTERS else f"{line[:_MAX_CHARACTERS]} …"
 
 
@@ -95,12 +111,12 @@ def _texts_of_object(value: dict[str, Any]) -> Iterator[str]:
             for text in _texts(inner):
                 yield f"{name}: {text}"
         return
-    place = ", ".join(
+    details = ", ".join(
         f"{name} {inner}"
         for name, inner in value.items()
         if name != key and inner is not None and not isinstance(inner, (dict, list))
     )
-    yield f"{place}: {value[key]}" if place else value[key]
+    yield f"{details}: {value[key]}" if details else value[key]
 
 
 def _advice(rejection: RequestRejected, response: Response) -> str:
@@ -110,15 +126,16 @@ def _advice(rejection: RequestRejected, response: Response) -> str:
             "that 'retailer' is yours"
         )
     if isinstance(rejection, Unauthorized):
-        off = _clock_difference(response)
-        if abs(off) > _SKEW_SECONDS:
-            return f"; this machine's clock is {abs(off):.0f} s {'fast' if off > 0 else 'slow'}"
+        difference = _clock_difference(response)
+        if abs(difference) > _MAX_CLOCK_SKEW_SECONDS:
+            direction = "fast" if difference > 0 else "slow"
+            return f"; this machine's clock is {abs(difference):.0f} s {direction}"
         return (
             "; check 'username', and that the public key of 'private_key' is registered for it "
             "in Monetate's Manage API Keys"
         )
     if isinstance(rejection, NotFound):
-        return "; check 'retailer', and that the dataset still exists"
+        return "; check 'api_url' and 'retailer'"
     return ""
 
 

@@ -1,6 +1,6 @@
-"""Which fields a stream's rows give, what they are made of, and their types.
+"""The fields of a stream's rows, their sources and their types.
 
-Read from the stream's JSON Schema and from the mapping, before any record has come.
+They are read from the stream's JSON Schema and its mapping, before the first record.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _SCALARS = frozenset({"string", "integer", "number", "boolean", "null"})
 
 @dataclass(frozen=True)
 class FieldSource:
-    """What one field of the rows is made of.
+    """The source of one field of the rows.
 
     Attributes:
-        data_type: The Monetate type it would have, or None where that cannot be told.
-        reads: The fields of the record that it is made of.
+        data_type: The Monetate type of its values, or None if it is unknown.
+        reads: The fields of the record that it is computed from.
     """
 
     data_type: str | None
@@ -54,7 +54,7 @@ def of_record(schema: Mapping[str, Any]) -> dict[str, FieldSource]:
 def data_type(definition: Any) -> str:
     """Return the Monetate type for a property of a JSON Schema.
 
-    What may be of several types, or of none that is known, becomes text.
+    A property with several types, or with no known type, becomes a STRING.
     """
     kinds: set[str] = set()
     for each in _alternatives(definition):

@@ -100,13 +100,13 @@ def read_key(text: str, passphrase: str | None, setting: str) -> RSAPrivateKey:
 
 def _problem(pem: str, passphrase: str | None) -> str | None:
     """Return what is wrong with a key, as far as that shows before it is decrypted."""
-    if "PRIVATE KEY-----" not in pem and _PUBLIC.search(pem):
+    if _PRIVATE not in pem and _PUBLIC.search(pem):
         return (
             "holds a public key; set the private key whose public key is registered with Monetate"
         )
     if "BEGIN OPENSSH PRIVATE KEY" in pem:
         return "is in OpenSSH format; convert a copy with: ssh-keygen -p -m PEM -f COPY"
-    if "PRIVATE KEY-----" not in pem or "-----END" not in pem:
+    if not pem.startswith(_BEGIN) or _PRIVATE not in pem or "-----END" not in pem:
         return (
             "is not a private key in PEM format, from -----BEGIN … PRIVATE KEY----- "
             "to -----END … PRIVATE KEY-----"

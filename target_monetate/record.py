@@ -1,4 +1,4 @@
-"""The command ``target-monetate-record``: one record, for a person to look at."""
+"""The command ``target-monetate-record`` prints one record for a person to look at."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _HEADINGS = ("FIELD", "TYPE", "VALUE")
 
 
 def show(config: _ConfigInput, schema: str, record_id: str) -> None:
-    """Print one record of a Monetate dataset, its fields with their types.
+    """Print one record of a Monetate dataset, with the types of its fields.
 
-    Monetate allows this for spot checks by a person only, and at most once a second: a
-    call that comes sooner waits its turn. It is no way to read data, nor for tests.
+    Monetate permits this for spot checks by a person only, at most once a second: a call that
+    comes sooner waits. Do not use it in scripts, in tests, or to read data in bulk.
     """
     target = TargetMonetate(config=config.config, parse_env_config=config.parse_env)
     client = target.client
@@ -50,7 +50,7 @@ def show(config: _ConfigInput, schema: str, record_id: str) -> None:
 
 
 def lines(dataset: Dataset, record: Mapping[str, Any]) -> Iterator[str]:
-    """Word a record: a line for each field, in the order of the dataset."""
+    """Yield a line for each field of a record, in the order of the dataset."""
     rows = [
         (name, ", ".join([field.data_type, *field.roles]), _shown(record.get(name)))
         for name, field in dataset.fields.items()
@@ -65,7 +65,7 @@ def lines(dataset: Dataset, record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _shown(value: Any) -> str:
-    """Write a value so that its type can be seen, and no control character is printed."""
+    """Return a value as JSON, which shows its type and escapes control characters."""
     if isinstance(value, Decimal):
         return str(value)
     return json.dumps(value, ensure_ascii=False, default=str).replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""Adding the fields that a dataset lacks, beside other processes that may do the same."""
+"""Add missing fields to a dataset, while other processes may do the same."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from singer_martech.errors import MartechError
 from singer_martech.http.errors import BadRequest, RequestRejected
-from target_monetate.dataset import MOST_FIELDS, quoted
+from target_monetate.dataset import MAX_FIELDS, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,26 +19,26 @@ logger = logging.getLogger(__name__)
 
 
 class SchemaEvolutionError(MartechError):
-    """The fields would be too many, or the vendor refuses them."""
+    """There would be too many fields, or the vendor refuses them."""
 
 
 def add_missing_fields(
     client: MonetateClient, dataset: Dataset, types: Mapping[str, str], *, dry_run: bool
 ) -> Dataset:
-    """Add the fields of ``types`` that a dataset does not have, all in one request.
+    """Add the fields of ``types`` that a dataset does not have, in one request.
 
     Args:
         client: Reads and changes datasets.
-        dataset: The dataset as it stands.
-        types: The data type of each field that is wanted.
-        dry_run: Add nothing, but go on as if.
+        dataset: The dataset.
+        types: Data types by field name.
+        dry_run: Add nothing, but return the dataset as if the fields had been added.
 
     Returns:
-        The dataset as it stands then. A field that another process has added meanwhile
-        has the type that it got there.
+        The changed dataset. A field that another process added in the meantime has the type
+        given there.
 
     Raises:
-        SchemaEvolutionError: They would be more than a dataset may have, or they are refused.
+        SchemaEvolutionError: The dataset would have too many fields, or the vendor refuses.
     """
     while missing := {name: kind for name, kind in types.items() if name not in dataset.fields}:
         _check_room(dataset, missing)
@@ -49,7 +49,7 @@ def add_missing_fields(
         try:
             warnings = client.add_fields(dataset.name, missing)
         except RequestRejected as rejection:
-            dataset = _as_others_left_it(client, dataset, missing, rejection)
+            dataset = _reread(client, dataset, missing, rejection)
             continue
         logger.info("added to the dataset '%s': %s", dataset.name, added)
         for warning in warnings:
@@ -60,24 +60,24 @@ def add_missing_fields(
 
 def _check_room(dataset: Dataset, missing: Mapping[str, str]) -> None:
     count = len(dataset.fields) + len(missing)
-    if count > MOST_FIELDS:
+    if count > MAX_FIELDS:
         raise SchemaEvolutionError(
             f"the dataset '{dataset.name}' has {len(dataset.fields)} fields; with "
-            f"{quoted(missing)} it would have {count}, but {MOST_FIELDS} is the most: choose "
+            f"{quoted(missing)} it would have {count}; the maximum is {MAX_FIELDS}: choose "
             "fields with a mapping 'row'"
         )
 
 
-def _as_others_left_it(
+def _reread(
     client: MonetateClient, dataset: Dataset, missing: Mapping[str, str], rejection: RequestRejected
 ) -> Dataset:
-    """Read the dataset again, since a field may be refused because it is there by now."""
+    """Return the current dataset, if another process added one of the fields."""
     if not isinstance(rejection, BadRequest):
         raise rejection
     now = client.dataset(dataset.name)
     if any(name in now.fields for name in missing):
         return now
     raise SchemaEvolutionError(
-        f"the fields {quoted(missing)} cannot be added: {rejection}; add them to the dataset by "
-        "hand, or leave them out with a mapping 'row'"
+        f"the fields {quoted(missing)} cannot be added: {rejection}; add them to the dataset "
+        "in Monetate, or leave them out with a mapping 'row'"
     ) from rejection

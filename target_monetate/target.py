@@ -1,8 +1,8 @@
-"""The Singer target for Monetate: its settings."""
+"""The target: its settings and checks."""
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
@@ -12,11 +12,14 @@ from singer_martech.delivery.settings import delivery_settings
 from singer_martech.delivery.target import MartechTarget
 from singer_martech.errors import SettingError
 from singer_martech.http.client import HttpSettings
+from singer_martech.singer.command import Check
 from singer_martech.singer.settings import api_url, http_settings
-from target_monetate.auth import ALGORITHMS, LONGEST_TTL_SECONDS, SHORTEST_TTL_SECONDS
+from target_monetate.auth import ALGORITHMS, MAX_TTL_SECONDS, MIN_TTL_SECONDS
 from target_monetate.client import API_URL, MonetateClient
 from target_monetate.destination import DatasetDestination
+from target_monetate.row_coercion import REJECT, UNKNOWN_FIELDS
 from target_monetate.sinks import MonetateSink
+from target_monetate.stream_mapping import check_row_fields, dataset_name, usable_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,8 +27,11 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 
+_GLOB_CHARACTERS = frozenset("*?[")
+
+
 class TargetMonetate(MartechTarget):
-    """Loads rows into the datasets of Monetate by its Data API."""
+    """Loads Singer streams into Monetate datasets through the Data API."""
 
     name = "target-monetate"
     default_sink_class = MonetateSink
@@ -36,8 +42,8 @@ class TargetMonetate(MartechTarget):
             required=True,
             title="Retailer",
             description=(
-                "The retailer is given by its short name, which stands before /production in the "
-                "base URL of Monetate's own API documentation."
+                "Short name of the retailer. It precedes /production in the base URL of Monetate's "
+                "API documentation."
             ),
         ),
         th.Property(
@@ -45,7 +51,7 @@ class TargetMonetate(MartechTarget):
             th.StringType,
             required=True,
             title="Username",
-            description="The API user has this name, such as api-123-retailer.",
+            description="Name of the API user, such as api-123-retailer.",
         ),
         th.Property(
             "private_key",
@@ -53,8 +59,7 @@ class TargetMonetate(MartechTarget):
             secret=True,
             title="Private key",
             description=(
-                "The private key of the API user is given in PEM form; its line ends may be "
-                "written as \\n."
+                "Private key of the API user in PEM format. Line ends may be written as \\n."
             ),
         ),
         th.Property(
@@ -68,7 +73,7 @@ class TargetMonetate(MartechTarget):
             th.StringType,
             secret=True,
             title="Private key passphrase",
-            description="This passphrase opens an encrypted private key.",
+            description="Passphrase of an encrypted private key.",
         ),
         th.Property(
             "jwt_algorithm",
@@ -76,14 +81,14 @@ class TargetMonetate(MartechTarget):
             allowed_values=list(ALGORITHMS),
             default=ALGORITHMS[0],
             title="JWT algorithm",
-            description="The assertion that gets an access token is signed by this algorithm.",
+            description="Algorithm that signs the assertion for an access token.",
         ),
         th.Property(
             "token_ttl_seconds",
-            th.NumberType(minimum=SHORTEST_TTL_SECONDS, maximum=LONGEST_TTL_SECONDS),
+            th.NumberType(minimum=MIN_TTL_SECONDS, maximum=MAX_TTL_SECONDS),
             default=3600,
             title="Token lifetime",
-            description="An access token is to live this long, in seconds; it is renewed in time.",
+            description="Lifetime of an access token in seconds. It is renewed before it expires.",
         ),
         th.Property(
             "add_missing_fields",
@@ -91,8 +96,19 @@ class TargetMonetate(MartechTarget):
             default=False,
             title="Add missing fields",
             description=(
-                "If true, fields of a stream that its dataset does not have are added to the "
-                "dataset, typed from the stream's schema. Monetate cannot remove them again."
+                "Add the fields of a stream that its dataset does not have, with the types of the "
+                "stream's schema. Monetate cannot remove a field."
+            ),
+        ),
+        th.Property(
+            "unknown_fields",
+            th.StringType,
+            allowed_values=list(UNKNOWN_FIELDS),
+            default=REJECT,
+            title="Unknown fields",
+            description=(
+                "Handling of a field that the dataset does not have: reject the record, leave the "
+                "field out (leave_out) or send it (send)."
             ),
         ),
         api_url(API_URL),
@@ -101,11 +117,11 @@ class TargetMonetate(MartechTarget):
     ).to_dict()
 
     def __init__(self, **options: Any) -> None:
-        """Check the configuration, the key included; nothing is sent yet."""
+        """Check the configuration and the private key; nothing is sent yet."""
         self._key: RSAPrivateKey | None = None
         super().__init__(**options)
         self._destinations: dict[str, DatasetDestination] = {}
-        self._said: set[tuple[str, str]] = set()
+        self._warned: set[tuple[str, str]] = set()
 
     @override
     def check_settings(self, config: Mapping[str, Any]) -> Iterator[str]:
@@ -115,8 +131,25 @@ class TargetMonetate(MartechTarget):
             yield str(error)
         yield from super().check_settings(config)
 
+    @override
+    def checks(self) -> Iterator[Check]:
+        yield Check("login", self.client.check_login, is_prerequisite=True)
+        for name, mapping in self.mappings:
+            # under a glob, each stream may have a dataset of its own
+            is_glob = not _GLOB_CHARACTERS.isdisjoint(name)
+            if not is_glob or "{{" not in (mapping.get("schema") or "{{"):
+                dataset = dataset_name(name, mapping)
+                run = partial(self._check_dataset, name, dataset, mapping)
+                yield Check(f"stream '{name}': dataset '{dataset}'", run)
+        yield from super().checks()
+
+    def _check_dataset(self, stream: str, name: str, mapping: Mapping[str, Any]) -> None:
+        dataset = usable_dataset(self.client, stream, name, mapping)
+        if self.config["unknown_fields"] == REJECT and not self.config["add_missing_fields"]:
+            check_row_fields(dataset, mapping.get("row"))
+
     def _key_of(self, config: Mapping[str, Any]) -> RSAPrivateKey:
-        # cryptography takes its time to load, which no --version or --about needs to wait for
+        # loads cryptography, which is slow and not needed for --version or --about
         from target_monetate import private_key  # noqa: PLC0415
 
         if self._key is None:
@@ -125,7 +158,7 @@ class TargetMonetate(MartechTarget):
 
     @cached_property
     def client(self) -> MonetateClient:
-        """The one client, whose token all requests share."""
+        """The client that all streams share."""
         config = self.config
         return MonetateClient(
             retailer=config["retailer"],
@@ -140,7 +173,7 @@ class TargetMonetate(MartechTarget):
         )
 
     def dataset_destination(self, name: str) -> DatasetDestination:
-        """Return the channel to a dataset, the same for all streams that feed it."""
+        """Return the destination of a dataset, the same for all streams."""
         if name not in self._destinations:
             self._destinations[name] = DatasetDestination(
                 self.client,
@@ -151,7 +184,7 @@ class TargetMonetate(MartechTarget):
         return self._destinations[name]
 
     def warn_once(self, stream: str, topic: str, message: str) -> None:
-        """Log a warning, but only one of a stream and topic in a run."""
-        if (stream, topic) not in self._said:
-            self._said.add((stream, topic))
+        """Log a warning once per stream and topic."""
+        if (stream, topic) not in self._warned:
+            self._warned.add((stream, topic))
             self.logger.warning("stream '%s': %s", stream, message)

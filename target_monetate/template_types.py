@@ -1,7 +1,6 @@
-"""Which types of Monetate the fields of mapped rows have, told from their templates.
+"""The Monetate types of the fields of mapped rows, inferred from their templates.
 
-Jinja is needed to look into templates only, and takes its time to load: import this module
-where there are some.
+This module loads Jinja, which is slow: import it only where a mapping has templates.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ _ENVIRONMENT.filters.update(FILTERS)
 
 
 def of_mapping(row: Any, schema: Mapping[str, Any]) -> dict[str, FieldSource] | None:
-    """Return the fields of rows made by a mapping, or None where they cannot be told.
+    """Return the fields of rows made by a mapping, or None if they are unknown.
 
     Args:
         row: The mapping's ``row``.
@@ -82,12 +81,12 @@ def _source(value: Any, schema: Mapping[str, Any]) -> FieldSource:
 def _type_of_text(text: str, schema: Mapping[str, Any]) -> str | None:
     body = _parsed(text).body
     parts = body[0].nodes if len(body) == 1 and isinstance(body[0], nodes.Output) else []
-    spoken = [
+    relevant = [
         part for part in parts if not isinstance(part, nodes.TemplateData) or part.data.strip()
     ]
-    if len(spoken) != 1 or isinstance(spoken[0], nodes.TemplateData):
+    if len(relevant) != 1 or isinstance(relevant[0], nodes.TemplateData):
         return STRING  # text, or text around expressions
-    return _type_of_expression(spoken[0], schema)
+    return _type_of_expression(relevant[0], schema)
 
 
 def _type_of_expression(node: nodes.Expr, schema: Mapping[str, Any]) -> str | None:
@@ -108,7 +107,7 @@ def _type_of_expression(node: nodes.Expr, schema: Mapping[str, Any]) -> str | No
 
 
 def _path(node: nodes.Node) -> list[str] | None:
-    """Return the steps from the record to a plain value, such as ``record.a['b']``."""
+    """Return the path from the record to a value, such as ``record.a['b']``; None otherwise."""
     if isinstance(node, nodes.Name):
         return [] if node.name == "record" else [node.name]
     step: Any = None
@@ -141,5 +140,5 @@ def _names(tree: nodes.Template) -> Iterator[str]:
 def _parsed(text: str) -> nodes.Template:
     try:
         return _ENVIRONMENT.parse(text)
-    except TemplateSyntaxError:  # was reported when the mapping was compiled
+    except TemplateSyntaxError:  # reported when the mapping was compiled
         return _ENVIRONMENT.parse("")

@@ -12,27 +12,27 @@ from markupsafe import Markup
 
 from singer_martech.errors import MappingError
 from singer_martech.values.json_codec import decode, encode
-from target_monetate.coercion import RowCoercion
 from target_monetate.dataset import Dataset, Field
+from target_monetate.row_coercion import RowCoercion
+from target_monetate.rules import RULES
 from tests.sandbox.monetate_datasets import split_multi_string, value_fault
 
 TYPES = ("STRING", "MULTI_STRING", "NUMBER", "BOOLEAN", "DATETIME", "GOOGLE_PRODUCT_CATEGORY")
-FITTER = RowCoercion(
-    Dataset(
-        "things",
-        "attribute",
-        {
-            "id": Field("STRING", identifier=True, unique_key=True),
-            **{data_type: Field(data_type) for data_type in TYPES},
-            "needed": Field("NUMBER", required=True),
-        },
-    )
+DATASET = Dataset(
+    "things",
+    "attribute",
+    {
+        "id": Field("STRING", identifier=True, unique_key=True),
+        **{data_type: Field(data_type) for data_type in TYPES},
+        "needed": Field("NUMBER", required=True),
+    },
 )
+COERCION = RowCoercion(DATASET)
 
 
 def coerce(data_type: str, value: Any) -> Any:
     row = {"id": "1", "needed": 1, data_type: value}
-    return FITTER.coerce(row).get(data_type)
+    return COERCION.coerce(row).get(data_type)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,7 @@ def test_a_string_is_trimmed_text(value: Any, fitted: str | None) -> None:
         ("1.", "1"),
         ("9" * 40, "9" * 40),
         ("1e400", "1E+400"),
+        ("1e999990", "1E+999990"),
     ],
 )
 def test_a_number_is_exact_also_when_it_comes_as_text(value: Any, written: str) -> None:
@@ -102,6 +103,8 @@ def test_an_empty_number_is_null(value: Any) -> None:
         "NaN",
         "Infinity",
         "twelve",
+        "1e9999999999999999999",
+        "1e1000000",
         float("nan"),
         float("inf"),
         [],
@@ -109,7 +112,10 @@ def test_an_empty_number_is_null(value: Any) -> None:
     ],
 )
 def test_what_is_no_number_rejects_the_row_and_names_the_field(value: Any) -> None:
-    with pytest.raises(MappingError, match=r"field 'NUMBER' \(NUMBER\): .* number"):
+    with pytest.raises(
+        MappingError,
+        match=r"field 'NUMBER' \(NUMBER\): .*: an integer or a decimal number is required",
+    ):
         coerce("NUMBER", value)
 
 
@@ -142,7 +148,16 @@ def test_what_is_neither_true_nor_false_rejects_the_row(value: Any) -> None:
     [
         ("2024-01-02T03:04:05Z", "2024-01-02T03:04:05Z"),
         ("2024-01-02T03:04:05.123456789+02:00", "2024-01-02T03:04:05.123456789+02:00"),
-        ("2024-01-02T03:04:05-0530", "2024-01-02T03:04:05-0530"),
+        ("2024-01-02T03:04:05-0530", "2024-01-02T03:04:05-05:30"),
+        ("2024-01-02T03:04:05.5+02", "2024-01-02T03:04:05.5+02:00"),
+        ("2016-12-31T23:59:60Z", "2016-12-31T23:59:60Z"),
+        ("20240102T030405Z", "2024-01-02T03:04:05Z"),
+        ("20240102T030405.25+0200", "2024-01-02T03:04:05.25+02:00"),
+        ("20240102", "2024-01-02T00:00:00Z"),
+        ("2024-W01-2T03:04:05Z", "2024-01-02T03:04:05Z"),
+        ("2024W012", "2024-01-02T00:00:00Z"),
+        ("2024-366T03:04Z", "2024-12-31T03:04:00Z"),
+        ("2024-01-02T03Z", "2024-01-02T03:00:00Z"),
         ("2024-01-02T03:04:05", "2024-01-02T03:04:05Z"),
         ("2024-01-02 03:04:05.5", "2024-01-02T03:04:05.5Z"),
         ("2024-01-02 03:04:05 +01", "2024-01-02T03:04:05+01:00"),
@@ -169,9 +184,14 @@ def test_a_date_time_is_iso_8601_and_utc_where_nothing_else_is_said(
         "2024-13-01T00:00:00Z",
         "2024-01-01T25:00:00Z",
         "2024-01-01T00:00:00+25:00",
-        "20240101T000000Z",
-        "20240101",
+        "20241301T000000Z",
+        "2024-W54-1",
+        "2023-366",
+        "2024-000",
+        "2024-01-01T23:59:61Z",
+        "2024001",
         "1704067200",
+        "1704067200123",
         "yesterday",
         1704067200,
         Decimal("1704067200.5"),
@@ -248,31 +268,61 @@ def test_whatever_is_sent_is_what_the_vendor_wants(data_type: str, value: Any) -
 def test_a_row_that_fits_is_passed_on_as_it_is() -> None:
     row = {"id": "1", "needed": Decimal("1.0"), "STRING": "x", "BOOLEAN": True}
     row |= {"DATETIME": "2024-01-01T00:00:00Z", "MULTI_STRING": "a,b"}
-    assert FITTER.coerce(row) is row
+    assert COERCION.coerce(row) is row
 
 
 def test_what_is_null_is_left_out_and_the_order_kept() -> None:
     row = {"STRING": " b ", "NUMBER": None, "id": 5, "needed": 0, "BOOLEAN": ""}
-    assert list(FITTER.coerce(row).items()) == [("STRING", "b"), ("id", "5"), ("needed", 0)]
+    assert list(COERCION.coerce(row).items()) == [("STRING", "b"), ("id", "5"), ("needed", 0)]
 
 
 @pytest.mark.parametrize("empty", [None, "", "  "])
 def test_a_row_without_its_identifier_is_rejected(empty: Any) -> None:
-    with pytest.raises(
-        MappingError, match=r"field 'id' \(identifier and unique key\): it is empty"
-    ):
-        FITTER.coerce({"id": empty, "needed": 1})
+    with pytest.raises(MappingError, match=r"field 'id' \(identifier and unique key\) is empty"):
+        COERCION.coerce({"id": empty, "needed": 1})
 
 
 def test_a_row_without_a_required_field_is_rejected() -> None:
     with pytest.raises(MappingError, match=r"field 'needed' \(required\)"):
-        FITTER.coerce({"id": "1"})
+        COERCION.coerce({"id": "1"})
 
 
 def test_unknown_fields_reject_a_row_and_are_all_named() -> None:
-    with pytest.raises(MappingError, match=r"no field 'a', 'b'; leave it out .*add_missing_fields"):
-        FITTER.coerce({"id": "1", "needed": 1, "a": 1, "b": "x", "c": None})
+    with pytest.raises(
+        MappingError,
+        match=r"no field 'a', 'b'; set 'unknown_fields' to leave_out or send, .*add_missing_fields",
+    ):
+        COERCION.coerce({"id": "1", "needed": 1, "a": 1, "b": "x", "c": None})
 
 
-def test_unknown_fields_that_are_null_carry_nothing() -> None:
-    assert FITTER.coerce({"id": "1", "needed": 1, "c": None}) == {"id": "1", "needed": 1}
+@pytest.mark.parametrize("key", [208045946, Decimal("208045946.0"), 208045946.0, "208045946"])
+def test_a_key_that_became_a_float_is_the_text_of_the_integer(key: Any) -> None:
+    assert COERCION.coerce({"id": key, "needed": 1})["id"] == "208045946"
+
+
+def test_a_value_of_an_undocumented_type_is_passed_on_as_given() -> None:
+    dataset = Dataset("d", "attribute", {"id": Field("STRING", unique_key=True), "x": Field("X")})
+    for value in (3, " a ", True, [1], {"a": 1}, Decimal("1.10")):
+        assert RowCoercion(dataset).coerce({"id": "1", "x": value})["x"] is value
+    assert RowCoercion(dataset).coerce({"id": "1", "x": ""}) == {"id": "1"}
+
+
+@pytest.mark.parametrize(("setting", "row"), [("leave_out", {}), ("send", {"a": 1, "b": [" x "]})])
+def test_unknown_fields_are_left_out_or_sent_as_given(setting: str, row: dict[str, Any]) -> None:
+    seen: list[list[str]] = []
+    coercion = RowCoercion(DATASET, setting, seen.append)
+    given = {"id": 1, "a": 1, "b": [" x "], "c": None, "d": "", "needed": 1}
+    assert coercion.coerce(given) == {"id": "1", "needed": 1, **row}
+    assert seen == [["a", "b"]]
+
+
+def test_every_rule_names_its_page() -> None:
+    assert len(RULES) == 5
+    for rule in RULES:
+        assert rule.requirement
+        assert rule.source
+
+
+def test_unknown_fields_that_are_null_or_empty_carry_nothing() -> None:
+    assert COERCION.coerce({"id": "1", "needed": 1, "c": ""}) == {"id": "1", "needed": 1}
+    assert COERCION.coerce({"id": "1", "needed": 1, "c": None}) == {"id": "1", "needed": 1}

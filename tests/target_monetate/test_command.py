@@ -85,7 +85,7 @@ def test_a_good_run_ends_with_0_state_and_no_word_of_failure(run: Any, monetate:
         ({"token_ttl_seconds": 43201}, "'token_ttl_seconds' must be at most 43200"),
         ({"api_url": "http://api.monetate.net"}, "'api_url' must start with https://"),
         ({"streams": {"a": {"dataset": "x"}}}, "the unknown key 'dataset'"),
-        ({"streams": {"a": {"schema": "{{ id }}"}}}, "may hold {{ stream }} only"),
+        ({"streams": {"a": {"schema": "{{ id }}"}}}, "only {{ stream }} is allowed"),
         ({"streams": {"a": {"schema": 5}}}, "must be the name of a dataset"),
         ({"streams": {"a": {"row": []}}}, "must be an object"),
         ({"streams": {"a": {"row": {"id": "{{ id"}}}}, "key 'row': id: "),
@@ -166,7 +166,7 @@ def test_a_revoked_key_ends_with_advice_and_no_token(
 def test_too_many_rejected_records_are_one_line_that_names_the_field(run: Any) -> None:
     messages = [ORDERS, record_message("orders", order_id="1", customer_id=" ")]
     line = reason(run(as_input(messages)))
-    assert "field 'customer_id' (identifier): it is empty or missing" in line
+    assert "field 'customer_id' (identifier) is empty or missing" in line
     assert "max_rejected_records: 0" in line
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -131,8 +132,8 @@ def test_fields_left_out_are_warned_about_once(load: Loader, monetate: Monetate)
     load(schema, record_message("people", id="a", name="x", visits=None), *records, *others)
     said = [line for line in load.lines("WARNING") if "become null" in line]
     assert len(said) == 2
-    assert "its rows leave out 'phone'" in said[0]
-    assert "a row leaves out 'visits'" in said[1]
+    assert "its rows do not have 'phone'" in said[0]
+    assert "a row does not have 'visits'" in said[1]
 
 
 def test_a_dataset_without_identifier_name_is_warned_about(
@@ -187,15 +188,17 @@ def test_numbers_of_money_stay_exact(load: Loader, monetate: Monetate) -> None:
 
 
 @pytest.mark.parametrize("data", [[], {"fields": []}, {"fields": {"id": "STRING"}}, None])
-def test_an_answer_that_describes_no_dataset_is_named(
+def test_a_response_that_describes_no_dataset_is_named(
     load: Loader, sandbox: Sandbox, data: Any
 ) -> None:
     sandbox.faults.add("monetate", "/schema/orders/", status=200, body={"meta": {}, "data": data})
-    with pytest.raises(HttpError, match="dataset 'orders': the answer cannot be used"):
+    with pytest.raises(
+        HttpError, match=r"dataset 'orders': .*(cannot be used|.* is not Monetate's)"
+    ):
         load(schema_message("orders", {"order_id": KEY}))
 
 
-def test_a_type_that_is_not_known_is_sent_as_text(
+def test_a_value_of_an_undocumented_type_is_sent_as_given_with_a_warning(
     load: Loader, monetate: Monetate, sandbox: Sandbox
 ) -> None:
     fields = {
@@ -209,4 +212,53 @@ def test_a_type_that_is_not_known_is_sent_as_text(
             schema_message("orders", {"order_id": KEY, "amount": NUMBER}),
             record_message("orders", order_id="1", amount=3),
         )
-    assert monetate.posts[0].json == {"schema_rows": [{"order_id": "1", "amount": "3"}]}
+    assert monetate.posts[0].json == {"schema_rows": [{"order_id": "1", "amount": 3}]}
+    (warning,) = [line for line in load.lines("WARNING") if "MONEY" in line]
+    assert warning.endswith("of the field 'amount' is not documented; its values are sent as given")
+
+
+@pytest.mark.parametrize("setting", ["leave_out", "send"])
+def test_a_field_that_the_dataset_does_not_have_is_left_out_or_sent_with_one_warning(
+    load: Loader, monetate: Monetate, setting: str
+) -> None:
+    monetate.refuse_unknown_fields = setting == "leave_out"
+    rows = [{"order_id": str(number), "customer_id": "a", "colour": "red"} for number in range(3)]
+    load.rows(*rows, stream="orders", unknown_fields=setting)
+    expected = ["red"] * 3 if setting == "send" else [None] * 3
+    sent = [json.loads(text) for text in monetate.raw_rows("orders")]
+    assert [row.get("colour") for row in sent] == expected
+    (warning,) = [line for line in load.lines("WARNING") if "'colour'" in line]
+    assert f"'unknown_fields' is {setting}" in warning
+
+
+def test_a_row_field_that_the_dataset_does_not_have_is_warned_about_with_a_suggestion(
+    load: Loader,
+) -> None:
+    streams = {"orders": {"row": {"order_id": "{{ id }}", "custmer_id": "{{ who }}"}}}
+    load(schema_message("orders", {"id": KEY, "who": KEY}), streams=streams)
+    assert [line for line in load.lines("WARNING") if "did you mean 'customer_id'?" in line]
+
+
+def test_compact_offsets_and_dates_are_sent_with_colons(load: Loader, monetate: Monetate) -> None:
+    monetate.refuse_compact_offsets = True
+    times = ["2024-01-02T03:04:05+0200", "20240102T030405+02", "2024-W01-2T03:04:05+02:00"]
+    rows = [
+        {"order_id": str(number), "customer_id": "a", "ordered_at": time}
+        for number, time in enumerate(times)
+    ]
+    load.rows(*rows, stream="orders")
+    sent = {row["ordered_at"] for row in monetate.rows("orders")}
+    assert sent == {"2024-01-02T03:04:05+02:00"}
+
+
+def test_a_number_with_a_huge_exponent_rejects_its_record_alone(
+    load: Loader, monetate: Monetate
+) -> None:
+    rows = [
+        {"order_id": str(number), "customer_id": "a", "amount": amount}
+        for number, amount in enumerate(["1e9999999999999999999", "12.50", "1e1000000"])
+    ]
+    load.rows(*rows, stream="orders", max_rejected_records=2)
+    assert [row["amount"] for row in monetate.rows("orders")] == [12.5]
+    reason = "field 'amount' (NUMBER): the text is not a number: an integer or a decimal number"
+    assert [each["reason"].startswith(reason) for each in load.rejects()] == [True, True]

@@ -67,6 +67,7 @@ def test_unknown_fields_are_added_with_the_types_of_the_schema(
         "mixed": {"type": ["string", "number"]},
         "anything": {},
         "_sdc_batched_at": {"type": "string", "format": "date-time"},
+        "_sdc_source": TEXT,
     }
     record = {
         "id": 1,
@@ -83,6 +84,7 @@ def test_unknown_fields_are_added_with_the_types_of_the_schema(
         "mixed": 5,
         "anything": "x",
         "_sdc_batched_at": "2024-01-02T03:04:05Z",
+        "_sdc_source": "crm",
     }
     load(
         schema_message("people", properties, ["id"]),
@@ -104,9 +106,10 @@ def test_unknown_fields_are_added_with_the_types_of_the_schema(
         "object": "STRING",
         "mixed": "STRING",
         "anything": "STRING",
+        "_sdc_source": "STRING",
     }
     assert people.row("people", "1") == {
-        **{name: value for name, value in record.items() if not name.startswith("_sdc")},
+        **{name: value for name, value in record.items() if name != "_sdc_batched_at"},
         "id": "1",
         "name": None,
         "moment": "2024-01-02T03:04:05Z",
@@ -189,7 +192,7 @@ def test_fields_of_a_mapping_are_typed_by_what_they_are_made_of(
 
 def test_a_field_whose_type_cannot_be_told_stops_the_run(load: Loader, people: Monetate) -> None:
     streams = {"people": {"row": {"id": "{{ id }}", "double": "{{ age * 2 }}"}}}
-    with pytest.raises(MartechError, match="type of the new field 'double' cannot be told"):
+    with pytest.raises(MartechError, match="type of the new field 'double' cannot be inferred"):
         load(
             schema_message("people", {"id": KEY, "age": NUMBER}, ["id"]),
             streams=streams,
@@ -220,7 +223,7 @@ def test_more_fields_than_a_dataset_may_have_stop_the_run_before_anything_is_sen
             add_missing_fields=True,
         )
     assert "stream 'people': the dataset 'people' has 2 fields; with 'f0', " in str(caught.value)
-    assert "it would have 41, but 40 is the most" in str(caught.value)
+    assert "it would have 41; the maximum is 40" in str(caught.value)
     assert not patches(people)
     assert not people.posts
 

@@ -1,0 +1,30 @@
+"""What a vendor's pages require of a record."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from singer_martech.errors import MappingError
+
+
+class Rule(NamedTuple):
+    """A requirement. A record that breaks it is rejected before sending.
+
+    Only a page of the vendor justifies a rule. What is unusual or undocumented is sent as
+    given, with a warning.
+
+    Attributes:
+        requirement: What the page requires.
+        source: The vendor's page.
+    """
+
+    requirement: str
+    source: str
+
+    def broken_by(self, problem: str) -> MappingError:
+        """Return the error of a record that breaks the rule.
+
+        Args:
+            problem: The rejected value and where it is, without this rule's requirement.
+        """
+        return MappingError(f"{problem}: {self.requirement}")

@@ -1,0 +1,68 @@
+"""Only the vendor's envelope is a success."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from singer_martech.http.errors import HttpError
+from tests.sandbox.impostors import IMPOSTORS
+from tests.target_monetate.conftest import KEY, record_message, schema_message, state_message
+
+if TYPE_CHECKING:
+    from tests.sandbox.monetate import Monetate
+    from tests.sandbox.server import Sandbox
+    from tests.target_monetate.conftest import Loader
+
+ORDERS = schema_message("orders", {"order_id": KEY, "customer_id": KEY}, ["order_id"])
+EVENTS = schema_message("purchase_events", {"customer_id": KEY})
+REQUESTS = [
+    ("GET", "/api/auth/v0/refresh/"),
+    ("GET", "/schema/orders/"),
+    ("PATCH", "/schema/orders/"),
+    ("POST", "/data/orders/"),
+]
+
+
+@pytest.mark.parametrize("impostor", IMPOSTORS)
+@pytest.mark.parametrize("request_line", REQUESTS, ids=" ".join)
+def test_an_answer_that_is_not_the_vendors_is_retried(
+    load: Loader, monetate: Monetate, sandbox: Sandbox, request_line: tuple[str, str], impostor: str
+) -> None:
+    method, path = request_line
+    fault = sandbox.faults.add("monetate", path, method=method, impostor=impostor)
+    load(
+        schema_message("orders", {"order_id": KEY, "customer_id": KEY, "note": KEY}, ["order_id"]),
+        record_message("orders", order_id="1", customer_id="a", note="x"),
+        add_missing_fields=True,
+    )
+    assert fault.served == 1
+    assert [row["note"] for row in monetate.rows("orders")] == ["x"]
+
+
+@pytest.mark.parametrize("impostor", IMPOSTORS)
+def test_rows_without_a_unique_key_are_then_reported_as_outcome_unknown(
+    load: Loader, monetate: Monetate, sandbox: Sandbox, impostor: str
+) -> None:
+    sandbox.faults.add("monetate", "/data/", method="POST", impostor=impostor)
+    load(
+        EVENTS,
+        record_message("purchase_events", customer_id="a"),
+        streams={"purchase_events": {"allow_append": True}},
+        max_rejected_records=1,
+    )
+    assert len(monetate.posts) == 1
+    (reject,) = load.rejects()
+    assert reject["reason"].startswith("outcome unknown")
+
+
+def test_a_portal_that_never_goes_away_ends_the_run_without_state(
+    load: Loader, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add("monetate", "/data/", method="POST", impostor="empty object", times=None)
+    record = record_message("orders", order_id="1", customer_id="a")
+    with pytest.raises(HttpError, match=r"dataset 'orders': .* is not Monetate's"):
+        load(ORDERS, record, state_message(1), max_attempts=2)
+    assert load.states() == []
+    assert not load.rejects()
