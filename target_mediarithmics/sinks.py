@@ -12,7 +12,7 @@ from singer_martech.mediarithmics.imports import CSV
 from singer_martech.values.json_codec import encode
 from target_mediarithmics import csv_rows
 from target_mediarithmics.documents import DocumentCheck, deletion_of
-from target_mediarithmics.stream_mapping import MAPPING_KEYS, StreamMapping
+from target_mediarithmics.stream_mapping import MAPPING_KEYS, StreamMapping, stream_error
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -54,7 +54,13 @@ class MediarithmicsSink(MartechSink):
         self._check_document = DocumentCheck(stream_mapping.document_type, self.stream_name)
         self._columns: tuple[str, ...] | None = None
         if stream_mapping.wanted.mime_type == CSV:
-            self._columns = stream_mapping.columns or tuple(self.schema["properties"])
+            self._columns = stream_mapping.columns or tuple(self.schema.get("properties") or ())
+            if not self._columns:
+                raise stream_error(
+                    self.stream_name,
+                    "document",
+                    f"is needed for {CSV}, since the SCHEMA names no columns",
+                )
         destination = self.target.import_destination(
             self.stream_name, stream_mapping, self._columns
         )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -80,6 +81,15 @@ def test_the_columns_of_whole_records_are_those_of_the_schema(
         b"1,a,UPDATE,8,60,,1.5,true\r\n"
         b'2,b,UPDATE,8,60,"a\nb",,\r\n'
     )
+
+
+@pytest.mark.parametrize("properties", [{}, {"properties": {}}])
+def test_a_stream_without_known_columns_needs_a_document(
+    load: Callable[..., Run], properties: dict[str, Any]
+) -> None:
+    message = {"type": "SCHEMA", "stream": "list", "schema": properties, "key_properties": []}
+    run = load(json.dumps(message), member("a"), streams={"list": WHOLE})
+    assert "stream 'list', key 'document': is needed for TEXT_CSV" in str(run.error)
 
 
 def test_every_execution_has_the_header(vendor: Mediarithmics, load: Callable[..., Run]) -> None:
