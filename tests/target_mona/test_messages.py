@@ -302,7 +302,7 @@ def test_the_example_of_the_documentation_works(target: Target, mona: Mona) -> N
     (message,) = mona.messages()
     assert (message["arc_class"], message["context_id"]) == ("SHOP_ORDER", "A-17%2E2")
     assert message["export_timestamp"] == "1714564800"
-    assert message["message"] == {"total": 19.99, "country": None, "hour": 12}
+    assert message["message"] == {"total": 19.99, "country": "unknown", "hour": 12}
     (listed,) = yaml.safe_load(blocks[1])["streams"]
     assert set(listed) == {"stream", "arc_class"}
     assert target(schema("public.orders"), streams=[listed]).status == 0
