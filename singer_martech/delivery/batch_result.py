@@ -57,13 +57,15 @@ class UnidentifiedRejects:
     file: IO[bytes] | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class BatchResult:
     """The fate of one batch; filled by a worker, read by the main thread afterwards.
 
     Attributes:
         allowed_rejects: How many records may be rejected before the run fails; None for any.
         unidentified: What was rejected beside ``rejections``, as far as it is known.
+        is_complete: Whether sending returned, so that every record was taken or rejected.
+        has_ended: Whether the worker is done with it.
         failure: Why the run cannot go on, or None.
         crash: An error that nobody foresaw, or None.
     """
@@ -73,6 +75,8 @@ class BatchResult:
     stats: RequestStats = field(default_factory=RequestStats)
     rejections: list[Rejection] = field(default_factory=list)
     unidentified: list[UnidentifiedRejects] = field(default_factory=list)
+    is_complete: bool = False
+    has_ended: bool = False
     failure: MartechError | None = None
     crash: BaseException | None = None
     _delivered: list[PendingRecord] = field(default_factory=list)
@@ -95,11 +99,6 @@ class BatchResult:
         for each in self.unidentified:
             if each.file is not None:
                 each.file.close()
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every record was either taken or rejected."""
-        return self.failure is None and self.crash is None
 
     def counts(self) -> BatchCounts:
         """Work out what became of every record of the batch."""

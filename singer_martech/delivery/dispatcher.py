@@ -90,15 +90,15 @@ class Dispatcher:
         self._grace_seconds = grace_seconds
         self._open: dict[Destination, Batch] = {}
         self._in_flight: set[Batch] = set()
-        self._awaited = 0
+        self._awaited: set[BatchResult] = set()
         self._awaited_bytes = 0
         self._keys = KeyOrder()
         self._barrier: int | None = None
         self._work: queue.SimpleQueue[tuple[Destination, BatchResult] | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[BatchResult | None] = queue.SimpleQueue()
+        self._wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._workers: list[threading.Thread] = []
         self._ending = False
-        shutdown.on_request(lambda: self._done.put(None))
+        shutdown.on_request(lambda: self._wakeups.put(None))
 
     def submit(self, destination: Destination, record: PendingRecord) -> None:
         """Take a record; wait while as much is under way as is allowed.
@@ -198,38 +198,36 @@ class Dispatcher:
         Failures are logged, since another one is being reported already.
         """
         self._ending = True
-        deadline = time.monotonic() + self._grace_seconds if self._shutdown.is_set else None
+        deadline: float | None = None
         is_logged = False
-        while self._awaited:
+        while True:
+            try:
+                self._settle_ended()
+            except (Stopped, _NotSent):
+                continue
+            except BaseException as error:  # noqa: BLE001 - the first error is the reason
+                logger.warning("%s", str(error) or type(error).__name__)
+                continue
+            if not self._awaited:
+                return
+            if self._shutdown.is_set and deadline is None:
+                deadline = time.monotonic() + self._grace_seconds
             left = _QUIET_SECONDS if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 logger.warning(
                     "%d request(s) were not answered within %.0f s after the signal; "
                     "their records are not in STATE and will be sent again",
-                    self._awaited,
+                    len(self._awaited),
                     self._grace_seconds,
                 )
                 return
-            try:
-                result = self._done.get(timeout=left)
-            except queue.Empty:
-                if deadline is None and not is_logged:
-                    is_logged = True
-                    logger.warning(
-                        "the run has failed; waiting for the responses to %d request(s), so that "
-                        "STATE is exact; a signal ends the wait",
-                        self._awaited,
-                    )
-                continue
-            try:
-                if result is not None:
-                    self._settle(result)
-                elif deadline is None:
-                    deadline = time.monotonic() + self._grace_seconds
-            except (Stopped, _NotSent):
-                continue
-            except MartechError as error:
-                logger.warning("%s", error)
+            if not self._wait(left) and deadline is None and not is_logged:
+                is_logged = True
+                logger.warning(
+                    "the run has failed; waiting for the responses to %d request(s), so that "
+                    "STATE is exact; a signal ends the wait",
+                    len(self._awaited),
+                )
 
     def write_state(self, *, now: bool = False) -> None:
         """Write the newest STATE whose records are all settled, if it is due."""
@@ -247,10 +245,10 @@ class Dispatcher:
 
     @property
     def _has_capacity(self) -> bool:
-        if self._awaited < self._parallel:
+        if len(self._awaited) < self._parallel:
             return True
         # as many again may wait, so that no worker idles while the next is collected
-        return self._awaited < 2 * self._parallel and self._awaited_bytes < _MAX_QUEUED_BYTES
+        return len(self._awaited) < 2 * self._parallel and self._awaited_bytes < _MAX_QUEUED_BYTES
 
     def _place_ready(self) -> None:
         """Put each record that waited for its key into a batch."""
@@ -299,9 +297,9 @@ class Dispatcher:
         del self._open[destination]
         if self._parallel > 1:
             self._keys.start(batch.keys)
-        self._awaited += 1
-        self._awaited_bytes += batch.held_bytes
         self._work.put((destination, batch_result))
+        self._awaited.add(batch_result)
+        self._awaited_bytes += batch.held_bytes
 
     def _start_worker(self) -> None:
         """Start a further worker, if there is work for it; work with fewer if none can start.
@@ -309,7 +307,7 @@ class Dispatcher:
         Raises:
             MartechError: Not a single one can be started.
         """
-        if len(self._workers) >= min(self._parallel, self._awaited + 1):
+        if len(self._workers) >= min(self._parallel, len(self._awaited) + 1):
             return
         worker = threading.Thread(target=self._send_batches, daemon=True, name="sender")
         try:
@@ -328,33 +326,53 @@ class Dispatcher:
         while (work := self._work.get()) is not None:
             destination, batch_result = work
             try:
-                self._shutdown.check()
-                if self._ending:
-                    batch_result.failure = _NotSent()
-                else:
-                    destination.send(batch_result.batch, batch_result)
-            except MartechError as error:
-                batch_result.failure = error
+                self._send(destination, batch_result)
             except BaseException as error:  # noqa: BLE001 - raised again in the main thread
                 batch_result.crash = error
-            # at once: the next batch may wait, and must not overtake the one that failed
+            # before the result shows: the next batch must not overtake one that failed
             self._ending = self._ending or not batch_result.is_complete
-            self._done.put(batch_result)
+            batch_result.has_ended = True
+            self._wakeups.put(None)
             self._wake()
 
-    def _process_results(self, *, block: bool) -> None:
+    def _send(self, destination: Destination, batch_result: BatchResult) -> None:
         try:
-            while True:
-                batch_result = self._done.get(block=block, timeout=1.0)
-                if batch_result is not None:
-                    self._settle(batch_result)
-                self._shutdown.check()
-                block = False
-        except queue.Empty:
-            pass
+            self._shutdown.check()
+            if self._ending:
+                raise _NotSent
+            destination.send(batch_result.batch, batch_result)
+        except MartechError as error:
+            batch_result.failure = error
+        else:
+            batch_result.is_complete = True
+
+    def _process_results(self, *, block: bool) -> None:
+        if block:
+            self._wait(1.0)
+        self._settle_ended()
+        self._shutdown.check()
         self.write_state()
         if self._awaited:
             self._while_waiting()
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait until a batch is done or a signal comes; return whether one did in time."""
+        if any(batch_result.has_ended for batch_result in self._awaited):
+            return True
+        try:
+            self._wakeups.get(timeout=seconds)
+        except queue.Empty:
+            return False
+        return True
+
+    def _settle_ended(self) -> None:
+        """Settle the batches that are done.
+
+        Raises:
+            MartechError: One failed, or too many of its records were rejected.
+        """
+        for batch_result in [each for each in self._awaited if each.has_ended]:
+            self._settle(batch_result)
 
     def _settle(self, batch_result: BatchResult) -> None:
         """Account for every record of a batch; until all is done, it stays in flight.
@@ -363,7 +381,7 @@ class Dispatcher:
             MartechError: It failed, or too many of its records were rejected.
         """
         batch = batch_result.batch
-        self._awaited -= 1
+        self._awaited.discard(batch_result)
         self._awaited_bytes -= batch.held_bytes
         counts = batch_result.counts()
         failure = self._reject_all(batch_result, counts)

@@ -66,6 +66,6 @@ class KeyOrder:
 
     def first_sequence(self) -> int | None:
         """Return the smallest sequence of the records that wait."""
-        sequences = [waiting[0][1].sequence for waiting in self._held.values()]
+        sequences = [waiting[0][1].sequence for waiting in self._held.values() if waiting]
         sequences += [record.sequence for _, record in self.ready]
         return min(sequences, default=None)

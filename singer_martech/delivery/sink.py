@@ -12,11 +12,13 @@ from singer_martech._compat import override
 from singer_martech.delivery.rejects import TooManyRejects
 from singer_martech.errors import MappingError, MartechError
 from singer_martech.mapping.fast_path import SCALARS, compile_fast_path
+from singer_martech.mapping.stream_mappings import compiled
+from singer_martech.mapping.template import unknown_fields
 from singer_martech.mapping.undefined import TemplateError
 from singer_martech.values.validation import RecordValidator
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from singer_sdk import Target
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from singer_martech.delivery.metrics import StreamMetrics
     from singer_martech.mapping.fast_path import FastPath
     from singer_martech.mapping.stream_mappings import StreamMappings
+    from singer_martech.mapping.template import Template
 
 SDC_COLUMNS = frozenset(
     {
@@ -140,6 +143,20 @@ class MartechSink(Sink):
     def accepts_names(self, names: tuple[str, ...]) -> bool:
         """Whether a record with fields of these names may be sent as received."""
         return self._omitted_columns.isdisjoint(names)
+
+    def templates(self) -> Iterator[tuple[str, Template]]:
+        """Yield the templates of the mapping, each with its key."""
+        for key, value in (self.mapping or {}).items():
+            yield key, compiled(value, self.stream_name, key)
+
+    def unknown_fields(self) -> list[str]:
+        """Return a line for each field that the mapping names and the SCHEMA does not have."""
+        return [
+            f"setting 'streams': stream '{self.stream_name}', key '{key}': no field '{field}' in "
+            "the SCHEMA" + ("" if suggestion is None else f"; did you mean '{suggestion}'?")
+            for key, template in self.templates()
+            for field, suggestion in unknown_fields(template, self.schema)
+        ]
 
     def map_delete(self, record: dict[str, Any]) -> PendingRecord:
         """Return what to send for the deletion of a record.

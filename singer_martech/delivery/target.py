@@ -83,6 +83,7 @@ class MartechTarget(MartechPlugin, Target):
         self._schemas: dict[str, bytes] = {}
         self._routes: dict[str, list[_Route]] = {}
         self._shown: set[str] = set()
+        self._warned: set[str] = set()
         self._dry_run_destinations: dict[Destination, DryRunDestination] = {}
         self._progress_at = time.monotonic() + _PROGRESS_SECONDS
         self.rejects = Rejects(
@@ -143,10 +144,34 @@ class MartechTarget(MartechPlugin, Target):
 
     @override
     def checks(self) -> Iterator[Check]:
-        """Yield a check for each SCHEMA that is given with ``--input``."""
+        """Yield a check for each SCHEMA that is given with ``--input``, and one for their names."""
         for message in self.given_schemas:
-            run = partial(self._process_schema_message, message)
+            run = partial(self._check_schema, message)
             yield Check(f"stream '{message.get('stream')}'", run)
+        if self.given_schemas:
+            yield Check("streams of the mappings", self._check_mapped_streams)
+
+    def _check_schema(self, message: dict[str, Any]) -> None:
+        self._process_schema_message(message)
+        problems = [
+            problem for sink in self._sinks_of(message) for problem in sink.unknown_fields()
+        ]
+        if problems:
+            raise SettingError("; ".join(problems))
+
+    def _check_mapped_streams(self) -> None:
+        _raise_any(list(self._unused_mappings()))
+
+    def _unused_mappings(self) -> Iterator[str]:
+        for key, suggestion in self.mappings.unused_keys().items():
+            hint = "" if suggestion is None else f"; did you mean '{suggestion}'?"
+            yield f"setting 'streams': no stream is named '{key}'{hint}"
+
+    def _sinks_of(self, message: Mapping[str, Any]) -> Iterator[MartechSink]:
+        """Yield the sinks of a stream, as its stream maps lead to them."""
+        for stream_map in self.mapper.stream_maps[message["stream"]]:
+            if not isinstance(stream_map, RemoveRecordTransform):
+                yield cast("MartechSink", self.get_sink(stream_map.stream_alias))
 
     @classmethod
     def _read_mappings(cls, config: Mapping[str, Any]) -> StreamMappings:
@@ -257,11 +282,19 @@ class MartechTarget(MartechPlugin, Target):
         super()._process_schema_message(message)
         self._routes.pop(stream, None)
         self.message_reader.fast_handlers.pop(stream, None)
-        for stream_map in self.mapper.stream_maps[stream]:
-            if not isinstance(stream_map, RemoveRecordTransform):
-                sink = cast("MartechSink", self.get_sink(stream_map.stream_alias))
-                sink.metrics.source = stream
-                sink.prepare()
+        for sink in self._sinks_of(message):
+            sink.metrics.source = stream
+            sink.prepare()
+            self._warn_about_mapping(sink)
+
+    def _warn_about_mapping(self, sink: MartechSink) -> None:
+        """Say once what a mapping does not match."""
+        if sink.mapping is None and any(True for _ in self.mappings):
+            logger.info("stream '%s': no key of setting 'streams' matches it", sink.stream_name)
+        for problem in sink.unknown_fields():
+            if problem not in self._warned:
+                self._warned.add(problem)
+                logger.warning("%s", problem)
 
     @override
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
@@ -295,6 +328,8 @@ class MartechTarget(MartechPlugin, Target):
             self.dispatcher.write_state(now=True)
             self.rejects.raise_if_exceeded()
         super().process_endofpipe()
+        for problem in self._unused_mappings():
+            logger.warning("%s", problem)
         self._conclude()
 
     def _has_pending(self, stream: str) -> bool:
@@ -352,6 +387,11 @@ class MartechTarget(MartechPlugin, Target):
         for metrics in self._metrics_by_stream.values():
             if metrics.pending or (metrics.ended_at or 0) > now - _PROGRESS_SECONDS:
                 logger.info("%s", metrics.progress(now))
+
+
+def _raise_any(problems: list[str]) -> None:
+    if problems:
+        raise SettingError("; ".join(problems))
 
 
 def _log_summary(metrics: StreamMetrics) -> None:

@@ -27,6 +27,7 @@ def send(
         batch.append(pending_record(metrics, sequence, key=key, idempotent=idempotent))
     batch_result = BatchResult(batch)
     destination.send(batch, batch_result)
+    batch_result.is_complete = True
     return batch_result
 
 

@@ -8,79 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from singer_martech.delivery.checkpoint import Checkpoints
-from singer_martech.delivery.dispatcher import Dispatcher
-from singer_martech.delivery.rejects import Rejects, TooManyRejects
+from singer_martech.delivery.rejects import TooManyRejects
 from singer_martech.errors import MartechError, Stopped
-from singer_martech.runtime.shutdown import ShutdownSignal
-from tests.kit.fake_destination import FakeDestination, broken, new_metrics, pending_record
+from tests.kit.fake_destination import FakeDestination, broken
+from tests.kit.harness import Harness
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
-
-
-class Harness:
-    """A delivery with its surroundings."""
-
-    def __init__(
-        self,
-        folder: Path | str,
-        *,
-        parallel: int = 4,
-        allowed: int = 0,
-        oldest_seconds: float = 60.0,
-        grace_seconds: float = 20.0,
-    ) -> None:
-        self.shutdown = ShutdownSignal()
-        self.metrics = new_metrics()
-        self.checkpoints = Checkpoints(0.001)
-        self.rejects = Rejects(str(folder), "target-test", allowed)
-        self.woken = threading.Event()
-        self.waits = threading.Semaphore(0)
-        self.dispatcher = Dispatcher(
-            parallel_requests=parallel,
-            checkpoints=self.checkpoints,
-            rejects=self.rejects,
-            shutdown=self.shutdown,
-            oldest_seconds=oldest_seconds,
-            wake=self.woken.set,
-            while_waiting=self.waits.release,
-            grace_seconds=grace_seconds,
-        )
-        self.sequence = 0
-
-    def add(
-        self, destination: FakeDestination, body: str | None = None, key: object = None
-    ) -> None:
-        self.sequence += 1
-        self.metrics.read += 1
-        self.dispatcher.submit(destination, pending_record(self.metrics, self.sequence, body, key))
-
-    def add_many(
-        self, destination: FakeDestination, count: int, body: str, key: object = None
-    ) -> None:
-        for _ in range(count):
-            self.add(destination, body, key)
-
-    def load(self, destination: FakeDestination, count: int) -> None:
-        """Send records, each with a STATE after it."""
-        for _ in range(count):
-            self.add(destination)
-            self.state()
-        self.dispatcher.flush()
-
-    def close(self) -> None:
-        self.dispatcher.close()
-        self.rejects.close()
-
-    def state(self) -> None:
-        self.checkpoints.add(self.sequence, json.dumps({"at": self.sequence}).encode())
-
-    def in_background(self, work: Callable[[], object]) -> threading.Thread:
-        thread = threading.Thread(target=work)
-        thread.start()
-        return thread
 
 
 @pytest.fixture

@@ -1,0 +1,157 @@
+"""Whatever is raised at any call of the delivery core, STATE covers settled records only."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from singer_martech.delivery.spooled_batch import SpooledBatch
+from singer_martech.errors import MartechError
+from tests.kit.fake_destination import FakeDestination
+from tests.kit.harness import Harness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import FrameType
+
+    from typing_extensions import Self
+
+    from singer_martech.delivery.batch import Batch
+
+
+class Unforeseen(BaseException):
+    """Not even an Exception."""
+
+
+ERRORS: list[type[BaseException]] = [MemoryError, OSError, KeyError, Unforeseen, MartechError]
+CORE = "singer_martech/delivery/"
+
+
+class Injection:
+    """Raises an error at one of the calls that the delivery core makes or receives.
+
+    Args:
+        at: The number of the call; None only counts.
+        in_workers: Whether calls in the worker threads count, or those of the reading thread.
+    """
+
+    def __init__(self, at: int | None, error: type[BaseException], *, in_workers: bool) -> None:
+        self.calls = 0
+        self.is_done = False
+        self._at = at
+        self._error = error
+        self._in_workers = in_workers
+
+    def __enter__(self) -> Self:
+        if self._in_workers:
+            threading.setprofile(self._profile)
+        else:
+            sys.setprofile(self._profile)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.is_done = True
+        sys.setprofile(None)
+        threading.setprofile(None)
+
+    def _profile(self, frame: FrameType, event: str, _: Any) -> None:
+        if self.is_done or event not in {"call", "c_call"}:
+            return
+        if CORE not in frame.f_code.co_filename:
+            return
+        self.calls += 1
+        if self.calls == self._at:
+            self.is_done = True
+            raise self._error("injected")
+
+
+class SpoolingDestination(FakeDestination):
+    def open_batch(self) -> Batch:
+        return SpooledBatch(self)
+
+
+def run(harness: Harness, destination: FakeDestination, injection: Injection) -> bool:
+    """Load some records, as a target does; return whether the run failed."""
+    spooled = SpoolingDestination(max_rows=3)
+    destination.reject_when = {b"4"}.intersection
+    try:
+        with injection:
+            for number in range(1, 13):
+                is_spooled = number % 3 == 0
+                key = hash("hot") if number % 2 else None
+                harness.add(spooled if is_spooled else destination, str(number), key)
+                harness.state()
+                harness.dispatcher.tick()
+            harness.dispatcher.flush()
+            harness.dispatcher.write_state(now=True)
+    except BaseException:  # noqa: BLE001 - any may be injected
+        has_failed = True
+    else:
+        has_failed = False
+    harness.dispatcher.finish_in_flight()
+    harness.dispatcher.write_state(now=True)
+    harness.close()
+    destination.taken += spooled.taken
+    return has_failed
+
+
+def settled(destination: FakeDestination, folder: Path) -> set[int]:
+    """Return the records that the vendor took or that stand in a report."""
+    reported = {
+        int(json.loads(line)["record"]["n"])
+        for path in folder.glob("*.jsonl")
+        for line in path.read_bytes().splitlines()
+    }
+    return {int(body) for body in destination.taken} | reported
+
+
+def count_calls(folder: Path, *, in_workers: bool) -> int:
+    harness, destination = Harness(folder, parallel=2, allowed=5), FakeDestination(max_rows=3)
+    injection = Injection(None, MemoryError, in_workers=in_workers)
+    assert not run(harness, destination, injection)
+    assert settled(destination, folder) == set(range(1, 13))
+    return injection.calls
+
+
+@pytest.fixture
+def states(capfd: pytest.CaptureFixture[str]) -> Callable[[], int]:
+    def last() -> int:
+        lines = capfd.readouterr().out.splitlines()
+        return max((json.loads(line)["at"] for line in lines), default=0)
+
+    return last
+
+
+# an error between opening a file and keeping it leaves the file to the garbage collector
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("in_workers", [False, True])
+def test_state_covers_settled_records_only(
+    tmp_path: Path, states: Callable[[], int], in_workers: bool
+) -> None:
+    calls = count_calls(tmp_path / "clean", in_workers=in_workers)
+    assert states() == 12
+    assert calls > 100
+    failed = 0
+    for at in range(1, calls + 1):
+        folder = tmp_path / str(at)
+        harness = Harness(folder, parallel=2, allowed=5, grace_seconds=5)
+        destination = FakeDestination(max_rows=3)
+        injection = Injection(at, ERRORS[at % len(ERRORS)], in_workers=in_workers)
+        failed += run(harness, destination, injection)
+        state = states()
+        missing = set(range(1, state + 1)) - settled(destination, folder)
+        assert not missing, f"call {at}: STATE {state} passed {sorted(missing)}"
+        metrics = harness.metrics
+        assert metrics.read == (
+            metrics.delivered + metrics.rejected + metrics.superseded + metrics.pending
+        )
+        assert metrics.pending >= 0, f"call {at}"
+        assert metrics.delivered <= len(destination.taken), f"call {at}"
+    assert failed > calls / 2
