@@ -83,7 +83,7 @@ class MartechTarget(MartechPlugin, Target):
         self._schemas: dict[str, bytes] = {}
         self._routes: dict[str, list[_Route]] = {}
         self._shown: set[str] = set()
-        self._warned: set[str] = set()
+        self._mapping_problems: set[str] = set()
         self._dry_run_destinations: dict[Destination, DryRunDestination] = {}
         self._progress_at = time.monotonic() + _PROGRESS_SECONDS
         self.rejects = Rejects(
@@ -292,8 +292,8 @@ class MartechTarget(MartechPlugin, Target):
         if sink.mapping is None and any(True for _ in self.mappings):
             logger.info("stream '%s': no key of setting 'streams' matches it", sink.stream_name)
         for problem in sink.unknown_fields():
-            if problem not in self._warned:
-                self._warned.add(problem)
+            if problem not in self._mapping_problems:
+                self._mapping_problems.add(problem)
                 logger.warning("%s", problem)
 
     @override
