@@ -19,6 +19,19 @@ from target_mediarithmics.documents import DocumentCheck
 from target_mediarithmics.rules import Page
 from tests.sandbox.mediarithmics_documents import LineError, Rules, check_document
 from tests.target_mediarithmics.conftest import record, schema, state
+from tests.target_mediarithmics.document_examples import (
+    ACCOUNT,
+    ACTIVITY,
+    AS_GIVEN,
+    CHOICE,
+    CONVERTED,
+    EMAIL,
+    EVENT,
+    PROFILE,
+    REJECTED,
+    SEGMENT,
+    UNUSUAL,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,37 +39,6 @@ if TYPE_CHECKING:
     from target_mediarithmics.documents import CheckedDocument
     from tests.sandbox.mediarithmics import Mediarithmics
     from tests.target_mediarithmics.conftest import Run
-
-EVENT = {"$event_name": "visit", "$ts": 1605262037783, "$properties": {}}
-ACTIVITY: dict[str, Any] = {
-    "$email_hash": {"$email": "a@example.com"},
-    "$type": "TOUCH",
-    "$session_status": "NO_SESSION",
-    "$ts": 1605262037783,
-    "$events": [EVENT],
-}
-PROFILE: dict[str, Any] = {
-    "operation": "UPSERT",
-    "update_strategy": "PARTIAL_UPDATE",
-    "user_account_id": "7",
-    "user_profile": {"city": "Paris"},
-}
-SEGMENT: dict[str, Any] = {
-    "operation": "UPDATE",
-    "email_hash": "5d41",
-    "segment_id": "8",
-    "expiration_duration": 1440,
-}
-CHOICE: dict[str, Any] = {
-    "operation": "UPSERT",
-    "user_agent_id": "vec:1",
-    "force_replace": False,
-    "user_choice": {"$processing_id": "3", "$choice_ts": 1605262037783},
-}
-ACCOUNT = {"type": "USER_ACCOUNT", "compartment_id": "1", "user_account_id": "7"}
-EMAIL = {"type": "USER_EMAIL", "hash": "5d41"}
-ASSOCIATION = "USER_IDENTIFIERS_ASSOCIATION_DECLARATIONS"
-DISSOCIATION = "USER_IDENTIFIERS_DISSOCIATION_DECLARATIONS"
 
 FIELDS = sorted(
     {*ACTIVITY, *PROFILE, *SEGMENT, *CHOICE, *ACCOUNT, *EMAIL, *EVENT, *CHOICE["user_choice"]}
@@ -79,217 +61,6 @@ JSON = st.recursive(
     ),
     max_leaves=8,
 )
-
-AS_GIVEN = [
-    ("USER_ACTIVITY", ACTIVITY),
-    ("USER_ACTIVITY", {**ACTIVITY, "$unique_key": None}),
-    ("USER_ACTIVITY", {**ACTIVITY, "$unique_key": ""}),
-    ("USER_ACTIVITY", {**ACTIVITY, "$unique_key": "9f1c1a52-0f0e-11ee-be56-0242ac120002"}),
-    ("USER_ACTIVITY", {**ACTIVITY, "$ts": None}),
-    ("USER_ACTIVITY", {"$user_account_id": "7", "$type": "TOUCH"}),
-    ("USER_ACTIVITY", {**ACTIVITY, "$session_status": None}),
-    ("USER_ACTIVITY", {**ACTIVITY, "$events": None}),
-    ("USER_ACTIVITY", {**ACTIVITY, "$events": [{**EVENT, "$ts": None, "$properties": None}]}),
-    ("USER_ACTIVITY", {**ACTIVITY, "$events": [{"$event_name": "visit"}]}),
-    ("USER_ACTIVITY", {**ACTIVITY, "$type": "RECOMMENDER"}),
-    ("USER_ACTIVITY", {**ACTIVITY, "$email_hash": None, "$user_agent_id": "vec:1"}),
-    ("USER_ACTIVITY", {**ACTIVITY, "$compartment_id": "1"}),
-    ("USER_ACTIVITY", {**ACTIVITY, "$email_hash": None, "$user_identifiers": [EMAIL, ACCOUNT]}),
-    ("USER_PROFILE", {"operation": "DELETE", "email_hash": "5d41"}),
-    ("USER_PROFILE", {"operation": "DELETE", "email_hash": "5d41", "compartment_id": "1"}),
-    ("USER_PROFILE", {**PROFILE, "user_profile": {"$user_account_id": "8", "city": None}}),
-    ("USER_PROFILE", {**PROFILE, "user_profile": {"$user_account_id": 8}}),
-    ("USER_PROFILE", {**PROFILE, "update_strategy": "PARTIAL_DELETE"}),
-    ("USER_SEGMENT", SEGMENT),
-    ("USER_SEGMENT", {**SEGMENT, "expiration_duration": 0}),
-    ("USER_SEGMENT", {**SEGMENT, "segment_technical_name": "x", "compartment_id": "1"}),
-    ("USER_SEGMENT", {**SEGMENT, "data_bag": '{"score": 1.50}'}),
-    ("USER_SEGMENT", {"operation": "DELETE", "email_hash": "5d41", "segment_id": "8"}),
-    ("USER_CHOICE", CHOICE),
-    ("USER_CHOICE", {**CHOICE, "compartment_id": "1"}),
-    ("USER_CHOICE", {**CHOICE, "operation": "DELETE", "user_choice": {"$processing_id": "3"}}),
-    (ASSOCIATION, {"identifiers": [ACCOUNT, EMAIL]}),
-    (ASSOCIATION, {"identifiers": [EMAIL]}),
-    (DISSOCIATION, {"identifiers": [EMAIL]}),
-    ("USER_IDENTIFIERS_DELETION", ACCOUNT),
-    ("USER_IDENTIFIERS_DELETION", {**ACCOUNT, "compartment_id": 1}),
-    ("USER_POINTS_DELETION", {"type": "USER_POINT", "user_point_id": "95772db3"}),
-]
-
-CONVERTED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
-    ("USER_ACTIVITY", {**ACTIVITY, "$ts": "1605262037783"}, ACTIVITY),
-    ("USER_ACTIVITY", {**ACTIVITY, "$ts": Decimal("1605262037783.0")}, ACTIVITY),
-    ("USER_ACTIVITY", {**ACTIVITY, "$ts": "1605262037783.0"}, ACTIVITY),
-    ("USER_ACTIVITY", {**ACTIVITY, "$events": [{**EVENT, "$ts": "1605262037783"}]}, ACTIVITY),
-    (
-        "USER_ACTIVITY",
-        {**ACTIVITY, "$user_account_id": Decimal("208045946.0"), "$email_hash": None},
-        {**ACTIVITY, "$user_account_id": "208045946", "$email_hash": None},
-    ),
-    (
-        "USER_PROFILE",
-        {"operation": "DELETE", "user_account_id": 7, "compartment_id": Decimal("1.0")},
-        {"operation": "DELETE", "user_account_id": "7", "compartment_id": "1"},
-    ),
-    (
-        "USER_PROFILE",
-        {**PROFILE, "compartment_id": "1001"},
-        {
-            **PROFILE,
-            "compartment_id": "1001",
-            "user_profile": {"city": "Paris", "$user_account_id": "7", "$compartment_id": 1001},
-        },
-    ),
-    (
-        "USER_PROFILE",
-        {**PROFILE, "update_strategy": "FORCE_REPLACE", "email_hash": ""},
-        {
-            **PROFILE,
-            "update_strategy": "FORCE_REPLACE",
-            "user_profile": {"city": "Paris", "$user_account_id": "7"},
-        },
-    ),
-    (
-        "USER_PROFILE",
-        {**PROFILE, "update_strategy": None, "user_profile": {"$user_account_id": "7"}},
-        {"operation": "UPSERT", "user_account_id": "7", "user_profile": {"$user_account_id": "7"}},
-    ),
-    (
-        "USER_SEGMENT",
-        {**SEGMENT, "segment_id": 8, "expiration_duration": "1440", "data_bag": None},
-        SEGMENT,
-    ),
-    ("USER_SEGMENT", {**SEGMENT, "expiration_duration": Decimal("1440.0")}, SEGMENT),
-    (
-        "USER_SEGMENT",
-        {**SEGMENT, "expiration_ts": "1605262037783"},
-        {**SEGMENT, "expiration_ts": 1605262037783},
-    ),
-    (
-        "USER_SEGMENT",
-        {**SEGMENT, "data_bag": {"score": Decimal("1.50")}},
-        {**SEGMENT, "data_bag": '{"score":1.50}'},
-    ),
-    (
-        "USER_CHOICE",
-        {**CHOICE, "user_choice": {"$processing_id": 3, "$choice_ts": "1605262037783"}},
-        CHOICE,
-    ),
-    (
-        ASSOCIATION,
-        {"identifiers": [{**ACCOUNT, "user_account_id": Decimal("7.0")}, EMAIL]},
-        {"identifiers": [ACCOUNT, EMAIL]},
-    ),
-    ("USER_IDENTIFIERS_DELETION", {**ACCOUNT, "user_account_id": 7}, ACCOUNT),
-]
-
-REJECTED = [
-    ("USER_ACTIVITY", {**ACTIVITY, "$user_account_id": True}, "$user_account_id"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$user_agent_id": ["vec:1"]}, "$user_agent_id"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$ts": 1605262037}, "$ts"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$ts": "1605262037"}, "$ts"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$ts": "2020-11-13T10:07:17Z"}, "$ts"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$ts": 1605262037783000}, "$ts"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$ts": Decimal("1e999990")}, "$ts"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$events": "visit"}, "$events"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$events": ["visit"]}, "$events"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$events": [{**EVENT, "$ts": 1605262037}]}, "$events.$ts"),
-    ("USER_PROFILE", {**PROFILE, "operation": "UPDATE"}, "operation"),
-    ("USER_PROFILE", {**PROFILE, "operation": None}, "operation"),
-    ("USER_PROFILE", {**PROFILE, "email_hash": "5d41"}, "user_account_id"),
-    ("USER_PROFILE", {**PROFILE, "user_account_id": ""}, "user_account_id"),
-    ("USER_PROFILE", {**PROFILE, "user_account_id": {"id": 7}}, "user_account_id"),
-    ("USER_PROFILE", {**PROFILE, "user_account_id": 10**5000}, "user_account_id"),
-    ("USER_PROFILE", {**PROFILE, "user_account_id": None, "email_hash": False}, "email_hash"),
-    ("USER_PROFILE", {**PROFILE, "user_account_id": None, "user_agent_id": []}, "user_agent_id"),
-    ("USER_PROFILE", {**PROFILE, "compartment_id": [1]}, "compartment_id"),
-    ("USER_PROFILE", {**PROFILE, "user_profile": "Paris"}, "user_profile"),
-    ("USER_PROFILE", {**PROFILE, "user_profile": None}, "user_profile"),
-    ("USER_PROFILE", {**PROFILE, "update_strategy": "MERGE"}, "update_strategy"),
-    ("USER_SEGMENT", {**SEGMENT, "operation": "UPSERT"}, "operation"),
-    ("USER_SEGMENT", {**SEGMENT, "email_hash": None}, "user_account_id"),
-    ("USER_SEGMENT", {**SEGMENT, "user_agent_id": "vec:1"}, "user_account_id"),
-    ("USER_SEGMENT", {**SEGMENT, "user_account_id": True}, "user_account_id"),
-    ("USER_SEGMENT", {**SEGMENT, "email_hash": ["5d41"]}, "email_hash"),
-    ("USER_SEGMENT", {**SEGMENT, "user_agent_id": True}, "user_agent_id"),
-    ("USER_SEGMENT", {**SEGMENT, "compartment_id": [1]}, "compartment_id"),
-    ("USER_SEGMENT", {**SEGMENT, "segment_id": [8]}, "segment_id"),
-    ("USER_SEGMENT", {**SEGMENT, "segment_technical_name": True}, "segment_technical_name"),
-    ("USER_SEGMENT", {**SEGMENT, "expiration_duration": None}, "expiration_duration"),
-    ("USER_SEGMENT", {**SEGMENT, "expiration_duration": True}, "expiration_duration"),
-    ("USER_SEGMENT", {**SEGMENT, "expiration_duration": "9" * 4301}, "expiration_duration"),
-    ("USER_SEGMENT", {**SEGMENT, "data_bag": "score: 1"}, "data_bag"),
-    ("USER_SEGMENT", {**SEGMENT, "data_bag": 1}, "data_bag"),
-    ("USER_SEGMENT", {**SEGMENT, "data_bag": "[" * 100_000}, "data_bag"),
-    ("USER_CHOICE", {**CHOICE, "operation": "UPDATE"}, "operation"),
-    ("USER_CHOICE", {**CHOICE, "user_agent_id": None}, "user_account_id"),
-    ("USER_CHOICE", {**CHOICE, "user_account_id": "7"}, "user_account_id"),
-    ("USER_CHOICE", {**CHOICE, "user_account_id": True}, "user_account_id"),
-    ("USER_CHOICE", {**CHOICE, "email_hash": {"$email": "a"}}, "email_hash"),
-    ("USER_CHOICE", {**CHOICE, "user_agent_id": True}, "user_agent_id"),
-    ("USER_CHOICE", {**CHOICE, "compartment_id": [1]}, "compartment_id"),
-    ("USER_CHOICE", {**CHOICE, "force_replace": None}, "force_replace"),
-    ("USER_CHOICE", {**CHOICE, "force_replace": "true"}, "force_replace"),
-    ("USER_CHOICE", {**CHOICE, "user_choice": [CHOICE["user_choice"]]}, "user_choice"),
-    ("USER_CHOICE", {**CHOICE, "user_choice": {"$choice_ts": 1}}, "user_choice.$processing_id"),
-    ("USER_CHOICE", {**CHOICE, "user_choice": {"$processing_id": "3"}}, "user_choice.$choice_ts"),
-    (ASSOCIATION, {"identifiers": EMAIL}, "identifiers"),
-    (ASSOCIATION, {"identifiers": ["5d41"]}, "identifiers"),
-    (ASSOCIATION, {"identifiers": [EMAIL, {"type": "PHONE"}]}, "identifiers.type"),
-    (ASSOCIATION, {"identifiers": [{"type": "USER_POINT", "user_point_id": "9"}]},
-     "identifiers.type"),
-    (ASSOCIATION, {"identifiers": [{"type": "USER_ACCOUNT"}]}, "identifiers.user_account_id"),
-    (ASSOCIATION, {"identifiers": [{"type": "USER_EMAIL", "hash": ""}]}, "identifiers.hash"),
-    (ASSOCIATION, {"identifiers": [{"type": "USER_AGENT"}]}, "identifiers.user_agent_id"),
-    (DISSOCIATION, {}, "identifiers"),
-    (DISSOCIATION, {"identifiers": [{"type": ["PHONE"]}]}, "identifiers.type"),
-    (DISSOCIATION, {"identifiers": [{"type": "USER_ACCOUNT"}]}, "identifiers.user_account_id"),
-    (DISSOCIATION, {"identifiers": [{"type": "USER_EMAIL", "hash": True}]}, "identifiers.hash"),
-    (DISSOCIATION, {"identifiers": [{"type": "USER_AGENT"}]}, "identifiers.user_agent_id"),
-    ("USER_IDENTIFIERS_DELETION", {"type": "USER_POINT", "user_point_id": "9"}, "type"),
-    ("USER_IDENTIFIERS_DELETION", {"type": "USER_EMAIL"}, "hash"),
-    ("USER_IDENTIFIERS_DELETION", {"type": "USER_ACCOUNT"}, "user_account_id"),
-    ("USER_IDENTIFIERS_DELETION", {"type": "USER_AGENT"}, "user_agent_id"),
-    ("USER_POINTS_DELETION", {"user_point_id": "9"}, "type"),
-    ("USER_POINTS_DELETION", {"type": "USER_EMAIL"}, "hash"),
-    ("USER_POINTS_DELETION", {"type": "USER_ACCOUNT"}, "user_account_id"),
-    ("USER_POINTS_DELETION", {"type": "USER_AGENT"}, "user_agent_id"),
-    ("USER_POINTS_DELETION", {"type": "USER_POINT"}, "user_point_id"),
-]  # fmt: skip
-
-UNUSUAL = [
-    ("USER_ACTIVITY", {**ACTIVITY, "$email_hash": None}, "$user_account_id"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$user_account_id": "7"}, "$user_account_id"),
-    (
-        "USER_ACTIVITY",
-        {**ACTIVITY, "$email_hash": None, "$user_identifiers": "7"},
-        "$user_identifiers",
-    ),
-    ("USER_ACTIVITY", {**ACTIVITY, "$type": "VISIT"}, "$type"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$session_status": "OPEN"}, "$session_status"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$unique_key": "order 1"}, "$unique_key"),
-    ("USER_ACTIVITY", {**ACTIVITY, "$events": [{"$ts": None}]}, "$events.$event_name"),
-    (
-        "USER_ACTIVITY",
-        {**ACTIVITY, "$events": [{**EVENT, "$properties": []}]},
-        "$events.$properties",
-    ),
-    ("USER_ACTIVITY", {**ACTIVITY, "operation": "UPSERT"}, "operation"),
-    (
-        "USER_PROFILE",
-        {"operation": "UPSERT", "user_account_id": "7", "user_profile": {}},
-        "user_profile.$user_account_id",
-    ),
-    ("USER_SEGMENT", {name: SEGMENT[name] for name in SEGMENT if name != "segment_id"},
-     "segment_id"),
-    ("USER_SEGMENT", {**SEGMENT, "expiration_duration": -1}, "expiration_duration"),
-    (ASSOCIATION, {"identifiers": []}, "identifiers"),
-    (ASSOCIATION, {"identifiers": [{**EMAIL, "user_agent_id": "vec:1"}]}, "identifiers.type"),
-    (DISSOCIATION, {"identifiers": []}, "identifiers"),
-    (DISSOCIATION, {"identifiers": [{**EMAIL, "user_agent_id": "vec:1"}]}, "identifiers.type"),
-    ("USER_IDENTIFIERS_DELETION", {**EMAIL, "user_agent_id": "vec:1"}, "type"),
-    ("USER_POINTS_DELETION", {**EMAIL, "user_agent_id": "vec:1"}, "type"),
-]  # fmt: skip
 
 
 def check(name: str, document: dict[str, Any]) -> CheckedDocument:
