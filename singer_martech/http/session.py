@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import urllib.request
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
+import urllib3
 
 from singer_martech._compat import override
 from singer_martech.errors import SettingError
@@ -53,6 +55,9 @@ class Session(requests.Session):
         ):
             reason = "that address is not https"
         else:
+            # requests would read the body, however large it is, to reuse the connection
+            resp.close()
+            resp.raw = urllib3.HTTPResponse(io.BytesIO(), preload_content=False)
             return target
         resp.close()
         message = (
