@@ -1,4 +1,4 @@
-"""What a stream's STATE says: the execution read last, and the largest replication value.
+"""The bookmark of a stream: the execution that was read last, and the largest key.
 
 A bookmark looks like this::
 
@@ -44,12 +44,12 @@ logger = logging.getLogger(__name__)
 def after_execution(
     state: Mapping[str, Any], start: int | None, key: str = EXECUTION_DATE
 ) -> Cursor:
-    """Read which execution was read last.
+    """Return the position of the execution that was read last.
 
     Args:
         state: The stream's bookmark.
         start: ``start_date`` in epoch milliseconds.
-        key: The column of which an older STATE may hold the value alone.
+        key: The column whose value an older STATE may have alone.
     """
     execution = state.get("execution")
     if isinstance(execution, dict):
@@ -58,14 +58,14 @@ def after_execution(
             return Cursor(created, identifier, start)
     value = state.get("replication_key_value")
     if state.get("replication_key") == key and isinstance(value, str):
-        instant = timestamps.parse(value)
-        if instant is not None:
-            return Cursor(timestamps.milliseconds(instant), None, start)
+        created_at = timestamps.parse(value)
+        if created_at is not None:
+            return Cursor(timestamps.milliseconds(created_at), None, start)
     return Cursor(start=start)
 
 
 def execution_entry(execution: Execution) -> dict[str, Any]:
-    """Return how a bookmark names an execution."""
+    """Return an execution as it stands in a bookmark."""
     return {"id": execution.id, "creation_date": execution.created}
 
 

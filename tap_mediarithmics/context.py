@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class OrganisationContext:
-    """An organisation, seen with the settings of one run.
+    """An organisation with the settings of one run.
 
     Attributes:
-        may_launch: Whether executions may be launched already; discovery launches none.
+        may_launch: Whether executions may be launched. Discovery launches none.
     """
 
     def __init__(self, config: Mapping[str, Any], shutdown: ShutdownSignal) -> None:
@@ -46,7 +46,7 @@ class OrganisationContext:
 
     @cached_property
     def all_exports(self) -> list[Export]:
-        """All exports of the organisation, listed once a run."""
+        """All exports of the organisation, requested once per run."""
         with names_setting("organisation_id"):
             return list(self.exports.all())
 
@@ -55,7 +55,7 @@ class OrganisationContext:
         return Datamart(self.client, datamart_id)
 
     def live_schema(self, datamart_id: str) -> LiveSchema:
-        """Return the live schema of one datamart, the same for all streams of a run."""
+        """Return the live schema of a datamart. All streams of a run share it."""
         if datamart_id not in self._live_schemas:
             self._live_schemas[datamart_id] = LiveSchema(self.datamart(datamart_id))
         return self._live_schemas[datamart_id]

@@ -33,10 +33,10 @@ class ExecutionLauncher:
         self._owner = f"export {export_id}"
         self._waiter = waiter
 
-    def under_way(self, after: Cursor) -> Execution | None:
-        """Return the newest execution that waits or runs, if there is one."""
+    def running(self, after: Cursor) -> Execution | None:
+        """Return the newest pending or running execution, if there is one."""
         for page in new_executions(self._exports, self._export_id, after):
-            waiting = [execution for execution in page if execution.is_under_way]
+            waiting = [execution for execution in page if execution.is_running]
             if waiting:
                 return max(waiting, key=lambda execution: execution.position)
         return None

@@ -1,4 +1,4 @@
-"""The setting ``exports``: one item for each stream that reads an export."""
+"""The setting ``exports``: one item per stream."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _SOURCES = ("export_id", "query_id", "query")
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Which export a stream reads, and how; exactly one of the three sources is given.
+    """One item of ``exports``. Exactly one of the three sources is set.
 
     Attributes:
         stream: The stream's name.
-        query: An OTQL text; with ``{start}`` in it, the stream is incremental.
+        query: OTQL text. With ``{start}`` in it, the stream is incremental.
         mode: ``latest``, ``all`` or ``run``.
-        schema: JSON Schema of one line, where the user wants to fix it.
+        schema: JSON Schema of one line, to declare the columns.
     """
 
     stream: str
@@ -44,7 +44,7 @@ class ExportConfig:
 
     @classmethod
     def from_config(cls, fields: Mapping[str, Any]) -> ExportConfig:
-        """Read an item that has passed ``problems``."""
+        """Create it from an item that ``problems`` accepts."""
         given = {name: value for name, value in fields.items() if name in cls.__dataclass_fields__}
         given["primary_keys"] = tuple(given.get("primary_keys") or ())
         given.setdefault("mode", "latest" if given.get("export_id") else "run")
@@ -52,17 +52,17 @@ class ExportConfig:
 
     @property
     def is_incremental(self) -> bool:
-        """Whether the bookmark is written into the query."""
+        """Whether the query has ``{start}``."""
         return self.query is not None and START in self.query
 
     @property
     def default_name(self) -> str:
-        """The name by which a person recognises, in the vendor's page, what the tap made."""
+        """The name of the export that the tap creates."""
         return f"singer-martech {self.stream}"
 
     @property
     def error_allowance(self) -> float | None:
-        """The share of failed tasks above which the run fails, or None to warn only."""
+        """Maximum ratio of failed tasks, or None to warn only."""
         if self.max_error_ratio is None and self.is_incremental:
             return 0
         return self.max_error_ratio
@@ -78,22 +78,20 @@ def exports_setting() -> th.Property[Any]:
                     "stream",
                     th.StringType(min_length=1),
                     required=True,
-                    description="The stream has this name.",
+                    description="Name of the stream.",
                 ),
                 th.Property(
                     "export_id",
                     th.StringType,
-                    description="The existing export of this id is read.",
+                    description="ID of an existing export.",
                 ),
-                th.Property(
-                    "query_id", th.StringType, description="The stored query of this id is read."
-                ),
+                th.Property("query_id", th.StringType, description="ID of a stored query."),
                 th.Property(
                     "query",
                     th.StringType,
                     description=(
-                        "This OTQL text is run. With {start} in it, the stream is incremental: "
-                        "the bookmark of `replication_key` is written there."
+                        "OTQL text. {start} in it makes the stream incremental: the bookmark of "
+                        "`replication_key` replaces it."
                     ),
                 ),
                 th.Property(
@@ -101,50 +99,47 @@ def exports_setting() -> th.Property[Any]:
                     th.StringType,
                     allowed_values=["latest", "all", "run"],
                     description=(
-                        "This says which executions are read: `latest`, the newest one if it is "
-                        "new; `all`, each new one; `run`, one that is launched for this run. The "
-                        "default is `latest`, for `query` and `query_id` it is `run`."
+                        "Executions to read: `latest`, the newest one if it is new; `all`, every "
+                        "new one; `run`, one that this run launches. Default: `latest`; `run` for "
+                        "`query` and `query_id`."
                     ),
                 ),
                 th.Property(
                     "primary_keys",
                     th.ArrayType(th.StringType),
                     description=(
-                        "These columns identify a line; by default its place in the result does."
+                        "Columns that identify a line. Default: execution and line number."
                     ),
                 ),
                 th.Property(
                     "replication_key",
                     th.StringType,
-                    description="The largest value of this column is the bookmark.",
+                    description="Column whose largest value is the bookmark.",
                 ),
                 th.Property(
                     "lookback_seconds",
                     th.NumberType(minimum=0),
                     default=0,
-                    description="{start} lies this far before the bookmark, in seconds.",
+                    description="Seconds before the bookmark at which {start} lies.",
                 ),
                 th.Property(
                     "start_format",
                     th.StringType,
                     allowed_values=["epoch_ms", "iso", "date"],
-                    description=(
-                        "{start} is written in this form; the default fits the type of "
-                        "`replication_key`."
-                    ),
+                    description=("Form of {start}. Default: by the type of `replication_key`."),
                 ),
                 th.Property(
                     "schema",
                     th.ObjectType(additional_properties=True),
-                    description="This JSON Schema of one line fixes the columns.",
+                    description="JSON Schema of one line, to declare the columns.",
                 ),
                 th.Property(
                     "max_error_ratio",
                     th.NumberType(minimum=0, maximum=1),
                     description=(
-                        "This share of an execution's tasks may have failed. Above it the run "
-                        "fails before that execution. By default there is a warning only, but an "
-                        "incremental query allows none."
+                        "Maximum ratio of failed tasks of an execution, 0 to 1. Above it the run "
+                        "fails before that execution. Default: warn only; 0 for an incremental "
+                        "query."
                     ),
                 ),
                 additional_properties=False,
@@ -152,12 +147,12 @@ def exports_setting() -> th.Property[Any]:
         ),
         default=[],
         title="Exports",
-        description="Each object of this list makes a stream of an export or a query.",
+        description="Exports and queries to read, one object per stream.",
     )
 
 
 def problems(config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each rule that the items break, by the item's place."""
+    """Yield a line for each problem of an item, with its index."""
     streams: dict[str, int] = {}
     for index, fields in enumerate(config.get("exports") or ()):
         path = f"exports[{index}]"
@@ -235,7 +230,7 @@ def _schema_problems(fields: Mapping[str, Any], path: str) -> Iterator[str]:
 
 
 def start_date_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line when ``start_date`` is no date."""
+    """Yield a line if ``start_date`` is not a date."""
     text = config.get("start_date")
     if text and timestamps.parse(str(text)) is None:
         yield "setting 'start_date' must be a date or date-time such as 2026-01-31"

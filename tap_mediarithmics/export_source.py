@@ -1,4 +1,4 @@
-"""Where a stream's lines come from: its export, its query, and the columns they have."""
+"""The export behind a stream: its definition, query, columns and executions."""
 
 from __future__ import annotations
 
@@ -46,38 +46,38 @@ class ExportSource:
         self.config = config
         self._context = context
         self._created: Export | None = None
-        self._run_early: Execution | None = None
+        self._execution_of_discovery: Execution | None = None
 
     # The export and its query
 
     @property
     def export(self) -> Export | None:
-        """The export, or None where it has yet to be made."""
+        """The export, or None if it does not exist yet."""
         return self._created or self._found
 
     @cached_property
     def _found(self) -> Export | None:
-        """Find the export by its id, by its query, or by the name that this tap gives."""
+        """Find the export by its id, by its query, or by the name that this tap gives it."""
         if self.config.export_id:
             with names_setting(f"export_id' of stream '{self.config.stream}"):
                 return self._context.exports.get(self.config.export_id)
         exports = self._context.all_exports
-        own = [export for export in exports if export.name == self.config.default_name]
+        candidates = [export for export in exports if export.name == self.config.default_name]
         if self.config.query_id:
             found = [export for export in exports if export.query_id == self.config.query_id]
-            own = [export for export in found if export in own] or found
+            candidates = [export for export in found if export in candidates] or found
         else:
             datamart_id = self._context.datamart_id
-            own = [export for export in own if export.datamart_id in {None, datamart_id}]
-        own.sort(key=lambda export: id_order(export.id))
-        if len(own) > 1:
-            logger.info(
-                "stream %s reads export %s (%s)", self.config.stream, own[0].id, own[0].name
-            )
-        return own[0] if own else None
+            candidates = [
+                export for export in candidates if export.datamart_id in {None, datamart_id}
+            ]
+        candidates.sort(key=lambda export: id_order(export.id))
+        if len(candidates) > 1:
+            logger.info("stream %s reads %s", self.config.stream, candidates[0])
+        return candidates[0] if candidates else None
 
     def query_text(self) -> str | None:
-        """Return the query's text, as far as it can be had."""
+        """Return the text of the query, or None if it is not available."""
         if self.config.query:
             return self.config.query
         if not self._context.datamart_id:
@@ -131,10 +131,10 @@ class ExportSource:
 
     @cached_property
     def query(self) -> otql.Query | None:
-        """What the query selects, or None where that is not surely known.
+        """What the query selects, or None if that is not known.
 
         Raises:
-            AggregationQuery: It has no rows.
+            AggregationQuery: It does not select rows.
         """
         text = self.query_text()
         if not text:
@@ -142,15 +142,15 @@ class ExportSource:
         try:
             return otql.parse(text)
         except otql.UnknownOtql as error:
-            logger.info("stream %s: the query was not understood: %s", self.config.stream, error)
+            logger.info("stream %s: the query cannot be parsed: %s", self.config.stream, error)
             return None
 
     # Columns
 
     def columns(self) -> dict[str, Any]:
-        """Return the JSON Schema of each column: from the datamart, or from a sample.
+        """Return the JSON Schema of each column, from the datamart or from a sample.
 
-        What the query selects is a column in any case, if only as any JSON.
+        Each field that the query selects is a column; its type may be any JSON.
         """
         if self.config.schema is not None:
             return dict(self.config.schema["properties"])
@@ -161,8 +161,8 @@ class ExportSource:
         columns = {**{name: any_json() for name in names}, **self._sampled()}
         if not columns:
             logger.warning(
-                "stream %s has no result yet to learn its columns from: until the next discovery, "
-                "all that its lines hold goes to _extra; the setting 'schema' fixes the columns",
+                "stream %s has no result to infer its columns from: until the next discovery, "
+                "all fields go to _extra; set 'schema' to declare the columns",
                 self.config.stream,
             )
         return columns
@@ -192,19 +192,23 @@ class ExportSource:
         export = self.export
         if newest is None or export is None:
             return {}
-        logger.info("stream %s is typed by execution %s", self.config.stream, newest.id)
+        logger.info(
+            "stream %s: columns are inferred from execution %s", self.config.stream, newest.id
+        )
         head = self._context.exports.head(export.id, newest, _SAMPLE_BYTES)
         return sampled_properties(head)
 
     def _newest(self) -> Execution | None:
-        """Return the newest result; where there is none, that of the execution to be run."""
+        """Return the newest execution with a result. Without one, run the export if allowed."""
         export = self.export
         newest = None
         if export is not None:
             newest = modes.latest(self._context.exports, export.id, modes.Cursor())
         is_run = self.config.mode == "run" and self.config.query is None
         if newest is None and is_run and self._context.may_launch:
-            newest = self._run_early = self._run_existing(modes.Cursor(start=self._context.start))
+            newest = self._execution_of_discovery = self._run_existing(
+                modes.Cursor(start=self._context.start)
+            )
         return newest
 
     # Executions
@@ -213,19 +217,19 @@ class ExportSource:
         """Yield the executions to read in this run, oldest first.
 
         Args:
-            after: What they have to be newer than.
-            start: What is written for ``{start}`` in an incremental query.
+            after: The execution that was read last.
+            start: Replaces ``{start}`` in an incremental query.
         """
         if self.config.mode == "run":
             if self.config.query is None:
-                ready, self._run_early = self._run_early, None
+                ready, self._execution_of_discovery = self._execution_of_discovery, None
                 yield ready or self._run_existing(after)
             else:
                 yield self._run_query(self.config.query.replace(START, start or ""), after)
             return
         export = self.export
         if export is None:
-            logger.warning("stream %s: there is no export for its query", self.config.stream)
+            logger.warning("stream %s: no export exists for its query", self.config.stream)
         elif self.config.mode == "all":
             yield from modes.all_ended(self._context.exports, export.id, after)
         else:
@@ -239,15 +243,15 @@ class ExportSource:
             with names_setting(f"query_id' of stream '{self.config.stream}"):
                 export = self._create(str(self.config.query_id))
         launcher = self._launcher(export)
-        execution = launcher.under_way(after)
+        execution = launcher.running(after)
         if execution is None:
             execution = launcher.launch()
         else:
-            logger.info("execution %s is under way already: waiting for it", execution.id)
+            logger.info("execution %s is already running; waiting for it", execution.id)
         return launcher.wait_for_result(execution)
 
     def _run_query(self, text: str, after: Cursor) -> Execution:
-        """Run a query's text, which another run may be running already."""
+        """Run a query, or attach to an execution of the same text."""
         self._check_query(text)
         datamart = self._context.datamart(str(self._context.datamart_id))
         export = self.export
@@ -256,10 +260,10 @@ class ExportSource:
                 query_id = datamart.create_query(text)
             export = self._create(query_id)
         launcher = self._launcher(export)
-        execution = self._joined(launcher, datamart, export, text, after)
+        execution = self._attach_or_store(launcher, datamart, export, text, after)
         return launcher.wait_for_result(execution or launcher.launch())
 
-    def _joined(
+    def _attach_or_store(
         self,
         launcher: ExecutionLauncher,
         datamart: Datamart,
@@ -267,17 +271,17 @@ class ExportSource:
         text: str,
         after: Cursor,
     ) -> Execution | None:
-        """Return an execution of this very text that is under way; else store the text.
+        """Return a running execution of the same text. If there is none, store the text.
 
-        The text is replaced only when nothing runs that could be reading it.
+        The text is replaced only while no execution runs, since one may read it late.
         """
         query_id = str(export.query_id)
         is_same = datamart.query_text(query_id).strip() == text.strip()
-        while (execution := launcher.under_way(after)) is not None:
+        while (execution := launcher.running(after)) is not None:
             if is_same:
-                logger.info("execution %s is under way already: waiting for it", execution.id)
+                logger.info("execution %s is already running; waiting for it", execution.id)
                 return execution
-            logger.info("execution %s runs another text: waiting for its end", execution.id)
+            logger.info("execution %s runs another query; waiting for its end", execution.id)
             launcher.wait_for_end(execution)
         if not is_same:
             datamart.rewrite_query(query_id, text)

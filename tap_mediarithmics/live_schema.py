@@ -1,4 +1,4 @@
-"""What a datamart's live schema says of the types that a query may ask for."""
+"""The live schema of a datamart, as far as queries need it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ logger = logging.getLogger(__name__)
 
 
 class LiveSchema:
-    """The live schema of one datamart; each part is asked for once, when it is needed."""
+    """The live schema of one datamart. Each part is requested once, when it is needed."""
 
     def __init__(self, datamart: Datamart) -> None:
         """Send no request yet."""
         self._datamart = datamart
 
     def types_for(self, query: Query) -> ObjectTypes | None:
-        """Return the types that ``query`` is read with, or None where they cannot be had.
+        """Return the types that ``query`` selects from, or None if they are not available.
 
         Raises:
             Unauthorized: The credentials are not valid.
@@ -56,9 +56,9 @@ class LiveSchema:
 
     @cached_property
     def _written(self) -> ObjectTypes:
-        """What only the schema's text names: its enumerations."""
+        """The enumerations, which only the text of the schema defines."""
         try:
             return ObjectTypes.from_text(self._datamart.schema_text(str(self._id)))
         except UnknownSchema as error:
-            logger.info("the text of schema %s was not understood: %s", self._id, error)
+            logger.info("the text of schema %s cannot be parsed: %s", self._id, error)
             return ObjectTypes({})

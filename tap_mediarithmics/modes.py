@@ -1,4 +1,4 @@
-"""Which executions of an export a run reads, in the modes that launch none."""
+"""The executions that the modes ``latest`` and ``all`` read."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Cursor:
-    """What executions have to be newer than.
+    """The position after which executions are new.
 
     Attributes:
-        created: Creation of the newest execution that was read, in epoch milliseconds.
+        created: Creation of the execution that was read last, in epoch milliseconds.
         id: Its id, which decides between executions of one millisecond.
         start: Executions created before this are ignored, in epoch milliseconds.
     """
@@ -43,7 +43,7 @@ class Cursor:
 
 
 def new_executions(exports: Exports, export_id: str, after: Cursor) -> Iterator[list[Execution]]:
-    """Yield the new executions of an export, newest first, as far as there are any."""
+    """Yield the new executions of an export in pages, newest first."""
     for page in exports.executions(export_id):
         new = [execution for execution in page if after.precedes(execution)]
         if new:
@@ -64,8 +64,7 @@ def latest(exports: Exports, export_id: str, after: Cursor) -> Execution | None:
 def all_ended(exports: Exports, export_id: str, after: Cursor) -> list[Execution]:
     """Return each new execution that succeeded, oldest first.
 
-    Those that are not older than one that has not ended are left for a later run: the
-    bookmark would pass it.
+    It stops before the oldest one that has not ended: the bookmark would pass it.
     """
     pages = new_executions(exports, export_id, after)
     executions = sorted(
@@ -75,11 +74,11 @@ def all_ended(exports: Exports, export_id: str, after: Cursor) -> list[Execution
     chosen = []
     for execution in executions:
         if not execution.has_ended:
-            level = logging.INFO if execution.is_under_way else logging.WARNING
+            level = logging.INFO if execution.is_running else logging.WARNING
             logger.log(
                 level,
                 "export %s: execution %s is %s; it and newer ones are left for a later run "
-                "(should it never end, a start_date after it leaves it out)",
+                "(if it never ends, set start_date after it)",
                 export_id,
                 execution.id,
                 execution.status,

@@ -1,7 +1,7 @@
-"""The object types of a datamart's schema: which fields a type has, and of what type.
+"""The object types of a datamart's schema.
 
 The vendor serves them as a list of types with their fields, and as text in GraphQL's
-schema definition language, which alone names the enumerations.
+schema definition language. Only the text defines the enumerations.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class FieldType:
     """A field's type: the name of a scalar, enumeration or object type, and how listed.
 
     Attributes:
-        lists: How many lists are around it: 1 for ``[UserProfile!]!``.
+        lists: Depth of lists around it: 1 for ``[UserProfile!]!``.
     """
 
     name: str
@@ -39,8 +39,8 @@ class ObjectTypes:
     """All object types of a schema.
 
     Attributes:
-        fields: For each type, its fields and their types.
-        enumerations: The names of its enumerations, as far as they are known.
+        fields: The fields of each type, with their types.
+        enumerations: The names of the enumerations that are known.
     """
 
     fields: dict[str, dict[str, FieldType | None]]
@@ -48,7 +48,7 @@ class ObjectTypes:
 
     @classmethod
     def from_list(cls, rows: Iterable[Mapping[str, Any]]) -> ObjectTypes:
-        """Read the vendor's list of types, each with a list of fields."""
+        """Read the vendor's list of types."""
         fields: dict[str, dict[str, FieldType | None]] = {}
         for row in rows:
             members = row.get("fields")
@@ -77,12 +77,12 @@ class ObjectTypes:
             raise UnknownSchema(" ".join(message.split())) from error
 
     def with_more(self, other: ObjectTypes) -> ObjectTypes:
-        """Return these types and what only ``other`` names."""
+        """Return these types and those that only ``other`` has."""
         return ObjectTypes(other.fields | self.fields, self.enumerations | other.enumerations)
 
 
 def field_type(text: str) -> FieldType | None:
-    """Read a type such as ``[UserProfile!]!``; None where it is something else."""
+    """Read a type such as ``[UserProfile!]!``. Return None if it is something else."""
     match = _FIELD_TYPE.fullmatch(re.sub(r"\s", "", text))
     if match is None or len(match["lists"]) != match["ends"].count("]"):
         return None

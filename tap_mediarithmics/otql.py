@@ -1,8 +1,7 @@
-"""A small, strict reader of OTQL: which tree does a query select, and from what type.
+"""A strict parser for the part of OTQL that decides the shape of a result line.
 
-Only the part that decides the shape of a result line is read: ``SELECT { … } FROM Type``.
-What this reader does not surely understand raises ``UnknownOtql``, and the caller types
-the stream in another way. Vendor page: "OTQL queries".
+That part is ``SELECT { … } FROM Type``. Other syntax raises ``UnknownOtql``, and the caller
+infers the columns from a sample. Vendor page: "OTQL queries".
 """
 
 from __future__ import annotations
@@ -40,27 +39,27 @@ _TOKEN = re.compile(
 
 _MAX_SHOWN = 40
 _DEEPEST = 100
-"""Levels of braces that are read; more is no query that a person or a tool wrote."""
+"""Maximum nesting of braces."""
 
 
 class UnknownOtql(ValueError):
-    """The text holds something that this reader does not understand."""
+    """The text is not in the supported part of OTQL."""
 
 
 class AggregationQuery(ValueError):
-    """The query computes totals, so its result has no rows to read."""
+    """The query computes totals instead of selecting rows."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The fields selected of one object; a field without a subtree has ``None``."""
+    """The selected fields of one object. A field without a selection of its own has ``None``."""
 
     fields: dict[str, Selection | None]
 
 
 @dataclass(frozen=True)
 class Query:
-    """What one line of the result looks like: the ``selection`` of an ``object_type``."""
+    """The shape of a result line: the ``selection`` of an ``object_type``."""
 
     object_type: str
     selection: Selection
@@ -74,21 +73,21 @@ class _Token:
 
 
 def parse(text: str) -> Query:
-    """Read the shape of a query's result lines.
+    """Return the shape of a query's result lines.
 
     Raises:
-        AggregationQuery: The query holds ``@count``, ``@map`` or another aggregation.
-        UnknownOtql: The query holds syntax that this reader does not know.
+        AggregationQuery: The query has ``@count``, ``@map`` or another aggregation.
+        UnknownOtql: The query has other syntax.
     """
     refuse_aggregations(text)
     return _Parser(text).query()
 
 
 def refuse_aggregations(text: str) -> None:
-    """Let a query through unless it aggregates, whatever else it holds.
+    """Raise if a query aggregates, whatever other syntax it has.
 
     Raises:
-        AggregationQuery: Naming the directive and where it stands.
+        AggregationQuery: With the directive and its position.
     """
     before = None
     for token in _select_clause(text):
@@ -102,14 +101,14 @@ def refuse_aggregations(text: str) -> None:
 
 
 def position(text: str, offset: int) -> str:
-    """Name the place of ``offset`` in ``text`` as a person counts."""
+    """Return line and column of ``offset`` in ``text``, counted from 1."""
     line = text.count("\n", 0, offset) + 1
     column = offset - (text.rfind("\n", 0, offset) + 1) + 1
     return f"line {line}, column {column}"
 
 
 def _select_clause(text: str) -> Iterator[_Token]:
-    """Yield what can be read of the clause before FROM, passing over the rest."""
+    """Yield the tokens before FROM and skip what is no token."""
     offset = depth = 0
     while offset < len(text):
         match = _TOKEN.match(text, offset)
@@ -137,7 +136,7 @@ class _Parser:
         selection = self._selection(1)
         self._keyword("FROM")
         object_type = self._name("the name of an object type")
-        # Nothing after this point changes which fields a line has, so it is not read.
+        # What follows does not change the fields of a line.
         if self._token.kind != "end" and self._token.text.upper() != "WHERE":
             self._fail("WHERE or the end of the query")
         return Query(object_type, selection)
@@ -152,7 +151,7 @@ class _Parser:
             start = self._token
             name = self._name("a field or }")
             if name in fields:
-                message = f"field {name} is selected twice at {self._place(start)}"
+                message = f"field {name} is selected twice at {self._position_of(start)}"
                 raise UnknownOtql(message)
             nested = self._token.text == "{"
             fields[name] = self._selection(depth + 1) if nested else None
@@ -190,10 +189,10 @@ class _Parser:
                 return _Token(match.lastgroup or "", match[0], start)
         return _Token("end", "", len(self._text))
 
-    def _place(self, token: _Token) -> str:
+    def _position_of(self, token: _Token) -> str:
         return position(self._text, token.position)
 
     def _fail(self, wanted: str) -> None:
         found = self._token.text[:_MAX_SHOWN] or "the end of the query"
-        message = f"{found} stands where {wanted} was expected, at {self._place(self._token)}"
+        message = f"{found} found where {wanted} was expected, at {self._position_of(self._token)}"
         raise UnknownOtql(message)

@@ -1,13 +1,11 @@
-"""From a line of a result to the fields of a record.
+"""Decode the lines of a result to records.
 
-A record holds what its line holds. Columns follow the stream's JSON Schema: epoch
-milliseconds become date-times where it says date-time. ``_extra`` takes what the schema
-does not know: unknown fields, and a column's whole value as received where any of it
-does not fit (what does not fit is null in the column). So nothing is lost.
+Columns have the types of the stream's JSON Schema: epoch milliseconds become date-times where
+a column is a date-time. ``_extra`` receives unknown fields, and the original of a value that
+does not fit its column (what does not fit is null in the column). So nothing is lost.
 
-There are two ways with one result. A compiled decoder takes lines that fit the schema
-exactly and writes them again in one go; every other line, and every line when fields
-have to be looked at one by one, goes through plain Python.
+Two paths give the same result. A compiled decoder takes lines that fit the schema exactly
+and encodes them again at once. All other lines are converted value by value.
 """
 
 from __future__ import annotations
@@ -25,50 +23,49 @@ EXTRA = "_extra"
 
 
 class NotAnObject(ValueError):
-    """A line of a result is no JSON object."""
+    """A line of a result is not a JSON object."""
 
 
 class RecordDecoder:
-    """Reads lines of one stream.
+    """Decodes the lines of one stream.
 
     Args:
         properties: The JSON Schemas of the stream's columns that come from the line.
     """
 
     def __init__(self, properties: Mapping[str, Any]) -> None:
-        """Compile both ways of reading."""
+        """Compile both paths."""
         self._columns = {
             name: converter(schema) for name, schema in properties.items() if name != EXTRA
         }
         self._compiled = TypedDecoder({name: properties[name] for name in self._columns})
 
     def rewrite(self, line: bytes, replication_key: str | None = None) -> tuple[bytes, Any] | None:
-        """Turn a line that fits the schema exactly into a record's JSON.
+        """Convert a line that fits the schema exactly to the JSON of a record.
 
         Args:
-            line: The line, with or without its end.
-            replication_key: A column whose value is wanted.
+            line: The line, with or without line end.
+            replication_key: A column whose value is returned.
 
         Returns:
-            The JSON object and that value, or None for a line that has to be read by
-            ``record``.
+            The JSON object and that value, or None for a line that ``record`` has to convert.
         """
         return self._compiled.rewrite(line, replication_key)
 
     def record(self, line: bytes) -> dict[str, Any]:
-        """Turn any line into a record.
+        """Convert any line to a record.
 
         Raises:
-            NotAnObject: It is no JSON object.
+            NotAnObject: It is not a JSON object.
         """
         return self.from_object(self.fields(line))
 
     @staticmethod
     def fields(line: bytes) -> dict[str, Any]:
-        """Return what a line holds.
+        """Return the fields of a line.
 
         Raises:
-            NotAnObject: It is no JSON object.
+            NotAnObject: It is not a JSON object.
         """
         try:
             value = parse_json(line)
@@ -81,7 +78,7 @@ class RecordDecoder:
         return value
 
     def from_object(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Turn what a line holds into a record."""
+        """Convert the fields of a line to a record."""
         record: dict[str, Any] = {}
         extra: dict[str, Any] = {}
         for name, value in fields.items():

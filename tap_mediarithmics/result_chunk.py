@@ -1,4 +1,4 @@
-"""The result of one execution, from the download to the records."""
+"""The result of one execution as a chunk of records."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class ResultChunk(Chunk):
         return {**record, **self._added, "_line": self._line}
 
     def _encoded(self, lines: list[bytes]) -> EncodedRecords:
-        """Write lines as RECORD messages, each as a whole where it fits the schema."""
+        """Encode lines as RECORD messages."""
         before = b'{"type":"RECORD","stream":%s,"record":' % _json(self._stream.name)
         added = b"".join(b"%s:%s," % (_json(k), _json(v)) for k, v in self._added.items())
         added += b'"_line":'

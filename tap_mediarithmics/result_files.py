@@ -1,4 +1,4 @@
-"""The files of an execution's result: on disk, checked, and then read line by line."""
+"""Download the files of an execution's result, check them, and read their lines."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _GZIP_BITS = 31
 
 
 class ResultFiles:
-    """All files of one execution, downloaded whole before the first line is read.
+    """All files of one execution. They are complete on disk before the first line is read.
 
     Args:
         exports: Where the files come from.
@@ -69,13 +69,13 @@ class ResultFiles:
         """Download all files and check them.
 
         Raises:
-            HttpError: A file did not come whole.
+            HttpError: A file is not available or stays incomplete.
         """
         for name in self._execution.output_files:
             self._files.append(self._download(name))
 
     def close(self) -> None:
-        """Give the disk's space back."""
+        """Free the disk space."""
         self._closing.close()
 
     def _download(self, name: str) -> IO[bytes]:
@@ -97,10 +97,10 @@ class ResultFiles:
         return file
 
     def blocks(self) -> Iterator[list[bytes]]:
-        """Yield the lines of all files in order, without their ends, many at a time.
+        """Yield the lines of all files in order, without line ends, in lists.
 
         Raises:
-            MartechError: A line is too long to be one.
+            MartechError: A line is too long.
         """
         for file in self._files:
             rest = b""
@@ -130,13 +130,13 @@ def _is_blank(file: IO[bytes]) -> bool:
 
 
 def check_file(file: IO[bytes]) -> None:
-    """See that a downloaded file is whole, as far as it shows.
+    """Check that a downloaded file is complete.
 
-    A compressed file has an end mark and a checksum. In any file, the last line must be
-    a complete JSON value.
+    A gzip file ends with a trailer and a checksum. The last line of any file must be complete
+    JSON.
 
     Raises:
-        IncompleteBody: It is not whole, or is an error message instead of a result.
+        IncompleteBody: It is incomplete, or an error instead of a result.
     """
     reason, last, value = "", b"", None
     try:
@@ -148,8 +148,8 @@ def check_file(file: IO[bytes]) -> None:
         last = last.removeprefix(BOM_UTF8)
         value = json.loads(last) if last else None
     except (ValueError, RecursionError):
-        reason = f"the file's last line is no JSON: {last[-80:]!r}"
-    if reason:  # raised here, because an exception's context counts as its reason
+        reason = f"the last line is not complete JSON: {last[-80:]!r}"
+    if reason:  # raised outside the handler: messages show the innermost context
         raise IncompleteBody(reason)
     if (last and value is None) or _names_error(value):
         shown = redact(last.decode("utf-8", "replace"))[:_MAX_SHOWN]
@@ -185,7 +185,7 @@ def _last_line(file: IO[bytes]) -> bytes:
 
 
 def _last_line_of_plain(file: IO[bytes]) -> bytes:
-    """Read from the end of the file until a whole line is there."""
+    """Read backwards from the end of the file until a line is complete."""
     end = file.seek(0, 2)
     size = 64 * 1024
     while True:
@@ -205,7 +205,7 @@ def _is_gzip(file: IO[bytes]) -> bool:
 
 
 def _plain_blocks(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield a file's content in blocks of bounded size, inflated where it is gzip.
+    """Yield the content of a file in blocks of bounded size, decompressed if it is gzip.
 
     Raises:
         zlib.error: The compressed content is damaged or cut off.
@@ -231,5 +231,5 @@ def _plain_blocks(file: IO[bytes]) -> Iterator[bytes]:
         elif not data:
             data = file.read(_BLOCK_BYTES)
     if not inflate.eof:
-        message = "it ends before its end mark"
+        message = "it ends without its trailer"
         raise zlib.error(message)

@@ -1,4 +1,4 @@
-"""The JSON Schema of a result's lines: from the query and the datamart, or from a sample."""
+"""The JSON Schema of a result's lines, from query and datamart or from a sample."""
 
 from __future__ import annotations
 
@@ -40,26 +40,26 @@ _BUILTIN_ENUMERATIONS = frozenset(
         "UserAgentType",
     }
 )
-"""Enumerations that a schema uses without defining them."""
+"""Enumerations that schemas use without a definition."""
 
 _TEXT: Schema = {"type": ["string", "null"]}
 _MOST_FIELDS = 300
-"""An object with more is a dictionary with data for keys, not a type."""
+"""An object with more fields has data as keys."""
 
 
 class UntypableQuery(ValueError):
-    """The datamart's schema does not know the type that a query selects from."""
+    """The schema of the datamart lacks the type that a query selects from."""
 
 
 def any_json() -> Schema:
-    """Return the schema of a value of which nothing is known."""
+    """Return the schema of a value of unknown type."""
     return {"type": ["string", "number", "integer", "boolean", "object", "array", "null"]}
 
 
 def typed_properties(query: Query, types: ObjectTypes) -> Schema:
-    """Type the lines of a query's result by the datamart's schema.
+    """Return the columns of a query's result by the datamart's schema.
 
-    Every property is nullable. What the schema does not tell is any JSON.
+    Every property is nullable. A type that the schema does not define is any JSON.
 
     Raises:
         UntypableQuery: The schema has no such object type.
@@ -71,7 +71,7 @@ def typed_properties(query: Query, types: ObjectTypes) -> Schema:
 
 
 def unknown_names(query: Query, types: ObjectTypes) -> set[str]:
-    """Name the types of selected fields that may be enumerations."""
+    """Return the names of the types that may be enumerations."""
     return set(_unknown_names(query.selection, query.object_type, types))
 
 
@@ -117,17 +117,17 @@ def _object(properties: Schema) -> Schema:
 
 
 def sampled_properties(head: bytes) -> Schema:
-    """Type lines by what the first of them hold.
+    """Infer the columns from the first lines.
 
     Args:
-        head: The beginning of a result; a line that is cut off at the end is left out.
+        head: The beginning of a result. An incomplete last line is ignored.
     """
     merged = _Seen()
     for line in head.splitlines(keepends=True):
         try:
             value = parse_json(line)
         except (ValueError, RecursionError):
-            continue  # the cut one; a broken one is found when the result is read
+            continue  # incomplete; a broken line is reported when the result is read
         if isinstance(value, dict):
             merged.add(value)
     schema = merged.schema()
@@ -136,7 +136,7 @@ def sampled_properties(head: bytes) -> Schema:
 
 
 class _Seen:
-    """What the values of one place in the lines had in common."""
+    """The types of the values at one path."""
 
     def __init__(self) -> None:
         self._kinds: set[str] = set()

@@ -19,7 +19,8 @@ from tap_mediarithmics.check import checks
 from tap_mediarithmics.context import OrganisationContext
 from tap_mediarithmics.export_config import ExportConfig
 from tap_mediarithmics.export_source import ExportSource
-from tap_mediarithmics.streams import ExportExecutionsStream, ExportsStream, ResultStream
+from tap_mediarithmics.metadata_streams import ExportExecutionsStream, ExportsStream
+from tap_mediarithmics.streams import ResultStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,15 +46,15 @@ class TapMediarithmics(MartechTap):
             th.StringType,
             required=True,
             title="Organisation ID",
-            description="The exports belong to the organisation of this id.",
+            description="ID of the organisation that owns the exports.",
         ),
         th.Property(
             "datamart_id",
             th.StringType,
             title="Datamart ID",
             description=(
-                "The queries belong to the datamart of this id. It is needed where a query is "
-                "given as text, and to type streams from the datamart's schema."
+                "ID of the datamart of the queries. Required for `query` items, and to type "
+                "streams by the datamart's schema."
             ),
         ),
         export_config.exports_setting(),
@@ -63,7 +64,7 @@ class TapMediarithmics(MartechTap):
             default=False,
             title="Discover exports",
             description=(
-                "If true, every export of the organisation becomes a stream too, `export_<id>`."
+                "If true, add a stream `export_<id>` for every other export of the organisation."
             ),
         ),
         th.Property(
@@ -71,14 +72,14 @@ class TapMediarithmics(MartechTap):
             th.StringType,
             title="Start date",
             description=(
-                "Executions created before this date or date-time are ignored. An incremental "
-                "query starts here on its first run."
+                "Ignore executions created before this date or date-time, such as 2026-01-31. "
+                "The first run of an incremental query starts here."
             ),
         ),
         *waiting_settings(
             poll_interval_seconds=10,
             execution_timeout_seconds=14400,
-            when_over="It is left running, and the next run waits for it again.",
+            when_over="The execution goes on, and the next run attaches to it.",
         ),
         *http_settings(),
     ).to_dict()
@@ -90,7 +91,7 @@ class TapMediarithmics(MartechTap):
 
     @cached_property
     def organisation(self) -> OrganisationContext:
-        """The organisation that is read."""
+        """The organisation and its client."""
         return OrganisationContext(self.config, self.shutdown)
 
     @override
@@ -101,7 +102,7 @@ class TapMediarithmics(MartechTap):
     @property
     @override
     def streams(self) -> dict[str, Stream]:
-        # the streams about exports come last, so that they show what this run launched
+        # The streams about exports come last, to include what this run launched.
         return dict(
             sorted(
                 super().streams.items(),
@@ -111,7 +112,7 @@ class TapMediarithmics(MartechTap):
 
     @override
     def setup_mapper(self) -> None:
-        # a run without a catalog, unlike discovery alone, learns columns by what it runs
+        # A run without a catalog may infer columns from what it launches; discovery may not.
         self.organisation.may_launch = True
         super().setup_mapper()
 
@@ -125,7 +126,7 @@ class TapMediarithmics(MartechTap):
         catalog = self.input_catalog
         if catalog is None:
             return streams
-        # a stream that no catalog knows is not read, so its columns need no asking
+        # Streams that the catalog lacks are not read: their columns need no request.
         return [stream for stream in streams if catalog.get_stream(stream.name) is not None]
 
     def _configured(self) -> list[ExportSource]:
@@ -141,7 +142,7 @@ class TapMediarithmics(MartechTap):
             yield from self._discovered(configured)
 
     def _discovered(self, configured: Sequence[ExportSource]) -> Iterator[ExportSource]:
-        """Yield a source for each export that no item of the settings reads."""
+        """Yield a source for each export that no item of ``exports`` reads."""
         names = {source.config.stream for source in configured}
         known = {source.export.id for source in configured if source.export is not None}
         for export in self.organisation.all_exports:

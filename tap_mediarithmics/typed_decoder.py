@@ -1,4 +1,4 @@
-"""Reading lines that fit their schema exactly, at the speed of a compiled decoder."""
+"""Decode lines that fit their schema exactly with a compiled decoder."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Finish = Callable[[Any], None]
-"""Puts a decoded object's values into their final form; raises ValueError for a misfit."""
+"""Converts the values of a decoded object in place. Raises ValueError if one does not fit."""
 
 
 class TypedDecoder:
-    """Decodes a line into a type made for its schema and encodes that again.
+    """Decodes a line to a type generated from its schema and encodes it again.
 
-    The decoder refuses any line that does not fit; what it cannot judge by itself is
-    finished in place: date-times, and numbers, which are passed on digit by digit.
+    The decoder rejects lines that do not fit. Date-times are converted in place. Numbers keep
+    all their digits.
     """
 
     def __init__(self, properties: Mapping[str, Any]) -> None:
         struct, self._finish = _struct(properties)
         self._attributes: dict[str, str] = {}
-        self._decode: Callable[[bytes], Any] = _give_way
+        self._decode: Callable[[bytes], Any] = _reject
         if struct is not None:
             names = zip(struct.__struct_encode_fields__, struct.__struct_fields__, strict=True)
             self._attributes = dict(names)
@@ -39,7 +39,7 @@ class TypedDecoder:
         self._encode = msgspec.json.Encoder().encode
 
     def rewrite(self, line: bytes, replication_key: str | None) -> tuple[bytes, Any] | None:
-        """Do what :meth:`tap_mediarithmics.record_decoder.RecordDecoder.rewrite` says."""
+        """See :meth:`tap_mediarithmics.record_decoder.RecordDecoder.rewrite`."""
         try:
             if not is_utf8(line):  # the decoder skips some values without reading them
                 return None
@@ -61,7 +61,7 @@ def _value(attribute: Any) -> Any:
 
 
 def _struct(properties: Mapping[str, Any]) -> tuple[type[msgspec.Struct] | None, Finish | None]:
-    """Make a type whose decoder refuses objects that do not fit, and what finishes them."""
+    """Return a type whose decoder rejects what does not fit, and the conversion of its values."""
     compiled = {name: _compiled(schema) for name, schema in properties.items()}
     struct = object_type(
         (name, kind | msgspec.UnsetType, msgspec.UNSET) for name, (kind, _) in compiled.items()
@@ -76,18 +76,18 @@ def _struct(properties: Mapping[str, Any]) -> tuple[type[msgspec.Struct] | None,
     return struct, _finish_struct(finishes) if finishes else None
 
 
-def _give_way(value: Any) -> Any:
-    """Stand in for a decoder that cannot be made."""
+def _reject(value: Any) -> Any:
+    """Reject every line; used where no decoder can be generated."""
     raise ValueError(value)
 
 
 def _compiled(schema: Any) -> tuple[Any, Callable[[Any], Any] | None]:
-    """Return the type that a value is decoded into, and what gives its final form."""
+    """Return the type that a value is decoded to, and its conversion."""
     kind = kind_of(schema)
     if kind == "object" and schema.get("properties"):
         struct, finish = _struct(schema["properties"])
         if struct is None:
-            return msgspec.Raw, _give_way
+            return msgspec.Raw, _reject
         return struct | None, finish and _finish_object(finish)
     if kind == "object":
         return dict[str, msgspec.Raw] | None, None
@@ -160,7 +160,7 @@ def _is_in_range(text: bytes) -> bool:
 _SAFE_LENGTH = 20
 """No number of this length has an exponent that Decimal refuses."""
 _NUMBER_STARTS = frozenset(b"%c" % character for character in b"-0123456789n")
-"""How a JSON number, or null, begins."""
+"""First bytes of a JSON number, or of null."""
 
 _COMPILED: dict[str, tuple[Any, Callable[[Any], Any] | None]] = {
     "string": (str | None, None),

@@ -1,13 +1,13 @@
-"""The mediarithmics API, which two plugins speak: its wire, and nothing of Singer.
+"""A client for the mediarithmics API, which two plugins share.
 
-It can be used alone::
+It is independent of Singer::
 
-    from singer_martech.mediarithmics.client import Connection
+    from singer_martech.mediarithmics.client import MediarithmicsClient
     from singer_martech.mediarithmics.exports import Exports
 
-    connection = Connection("api:…")
-    for export in Exports(connection, organisation_id="1426").all():
+    client = MediarithmicsClient("api:…")
+    for export in Exports(client, organisation_id="1426").all():
         print(export.id, export.name)
 
-Nothing is imported here, so that each plugin loads only what it uses.
+Nothing is imported here: each plugin loads only what it uses.
 """

@@ -1,8 +1,8 @@
-"""The API's wire: credentials, envelopes, lists in pages, and files.
+"""The client of the API: credentials, envelopes, pages and files.
 
-Every answer is an envelope, ``{"status": "ok", "data": …}`` or ``{"status": "error",
+Every response is an envelope, ``{"status": "ok", "data": …}`` or ``{"status": "error",
 "error": …, "error_id": …}``; the ``error_id`` is in every message, for the vendor's
-support. Dates are epoch milliseconds. Ids come as text or as numbers and are text here.
+support. Dates are epoch milliseconds. Ids arrive as text or numbers and are text here.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ _T = TypeVar("_T")
 
 
 class UnexpectedResponse(InvalidResponse):
-    """The vendor answered with other fields than it documents."""
+    """The response lacks fields that the vendor documents."""
 
 
 class MediarithmicsClient:
-    """Speaks to the API with one token.
+    """Sends requests with one token.
 
     Args:
-        api_token: Sent as it is in ``Authorization``.
+        api_token: Sent as is in ``Authorization``.
         api_url: The API's base address.
-        settings: Timeouts and patience.
+        settings: Timeouts and retry limits.
         shutdown: Ends waits when the run is asked to end.
     """
 
@@ -69,12 +69,12 @@ class MediarithmicsClient:
         self._api_url = api_url.rstrip("/")
 
     def send(self, method: str, path: str, *, label: str, **arguments: Any) -> Response:
-        """Send a request; a failure's message holds the vendor's ``error_id``.
+        """Send a request. The message of an error has the vendor's ``error_id``.
 
         Args:
             method: The HTTP method.
-            path: The path below the base address, its parts quoted.
-            label: The request in a person's words, for messages.
+            path: The path below the base URL, with quoted segments.
+            label: Names the request in messages.
             arguments: As for :meth:`singer_martech.http.client.HttpClient.request`.
         """
         try:
@@ -83,7 +83,7 @@ class MediarithmicsClient:
             raise _with_error_id(error) from error
 
     def call(self, method: str, path: str, *, label: str, **arguments: Any) -> Any:
-        """Send a request and return the ``data`` of the answer's envelope."""
+        """Send a request and return the ``data`` of its envelope."""
         return _envelope(self.send(method, path, label=label, **arguments))["data"]
 
     def send_once(
@@ -104,7 +104,7 @@ class MediarithmicsClient:
     def pages(
         self, path: str, *, label: str, params: Mapping[str, str] | None = None
     ) -> Iterator[list[dict[str, Any]]]:
-        """Yield the rows of a list a page at a time, each row once.
+        """Yield the rows of a list in pages, each row once.
 
         Raises:
             UnexpectedResponse: The list repeats itself before its total, or does not end.
@@ -119,7 +119,7 @@ class MediarithmicsClient:
             fresh = [row for row in rows if _row_id(row) not in seen]
             if rows and not fresh:
                 if not isinstance(envelope.get("total"), int):
-                    return  # a list that knows no pages was whole at once
+                    return  # a list without pages
                 message = f"{label}: the list does not end, page {number} repeats earlier ones"
                 raise UnexpectedResponse(message, response)
             seen.update(map(_row_id, rows))
@@ -139,7 +139,7 @@ class MediarithmicsClient:
         check: Callable[[Response], None] | None = None,
         params: Mapping[str, str] | None = None,
     ) -> Response:
-        """Write a file to ``into`` as it was sent: plain or gzip.
+        """Download a file to ``into`` as it is sent: plain or gzip.
 
         ``check`` is that of :meth:`singer_martech.http.client.HttpClient.download`.
         """
@@ -160,23 +160,23 @@ class MediarithmicsClient:
 
 
 def read(read_fields: Callable[[Mapping[str, Any]], _T], fields: Any, label: str) -> _T:
-    """Make a value of an answer's fields.
+    """Convert the fields of a response.
 
     Raises:
-        UnexpectedResponse: A field that cannot be done without is missing.
+        UnexpectedResponse: A required field is missing.
     """
     try:
         return read_fields(fields)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
-        message = f"{label}: the answer lacks an id or a date: {redact(str(fields))[:200]}"
+        message = f"{label}: the response lacks an id or a date: {redact(str(fields))[:200]}"
         raise UnexpectedResponse(message) from None
 
 
 def id_text(value: Any) -> str:
-    """Return an id as text; the vendor writes some as numbers.
+    """Return an id as text. The vendor writes some as numbers.
 
     Raises:
-        TypeError: It is no id.
+        TypeError: It is not an id.
     """
     if not isinstance(value, (str, int)) or isinstance(value, bool) or value == "":
         raise TypeError(value)
@@ -184,7 +184,7 @@ def id_text(value: Any) -> str:
 
 
 def optional_id(value: Any) -> str | None:
-    """Return an id as text, and None where there is none."""
+    """Return an id as text, or None if there is none."""
     return None if value is None or value == "" else str(value)
 
 
@@ -225,7 +225,7 @@ def _envelope(response: Response) -> dict[str, Any]:
 
 
 def _with_error_id(error: HttpError) -> HttpError:
-    """Word a failure with what the vendor says, where it says something."""
+    """Add the vendor's message to an error, if the response has one."""
     response = error.response
     if response is None or not response.body:
         return error.with_message(str(error))
@@ -255,7 +255,9 @@ def _vendor_error(envelope: Mapping[str, Any]) -> str:
 def _rows(envelope: Mapping[str, Any], response: Response) -> list[dict[str, Any]]:
     rows = envelope["data"]
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        message = f"{response.label}: the answer's 'data' is no list of objects: {response.head}"
+        message = (
+            f"{response.label}: 'data' of the response is not a list of objects: {response.head}"
+        )
         raise UnexpectedResponse(message, response)
     return rows
 
@@ -265,7 +267,7 @@ def _row_id(row: Mapping[str, Any]) -> str:
 
 
 def _is_last(envelope: Mapping[str, Any], count: int, read_so_far: int) -> bool:
-    """Whether a page was the last: by the list's total, or because it was not full."""
+    """Whether a page is the last: by the total of the list, or because it is not full."""
     total, asked = envelope.get("total"), envelope.get("max_results")
     if count == 0:
         return True

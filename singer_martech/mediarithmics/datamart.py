@@ -1,4 +1,4 @@
-"""A datamart's stored queries, the check of queries, and the schema behind them."""
+"""A datamart: stored queries, the query check, and the schema."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class InvalidQuery(ValueError):
-    """The vendor's query check refuses an OTQL text; the message names the place."""
+    """The vendor's query check rejects a query. The message has the position."""
 
 
 class Datamart:
@@ -51,10 +51,10 @@ class Datamart:
         self._client.call("PUT", self._query_path(query_id), label=label, json=body)
 
     def check_query(self, text: str) -> None:
-        """Let the vendor check an OTQL text; run unchecked, a wrong one gives an empty file.
+        """Run the vendor's query check. Without it, an invalid query gives an empty file.
 
         Raises:
-            InvalidQuery: The vendor finds a fault.
+            InvalidQuery: The query is invalid.
         """
         path = f"{self._path}/query_check/otql"
         try:
@@ -67,7 +67,7 @@ class Datamart:
             raise InvalidQuery(_problem(kind, data.get("error")))
 
     def live_schema_id(self) -> str | None:
-        """Return the id of the schema that queries are run against."""
+        """Return the id of the schema that queries use."""
         label = f"schemas of datamart {self.id}"
         for page in self._client.pages(f"{self._path}/graphdb_runtime_schemas", label=label):
             for row in page:
@@ -88,7 +88,7 @@ class Datamart:
         response = self._client.send("GET", path, label=label, validate=validate_text)
         text = response.body.decode("utf-8", "replace")
         if text.lstrip().startswith(('{"', '"')) and not text.lstrip().startswith('"""'):
-            value = json_body(response)  # whether the text comes in an envelope is not documented
+            value = json_body(response)  # an envelope is not documented, but possible
             data = value.get("data") if isinstance(value, dict) else value
             text = data if isinstance(data, str) else ""
         return text
@@ -101,10 +101,10 @@ class Datamart:
 
 
 def _problem(kind: str, error: Any) -> str:
-    """Word what the query check found, with its place."""
+    """Return the message of the query check with its position."""
     fields = error if isinstance(error, dict) else {"message": error}
-    place = fields.get("position")
+    position = fields.get("position")
     where = ""
-    if isinstance(place, dict):
-        where = f" at line {place.get('row')}, column {place.get('col')}"
+    if isinstance(position, dict):
+        where = f" at line {position.get('row')}, column {position.get('col')}"
     return f"{kind}{where}: {fields.get('message') or 'no reason given'}"

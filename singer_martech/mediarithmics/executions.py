@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MAX_ID_DIGITS = 100
-"""Python refuses to read thousands of digits as a number."""
+"""Python does not convert thousands of digits to an integer."""
 
 _END_OF_MILLISECONDS = 10**14
-"""The year 5138; what is far beyond is no date."""
+"""The year 5138. Larger numbers are no dates."""
 
 _SUCCEEDED = frozenset({"SUCCEEDED", "SUCCESS"})
 _FAILED = frozenset({"FAILED", "CANCELED", "CANCELLED"})
@@ -28,7 +28,7 @@ class Execution:
 
     Attributes:
         created: When it was created, in epoch milliseconds.
-        fields: All fields, as the vendor sent them.
+        fields: All fields, as received.
     """
 
     id: str
@@ -38,10 +38,10 @@ class Execution:
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> Execution:
-        """Read one as the vendor sends it."""
+        """Create it from the vendor's fields."""
         created = int(fields["creation_date"])
         if not 0 <= created < _END_OF_MILLISECONDS:
-            raise ValueError("its date lies outside of all calendars")
+            raise ValueError("its date is out of range")
         return cls(
             id=id_text(fields["id"]),
             status=str(fields.get("status") or ""),
@@ -55,27 +55,27 @@ class Execution:
 
     @property
     def position(self) -> tuple[int, int, str]:
-        """Sorts executions from old to new, those of one millisecond by id."""
+        """Sort key from old to new; executions of one millisecond by id."""
         return (self.created, *id_order(self.id))
 
     @property
     def succeeded(self) -> bool:
-        """Whether it ended well."""
+        """Whether it ended with success."""
         return self.status in _SUCCEEDED
 
     @property
     def failed(self) -> bool:
-        """Whether it ended without a result."""
+        """Whether it ended without success."""
         return self.status in _FAILED
 
     @property
     def has_ended(self) -> bool:
-        """Whether it ended; unknown and internal statuses have not."""
+        """Whether it ended. Unknown and internal statuses have not ended."""
         return self.succeeded or self.failed
 
     @property
-    def is_under_way(self) -> bool:
-        """Whether it waits or runs, as far as the vendor knows."""
+    def is_running(self) -> bool:
+        """Whether it is pending or running."""
         return self.status in _UNDER_WAY
 
     @property
@@ -103,7 +103,7 @@ class Execution:
 
     @property
     def output_files(self) -> list[str]:
-        """Names of the files of the result; one named ``export`` where none is named."""
+        """Names of the files of the result; ``export`` if it names none."""
         result = self.fields.get("result")
         names = result.get("output_files") if isinstance(result, dict) else None
         if not isinstance(names, list):
@@ -111,12 +111,12 @@ class Execution:
         return [name for name in names if isinstance(name, str) and name] or ["export"]
 
     def tasks(self, which: str) -> int | None:
-        """Count of ``num``, ``completed`` or ``erroneous`` tasks, where it is known."""
+        """Number of ``num``, ``completed`` or ``erroneous`` tasks, or None if unknown."""
         count = self.fields.get(f"{which}_tasks")
         return count if isinstance(count, int) and not isinstance(count, bool) else None
 
 
 def id_order(identifier: str) -> tuple[int, str]:
-    """Sort ids as numbers, which most are, and others by their text."""
+    """Return a sort key for an id: by number if it is one, else by text."""
     is_number = len(identifier) < _MAX_ID_DIGITS and identifier.isascii() and identifier.isdigit()
     return (int(identifier) if is_number else -1, identifier)

@@ -29,7 +29,7 @@ class Export:
     """The definition of an export.
 
     Attributes:
-        fields: All fields, as the vendor sent them.
+        fields: All fields, as received.
     """
 
     id: str
@@ -40,7 +40,7 @@ class Export:
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> Export:
-        """Read one as the vendor sends it."""
+        """Create it from the vendor's fields."""
         return cls(
             id=str(fields["id"]),
             name=str(fields.get("name") or ""),
@@ -106,7 +106,7 @@ class Exports:
         return self._client.send_once(send, find, label=label)
 
     def executions(self, export_id: str) -> Iterator[list[Execution]]:
-        """Yield the executions of an export, newest first, a page at a time."""
+        """Yield the executions of an export in pages, newest first."""
         label = f"executions of export {export_id}"
         for page in self._client.pages(f"{_path(export_id)}/executions", label=label):
             yield [read(Execution.read, row, label) for row in page]
@@ -150,9 +150,9 @@ class Exports:
         into: IO[bytes],
         check: Callable[[Response], None] | None = None,
     ) -> None:
-        """Write one file of a result to ``into``, as it was sent: plain or gzip.
+        """Download one file of a result to ``into``, as it is sent: plain or gzip.
 
-        The exports API is asked first, and where it fails, the data_file API.
+        If the exports API fails, the data_file API is used.
         """
         label = f"file {name} of execution {execution.id}"
         path = (
@@ -182,11 +182,11 @@ class Exports:
         into: IO[bytes],
         check: Callable[[Response], None] | None = None,
     ) -> None:
-        """Write one file of a result to ``into``, by the data_file API alone."""
+        """Download one file of a result to ``into`` by the data_file API."""
         self._data_file(execution, f"{name}.data", into=into, check=check)
 
     def head(self, export_id: str, execution: Execution, size: int) -> bytes:
-        """Return about the first ``size`` bytes of a result, without reading it all."""
+        """Return about the first ``size`` bytes of a result without downloading all of it."""
         name = execution.output_files[0]
         return head_of(lambda into: self.download(export_id, execution, name, into=into), size)
 

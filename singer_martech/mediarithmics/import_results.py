@@ -1,4 +1,4 @@
-"""What an execution of a document import says: its counts, its reason, its error file."""
+"""The result of a document import's execution."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What an execution says of its lines.
+    """Counts and error file of an execution.
 
     Attributes:
-        success: How many lines were taken, or None where it does not say.
-        failure: How many were not, or None where it does not say.
-        error_file_uri: Where the vendor says why, or None.
-        suspicious: Whether it finds an identifier on too many lines.
+        success: Number of accepted lines, or None if not reported.
+        failure: Number of failed lines, or None if not reported.
+        error_file_uri: URI of the error file, or None.
+        suspicious: Whether the vendor reports an identifier on too many lines.
         top_identifiers: The most frequent identifiers, as the vendor sends them.
     """
 
@@ -45,7 +45,7 @@ class ImportResult:
 
 
 def count_of(value: object) -> int | None:
-    """Read a count, which may come as text; None where it is none."""
+    """Return a count, which may be text, or None."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None

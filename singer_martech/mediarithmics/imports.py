@@ -29,12 +29,12 @@ PRIORITIES = ("HIGH", "MEDIUM", "LOW")
 
 
 class ImportMismatch(MartechError):
-    """An import exists, but takes other documents than wanted."""
+    """An import exists, but for other documents."""
 
 
 @dataclass(frozen=True)
 class Definition:
-    """What an import is to be.
+    """The definition of an import.
 
     Attributes:
         document_type: Such as ``USER_ACTIVITY``.
@@ -53,7 +53,7 @@ class DocumentImport:
     """An import that exists.
 
     Attributes:
-        fields: All fields, as the vendor sent them.
+        fields: All fields, as received.
     """
 
     id: str
@@ -64,7 +64,7 @@ class DocumentImport:
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> DocumentImport:
-        """Read one as the vendor sends it."""
+        """Create it from the vendor's fields."""
         return cls(
             id=id_text(fields["id"]),
             name=str(fields.get("name") or ""),
@@ -74,19 +74,19 @@ class DocumentImport:
         )
 
     def __str__(self) -> str:
-        """Name it as a person finds it."""
+        """Name it for messages."""
         return f"document import '{self.name}' ({self.id})"
 
     def check(
         self, document_type: str, mime_type: str, priority: str | None = None
     ) -> DocumentImport:
-        """See that it takes such documents.
+        """Check that it accepts such documents.
 
         Returns:
-            It, with what the vendor did not say of it.
+            The import, with the fields that the vendor left out.
 
         Raises:
-            ImportMismatch: It takes others.
+            ImportMismatch: It accepts others.
         """
         if self.document_type not in {"", document_type} or self.mime_type not in {"", mime_type}:
             message = (
@@ -133,13 +133,13 @@ class DocumentImports:
         return read(DocumentImport.read, data, label)
 
     def find(self, wanted: Definition) -> DocumentImport | None:
-        """Return the import of exactly this name; of several, the oldest that fits.
+        """Return the import with exactly this name. Of several, return the oldest that fits.
 
         Raises:
-            ImportMismatch: The name is taken, but by imports of other documents.
+            ImportMismatch: All imports with this name accept other documents.
         """
-        # how the vendor searches by keywords is not documented: before a name counts as
-        # free, the whole list is read
+        # How `keywords` matches is not documented: read the whole list before a name counts
+        # as unused.
         found = list(self._named(wanted.name, {"keywords": wanted.name}))
         found = found or list(self._named(wanted.name, {}))
         found.sort(key=lambda each: id_order(each.id))
@@ -154,10 +154,10 @@ class DocumentImports:
         return None
 
     def find_or_create(self, wanted: Definition) -> DocumentImport:
-        """Return the import of this name, which exists once when this returns.
+        """Return the import with this name, and create it if there is none.
 
-        Several threads and several runs may ask at once: names need not be unique at the
-        vendor, so after creating, all agree on the lowest id and the others are removed.
+        Names need not be unique at the vendor. If several threads or runs create it at the
+        same time, all use the lowest id and remove the others.
         """
         with self._creating:
             found = self.find(wanted)

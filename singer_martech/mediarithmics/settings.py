@@ -1,4 +1,4 @@
-"""The settings that both plugins of mediarithmics have."""
+"""The settings that both mediarithmics plugins have."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def access_settings() -> list[th.Property[Any]]:
-    """Declare where the API is, and the token for it."""
+    """Declare the API token and the URL."""
     return [
         th.Property(
             "api_token",
@@ -25,9 +25,7 @@ def access_settings() -> list[th.Property[Any]]:
             required=True,
             secret=True,
             title="API token",
-            description=(
-                "This API token, such as api:…, is sent as it is, in the Authorization header."
-            ),
+            description="API token, such as api:…, sent as is in the Authorization header.",
         ),
         settings.api_url(DEFAULT_API_URL),
     ]
@@ -36,12 +34,12 @@ def access_settings() -> list[th.Property[Any]]:
 def waiting_settings(
     poll_interval_seconds: float, execution_timeout_seconds: float, when_over: str
 ) -> list[th.Property[Any]]:
-    """Declare how an execution is waited for.
+    """Declare how long executions are waited for.
 
     Args:
         poll_interval_seconds: A default.
         execution_timeout_seconds: A default.
-        when_over: A sentence about what happens after the timeout.
+        when_over: Sentence about what happens after the timeout.
     """
     return [
         th.Property(
@@ -49,20 +47,20 @@ def waiting_settings(
             th.NumberType(exclusive_minimum=0),
             default=poll_interval_seconds,
             title="Poll interval",
-            description="A running execution is looked at this often, in seconds.",
+            description="Seconds between two polls of a running execution.",
         ),
         th.Property(
             "execution_timeout_seconds",
             th.NumberType(minimum=0),
             default=execution_timeout_seconds,
             title="Execution timeout",
-            description=f"An execution is waited for this long, in seconds. {when_over}",
+            description=f"Maximum seconds to wait for an execution. {when_over}",
         ),
     ]
 
 
 def client_from_config(config: Mapping[str, Any], shutdown: ShutdownSignal) -> MediarithmicsClient:
-    """Return the connection that the settings describe; no request is sent yet."""
+    """Return a client with these settings. It sends no request yet."""
     return MediarithmicsClient(
         config["api_token"],
         config["api_url"],

@@ -1,4 +1,4 @@
-"""Executions of document imports: uploaded once, waited for, their results read.
+"""Executions of document imports: upload, wait, and read the result.
 
 Vendor page: Sending documents.
 """
@@ -37,16 +37,16 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 class AmbiguousUpload(MartechError):
-    """Nobody can tell whether an upload became an execution."""
+    """Whether an upload became an execution is unknown."""
 
 
 class Uploads:
-    """Uploads documents and follows what becomes of them.
+    """Uploads documents and waits for their executions.
 
     Args:
         imports: The datamart's imports.
-        poll_interval_seconds: The pause between two looks at an execution.
-        execution_timeout_seconds: How long an execution may take.
+        poll_interval_seconds: Pause between two polls of an execution.
+        execution_timeout_seconds: Maximum duration of an execution.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Uploads:
             "its documents are not in STATE and will be sent again",
         )
         self._uploading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._own: set[str] = set()
+        self._uploaded: set[str] = set()
 
     def upload(
         self,
@@ -76,16 +76,16 @@ class Uploads:
     ) -> Execution:
         """Start an execution with a file of documents, once.
 
-        When the answer is lost, the execution is looked for before anything is sent again.
+        If the response is lost, the execution is looked up before anything is sent again.
 
         Args:
             into: The import.
             body: The documents, in a file that can seek.
-            line_counts: What the vendor may give as the number of its lines.
+            line_counts: Numbers of lines that the vendor may report.
             stats: Counts what is sent.
 
         Raises:
-            AmbiguousUpload: The answer was lost, and several executions may be it.
+            AmbiguousUpload: The response was lost, and several executions may be this upload.
             HttpError: The upload was refused, or all tries failed.
         """
         label = f"upload to {into}"
@@ -99,14 +99,14 @@ class Uploads:
                 label=label,
                 stats=stats,
             )
-            self._own.add(execution.id)
+            self._uploaded.add(execution.id)
             return execution
 
     def wait(self, into: DocumentImport, execution: Execution) -> Execution:
         """Wait until an execution has succeeded.
 
         Raises:
-            ExecutionFailed: It ended otherwise, or has not ended in time; then it goes on.
+            ExecutionFailed: It failed, or has not ended in time and goes on.
         """
         ended = self._waiter.wait_for_end(
             execution, str(into), lambda each: self._execution(into, each.id)
@@ -116,7 +116,7 @@ class Uploads:
         return ended
 
     def error_file(self, execution: Execution, uri: str) -> IO[bytes]:
-        """Return what the vendor says of failed lines, in a file at its beginning."""
+        """Download the vendor's report on failed lines to a temporary file, at position 0."""
         file = open_temp_file()
         label = f"error file of execution {execution.id}"
         try:
@@ -150,7 +150,7 @@ class Uploads:
         return read(_execution, self._client.call("GET", path, label=label), label)
 
     def _known_executions(self, into: DocumentImport) -> _KnownExecutions | None:
-        """Note what executions there are, as far as the newest page tells.
+        """Return the executions that exist, as far as the newest page shows.
 
         Returns:
             None where they cannot be listed, which matters only if an answer is lost.
@@ -169,17 +169,17 @@ class Uploads:
         return present
 
     def _since(self, into: DocumentImport, before: _KnownExecutions) -> list[Execution]:
-        """Return the executions that were created since and are not known."""
+        """Return executions that were created since."""
         found = []
         for page, is_sorted in self._pages(into):
             fresh = [each for each in page if each.position > before.newest]
-            found += [each for each in fresh if each.id not in before.ids | self._own]
+            found += [each for each in fresh if each.id not in before.ids | self._uploaded]
             if is_sorted and len(fresh) < len(page):
                 break
         return found
 
     def _pages(self, into: DocumentImport) -> Iterator[tuple[list[Execution], bool]]:
-        """Yield the executions, and whether they come newest first, as exports' do."""
+        """Yield pages of executions, and whether they are sorted newest first."""
         label = f"executions of {into}"
         is_sorted = True
         for rows in self._client.pages(f"{self._imports.path(into.id)}/executions", label=label):
@@ -195,7 +195,7 @@ class Uploads:
         line_counts: Collection[int],
         lost: MartechError,
     ) -> Execution | None:
-        """Find the execution of an upload whose answer was lost, if there is one."""
+        """Find the execution of an upload whose response was lost, if there is one."""
         if before is None:
             message = (
                 f"{lost}; the executions of {into} cannot be listed, so look there whether it "
@@ -221,16 +221,16 @@ class Uploads:
         same = [each for each in fresh if counts[each.id] in line_counts]
         unknown = [each for each in fresh if counts[each.id] is None]
         if unknown or len(same) > 1:
-            names = ", ".join(sorted(each.id for each in (*same, *unknown)))
+            names = " or ".join(sorted(each.id for each in (*same, *unknown)))
             message = (
-                f"{lost}; execution(s) {names} may be it or not: look at them, and start the run "
-                "again when you know"
+                f"{lost}; the upload may be execution {names}, or none of them: find out at the "
+                "vendor, then start the run again"
             )
             raise AmbiguousUpload(message) from lost
         return same[0] if same else None
 
     def _number_of_lines(self, into: DocumentImport, execution: Execution) -> int | None:
-        """Return how many lines an execution has; the vendor says so after a while."""
+        """Return the number of lines of an execution. The vendor reports it after a while."""
         deadline = time.monotonic() + self._waiter.timeout_seconds
         while True:
             parameters = execution.fields.get("parameters")
@@ -254,7 +254,7 @@ class _KnownExecutions:
 
 
 def _execution(fields: Mapping[str, Any]) -> Execution:
-    """Read an execution; its date only sorts it, so it may do without."""
+    """Read an execution. Its date is optional, since it only sorts."""
     return Execution.read({"creation_date": 0, **fields})
 
 
@@ -265,7 +265,7 @@ def _inflated(file: IO[bytes], label: str) -> IO[bytes]:
         with gzip.GzipFile(fileobj=file) as source:
             shutil.copyfileobj(source, plain)
     except (EOFError, gzip.BadGzipFile):
-        logger.warning("%s: it is not whole", label)
+        logger.warning("%s: it is incomplete", label)
     except OSError as error:
         raise_if_disk_full(error, label)
         raise

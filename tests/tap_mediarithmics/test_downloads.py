@@ -128,7 +128,7 @@ def test_a_result_that_stays_cut_says_so(
     vendor.add_execution(export, files=[b'{"id":"a"}\n'])
     for path in (FILES, "data_file"):
         sandbox.faults.add("mediarithmics", path, status=200, body='{"id":', times=None)
-    with pytest.raises(MartechError, match="the file's last line is no JSON"):
+    with pytest.raises(MartechError, match="the last line is not complete JSON"):
         read()
 
 
@@ -189,7 +189,7 @@ def test_a_whole_file_passes_the_check(content: bytes, pack: Callable[[bytes], b
 def test_a_file_that_ends_within_a_line_fails_the_check(
     content: bytes, pack: Callable[[bytes], bytes]
 ) -> None:
-    with pytest.raises(IncompleteBody, match="last line is no JSON"):
+    with pytest.raises(IncompleteBody, match="last line is not complete JSON"):
         check_file(io.BytesIO(pack(content)))
 
 

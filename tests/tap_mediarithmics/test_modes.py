@@ -182,7 +182,7 @@ def test_run_launches_waits_and_reads(
 
 
 @pytest.mark.parametrize("status", ["PENDING", "RUNNING"])
-def test_run_attaches_to_an_execution_that_is_under_way(
+def test_run_attaches_to_an_execution_that_is_running(
     vendor: Mediarithmics, export: str, things: Any, sync: Any, status: str
 ) -> None:
     running = vendor.add_execution(export, status=status)

@@ -91,7 +91,7 @@ def test_unknown_syntax_is_never_guessed(query: str) -> None:
 
 
 def test_the_place_of_what_is_unknown_is_named() -> None:
-    with pytest.raises(UnknownOtql, match=r"\( stands where .* line 2, column 5"):
+    with pytest.raises(UnknownOtql, match=r"\( found where .* line 2, column 5"):
         parse("SELECT {\n  id(first: 3) } FROM T")
 
 

@@ -169,7 +169,7 @@ def test_where_nothing_tells_the_columns_nothing_is_lost(
     assert {each["_extra"]["id"] for each in output.records("users")} == {
         each["id"] for each in vendor.objects("UserPoint")
     }
-    assert "no result yet to learn its columns from" in caplog.text
+    assert "no result to infer its columns from" in caplog.text
 
 
 def test_declared_columns_win_and_their_types_are_applied(
