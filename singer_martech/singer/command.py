@@ -50,7 +50,7 @@ class PluginCommand(SingerCommand):
     @override
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         try:
-            with _output_errors():  # --version, --help and --discover write
+            with output_errors():  # --version, --help and --discover write
                 return super().make_context(*args, **kwargs)
         except click.BadParameter as error:  # such as a file that does not exist
             raise MartechError(error.format_message()) from error
@@ -59,7 +59,7 @@ class PluginCommand(SingerCommand):
     def invoke(self, ctx: click.Context) -> Any:
         if sys.stdout is None:
             raise MartechError("nothing can be written: standard output is closed")
-        with _output_errors():
+        with output_errors():
             # SingerCommand.invoke would print the schema of a wrong configuration
             return click.Command.invoke(self, ctx)
 
@@ -77,17 +77,21 @@ class PluginCommand(SingerCommand):
     def _end(self, error: BaseException, line: str, status: int) -> None:
         self.logger.error("%s", line)
         self.logger.debug("ended by", exc_info=error)
-        try:
-            if sys.stdout is not None:
-                sys.stdout.flush()
-        except OSError:
-            # the interpreter flushes again at exit: give it an output that works
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_unwritten_output()
         sys.exit(status)
 
 
+def discard_unwritten_output() -> None:
+    """Drop output that cannot be written, which the interpreter would try again at its exit."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 @contextmanager
-def _output_errors() -> Iterator[None]:
+def output_errors() -> Iterator[None]:
     """Describe a failure to write to standard output; click would end without a line."""
     try:
         try:

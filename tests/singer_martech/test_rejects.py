@@ -140,9 +140,9 @@ def test_a_summary_counts_reasons_and_gives_an_example_of_each(tmp_path: Path) -
     assert result.returncode == 0
     assert [" ".join(line.split()) for line in result.stdout.splitlines()] == [
         "3 orders: too dear (status 422)",
-        'such as {"id": 0, "shop": "a"}',
+        'such as {"id":0,"shop":"a"}',
         "1 orders: breaks its schema",
-        'such as {"id": 7, "shop": "b"}',
+        'such as {"id":7,"shop":"b"}',
         "4 in all",
     ]
 
