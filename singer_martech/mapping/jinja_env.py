@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from decimal import Decimal
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -39,10 +40,20 @@ def _missing(*values: Any) -> Any:
 class _Formatter(SandboxedFormatter):
     """Formats as ``str.format`` does; null is nothing."""
 
+    def __init__(self, env: jinja2.Environment) -> None:
+        super().__init__(env)
+        self._seen: set[int] = set()
+        self._repeated = 0
+
     @override
     def format_field(self, value: Any, format_spec: str) -> Any:
         operations.check_spec(value, format_spec)
-        return "" if value is None else super().format_field(value, format_spec)
+        text = "" if value is None else super().format_field(value, format_spec)
+        if id(value) in self._seen:
+            self._repeated += len(text)
+            operations.check_widths([self._repeated])
+        self._seen.add(id(value))
+        return text
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -146,7 +157,7 @@ def _null_safe(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         for each in args:
             if isinstance(each, jinja2.Undefined):
                 return each
-        return function(value, *args, **kwargs)
+        return _bounded_items(function(value, *args, **kwargs))
 
     @functools.wraps(function)
     def apply_with(passed: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -155,9 +166,13 @@ def _null_safe(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         for each in args:
             if isinstance(each, jinja2.Undefined):
                 return each
-        return function(passed, value, *args, **kwargs)
+        return _bounded_items(function(passed, value, *args, **kwargs))
 
     return apply_with if hasattr(function, "jinja_pass_arg") else apply
+
+
+def _bounded_items(result: Any) -> Any:
+    return operations.counted(result) if result.__class__ is GeneratorType else result
 
 
 def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -170,6 +185,8 @@ def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         operations.check_widths(given)
         if name == "indent" and given:
             operations.check_indent(args[first], given[0])
+        if name == "wordwrap":
+            operations.check_wrapping(args[first], given[0] if given else 79)
         return function(*args, **kwargs)
 
     return apply

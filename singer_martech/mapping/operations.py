@@ -12,10 +12,13 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 MAX_LENGTH = 1_000_000
 """By how many characters or items one operation may lengthen a value."""
+_MAX_TOTAL = 100 * MAX_LENGTH
+"""How many characters the items of one list may have that a filter makes."""
+_MAX_WRAP_STEPS = 4 * 10**10
 _MAX_BITS = 100_000
 _MAX_EXPONENT = 4000
 _TOO_LONG = f"it would lengthen a value by more than {MAX_LENGTH:,} characters or items"
@@ -81,6 +84,9 @@ def format_text(text: str, values: Any) -> str:
     """
     if _WIDE_FORMAT.search(text):
         raise ValueError(_TOO_LONG)
+    if isinstance(values, dict):
+        longest = max((len(each) for each in values.values() if isinstance(each, str)), default=0)
+        _check_length((text.count("%(") - 1) * longest)
     if isinstance(values, tuple):
         values = tuple("" if value is None else value for value in values)
     for value in values if isinstance(values, tuple) else [values]:
@@ -166,6 +172,31 @@ def check_indent(text: Any, width: Any) -> None:
     """
     size = width if isinstance(width, int) else len(width)
     _check_length((str(text).count("\n") + 1) * size)
+
+
+def check_wrapping(text: Any, width: Any) -> None:
+    """Refuse to wrap a text that would take too long, which grows with its square.
+
+    Raises:
+        ValueError: It would.
+    """
+    if isinstance(width, int) and len(str(text)) ** 2 > _MAX_WRAP_STEPS * max(width, 1):
+        raise ValueError("the text is too long to be wrapped")
+
+
+def counted(items: Iterable[Any]) -> Iterator[Any]:
+    """Yield the items that a filter makes.
+
+    Raises:
+        ValueError: Their texts are too long in total.
+    """
+    total = 0
+    for item in items:
+        if isinstance(item, (str, bytes)):
+            total += len(item)
+            if total > _MAX_TOTAL:
+                raise ValueError(_TOO_LONG)
+        yield item
 
 
 def _check_length(length: int) -> None:

@@ -498,6 +498,10 @@ def test_no_number_of_a_record_is_expanded(expression: str, number: Decimal) -> 
         "[1] | batch(10**9, 'x') | list",
         "[1] | slice(10**9) | list",
         "1.5 | round(10**9, 'ceil')",
+        "('{0}' * 1000).format('a' * 10000)",
+        "('%(a)s' * 1000) % {'a': 'b' * 10000}",
+        "('a' * 10000) | map('center', 1000000) | list | length",
+        "('a' * 1000000) | wordwrap(1)",
     ],
 )
 def test_an_expression_that_would_take_all_memory_fails(expression: str) -> None:
