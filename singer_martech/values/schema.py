@@ -174,7 +174,7 @@ class _Normalizer:
         self, result: dict[str, Any], keyword: str, value: Any, place: _Place
     ) -> None:
         before = self._losses
-        alternatives = self._list(keyword, value, place)
+        alternatives = self._list(value, place)
         # A lenient alternative matches beside another one, which `oneOf` does not allow.
         if keyword == "oneOf" and self._losses > before:
             if "anyOf" in result:
@@ -182,10 +182,9 @@ class _Normalizer:
             keyword = "anyOf"
         result[keyword] = alternatives
 
-    def _list(self, keyword: str, value: Any, place: _Place) -> list[dict[str, Any]]:
+    def _list(self, value: Any, place: _Place) -> list[dict[str, Any]]:
         if not isinstance(value, list) or not value:
             raise NotUnderstood("it must be a list of schemas")
-        del keyword
         return [self._schema(item, place.beside()) for item in value]
 
     def _all_of(self, keyword: str, value: Any, place: _Place) -> list[dict[str, Any]]:
