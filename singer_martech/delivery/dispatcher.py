@@ -203,7 +203,7 @@ class Dispatcher:
         while True:
             try:
                 self._settle_ended()
-            except (Stopped, _NotSent):
+            except Stopped:
                 continue
             except BaseException as error:  # noqa: BLE001 - the first error is the reason
                 logger.warning("%s", str(error) or type(error).__name__)
@@ -398,7 +398,8 @@ class Dispatcher:
         batch_result.close()
         if batch_result.crash is not None:
             raise batch_result.crash
-        if failure is not None:
+        # the batch that failed first says why, and may be settled later than this one
+        if failure is not None and not isinstance(failure, _NotSent):
             raise failure
 
     def _reject_all(self, batch_result: BatchResult, counts: BatchCounts) -> MartechError | None:
