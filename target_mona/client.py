@@ -1,7 +1,6 @@
-"""The Mona REST export endpoint: who may send, and how messages are sent.
+"""Client of Mona's REST export.
 
-The facts come from the vendor's page "Export data directly via REST endpoint" and from
-its Python client.
+Sources: the vendor's page "Export data directly via REST endpoint", and its Python client.
 """
 
 from __future__ import annotations
@@ -17,15 +16,16 @@ import msgspec
 from singer_martech.errors import SettingError
 from singer_martech.http.auth import HeaderAuth, NoAuth, Token, TokenAuth
 from singer_martech.http.client import HttpClient
-from singer_martech.http.content import json_body
 from singer_martech.http.errors import (
     Forbidden,
     InvalidResponse,
+    NotFound,
     RequestRejected,
     RetriesExhausted,
     Unauthorized,
 )
 from target_mona.partial_failures import is_partial, rejected_indexes
+from target_mona.responses import content_of, validate_export, validate_login
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,20 +39,21 @@ if TYPE_CHECKING:
 
 API_URL = "https://incoming{user_id}.monalabs.io"
 AUTH_URL = "https://monalabs.frontegg.com/identity/resources/auth/v1/api-token"
-_PART_OF_HOST = re.compile(r"[\w-]+", re.ASCII)
+_HOST_LABEL = re.compile(r"[\w-]+", re.ASCII)
 _AUTH_PATH = urlsplit(AUTH_URL).path
+_ABOUT_USER_ID = re.compile(r"user[ _-]?id", re.IGNORECASE)
 
 
 class PartialFailure(RequestRejected):
-    """Mona took some of the messages and refused others.
+    """Mona accepted some of the messages and refused others.
 
     Attributes:
-        reasons: The reasons by place in the request, or None when the answer does not
-            let them be told apart.
+        reasons: The reasons by index in the request, or None if the response does not identify
+            the refused messages.
     """
 
     def __init__(self, message: str, response: Response, reasons: dict[int, str] | None) -> None:
-        """Keep what could be told from the answer."""
+        """Keep the reasons."""
         super().__init__(message, response)
         self.reasons = reasons
 
@@ -61,15 +62,15 @@ class MonaClient:
     """Sends messages to Mona.
 
     Args:
-        user_id: The user id; taken from the access token when left out.
+        user_id: The user id; by default the one in the access token.
         client_id: Gets access tokens, together with ``client_secret``.
         client_secret: See ``client_id``.
-        access_token: A token that was fetched elsewhere, instead of the two.
+        access_token: A token to use instead of the two.
         api_url: The designated URL from the dashboard, with or without ``/export``.
-        auth_url: Where tokens are fetched.
-        settings: Timeouts and patience.
+        auth_url: URL of the token service.
+        settings: Timeouts and retry limits.
         shutdown: Ends waits when the run is asked to end.
-        pool_size: How many requests may be in flight at once.
+        pool_size: Maximum number of requests in flight.
     """
 
     def __init__(  # noqa: PLR0913 - settings by name
@@ -96,38 +97,66 @@ class MonaClient:
             self._auth = HeaderAuth(f"Bearer {access_token}")
         else:
             self._auth = self._token_auth = TokenAuth(self._fetch_token)
-        self._http = HttpClient(settings, auth=self._auth, shutdown=shutdown, pool_size=pool_size)
+        self._http = HttpClient(
+            settings,
+            auth=self._auth,
+            shutdown=shutdown,
+            pool_size=pool_size,
+            validate=validate_export,
+        )
+
+    def check_login(self) -> None:
+        """Get an access token, or check that the given one has not expired.
+
+        Raises:
+            SettingError: The given token has expired.
+            HttpError: The login failed.
+        """
+        expiry = self._token_claims().get("exp")
+        if isinstance(expiry, (int, float)) and expiry < time.time():
+            raise SettingError("setting 'access_token' has expired; get another")
+
+    def check_user_id(self) -> None:
+        """Check that the user id is known, and that it is the one in the access token.
+
+        Raises:
+            SettingError: It is not.
+        """
+        tenant = self._token_claims().get("tenantId")
+        if tenant and str(tenant) != self.user_id:
+            raise SettingError(
+                f"setting 'user_id' is '{self.user_id}', but the access token is of user '{tenant}'"
+            )
 
     @cached_property
     def user_id(self) -> str:
-        """The user id, as given or as the access token says.
+        """The user id, as given or from the access token.
 
         Raises:
-            SettingError: The token does not say it.
+            SettingError: The token does not contain it.
         """
         if self._user_id:
             return self._user_id
-        token = self._access_token or self._token_auth.token().value
-        tenant = _claims(token).get("tenantId")
+        tenant = self._token_claims().get("tenantId")
         if not tenant:
             raise SettingError(
-                "setting 'user_id' is required, because the access token does not carry it"
+                "setting 'user_id' is required, because the access token does not contain it"
             )
         return str(tenant)
 
     @cached_property
     def url(self) -> str:
-        """Where messages are sent."""
-        if "{user_id}" in self._api_url and not _PART_OF_HOST.fullmatch(self.user_id):
+        """The URL that messages are sent to."""
+        if "{user_id}" in self._api_url and not _HOST_LABEL.fullmatch(self.user_id):
             raise SettingError(
-                "setting 'user_id' may hold letters, digits, '-' and '_' only: it becomes a part "
-                "of the host's name"
+                "setting 'user_id' may hold letters, digits, '-' and '_' only, because it becomes "
+                "part of the host name"
             )
         return f"{self._api_url.replace('{user_id}', self.user_id)}/export"
 
     @cached_property
     def envelope(self) -> tuple[bytes, bytes]:
-        """What stands before and after the messages in a request's body."""
+        """The start and the end of a request body; the messages are between them."""
         return b'{"userId":%s,"messages":[' % msgspec.json.encode(self.user_id), b"]}"
 
     def body(self, messages: Sequence[bytes]) -> bytes:
@@ -145,16 +174,16 @@ class MonaClient:
         """Send messages in one request.
 
         Args:
-            messages: Each a JSON object with ``arcClass``, ``message`` and, as wanted,
-                ``contextId``, ``exportTimestamp`` and ``action``.
-            idempotent: False where Mona would count a message twice: without a contextId,
-                or with the action ADD.
+            messages: JSON objects with ``arcClass``, ``message`` and optionally ``contextId``,
+                ``exportTimestamp`` and ``action``.
+            idempotent: False if Mona would count a message twice: without a contextId, or with
+                the action ADD.
             stats: Counts what is sent.
 
         Raises:
-            PartialFailure: Some were taken.
-            RequestRejected: None was taken.
-            OutcomeUnknown: Nobody knows, and they must not be sent twice.
+            PartialFailure: Some messages were accepted.
+            RequestRejected: No message was accepted.
+            OutcomeUnknown: They may have been accepted and must not be sent twice.
         """
         try:
             response = self._http.request(
@@ -164,19 +193,16 @@ class MonaClient:
                 data=self.body(messages),
                 headers={"Content-Type": "application/json"},
                 idempotent=idempotent,
-                # the vendor documents no status for a refusal of some messages
-                is_final=lambda response: is_partial(_content(response)),
+                # the status of a partial refusal is not documented
+                is_final=lambda response: is_partial(content_of(response)),
                 stats=stats,
             )
         except RequestRejected as rejection:
             raise self._explained(rejection, messages) from rejection
-        content = _content(response)
+        content = content_of(response)
         if is_partial(content):
             message = f"Mona export: refused in part with status {response.status}: {response.head}"
             raise PartialFailure(message, response, rejected_indexes(content, messages))
-        if isinstance(content, dict) and content.get("topLevelError"):
-            message = f"Mona export: refused with status {response.status}: {response.head}"
-            raise RequestRejected(message, response)
 
     def _explained(self, rejection: RequestRejected, messages: Sequence[bytes]) -> RequestRejected:
         response = rejection.response
@@ -187,10 +213,18 @@ class MonaClient:
             return rejection.with_message(
                 f"{rejection}; check {names}, and that 'user_id' is yours"
             )
-        content = _content(response)
+        if isinstance(rejection, NotFound):
+            return rejection.with_message(f"{rejection}; check 'api_url' and 'user_id'")
+        content = content_of(response)
         if is_partial(content):
             return PartialFailure(str(rejection), response, rejected_indexes(content, messages))
+        if isinstance(content, dict) and _ABOUT_USER_ID.search(str(content.get("topLevelError"))):
+            # it concerns the run, not a record, so it must not be a BodyRejected
+            return RequestRejected(f"{rejection}; check 'user_id'", response)
         return rejection.with_message(str(rejection))
+
+    def _token_claims(self) -> dict[str, Any]:
+        return _claims(self._access_token or self._token_auth.token().value)
 
     def _fetch_token(self, old: Token | None) -> Token:
         if old is not None and old.refresh_value:
@@ -199,22 +233,22 @@ class MonaClient:
                     f"{self._auth_url}/token/refresh", {"refreshToken": old.refresh_value}
                 )
             except (RequestRejected, RetriesExhausted, InvalidResponse):
-                pass  # such as when the refresh token has ended too: log in afresh
+                pass  # for instance because the refresh token has expired: log in
         try:
             return self._token(self._auth_url, self._credentials)
+        except NotFound as rejection:
+            raise rejection.with_message(f"{rejection}; check 'auth_url'") from rejection
         except RequestRejected as rejection:
             raise rejection.with_message(
                 f"{rejection}; check 'client_id' and 'client_secret'"
             ) from rejection
 
     def _token(self, url: str, body: dict[str, Any]) -> Token:
-        response = self._http.request("POST", url, label="Mona login", json=body, auth=NoAuth())
-        content = json_body(response)
-        value = content.get("accessToken") if isinstance(content, dict) else None
-        if not isinstance(value, str) or not value:
-            raise RequestRejected(
-                f"Mona login: the answer holds no accessToken: {response.head}", response
-            )
+        response = self._http.request(
+            "POST", url, label="Mona login", json=body, auth=NoAuth(), validate=validate_login
+        )
+        content = content_of(response)
+        value = content["accessToken"]
         now = time.time()
         lifetime = content.get("expiresIn")
         expiry = now + lifetime if isinstance(lifetime, (int, float)) else _claims(value).get("exp")
@@ -224,20 +258,13 @@ class MonaClient:
 
 
 def _token_url(url: str) -> str:
-    """Accept the vendor's host alone as well as the whole address."""
+    """Return the URL of the token service, given with or without its path."""
     url = url.rstrip("/")
     return url if urlsplit(url).path else url + _AUTH_PATH
 
 
-def _content(response: Response) -> Any:
-    try:
-        return msgspec.json.decode(response.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
 def _claims(token: str) -> dict[str, Any]:
-    """Read a token's claims; whether it is genuine is for Mona to judge."""
+    """Return the claims of a token, whose signature is not verified."""
     import jwt  # noqa: PLC0415 - with cryptography, it would double the time of --version
 
     try:

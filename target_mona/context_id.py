@@ -1,15 +1,15 @@
-"""The contextId of a record: the identity of past data, so its form never changes.
+"""The contextId of a record. It identifies past data, so its form never changes.
 
-Mona merges messages of one contextId. The id may hold no more dots than the arc class
-does, so an id that holds more is escaped, in a way that keeps different ids different.
+Mona merges messages with the same contextId. An id may have no more dots than its arc class, so
+an id with more dots is escaped in a way that keeps different ids different.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.errors import MappingError
 from singer_martech.mapping.filters import as_text
+from singer_martech.values.numbers import without_zero_fraction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,40 +18,29 @@ _NULL = "%00"
 
 
 def of_values(values: Iterable[Any]) -> str:
-    """Return the id for the values of one key field or several.
+    """Return the id for the values of one key field or several; empty if all are null.
 
-    One value is taken as its text. Several are joined by ``|``; a ``|`` or ``%`` inside a
-    value is percent-encoded, and null becomes ``%00``, which no value gives.
-
-    Raises:
-        MappingError: There is nothing but nulls, or the only value is empty: such records
-            would all be merged.
+    One value becomes its text. Several are joined by ``|``; a ``|`` or ``%`` in a value is
+    percent-encoded, and null becomes ``%00``, which no value gives.
     """
-    texts = list(values)
-    if len(texts) == 1:
-        return of_value(texts[0])
-    if all(value is None for value in texts):
-        raise MappingError("its contextId would be empty")
-    return "|".join(map(_part, texts))
+    items = list(values)
+    if len(items) == 1:
+        return of_value(items[0])
+    if all(item is None for item in items):
+        return ""
+    return "|".join(map(_part, items))
 
 
 def of_value(value: Any) -> str:
-    """Return the id for the value of a single field or of a template.
-
-    Raises:
-        MappingError: It is null or empty.
-    """
-    text = value if isinstance(value, str) else as_text(value)
-    if not text:
-        raise MappingError("its contextId would be empty")
-    return text
+    """Return the id for the value of one field or template; empty if it is null or empty."""
+    return value if isinstance(value, str) else as_text(without_zero_fraction(value))
 
 
-def acceptable(text: str, dots: int) -> str:
-    """Return an id that holds at most ``dots`` dots, unlike that of any other text.
+def escaped(text: str, dots: int) -> str:
+    """Return an id with at most ``dots`` dots, different for every text.
 
-    A text that holds more dots, or that looks as if it had been escaped, has its ``%``
-    written as ``%25`` and its dots as ``%2E``; any other stays as it is.
+    A text with more dots, or one that looks escaped, has its ``%`` written as ``%25`` and its
+    dots as ``%2E``. Any other text is returned unchanged.
     """
     if text.count(".") <= dots and "%2E" not in text and "%25" not in text:
         return text
@@ -61,4 +50,4 @@ def acceptable(text: str, dots: int) -> str:
 def _part(value: Any) -> str:
     if value is None:
         return _NULL
-    return as_text(value).replace("%", "%25").replace("|", "%7C")
+    return of_value(value).replace("%", "%25").replace("|", "%7C")

@@ -1,8 +1,8 @@
-"""Which messages of a request Mona refused.
+"""Which messages of a request Mona refused, and why.
 
-The vendor's page shows ``{"failed": n, "failure_reasons": {...}}`` and leaves open what
-the keys are. Places, context ids, both, and lists of either are understood; what remains
-ambiguous is not guessed at.
+The response to a partial refusal is ``{"failed": n, "failure_reasons": {...}}``. The keys are not
+documented: indexes, context ids, both, and lists of either are understood. An ambiguous response
+identifies no message.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class _Message(msgspec.Struct):
 
 
 class _Entry(NamedTuple):
-    """A refused message, or several of one context id.
+    """A refused message, or several with one context id.
 
     Attributes:
-        name: What may be a place, a context id, or ``place:context id``.
-        position: Its place, where it is beyond doubt.
-        context: Its context id, where it is beyond doubt.
+        name: An index, a context id, or ``index:context id``.
+        position: The index, where it is certain.
+        context: The context id, where it is certain.
         reason: Why it was refused.
     """
 
@@ -37,47 +37,44 @@ class _Entry(NamedTuple):
 
 
 def is_partial(content: Any) -> bool:
-    """Whether an answer says that some messages were refused and others taken."""
+    """Whether a response says that some messages were refused and others accepted."""
     return isinstance(content, dict) and bool(
         content.get("failed") or content.get("failure_reasons")
     )
 
 
 def rejected_indexes(content: dict[str, Any], messages: Sequence[bytes]) -> dict[int, str] | None:
-    """Tell the refused messages.
+    """Identify the refused messages.
 
     Args:
-        content: The answer.
+        content: The response.
         messages: The messages of the request.
 
     Returns:
-        The reasons by place in the request, or None when the answer does not tell.
+        The reasons by index in the request, or None if the response does not identify them.
     """
     contexts = [msgspec.json.decode(message, type=_Message).contextId for message in messages]
     entries = list(_entries(content.get("failure_reasons"), contexts))
     failed = content.get("failed")
     count = failed if isinstance(failed, int) and not isinstance(failed, bool) else None
     known = _one_reading(entries, contexts, count)
-    if known is None and count == len(messages):
-        general = (
-            "; ".join(dict.fromkeys(entry.reason for entry in entries))
-            or "refused without a reason"
-        )
-        return dict.fromkeys(range(count), general)
+    if known is None and (count == len(messages) or len(messages) == 1):
+        general = "; ".join(dict.fromkeys(entry.reason for entry in entries))
+        return dict.fromkeys(range(len(messages)), general or "refused without a reason")
     return known
 
 
 def _one_reading(
     entries: list[_Entry], contexts: list[str | None], count: int | None
 ) -> dict[int, str] | None:
-    """Return what the entries say, if only one way of reading them makes sense."""
+    """Return the reasons by index, if only one interpretation of the entries is possible."""
     by_context = _by_context(entries, contexts)
     if (
         by_context
         and len(by_context) > len(entries)
         and (None in contexts or count != len(by_context))
     ):
-        return None  # one context id of several messages may mean any of them
+        return None  # the context id of several messages may stand for any of them
     readings = [
         reading
         for reading in (_by_index(entries, contexts), by_context, _by_both(entries, contexts))
@@ -106,10 +103,10 @@ def _by_index(entries: list[_Entry], contexts: list[str | None]) -> dict[int, st
 
 
 def _by_context(entries: list[_Entry], contexts: list[str | None]) -> dict[int, str] | None:
-    places = _places(contexts)
+    indexes = _indexes_by_context(contexts)
     result = {}
     for entry in entries:
-        found = places.get(entry.name if entry.context is None else entry.context)
+        found = indexes.get(entry.name if entry.context is None else entry.context)
         if found is None:
             return None
         result.update(dict.fromkeys(found, entry.reason))
@@ -117,26 +114,26 @@ def _by_context(entries: list[_Entry], contexts: list[str | None]) -> dict[int, 
 
 
 def _by_both(entries: list[_Entry], contexts: list[str | None]) -> dict[int, str] | None:
-    """Read entries of which each message has two, or one where it has no context id."""
+    """Interpret the entries as two for each message, or one if it has no context id."""
     reasons = {entry.name: entry.reason for entry in entries if entry.name is not None}
     if len(reasons) != len(entries):
         return None
     result = {}
-    told: set[str] = set()
+    used: set[str] = set()
     for index, context in enumerate(contexts):
         names = {str(index)} if context is None else {str(index), context}
         if names <= reasons.keys():
             result[index] = reasons[str(index)]
-            told |= names
-    return result if told == reasons.keys() else None
+            used |= names
+    return result if used == reasons.keys() else None
 
 
-def _places(contexts: list[str | None]) -> dict[str | None, list[int]]:
-    places: dict[str | None, list[int]] = defaultdict(list)
+def _indexes_by_context(contexts: list[str | None]) -> dict[str | None, list[int]]:
+    indexes: dict[str | None, list[int]] = defaultdict(list)
     for index, context in enumerate(contexts):
         if context is not None:
-            places[context].append(index)
-    return dict(places)
+            indexes[context].append(index)
+    return dict(indexes)
 
 
 def _entries(reasons: Any, contexts: list[str | None]) -> Iterator[_Entry]:
@@ -147,6 +144,8 @@ def _entries(reasons: Any, contexts: list[str | None]) -> Iterator[_Entry]:
     elif isinstance(reasons, list):
         for value in reasons:
             yield _Entry(None, _index_in(value), _context_in(value), _text(value))
+    elif isinstance(reasons, str) and reasons:
+        yield _Entry(None, None, None, reasons)  # identifies no message
 
 
 def _entries_of(name: str, value: Any, contexts: set[str | None]) -> Iterator[_Entry]:

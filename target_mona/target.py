@@ -1,4 +1,4 @@
-"""The Singer target for Mona: its settings."""
+"""The target: its settings and checks."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from singer_martech._compat import override
 from singer_martech.delivery.settings import delivery_settings
 from singer_martech.delivery.target import MartechTarget
 from singer_martech.http.client import HttpSettings
+from singer_martech.singer.command import Check
 from singer_martech.singer.settings import api_url, http_settings
 from target_mona.client import API_URL, AUTH_URL, MonaClient
-from target_mona.sinks import ExportDestination, MonaSink
+from target_mona.destination import ExportDestination
+from target_mona.sinks import MonaSink
+from target_mona.stream_mapping import ArcClasses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
 class TargetMona(MartechTarget):
-    """Loads any stream into Mona, the monitoring of data and models, by its REST export."""
+    """Loads Singer streams into Mona, which monitors data and models, through its REST export."""
 
     name = "target-mona"
     default_sink_class = MonaSink
@@ -30,22 +33,21 @@ class TargetMona(MartechTarget):
             th.StringType,
             title="User ID",
             description=(
-                "The dashboard shows this user id. It may be left out when the access token "
-                "carries it."
+                "User id from the dashboard. It may be omitted if the access token contains it."
             ),
         ),
         th.Property(
             "client_id",
             th.StringType,
             title="Client ID",
-            description="This id gets access tokens, together with client_secret.",
+            description="Client id of the API token, for use with client_secret.",
         ),
         th.Property(
             "client_secret",
             th.StringType,
             secret=True,
             title="Client secret",
-            description="This secret gets access tokens, together with client_id.",
+            description="Secret of the API token, for use with client_id.",
         ),
         th.Property(
             "access_token",
@@ -53,7 +55,7 @@ class TargetMona(MartechTarget):
             secret=True,
             title="Access token",
             description=(
-                "This token, fetched elsewhere, is used instead of client_id and client_secret."
+                "Access token to use instead of client_id and client_secret. It cannot be renewed."
             ),
         ),
         api_url(
@@ -66,11 +68,16 @@ class TargetMona(MartechTarget):
             th.StringType,
             default=AUTH_URL,
             title="Auth URL",
-            description="Access tokens are fetched here.",
+            description="URL of the token service.",
         ),
         *delivery_settings(max_request_rows=1000, max_request_bytes=4 * 1024 * 1024),
         *http_settings(),
     ).to_dict()
+
+    def __init__(self, **options: Any) -> None:
+        """Check the configuration; nothing is sent yet."""
+        self.arc_classes = ArcClasses()
+        super().__init__(**options)
 
     @override
     def check_settings(self, config: Mapping[str, Any]) -> Iterator[str]:
@@ -83,11 +90,24 @@ class TargetMona(MartechTarget):
                 yield f"setting '{other}' is required together with '{given[0]}'"
         yield from super().check_settings(config)
 
+    @override
+    def checks(self) -> Iterator[Check]:
+        yield Check("login", self._client.check_login, is_prerequisite=True)
+        yield Check("user id", self._client.check_user_id, is_prerequisite=True)
+        yield from super().checks()
+
     @cached_property
     def export_destination(self) -> ExportDestination:
-        """The one channel to Mona."""
+        """The destination that all streams share."""
         config = self.config
-        client = MonaClient(
+        return ExportDestination(
+            self._client, config["max_request_rows"], config["max_request_bytes"]
+        )
+
+    @cached_property
+    def _client(self) -> MonaClient:
+        config = self.config
+        return MonaClient(
             user_id=config.get("user_id"),
             client_id=config.get("client_id"),
             client_secret=config.get("client_secret"),
@@ -98,4 +118,3 @@ class TargetMona(MartechTarget):
             shutdown=self.shutdown,
             pool_size=config["parallel_requests"],
         )
-        return ExportDestination(client, config["max_request_rows"], config["max_request_bytes"])

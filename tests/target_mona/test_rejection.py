@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.kit.singer import record, records, schema, state
+from tests.sandbox.impostors import IMPOSTORS
 
 if TYPE_CHECKING:
     from tests.sandbox.mona import FailureKeys, Mona
     from tests.sandbox.server import Sandbox
     from tests.target_mona.conftest import Target
 
+ADD = {"orders": {"action": "ADD"}}
 REJECTS = Path(sys.executable).with_name("singer-martech-rejects")
 
 
@@ -63,14 +65,83 @@ def test_a_partial_refusal_is_understood_whatever_its_status(
     assert len(mona.exports) == 1
 
 
-def test_a_success_that_says_it_was_none_is_not_taken_for_one(
+def is_success(impostor: str) -> bool:
+    """Whether an answer may be a success of Mona, whose body nobody knows."""
+    return impostor.startswith("empty") or impostor == "null"
+
+
+@pytest.mark.parametrize("impostor", IMPOSTORS)
+def test_an_answer_that_names_an_error_or_is_html_is_retried(
+    target: Target, sandbox: Sandbox, mona: Mona, impostor: str
+) -> None:
+    sandbox.faults.add("mona", "/export", impostor=impostor)
+    run = target(schema(), record(id=1), state(1))
+    assert (run.status, run.states) == (0, [1])
+    assert len(mona.messages()) == (0 if is_success(impostor) else 1)
+
+
+@pytest.mark.parametrize("impostor", [each for each in IMPOSTORS if not is_success(each)])
+def test_add_is_then_reported_as_outcome_unknown(
+    target: Target, sandbox: Sandbox, mona: Mona, impostor: str
+) -> None:
+    sandbox.faults.add("mona", "/export", impostor=impostor)
+    run = target(schema(), record(id=1), streams=ADD, max_rejected_records=1)
+    assert run.status == 0
+    assert len(mona.exports) == 1
+    assert run.rejects[0]["reason"].startswith("outcome unknown")
+
+
+@pytest.mark.parametrize("impostor", IMPOSTORS)
+def test_a_login_needs_an_access_token(
+    target: Target, sandbox: Sandbox, mona: Mona, impostor: str
+) -> None:
+    fault = sandbox.faults.add("mona", "/api-token", impostor=impostor)
+    assert target(schema(), record(id=1)).status == 0
+    assert fault.served == 1
+    assert len(mona.messages()) == 1
+
+
+def test_an_answer_that_always_names_an_error_ends_the_run_without_state(
     target: Target, sandbox: Sandbox
 ) -> None:
-    sandbox.faults.add("mona", "/export", status=200, body={"topLevelError": "no such user"})
-    run = target(schema(), record(id=1), state(1))
+    body = {"topLevelError": "no such user"}
+    sandbox.faults.add("mona", "/export", status=200, body=body, times=None)
+    run = target(schema(), record(id=1), state(1), max_attempts=2)
     assert run.status == 1
     assert "no such user" in run.reason
     assert run.states == []
+
+
+@pytest.mark.parametrize("keys", ["text", "null", "missing"])
+def test_a_plain_text_is_the_reason_of_the_culprits(
+    target: Target, mona: Mona, keys: FailureKeys
+) -> None:
+    mona.failure_keys = keys
+    mona.refuse_if = refuses(3, 17)
+    run = target(schema(), *records(30), max_rejected_records=2)
+    assert run.status == 0
+    assert sorted(each["key"]["id"] for each in run.rejects) == [3, 17]
+    reason = "it is bad" if keys == "text" else "refused without a reason"
+    assert {each["reason"] for each in run.rejects} == {reason}
+    assert len(mona.records()) == 28
+
+
+def test_a_refusal_that_is_plain_text_is_the_reason_of_the_culprits(
+    target: Target, mona: Mona
+) -> None:
+    mona.refusal_body = "it is bad"
+    mona.refuse_if = refuses(3)
+    run = target(schema(), *records(10), max_rejected_records=1)
+    assert [each["key"]["id"] for each in run.rejects] == [3]
+    assert run.rejects[0]["reason"].endswith("it is bad")
+
+
+def test_a_wrong_user_id_ends_the_run_at_once_and_is_named(target: Target, mona: Mona) -> None:
+    run = target(schema(), *records(3000), state(1), user_id="1", max_rejected_records=5000)
+    assert run.status == 1
+    assert "check 'user_id'" in run.reason
+    assert len(mona.exports) <= 4
+    assert (run.rejects, run.states) == ([], [])
 
 
 def test_a_request_that_is_refused_whole_is_split(
@@ -84,9 +155,6 @@ def test_a_request_that_is_refused_whole_is_split(
 
 def add_of(*ids: str, **fields: Any) -> list[Any]:
     return [schema(), *(record(id=each, **fields) for each in ids), state(1)]
-
-
-ADD = {"orders": {"action": "ADD"}}
 
 
 @pytest.mark.parametrize("fault", [{"reset": "after"}, {"reset": "before"}, {"status": 503}])

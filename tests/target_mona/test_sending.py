@@ -184,7 +184,7 @@ def test_a_token_that_is_refused_in_the_middle_is_renewed_once(
     assert len(mona.messages()) == 10
 
 
-@pytest.mark.parametrize("refresh", [{"status": 401}, {"status": 200, "body": "no JSON"}])
+@pytest.mark.parametrize("refresh", [{"status": 401}, {"status": 400, "body": "no JSON"}])
 def test_when_the_refresh_fails_the_target_logs_in_afresh(
     target: Target, sandbox: Sandbox, mona: Mona, refresh: dict[str, Any]
 ) -> None:
@@ -271,6 +271,7 @@ def test_the_token_service_may_be_given_without_its_path(target: Target, mona: M
     host = mona.auth_base_url.removesuffix("/mona-auth")
     run = target(schema(), record(id=1), auth_url=host)
     assert "Mona login: refused with status 404" in run.reason
+    assert "; check 'auth_url'" in run.reason
     assert target(schema(), record(id=1), auth_url=f"{mona.auth_url}/").status == 0
 
 
