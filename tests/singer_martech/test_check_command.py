@@ -123,8 +123,8 @@ def test_mappings_are_checked_against_the_schemas_of_an_input(
     outcome = run(MONETATE, settings, tmp_path, "--check", "--input", str(given))
     lines = outcome.out.decode().splitlines()
     assert outcome.status == 1
-    assert lines[-2] == "✓ stream 'people'"
-    assert lines[-1].startswith("✗ stream 'unknown': ")
+    assert "✓ stream 'people'" in lines
+    assert any(line.startswith("✗ stream 'unknown': ") for line in lines)
 
 
 @pytest.mark.parametrize(
