@@ -58,5 +58,18 @@ def test_every_command_of_the_distribution_starts() -> None:
         assert "Usage" in output(str(BIN / item.name), "--help").capitalize()
 
 
+def test_every_command_ends_with_one_line_when_its_output_is_full() -> None:
+    for item in entry_points(group="console_scripts"):
+        if not _is_ours(item.value):
+            continue
+        with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123 - a device
+            done = subprocess.run(
+                [BIN / item.name, "--help"], stdout=full, stderr=subprocess.PIPE, check=False
+            )
+        assert done.returncode == 1
+        (line,) = done.stderr.decode().splitlines()
+        assert line.endswith("the output cannot be written: No space left on device")
+
+
 def _is_ours(value: str) -> bool:
     return value.startswith(("tap_", "target_", "singer_martech"))

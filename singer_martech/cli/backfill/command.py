@@ -19,6 +19,7 @@ from singer_martech.cli.backfill.plan import (
     plan_streams,
 )
 from singer_martech.cli.backfill.shard import Job, read_shards
+from singer_martech.cli.command import CliGroup
 from singer_martech.errors import MartechError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _job_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.group()
+@click.group(cls=CliGroup)
 @click.version_option(package_name="singer-martech")
 def main() -> None:
     """Cut a back-fill into shards for a scheduler, and hand over to the job that goes on.

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
+from singer_martech.cli.command import CliCommand
 from singer_martech.cli.report.page import render
 from singer_martech.cli.report.runs import read_runs
 from singer_martech.errors import MartechError
 from singer_martech.runtime import private_files
 
 
-@click.command()
+@click.command(cls=CliCommand)
 @click.argument(
     "runs",
     nargs=-1,
