@@ -250,7 +250,7 @@ def execution(**fields: Any) -> Execution:
         ("", False, False, False),
     ],
 )
-def test_statuses_are_told_apart(
+def test_statuses_are_distinguished(
     status: str, succeeded: bool, failed: bool, is_running: bool
 ) -> None:
     seen = execution(status=status)

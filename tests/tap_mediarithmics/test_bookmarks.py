@@ -97,14 +97,14 @@ def test_the_start_is_written_as_the_column_holds_it_and_in_milliseconds_where_t
     assert bookmark.start(1700000000000, 0, None) == expected
 
 
-def test_a_lookback_to_before_all_calendars_is_told() -> None:
+def test_a_lookback_before_the_year_1_is_an_error() -> None:
     bookmark = MaxValue("s", "ts", "date-time", {"replication_key": "ts"})
     bookmark.add("2024-01-01T00:00:00Z")
     with pytest.raises(MartechError, match="lookback_seconds leads outside the years 1 to 9999"):
         bookmark.start(None, 1e15, "iso")
 
 
-def test_a_damaged_date_in_the_state_is_told() -> None:
+def test_a_damaged_date_in_the_state_is_an_error() -> None:
     with pytest.raises(MartechError, match="'soon' is no value that a bookmark can have"):
         max_value("date-time", old="soon")
 
@@ -156,7 +156,7 @@ def test_no_state_of_another_tap_breaks_the_reading(state: dict[str, Any]) -> No
 
 
 @given(st.integers(-62135596800000, 253402300799999))
-def test_milliseconds_survive_the_way_to_a_date_time_and_back(milliseconds: int) -> None:
+def test_milliseconds_survive_a_round_trip_to_a_date_time(milliseconds: int) -> None:
     text = timestamps.date_time(milliseconds)
     instant = timestamps.parse(text)
     assert instant is not None

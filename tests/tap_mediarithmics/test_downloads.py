@@ -76,7 +76,7 @@ def test_an_empty_result_is_read_and_passed(vendor: Mediarithmics, export: str, 
 
 
 @pytest.mark.parametrize("status", [404, 403, 500])
-def test_the_data_file_api_is_asked_when_the_first_way_fails(
+def test_the_data_file_api_is_used_when_the_exports_api_fails(
     vendor: Mediarithmics, export: str, read: Any, sandbox: Sandbox, status: int
 ) -> None:
     execution = vendor.add_execution(export, files=[b'{"id":"a"}\n'])
@@ -88,7 +88,7 @@ def test_the_data_file_api_is_asked_when_the_first_way_fails(
     )
 
 
-def test_when_both_ways_fail_both_reasons_are_told_and_nothing_is_written(
+def test_when_both_apis_fail_both_reasons_are_named_and_nothing_is_written(
     vendor: Mediarithmics, export: str, sandbox: Sandbox, config: dict[str, Any], command: Any
 ) -> None:
     vendor.add_execution(export, files=[b'{"id":"a"}\n'])

@@ -187,7 +187,7 @@ def test_the_query_check_names_the_place_before_anything_is_made(
     assert NAME not in [each["name"] for each in vendor.exports()]
 
 
-def test_it_attaches_to_a_running_execution_of_the_very_text_that_it_would_write(
+def test_it_attaches_to_a_running_execution_of_the_same_text(
     vendor: Mediarithmics, users: Any, sync: Any
 ) -> None:
     query = vendor.add_query(QUERY.replace("{start}", str(START)))

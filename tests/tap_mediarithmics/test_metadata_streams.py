@@ -37,7 +37,7 @@ def select(sync: Any) -> Callable[..., Output]:
 
 
 @pytest.mark.parametrize("with_catalog", [False, True])
-def test_they_are_off_unless_selected(
+def test_the_streams_are_off_unless_selected(
     config: dict[str, Any], sync: Any, with_catalog: bool
 ) -> None:
     catalog = TapMediarithmics(config=config, setup_mapper=False).catalog_dict

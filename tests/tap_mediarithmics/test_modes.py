@@ -95,7 +95,7 @@ def test_all_reads_every_new_execution_oldest_first(
     assert read(second) == made[3:]
 
 
-def test_executions_of_one_millisecond_are_told_apart_by_their_ids(
+def test_executions_of_one_millisecond_are_distinguished_by_their_ids(
     vendor: Mediarithmics, export: str, things: Any, *, sync: Any, command: Any, sandbox: Sandbox
 ) -> None:
     made = [vendor.add_execution(export, created=NOON, files=[b'{"id":"a"}\n']) for _ in range(3)]
@@ -200,7 +200,7 @@ def test_run_of_a_query_id_finds_the_export_of_that_query(
     assert read(output) == [str(execution.id)]
 
 
-def test_run_of_a_query_id_without_an_export_makes_one_that_a_person_recognises(
+def test_run_of_a_query_id_without_an_export_creates_one_named_after_the_stream(
     vendor: Mediarithmics, config: dict[str, Any], sync: Any
 ) -> None:
     query = vendor.add_query("SELECT { id } FROM UserPoint")
@@ -257,7 +257,7 @@ def test_a_failed_execution_brings_its_error_and_the_head_of_its_error_file(
 
 
 @pytest.mark.parametrize("error", [None, "Quota"])
-def test_a_failure_without_an_error_file_is_told_too(
+def test_a_failure_without_an_error_file_is_reported_too(
     vendor: Mediarithmics, things: Any, sync: Any, sandbox: Sandbox, error: str | None
 ) -> None:
     vendor.plan("export", status="FAILED", error=error)

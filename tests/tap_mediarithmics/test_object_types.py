@@ -165,7 +165,7 @@ def test_extensions_add_fields_and_what_is_no_object_is_passed_over() -> None:
 
 
 @given(st.text(alphabet='type enum T{}:[]!@()"# \na', max_size=60))
-def test_no_text_breaks_the_reader(text: str) -> None:
+def test_no_text_breaks_the_parser(text: str) -> None:
     with contextlib.suppress(UnknownSchema):
         assert isinstance(ObjectTypes.from_text(text).fields, dict)
 

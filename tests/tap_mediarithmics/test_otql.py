@@ -35,7 +35,7 @@ def test_fields_may_be_called_like_keywords() -> None:
     assert list(query.selection.fields) == ["from", "select", "where"]
 
 
-def test_what_stands_after_where_is_not_read() -> None:
+def test_what_follows_where_is_ignored() -> None:
     assert parse("SELECT { id } FROM T WHERE ?? nobody knows { this ¿").object_type == "T"
 
 
@@ -120,7 +120,7 @@ def test_every_tree_is_read_as_it_was_written(selection: dict[str, object], name
 
 
 @given(st.text(alphabet='SELECT FROM{}@count"#,\\\n x(:', max_size=60))
-def test_no_text_breaks_the_reader(text: str) -> None:
+def test_no_text_breaks_the_parser(text: str) -> None:
     try:
         query = parse(text)
     except (UnknownOtql, AggregationQuery):

@@ -1,4 +1,4 @@
-"""Lines become records, two ways with one result, and lose nothing."""
+"""Lines become records on two paths with one result, and lose nothing."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ READER = RecordDecoder(COLUMNS)
 
 
 def rewritten(line: bytes) -> Any:
-    """Return what the compiled way makes of a line, or None when it passes it on."""
+    """Return what the fast path makes of a line, or None if it passes it on."""
     result = READER.rewrite(line)
     return None if result is None else json.loads(result[0], parse_float=Decimal)
 
 
-def test_a_line_that_fits_is_taken_by_the_compiled_way() -> None:
+def test_a_line_that_fits_takes_the_fast_path() -> None:
     line = json.dumps(
         {
             "id": "a",
@@ -82,7 +82,7 @@ def test_absent_fields_stay_absent_and_nulls_stay_nulls() -> None:
     assert rewritten(b'{"id":null}') == READER.record(b'{"id":null}') == {"id": None}
 
 
-def test_numbers_keep_every_digit_in_both_ways() -> None:
+def test_numbers_keep_every_digit_on_both_paths() -> None:
     line = b'{"x":0.12345678901234567890123,"n":123456789012345678901234567890,"xs":[1.10]}'
     raw, _ = READER.rewrite(line) or (b"", None)
     assert b"0.12345678901234567890123" in raw
@@ -140,7 +140,7 @@ def test_unknown_fields_deep_inside_stay_in_place() -> None:
     assert READER.record(line) == {"list": [{"x": 1, "new": [True]}]}
 
 
-def test_what_keeps_its_meaning_is_converted() -> None:
+def test_a_value_that_keeps_its_meaning_is_converted() -> None:
     record = READER.record(
         b'{"id":17,"n":"42","x":"1.50","ts":"2021-02-08T12:55:02+01:00","day":1612742400000}'
     )
@@ -170,7 +170,7 @@ def test_a_number_of_any_size_is_kept(column: str, number: bytes) -> None:
 @pytest.mark.parametrize(
     "line", [b"", b"[]", b"1", b'{"id":', b'{"x":NaN}', b"\xff", b'{"id":"a\xff"}', b"{" * 100_000]
 )
-def test_what_is_no_object_is_refused_by_both_ways(line: bytes) -> None:
+def test_what_is_not_an_object_is_an_error_on_both_paths(line: bytes) -> None:
     assert rewritten(line) is None
     with pytest.raises(NotAnObject):
         READER.record(line)
@@ -180,7 +180,7 @@ def test_values_that_are_passed_on_unread_must_be_utf8() -> None:
     assert READER.rewrite(b'{"any":"\xff"}') is None
 
 
-def test_half_a_surrogate_pair_takes_the_careful_way() -> None:
+def test_a_lone_surrogate_takes_the_slow_path() -> None:
     line = b'{"id":"\\ud800"}'
     assert rewritten(line) is None
     assert READER.record(line) == {"id": "\ud800"}
@@ -195,7 +195,7 @@ def test_half_a_surrogate_pair_takes_the_careful_way() -> None:
         (b"{}", "n", None),
     ],
 )
-def test_the_replication_value_is_handed_out(line: bytes, key: str, value: Any) -> None:
+def test_the_replication_value_is_returned(line: bytes, key: str, value: Any) -> None:
     result = READER.rewrite(line, key)
     assert result is not None
     assert result[1] == value
@@ -229,7 +229,7 @@ def says_the_same(kept: Any, value: Any) -> bool:
 
 @example({"xs": ["1"]})
 @given(st.dictionaries(st.sampled_from([*COLUMNS, "unknown"]), values))
-def test_both_ways_make_the_same_record(fields: dict[str, Any]) -> None:
+def test_both_paths_make_the_same_record(fields: dict[str, Any]) -> None:
     line = json.dumps(fields).encode()
     record = READER.record(line)
     fast = rewritten(line)

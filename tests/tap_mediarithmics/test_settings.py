@@ -83,7 +83,7 @@ def test_each_item_is_judged_by_itself_and_named_by_its_place(exports: Any, expe
     assert expected in faults(exports=exports)
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     told = faults(exports=[{"stream": "a"}, {**GOOD, "stream": "exports"}], start_date="soon")
     assert "exports[0]" in told
     assert "exports[1].stream" in told
@@ -130,7 +130,7 @@ def test_settings_come_from_environment_variables_as_text(
 
 
 @pytest.mark.parametrize("arguments", [(), ("--discover",)])
-def test_a_refused_token_is_told_with_the_error_id_and_without_the_token(
+def test_a_rejected_token_is_reported_with_the_error_id_and_without_the_token(
     vendor: Mediarithmics, config: dict[str, Any], command: Any, sandbox: Sandbox, arguments: Any
 ) -> None:
     vendor.token_valid = False
@@ -153,7 +153,9 @@ def test_a_refused_token_is_told_with_the_error_id_and_without_the_token(
     assert ended.output.messages == []
 
 
-def test_an_unknown_export_is_told_with_its_stream(config: dict[str, Any], command: Any) -> None:
+def test_an_unknown_export_is_reported_with_its_stream(
+    config: dict[str, Any], command: Any
+) -> None:
     ended = command({**config, "exports": [{"stream": "ghost", "export_id": "1"}]})
     assert ended.status == 1
     assert "stream 'ghost'" in ended.last_line

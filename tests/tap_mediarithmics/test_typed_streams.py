@@ -157,7 +157,7 @@ def test_a_first_run_without_a_catalog_is_typed_by_the_very_result_that_it_launc
     assert len([each for each in vendor.requests_to("executions") if each.method == "POST"]) == 1
 
 
-def test_where_nothing_tells_the_columns_nothing_is_lost(
+def test_without_known_columns_nothing_is_lost(
     vendor: Mediarithmics, config: dict[str, Any], sync: Any, caplog: Any
 ) -> None:
     export = vendor.add_export("New", "SELECT { id } FROM UserPoint")
