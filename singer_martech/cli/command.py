@@ -1,4 +1,4 @@
-"""Commands whose errors are one line."""
+"""Commands whose errors are one line, and how they print counts."""
 
 from __future__ import annotations
 
@@ -42,3 +42,8 @@ def _one_line() -> Iterator[None]:
     except MartechError as error:
         discard_unwritten_output()
         raise click.ClickException(escape_controls(str(error))) from error
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: 1 day, 2 days."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

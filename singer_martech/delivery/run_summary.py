@@ -147,6 +147,7 @@ class RunSummary:
         return {
             "format": FORMAT,
             **self._about,
+            **_meltano_run(),
             "started_at": _iso(self._began),
             "ended_at": _iso(datetime.datetime.now(datetime.timezone.utc)),
             "seconds": round(now - self._started_at, 3),
@@ -163,6 +164,17 @@ class RunSummary:
             "rejects": [dataclasses.asdict(reason) for reason in self._reasons.most_common()],
             "rejects_for_other_reasons": self._reasons.others,
         }
+
+
+def _meltano_run() -> dict[str, str | None]:
+    """Return the pipeline's state id and the run's id, as far as Meltano sets them."""
+    names = [os.environ.get(f"MELTANO_{kind}_NAME") for kind in ("EXTRACTOR", "LOADER")]
+    pipeline = "-to-".join(name for name in names if name) if all(names) else None
+    if pipeline is not None:
+        before = os.environ.get("MELTANO_ENVIRONMENT")
+        after = os.environ.get("MELTANO_RUN_STATE_ID_SUFFIX")
+        pipeline = ":".join(part for part in (before, pipeline, after) if part)
+    return {"pipeline": pipeline, "meltano_run_id": os.environ.get("MELTANO_RUN_ID")}
 
 
 def _file(path: str, name: str) -> Path:

@@ -206,10 +206,84 @@ def test_runs_add_up_and_equal_reasons_merge(tmp_path: Path) -> None:
     assert "id = s-7" in page.text
 
 
-def test_a_dry_run_is_marked_and_not_added_up(tmp_path: Path) -> None:
-    page = page_of(tmp_path, summary("a"), summary("b", dry_run=True))
+def test_a_dry_run_shows_what_it_would_deliver_and_is_not_added_up(tmp_path: Path) -> None:
+    dry = summary("b", dry_run=True)
+    dry["streams"][0]["would_deliver"] = dry["streams"][0].pop("delivered")
+    page = page_of(tmp_path, summary("a"), dry)
     assert "Delivered 2,000 records" in page.text
     assert "1 succeeded, and 1 dry run" in page.text
+    assert "Would deliver 2,000 in 1 dry run" in page.text
+
+
+def test_the_page_of_a_real_dry_run_can_be_made(sandbox: Sandbox, tmp_path: Path) -> None:
+    config = {
+        **sandbox.mona.credentials(),
+        "dry_run": True,
+        "summary_path": str(tmp_path / "run.json"),
+    }
+    messages: list[dict[str, Any]] = [
+        {"type": "SCHEMA", "stream": "scores", "key_properties": ["id"], "schema": {}},
+        {"type": "RECORD", "stream": "scores", "record": {"id": "a"}},
+    ]
+    lines = "".join(json.dumps(message) + "\n" for message in messages)
+    TargetMona(config=config).listen(io.StringIO(lines))
+    done = CliRunner().invoke(main, [str(tmp_path / "run.json"), "--output", "-"])
+    assert done.exit_code == 0, done.output
+    assert "Would deliver 1 in 1 dry run" in Page(done.output).text
+
+
+def test_unchanged_records_are_counted_where_there_is_a_ledger(tmp_path: Path) -> None:
+    with_ledger = summary("a")
+    with_ledger["streams"][0]["unchanged"] = 17
+    page = page_of(tmp_path, with_ledger)
+    assert "Unchanged 17 not sent again" in page.text
+    assert "Unchanged" not in page_of(tmp_path, summary("b")).text
+
+
+def test_a_run_names_its_pipeline_and_its_meltano_run(tmp_path: Path) -> None:
+    run = summary(pipeline="prod:tap-shop-to-target-mona", meltano_run_id="01a2-77")
+    page = page_of(tmp_path, run)
+    assert "Pipeline prod:tap-shop-to-target-mona. Meltano run 01a2-77." in page.text
+
+
+def test_reasons_stand_above_runs(tmp_path: Path) -> None:
+    page = page_of(tmp_path, summary("a"), summary("b", started_at="2026-11-21T11:00:00Z"))
+    headings = [text for tag, text in page.texts if tag == "h2"]
+    assert headings[:2] == ["Why records were rejected", "The runs"]
+
+
+def test_a_choice_hides_what_belongs_to_another_target_or_stream(tmp_path: Path) -> None:
+    other = summary("b", target="target-monetate")
+    other["streams"][0]["stream"] = other["rejects"][0]["stream"] = "orders"
+    page = page_of(tmp_path, summary("a"), other)
+    assert [each["id"] for each in page.all("select")] == ["target", "stream"]
+    options = [text for tag, text in page.texts if tag == "option"]
+    assert options == ["all", "target-mona", "target-monetate", "all", "orders", "scores"]
+    for kind in ("target", "stream"):
+        rule = f'main:has(#{kind} option[value="1"]:checked) [data-{kind}]:not([data-{kind}~="1"])'
+        assert rule in page.source
+    sections = [each for each in page.all("section") if each.get("class") == "run"]
+    assert [(each["data-target"], each["data-stream"]) for each in sections] == [
+        ("2", "1 "),
+        ("1", "2 "),
+    ]
+    rows = [each for each in page.all("tr") if "data-target" in each]
+    assert len(rows) == 4  # two reasons, two runs
+
+
+def test_one_target_and_one_stream_need_no_choice(tmp_path: Path) -> None:
+    assert not page_of(tmp_path, summary("a")).all("select")
+
+
+def test_a_bad_file_is_left_out_and_named(tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text("not JSON\x1b")
+    (tmp_path / "good.json").write_text(json.dumps(summary()))
+    done = CliRunner().invoke(main, [str(tmp_path), "--output", str(tmp_path / "page.html")])
+    assert done.exit_code == 0, done.output
+    assert "bad.json is not a run summary" in done.stderr
+    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert "A run of target-mona" in page.text
+    assert "bad.json is not a run summary" in page.text
 
 
 def test_the_same_run_given_twice_counts_once(tmp_path: Path) -> None:

@@ -140,6 +140,33 @@ def test_a_dry_run_is_marked_as_one(config: dict[str, Any], tmp_path: Path) -> N
     assert only_summary(tmp_path / "summaries")["dry_run"] is True
 
 
+def test_the_summary_names_the_pipeline_and_the_run_of_meltano(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "EXTRACTOR_NAME": "tap-shop",
+        "LOADER_NAME": "target-mona",
+        "ENVIRONMENT": "prod",
+        "RUN_STATE_ID_SUFFIX": "2025",
+        "RUN_ID": "01a21df4-7226-7e8a-bb2a-6922a325a54a",
+    }.items():
+        monkeypatch.setenv(f"MELTANO_{name}", value)
+    load(config, [{"id": "a"}])
+    summary = only_summary(tmp_path / "summaries")
+    assert summary["pipeline"] == "prod:tap-shop-to-target-mona:2025"
+    assert summary["meltano_run_id"] == "01a21df4-7226-7e8a-bb2a-6922a325a54a"
+
+
+def test_without_meltano_there_is_no_pipeline(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MELTANO_EXTRACTOR_NAME", raising=False)
+    monkeypatch.delenv("MELTANO_RUN_ID", raising=False)
+    load(config, [{"id": "a"}])
+    summary = only_summary(tmp_path / "summaries")
+    assert (summary["pipeline"], summary["meltano_run_id"]) == (None, None)
+
+
 def test_no_secret_is_in_the_file(config: dict[str, Any], tmp_path: Path, sandbox: Sandbox) -> None:
     secret = sandbox.mona.credentials()["client_secret"]
     records = [{"id": f"id of {secret}", "score": f"as {secret}"}]

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from singer_martech.cli.command import counted
 from singer_martech.cli.report import formatting
 
 if TYPE_CHECKING:
@@ -38,18 +39,18 @@ _TIME_STEPS = (
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar, with what a person reads when pointing at it."""
+    """One bar and its tooltip."""
 
     x: float
     y: float
     width: float
     height: float
-    words: str
+    label: str
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A label at a place of an axis."""
+    """A label at a position of an axis."""
 
     at: float
     label: str
@@ -60,11 +61,11 @@ class Panel:
     """One quantity over the common horizontal axis.
 
     Attributes:
-        kind: ``delivered``, ``rejected`` or ``retried``; decides the colour.
-        title: What its height means.
-        top: Where the title stands.
+        kind: ``delivered``, ``rejected`` or ``retried``; selects the colour.
+        title: The meaning of its height.
+        top: Position of the title.
         bars: From left to right.
-        ticks: The horizontal lines, from the bottom to the top.
+        ticks: The horizontal lines, from bottom to top.
     """
 
     kind: str
@@ -76,19 +77,19 @@ class Panel:
 
 @dataclass(frozen=True)
 class Chart:
-    """Panels above each other; those in which nothing happened are left out.
+    """Panels above each other; empty ones are left out.
 
     Attributes:
-        height: Of the whole chart.
+        height: Height of the whole chart.
         panels: From top to bottom.
         x_ticks: The labels below the last panel.
-        words: What the chart shows, for those who do not see it.
+        description: A text alternative.
     """
 
     height: float
     panels: list[Panel]
     x_ticks: list[Tick]
-    words: str
+    description: str
     left: int = _LEFT
     right: int = WIDTH - _RIGHT
 
@@ -99,25 +100,25 @@ class _Quantity:
     title: str
     values: list[float]
     height: int
-    say: Callable[[float], str]
+    format_value: Callable[[float], str]
 
 
 def over_time(timeline: Timeline, seconds: float) -> Chart | None:
     """Draw counts over the time of a run.
 
     Returns:
-        None when nothing happened.
+        The chart, or None if all counts are 0.
     """
     seconds = max(seconds, 0.001)
     bins = max(1, min(_MOST_BARS, len(timeline.seconds) - 1))
     width = seconds / bins
 
     def per_bin(counts: Sequence[int], count_at: _CountAt) -> list[float]:
-        edges = [count_at(timeline.seconds, counts, place * width) for place in range(bins)]
+        edges = [count_at(timeline.seconds, counts, index * width) for index in range(bins)]
         return [after - before for before, after in itertools.pairwise([*edges, counts[-1]])]
 
-    def span(place: int) -> str:
-        start, end = formatting.duration(place * width), formatting.duration((place + 1) * width)
+    def span(index: int) -> str:
+        start, end = formatting.duration(index * width), formatting.duration((index + 1) * width)
         return f"from {start} to {end}"
 
     quantities = [
@@ -150,7 +151,7 @@ def over_runs(runs: Sequence[Run]) -> Chart | None:
     """Draw the counts of runs side by side.
 
     Returns:
-        None when nothing happened.
+        The chart, or None if all counts are 0.
     """
     quantities = [
         _Quantity(
@@ -179,33 +180,33 @@ def over_runs(runs: Sequence[Run]) -> Chart | None:
     span = (runs[-1].started_at - runs[0].started_at).total_seconds()
     form = "%H:%M:%S" if span < _CLOSE_SECONDS else "%m-%d %H:%M"
     ticks = [
-        Tick(_LEFT + (place + 0.5) * _PLOT / len(runs), run.started_at.strftime(form))
-        for place, run in enumerate(runs)
-        if place % step == 0
+        Tick(_LEFT + (index + 0.5) * _PLOT / len(runs), run.started_at.strftime(form))
+        for index, run in enumerate(runs)
+        if index % step == 0
     ]
 
-    def name(place: int) -> str:
-        return f"{runs[place].target}, {formatting.moment(runs[place].started_at)}"
+    def name(index: int) -> str:
+        return f"{runs[index].target}, {formatting.timestamp(runs[index].started_at)}"
 
-    return _chart(quantities, name, ticks, f"in {len(runs)} runs")
+    return _chart(quantities, name, ticks, f"in {counted(len(runs), 'run')}")
 
 
 def _chart(
     quantities: Sequence[_Quantity], name: Callable[[int], str], x_ticks: list[Tick], scope: str
 ) -> Chart | None:
     panels: list[Panel] = []
-    said: list[str] = []
+    descriptions: list[str] = []
     top = 0.0
     for quantity in quantities:
         peak = max(quantity.values, default=0)
         if peak <= 0:
             continue
         panels.append(_panel(quantity, name, top))
-        said.append(f"{quantity.title}: at most {formatting.number(peak)}")
+        descriptions.append(f"{quantity.title}: at most {formatting.number(peak)}")
         top += _TITLE_HEIGHT + quantity.height + 14
     if not panels:
         return None
-    return Chart(top + 14, panels, x_ticks, f"{'; '.join(said)}, {scope}.")
+    return Chart(top + 14, panels, x_ticks, f"{'; '.join(descriptions)}, {scope}.")
 
 
 def _panel(quantity: _Quantity, name: Callable[[int], str], top: float) -> Panel:
@@ -214,12 +215,12 @@ def _panel(quantity: _Quantity, name: Callable[[int], str], top: float) -> Panel
     slot = _PLOT / len(quantity.values)
     width = min(_WIDEST_BAR, max(1.0, slot - _GAP)) if len(quantity.values) > 1 else _WIDEST_BAR
     bars = []
-    for place, value in enumerate(quantity.values):
+    for index, value in enumerate(quantity.values):
         if value <= 0:
             continue
         height = max(1.5, value / ceiling * quantity.height)
-        x = _LEFT + (place + 0.5) * slot - width / 2
-        text = f"{name(place)}: {quantity.say(value)}"
+        x = _LEFT + (index + 0.5) * slot - width / 2
+        text = f"{name(index)}: {quantity.format_value(value)}"
         bars.append(Bar(round(x, 2), round(base - height, 2), width, round(height, 2), text))
     levels = (0, ceiling / 2, ceiling) if quantity.kind == "delivered" else (0, ceiling)
     ticks = [
@@ -242,23 +243,23 @@ def _time_ticks(seconds: float) -> list[Tick]:
     )
     return [
         Tick(
-            _LEFT + place * step / seconds * _PLOT, formatting.time_of_axis(round(place * step, 2))
+            _LEFT + index * step / seconds * _PLOT, formatting.time_of_axis(round(index * step, 2))
         )
-        for place in range(int(seconds / step) + 1)
+        for index in range(int(seconds / step) + 1)
     ]
 
 
-def _between_points(seconds: Sequence[float], counts: Sequence[int], moment: float) -> float:
-    """Return a count at a moment; between two points, on the line that joins them."""
-    after = bisect.bisect_left(seconds, moment)
+def _between_points(seconds: Sequence[float], counts: Sequence[int], second: float) -> float:
+    """Return a count at a second, interpolated between two points."""
+    after = bisect.bisect_left(seconds, second)
     if after >= len(seconds):
         return float(counts[-1])
-    if after == 0 or seconds[after] == moment:
+    if after == 0 or seconds[after] == second:
         return float(counts[after])
-    share = (moment - seconds[after - 1]) / (seconds[after] - seconds[after - 1])
+    share = (second - seconds[after - 1]) / (seconds[after] - seconds[after - 1])
     return counts[after - 1] + share * (counts[after] - counts[after - 1])
 
 
-def _at_last_point(seconds: Sequence[float], counts: Sequence[int], moment: float) -> float:
-    """Return a count at a moment, as the last point before it has it: always a whole number."""
-    return float(counts[max(bisect.bisect_right(seconds, moment) - 1, 0)])
+def _at_last_point(seconds: Sequence[float], counts: Sequence[int], second: float) -> float:
+    """Return the count of the last point at or before a second."""
+    return float(counts[max(bisect.bisect_right(seconds, second) - 1, 0)])

@@ -12,6 +12,7 @@ from singer_martech.cli.report.page import render
 from singer_martech.cli.report.runs import read_runs
 from singer_martech.errors import MartechError
 from singer_martech.runtime import private_files
+from singer_martech.runtime.escapes import escape_controls
 
 
 @click.command(cls=CliCommand)
@@ -31,22 +32,21 @@ from singer_martech.runtime import private_files
 )
 @click.version_option(package_name="singer-martech")
 def main(runs: tuple[Path, ...], output: str) -> None:
-    """Turn run summaries into one HTML page.
+    """Write run summaries as one HTML page.
 
-    RUN.json are the files that the targets write where the setting summary_path is set, or
-    folders of them. The page needs no network and can be sent as it is; it holds the keys of
-    some rejected records.
+    RUN.json are files that targets write if the setting summary_path is set, or folders of
+    them. The page needs no network and can be sent as it is; it holds the keys of some rejected
+    records. A file that is no run summary is named and left out.
     """
-    try:
-        page = render(read_runs(runs))
-    except MartechError as error:
-        raise click.ClickException(str(error)) from error
+    found, problems = read_runs(runs)
+    for problem in problems:
+        click.echo(f"left out: {escape_controls(problem)}", err=True)
+    page = render(found, problems)
     if output == "-":
         sys.stdout.write(page)
         return
     try:
         private_files.replace(Path(output), page)
     except OSError as error:
-        message = f"{output} cannot be written: {error.strerror}"
-        raise click.ClickException(message) from error
+        raise MartechError(f"{output} cannot be written: {error.strerror}") from error
     click.echo(output)

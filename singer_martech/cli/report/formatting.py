@@ -1,4 +1,4 @@
-"""Numbers, sizes, times and keys as a person reads them."""
+"""Numbers, sizes, times and keys in the form that the page shows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BRIEF = 0.1
 
 
 def number(value: float) -> str:
-    """Return a count or a rate: 12,345; below ten with one decimal where it has some."""
+    """Return a count or a rate: 12,345; below ten with one decimal unless it is a whole number."""
     if value < _FEW and value != int(value):
         return f"{value:.1f}"
     return f"{value:,.0f}"
@@ -55,7 +55,7 @@ def duration(seconds: float) -> str:
 
 
 def time_of_axis(seconds: float) -> str:
-    """Return a place on the time axis: 0.2 s, 30 s, 5 min, 2 h."""
+    """Return a position on the time axis: 0.2 s, 30 s, 5 min, 2 h."""
     if seconds < _MINUTE:
         return f"{seconds:g} s"
     if seconds < _HOUR:
@@ -63,7 +63,7 @@ def time_of_axis(seconds: float) -> str:
     return f"{seconds / _HOUR:g} h"
 
 
-def moment(value: datetime.datetime) -> str:
+def timestamp(value: datetime.datetime) -> str:
     """Return a time: 2026-11-21 14:05:09 UTC."""
     return f"{value:%Y-%m-%d %H:%M:%S} {value.tzname() or ''}".strip()
 

@@ -1,4 +1,4 @@
-"""The page itself: one HTML file that needs nothing but a browser."""
+"""The page: one HTML file without scripts and without anything from elsewhere."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import jinja2
 from markupsafe import Markup
 
+from singer_martech.cli.command import counted
 from singer_martech.cli.report import charts, formatting
 from singer_martech.cli.report.runs import merged_reasons, outcomes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from singer_martech.cli.report.charts import Chart
     from singer_martech.cli.report.runs import Run
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _MOST_DRAWN = 60
 _MOST_COMPARED = 120
 _MAX_REASONS = 200
+_MOST_CHOICES = 100
 
 
 @dataclass(frozen=True)
@@ -33,26 +35,56 @@ class Tile:
     note: str
 
 
-def render(runs: Sequence[Run]) -> str:
+@dataclass(frozen=True)
+class Filter:
+    """A choice that hides what belongs to other targets or streams, by style rules alone.
+
+    Attributes:
+        kind: ``target`` or ``stream``.
+        numbers: The number that stands for each name in the page.
+    """
+
+    kind: str
+    numbers: dict[str, int]
+
+    def rules(self) -> Iterator[str]:
+        """Yield the style rules."""
+        for number in self.numbers.values():
+            yield (
+                f'main:has(#{self.kind} option[value="{number}"]:checked) '
+                f'[data-{self.kind}]:not([data-{self.kind}~="{number}"]) {{ display: none; }}'
+            )
+
+
+def render(runs: Sequence[Run], problems: Sequence[str] = ()) -> str:
     """Return the page.
 
-    Whatever the summaries hold is data: it is escaped wherever it stands.
+    Everything that comes from the summaries is escaped.
 
     Args:
         runs: The earliest first; at least one.
+        problems: What is wrong with each file that was left out.
     """
     real = [run for run in runs if not run.dry_run]
     newest_first = runs[::-1]
     shown = newest_first[:_MOST_DRAWN]
     reasons = merged_reasons(real)
     compared = real[-_MOST_COMPARED:]
+    filters = _filters(runs)
     return _template().render(
         title=_title(runs),
         lead=_lead(runs),
-        style=Markup(_file("style.css")),  # noqa: S704 - the file is ours
+        problems=problems,
+        # the rules hold numbers only
+        style=Markup(  # noqa: S704
+            "\n".join([_file("style.css"), *(rule for each in filters for rule in each.rules())])
+        ),
+        filters=filters,
+        numbers={each.kind: each.numbers for each in filters},
         width=charts.WIDTH,
-        tiles=_tiles(real, dry_runs=len(runs) - len(real)),
+        tiles=_tiles(real, [run for run in runs if run.dry_run]),
         runs=newest_first,
+        has_pipelines=any(run.pipeline for run in runs),
         shown=shown,
         overview=charts.over_runs(compared) if compared else None,
         overview_caption=(
@@ -76,7 +108,7 @@ def _template() -> jinja2.Template:
             "number": formatting.number,
             "size": formatting.size,
             "duration": formatting.duration,
-            "moment": formatting.moment,
+            "timestamp": formatting.timestamp,
             "key": formatting.key,
         }
     )
@@ -94,14 +126,29 @@ def _title(runs: Sequence[Run]) -> str:
 
 def _lead(runs: Sequence[Run]) -> str:
     first, last = runs[0].started_at, max(run.ended_at for run in runs)
-    return f"{formatting.moment(first)} to {formatting.moment(last)}"
+    return f"{formatting.timestamp(first)} to {formatting.timestamp(last)}"
 
 
-def _tiles(runs: Sequence[Run], *, dry_runs: int) -> list[Tile]:
-    ended = outcomes(runs)
-    said = [f"{count} {outcome}" for outcome, count in ended.most_common()]
+def _filters(runs: Sequence[Run]) -> list[Filter]:
+    """Return the choices that have more than one name."""
+    names = {
+        "target": sorted({run.target for run in runs}),
+        "stream": sorted(
+            {each.stream for run in runs for each in run.streams}
+            | {each.stream for run in runs for each in run.rejects}
+        ),
+    }
+    return [
+        Filter(kind, {name: number for number, name in enumerate(found[:_MOST_CHOICES], 1)})
+        for kind, found in names.items()
+        if len(found) > 1
+    ]
+
+
+def _tiles(runs: Sequence[Run], dry_runs: Sequence[Run]) -> list[Tile]:
+    ended = [f"{count} {outcome}" for outcome, count in outcomes(runs).most_common()]
     if dry_runs:
-        said.append(f"and {dry_runs} dry run{'s' if dry_runs > 1 else ''}")
+        ended.append(f"{'and ' if ended else ''}{counted(len(dry_runs), 'dry run')}")
     delivered = sum(run.delivered for run in runs)
     rejected = sum(run.rejected for run in runs)
     retries = sum(run.retries for run in runs)
@@ -113,7 +160,7 @@ def _tiles(runs: Sequence[Run], *, dry_runs: int) -> list[Tile]:
             "outcomes",
             "Runs",
             formatting.number(len(runs)),
-            ", ".join(said) or "none",
+            ", ".join(ended),
         ),
         Tile(
             "delivered",
@@ -135,10 +182,17 @@ def _tiles(runs: Sequence[Run], *, dry_runs: int) -> list[Tile]:
             "records a second",
         ),
     ]
+    unchanged = sum(run.unchanged for run in runs)
+    if unchanged:
+        tiles.append(Tile("unchanged", "Unchanged", formatting.number(unchanged), "not sent again"))
+    if dry_runs:
+        would_deliver = sum(run.would_deliver for run in dry_runs)
+        note = f"in {counted(len(dry_runs), 'dry run')}"
+        tiles.append(Tile("would", "Would deliver", formatting.number(would_deliver), note))
     undelivered = sum(run.undelivered for run in runs)
     if undelivered:
         tiles.append(
-            Tile("open", "Undelivered", formatting.number(undelivered), "read when their run ended")
+            Tile("open", "Undelivered", formatting.number(undelivered), "read, but not settled")
         )
     return tiles
 
@@ -147,7 +201,7 @@ def _share(rejected: int, delivered: int) -> str:
     if not rejected:
         return "records"
     share = 100 * rejected / (rejected + delivered)
-    return "records, under 0.1 %" if share < 0.1 else f"records, {share:.1f} %"  # noqa: PLR2004 - what is shown
+    return "records, under 0.1 %" if share < 0.1 else f"records, {share:.1f} %"  # noqa: PLR2004 - as shown
 
 
 def _chart(run: Run) -> Chart | None:
@@ -157,7 +211,7 @@ def _chart(run: Run) -> Chart | None:
 def _stream_charts(run: Run) -> list[tuple[str, Chart]]:
     if len(run.streams) < 2:  # noqa: PLR2004 - one stream is the whole run
         return []
-    drawn = [
+    by_stream = [
         (stream.stream, charts.over_time(stream.timeline, run.seconds)) for stream in run.streams
     ]
-    return [(name, chart) for name, chart in drawn if chart is not None]
+    return [(name, chart) for name, chart in by_stream if chart is not None]

@@ -1,4 +1,4 @@
-"""Reading the summaries of runs, as ``singer_martech.delivery.run_summary`` writes them."""
+"""Read run summaries in the form that ``singer_martech.delivery.run_summary`` writes."""
 
 from __future__ import annotations
 
@@ -25,20 +25,24 @@ class Timeline(msgspec.Struct):
     retries: list[int]
 
     def __post_init__(self) -> None:
-        """Refuse columns that do not fit together."""
+        """Refuse columns of unequal length, and seconds out of order."""
         columns = (self.seconds, self.delivered, self.rejected, self.retries)
         if len({len(column) for column in columns}) != 1 or not self.seconds:
-            raise ValueError("the columns of a time line are not equally long")
+            raise ValueError("the columns of a timeline are not equally long")
         if self.seconds != sorted(self.seconds):
-            raise ValueError("a time line goes backwards")
+            raise ValueError("the seconds of a timeline are not in order")
 
 
 class Stream(msgspec.Struct):
-    """The counts of one stream, under the names of the summary line."""
+    """The counts of one stream, under the names of the summary line.
+
+    Attributes:
+        would_deliver: Stands in a dry run in place of ``delivered``.
+        unchanged: Stands there with a ledger only.
+    """
 
     stream: str
     read: int
-    delivered: int
     rejected: int
     skipped_deletes: int
     superseded: int
@@ -47,11 +51,14 @@ class Stream(msgspec.Struct):
     bytes: int
     seconds: float
     timeline: Timeline
+    delivered: int = 0
+    would_deliver: int = 0
+    unchanged: int | None = None
     undelivered: int = 0
 
 
 class Reject(msgspec.Struct):
-    """A reason for which records were rejected, and the key of one of them."""
+    """Why records were rejected, and the key of one of them."""
 
     stream: str
     reason: str
@@ -63,7 +70,11 @@ class Reject(msgspec.Struct):
 class Run(msgspec.Struct):
     """One run of one target.
 
-    Its requests and retries are not the sums of its streams', which may share a request.
+    Streams may share a request, so requests and retries are not the sums of the streams'.
+
+    Attributes:
+        pipeline: The id under which Meltano keeps the pipeline's state, if Meltano ran it.
+        meltano_run_id: Meltano's id of the run, if the environment has it.
     """
 
     target: str
@@ -82,11 +93,28 @@ class Run(msgspec.Struct):
     streams: list[Stream]
     rejects: list[Reject]
     rejects_for_other_reasons: int
+    pipeline: str | None = None
+    meltano_run_id: str | None = None
 
     @property
     def delivered(self) -> int:
         """Records that the vendor took."""
         return sum(stream.delivered for stream in self.streams)
+
+    @property
+    def would_deliver(self) -> int:
+        """Records that a dry run would have sent."""
+        return sum(stream.would_deliver for stream in self.streams)
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether the target compared records with a ledger."""
+        return any(stream.unchanged is not None for stream in self.streams)
+
+    @property
+    def unchanged(self) -> int:
+        """Records that the vendor already had, according to the ledger."""
+        return sum(stream.unchanged or 0 for stream in self.streams)
 
     @property
     def rejected(self) -> int:
@@ -95,12 +123,12 @@ class Run(msgspec.Struct):
 
     @property
     def undelivered(self) -> int:
-        """Records read whose fate is not known."""
+        """Records that were read and not settled."""
         return sum(stream.undelivered for stream in self.streams)
 
     @property
     def rate(self) -> float:
-        """Records delivered a second, from the first to the last moment of the run."""
+        """Records delivered per second, over the whole run."""
         return self.delivered / self.seconds if self.seconds else 0.0
 
 
@@ -108,24 +136,32 @@ class _Head(msgspec.Struct):
     format: int
 
 
-def read_runs(paths: Iterable[Path]) -> list[Run]:
-    """Read run summaries, the earliest first.
+def read_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
+    """Read run summaries.
 
     Args:
-        paths: Files, and folders whose summaries are all read. A run that stands in several
-            of them is read once.
+        paths: Files, and folders whose summaries are all read. A run found twice counts once.
+
+    Returns:
+        The runs, the earliest first, and what is wrong with each file that was left out.
 
     Raises:
-        MartechError: One of them is no run summary, or there is none.
+        MartechError: There is no run summary.
     """
     runs: dict[tuple[str, str], Run] = {}
+    problems: list[str] = []
     for path in paths:
         for file in _files(path):
-            run = read_run(file)
-            runs.setdefault((run.target, run.run), run)
+            try:
+                run = read_run(file)
+            except MartechError as error:
+                problems.append(str(error))
+            else:
+                runs.setdefault((run.target, run.run), run)
     if not runs:
-        raise MartechError("no run summary found; the setting 'summary_path' says where they go")
-    return sorted(runs.values(), key=lambda run: (run.started_at, run.target, run.run))
+        hint = "no run summary found; the setting 'summary_path' is where targets write them"
+        raise MartechError("; ".join([*problems, hint]))
+    return sorted(runs.values(), key=lambda run: (run.started_at, run.target, run.run)), problems
 
 
 def _files(path: Path) -> list[Path]:
@@ -141,14 +177,14 @@ def read_run(path: Path) -> Run:
     """Read one run summary.
 
     Raises:
-        MartechError: It is none.
+        MartechError: It cannot be read, or is no run summary of a known format.
     """
     try:
         text = path.read_bytes()
-        written_as = msgspec.json.decode(text, type=_Head).format
-        if written_as != FORMAT:
+        version = msgspec.json.decode(text, type=_Head).format
+        if version != FORMAT:
             message = (
-                f"{path} is a run summary of format {written_as}, which this version of "
+                f"{path} is a run summary of format {version}, which this version of "
                 "singer-martech-report does not know; use the one of the target that wrote it"
             )
             raise MartechError(message)
@@ -160,7 +196,7 @@ def read_run(path: Path) -> Run:
 
 
 class MergedReason(msgspec.Struct):
-    """A reason over all runs of a target.
+    """Why records were rejected, over all runs of a target.
 
     Attributes:
         runs: In how many runs it occurred.
