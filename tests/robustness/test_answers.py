@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.robustness.plugins import run
+from tests.sandbox.impostors import IMPOSTORS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.robustness.plugins import Plugin
+    from tests.robustness.plugins import Outcome, Plugin
     from tests.sandbox.server import Sandbox
 
 HTML = "<!DOCTYPE html><html><body><h1>Welcome to the proxy</h1></body></html>"
@@ -67,3 +69,62 @@ def test_an_answer_of_another_kind_is_an_error_of_one_line_or_does_no_harm(
             assert plugin.landed(sandbox) == expected
         for line in outcome.out.splitlines():
             json.loads(line)
+
+
+#: Where a body without content is the vendor's own: an export without events, and Mona's
+#: success, whose body no public source shows.
+WITHOUT_CONTENT = {
+    ("tap-robotmia", "/export/"): {"empty", "empty JSON"},
+    ("target-mona", "/export"): {"empty", "empty JSON", "empty object", "null"},
+}
+
+
+def impostors(plugin: Plugin, sandbox: Sandbox, folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield each request of a good run with each impostor that is none of its vendor's answers."""
+    for method, path in endpoints(plugin, sandbox, folder):
+        for name in IMPOSTORS:
+            allowed = WITHOUT_CONTENT.get((plugin.name, path[-8:] if plugin.is_tap else path[-7:]))
+            if name not in (allowed or ()):
+                yield method, path, name
+
+
+def achieved(plugin: Plugin, sandbox: Sandbox, outcome: Outcome) -> Any:
+    """Return what a run has brought about: records of a tap, or how many a vendor has."""
+    if plugin.landed is not None:
+        return plugin.landed(sandbox)
+    return [
+        (stream, {name: value for name, value in record.items() if not name.startswith("_exec")})
+        for stream, record in outcome.records
+        if stream != "export_executions"  # whose rows hold the time of the run
+    ]
+
+
+def test_a_success_that_is_not_the_vendors_is_never_success(
+    plugin: Plugin, sandbox: Sandbox, folder: Path
+) -> None:
+    expected = achieved(plugin, sandbox, run(plugin, plugin.settings(sandbox), folder))
+    assert expected
+    for method, path, name in list(impostors(plugin, sandbox, folder)):
+        sandbox.reset()
+        config = plugin.settings(sandbox)
+        sandbox.faults.add(plugin.vendor, path, method=method, times=None, impostor=name)
+        outcome = run(plugin, config, folder)
+        outcome.check()
+        if outcome.status == 0:  # it was possible without that request
+            assert achieved(plugin, sandbox, outcome) == expected, (method, path, name)
+            assert plugin.is_tap or method == "GET", (method, path, name)
+
+
+def test_a_success_that_is_not_the_vendors_is_tried_again(
+    plugin: Plugin, sandbox: Sandbox, folder: Path
+) -> None:
+    expected = achieved(plugin, sandbox, run(plugin, plugin.settings(sandbox), folder))
+    for method, path, name in list(impostors(plugin, sandbox, folder)):
+        if name not in {"captive portal", "proxy login as JSON", "empty"}:
+            continue
+        sandbox.reset()
+        config = {**plugin.settings(sandbox), "max_attempts": 3}
+        sandbox.faults.add(plugin.vendor, path, method=method, impostor=name)
+        outcome = run(plugin, config, folder)
+        assert outcome.status == 0, (method, path, name, outcome.log)
+        assert achieved(plugin, sandbox, outcome) == expected, (method, path, name)
