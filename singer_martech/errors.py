@@ -1,4 +1,4 @@
-"""The failures that end a run, each worded as the one line that the user reads."""
+"""Errors that end a run, each with the one line that the user reads."""
 
 from __future__ import annotations
 

@@ -21,15 +21,15 @@ def is_loopback(host: str | None) -> bool:
 
 
 def check_url(url: str, name: str) -> str:
-    """Return ``url`` without its trailing slash when requests may go there.
+    """Return ``url`` without its trailing slash if credentials may be sent there.
 
     Args:
         url: An absolute URL.
-        name: The setting it comes from, for the message.
+        name: The setting that holds it, for the message.
 
     Raises:
-        SettingError: It is no URL, carries a password, or is plain http:// to another
-            machine, where anybody on the way could read the credentials.
+        SettingError: It is no URL, contains a password, or is plain http:// to another
+            machine, which would send the credentials unencrypted.
     """
     try:
         parts = urlsplit(url)

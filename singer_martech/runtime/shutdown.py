@@ -1,4 +1,4 @@
-"""Ending a run on request: waits end at once, work ends where it is safe."""
+"""The request to end a run: waits end at once, work ends where it is safe."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 GRACE_SECONDS = 20.0
-"""How long requests that were sent may take to be answered after a signal."""
+"""How long requests in flight may take after a signal."""
 
 _MAX_WAIT_SECONDS = 1_000_000.0
-"""Some eleven days; a system call counts its milliseconds in 31 bits."""
+"""Some eleven days; poll() counts milliseconds in 31 bits."""
 
 
 class ShutdownSignal:
-    """A request to end, made once and seen by every thread.
+    """A request to end the run, which every thread sees.
 
     The signal handler only records the request: an exception raised from a handler
     could cut a message in the middle of a line, and a lock taken there could be one that
@@ -33,7 +33,7 @@ class ShutdownSignal:
     """
 
     def __init__(self) -> None:
-        """Begin without a request."""
+        """Nothing is requested yet."""
         self.signum: int | None = None
         self.requested_at = float("inf")
         self._pipe, self._signal_pipe = os.pipe()
@@ -42,11 +42,11 @@ class ShutdownSignal:
 
     @property
     def is_set(self) -> bool:
-        """Whether the run was asked to end."""
+        """Whether the run is to end."""
         return self.signum is not None
 
     def request(self, signum: int = signal.SIGTERM) -> None:
-        """Ask the run to end, as ``signum`` does."""
+        """Request the end of the run, for the reason ``signum``."""
         is_first = not self.is_set
         self.signum = signum  # before the waits end, since they look at it then
         if is_first:
@@ -60,7 +60,7 @@ class ShutdownSignal:
         self._callbacks.append(callback)
 
     def check(self) -> None:
-        """Go on, unless the run was asked to end.
+        """Raise if the run is to end.
 
         Raises:
             Stopped: The run was asked to end.
@@ -80,7 +80,7 @@ class ShutdownSignal:
         self.check()
 
     def install(self) -> None:
-        """Make SIGTERM and SIGINT ask for the end, and a second one end at once."""
+        """Handle SIGTERM and SIGINT: the first requests the end, a second one exits at once."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._handle)
             signal.signal(signal.SIGINT, self._handle)

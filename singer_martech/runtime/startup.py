@@ -1,4 +1,4 @@
-"""The beginning of every plugin's command."""
+"""The entry point of every plugin's command."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def start(plugin: str) -> None:
         plugin: The module of the plugin and its class, with a dot between.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # Threads that read, send or inflate need the interpreter for moments only. With Python's
-    # own 5 ms, they would wait for it longer than they work.
+    # Threads that read, send or decompress need the interpreter only briefly. With Python's
+    # default of 5 ms, they would wait for it longer than they work.
     sys.setswitchinterval(_SWITCH_SECONDS)
     module, _, name = plugin.rpartition(".")
-    # What is loaded stays: to look for garbage in it takes a tenth of the start.
+    # Modules are never garbage; looking for some would take a tenth of the startup.
     gc.disable()
     found = getattr(importlib.import_module(module), name)
     gc.freeze()

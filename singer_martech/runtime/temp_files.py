@@ -1,4 +1,4 @@
-"""Temporary files that nobody else can read and that a killed process cannot leave."""
+"""Temporary files that only this process can read, and that vanish with it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from singer_martech.errors import MartechError
 
 
 class DiskFull(MartechError):
-    """There is no room for a temporary file."""
+    """The disk has no room for a temporary file."""
 
 
 def open_temp_file() -> IO[bytes]:
     """Open a temporary file for reading and writing.
 
-    It has no name from the start, so it is gone when it is closed or when the process
-    ends in any way, and only this process can read it. It lies in the folder that
-    ``TMPDIR`` names.
+    The file has no name: only this process can read it, and it is gone once it is closed or
+    the process ends. It is in the folder that ``TMPDIR`` names.
 
     Raises:
-        MartechError: There is no such folder, or it takes no files.
+        MartechError: The folder does not exist or is not writable.
     """
     try:
         return tempfile.TemporaryFile(prefix="singer-martech-")
