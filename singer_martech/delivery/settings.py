@@ -79,8 +79,8 @@ def delivery_settings(
             th.StringType,
             title="Summary path",
             description=(
-                "Where each run writes its summary as JSON for singer-martech-report: a folder, or "
-                "a file whose name ends in .json. By default none is written."
+                "Folder, or file whose name ends in .json, into which each run writes its summary "
+                "for singer-martech-report. By default none is written."
             ),
         ),
         th.Property(
@@ -90,7 +90,7 @@ def delivery_settings(
             default="skip",
             title="Deletes",
             description=(
-                "What to do with records whose _sdc_deleted_at is set: leave them out and count "
+                "Treatment of records whose _sdc_deleted_at is set: leave them out and count "
                 "them (skip), put them into the reject report (reject)"
                 + (", or delete them at the vendor (apply)." if "apply" in deletes else ".")
             ),

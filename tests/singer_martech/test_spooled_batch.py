@@ -104,7 +104,7 @@ def test_what_was_taken_of_a_batch_that_failed_counts(batch: SpooledBatch) -> No
 def test_records_that_nobody_can_name_are_counted_with_the_largest_stream_first(
     batch: SpooledBatch,
 ) -> None:
-    batch_result = BatchResult(batch)
+    batch_result = BatchResult(batch, is_complete=True)
     batch_result.unidentified.append(UnidentifiedRejects(1, "bad", "", "7"))
     counts = batch_result.counts()
     assert (counts.rejected[A], counts.rejected[B]) == (1, 0)
