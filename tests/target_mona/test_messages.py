@@ -375,3 +375,10 @@ def test_a_huge_export_timestamp_rejects_its_record_at_once(
     assert run.status == 0
     assert [each["message"]["id"] for each in mona.messages()] == [2]
     assert run.summary()["rejected"] == 2
+
+
+def test_the_page_lists_every_rule_with_the_vendors_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "target-mona.md").read_text(encoding="utf-8")
+    table = page.partition("## What is rejected")[2].partition("These are sent")[0]
+    sources = re.findall(r"^\| .* \| ([^|]+) \|$", table, re.MULTILINE)[1:]
+    assert sorted(sources) == sorted(rule.source for rule in RULES)

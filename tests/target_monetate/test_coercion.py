@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -326,3 +328,10 @@ def test_every_rule_names_its_page() -> None:
 def test_unknown_fields_that_are_null_or_empty_carry_nothing() -> None:
     assert COERCION.coerce({"id": "1", "needed": 1, "c": ""}) == {"id": "1", "needed": 1}
     assert COERCION.coerce({"id": "1", "needed": 1, "c": None}) == {"id": "1", "needed": 1}
+
+
+def test_the_page_lists_every_rule_with_the_vendors_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "target-monetate.md").read_text(encoding="utf-8")
+    table = page.partition("## What is rejected")[2].partition("The vendor does not")[0]
+    sources = re.findall(r"^\| .* \| ([^|]+) \|$", table, re.MULTILINE)[1:]
+    assert sorted(sources) == sorted(rule.source for rule in RULES)
