@@ -115,7 +115,7 @@ class MartechTarget(MartechPlugin, Target):
                 "dry_run": self.config["dry_run"],
             },
             metrics_by_stream=self._metrics_by_stream,
-            stats=self.dispatcher.stats,
+            stats=self.dispatcher.settlement.stats,
             reasons=self.rejects.reasons,
         )
         self.shutdown.on_request(self.message_reader.wake)
@@ -207,7 +207,7 @@ class MartechTarget(MartechPlugin, Target):
         Raises:
             TooManyRejects: See :class:`singer_martech.delivery.rejects.Rejects`.
         """
-        self.dispatcher.reject(metrics, self.sequence, message["raw"], reason)
+        self.dispatcher.settlement.reject(metrics, self.sequence, message["raw"], reason)
 
     @override
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:

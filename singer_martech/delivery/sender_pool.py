@@ -1,0 +1,133 @@
+"""The threads that send batches."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import TYPE_CHECKING
+
+from singer_martech.errors import MartechError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from singer_martech.delivery.batch_result import BatchResult
+    from singer_martech.delivery.destination import Destination
+    from singer_martech.runtime.shutdown import ShutdownSignal
+
+_MAX_QUEUED_BYTES = 64 * 1024 * 1024
+"""Batches that wait for a worker hold at most this much memory."""
+
+
+class NotSent(MartechError):
+    """A batch was still waiting when the run failed."""
+
+
+class SenderPool:
+    """Sends batches in parallel; used by one thread.
+
+    Args:
+        size: How many requests are in flight at once.
+        shutdown: Ends everything on a signal.
+        wake: Called from a worker when a batch is done.
+
+    Attributes:
+        awaited: The batches that were queued and are not taken back.
+        is_closed: Whether nothing more is sent, since a batch failed or the run ends.
+    """
+
+    def __init__(self, size: int, shutdown: ShutdownSignal, wake: Callable[[], None]) -> None:
+        """Start no thread yet."""
+        self.size = size
+        self.awaited: set[BatchResult] = set()
+        self.is_closed = False
+        self._awaited_bytes = 0
+        self._shutdown = shutdown
+        self._wake = wake
+        self._work: queue.SimpleQueue[tuple[Destination, BatchResult] | None] = queue.SimpleQueue()
+        self._wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._workers: list[threading.Thread] = []
+        shutdown.on_request(lambda: self._wakeups.put(None))
+
+    @property
+    def has_capacity(self) -> bool:
+        """Whether a further batch may be queued."""
+        if len(self.awaited) < self.size:
+            return True
+        # as many again may wait, so that no worker idles while the next is collected
+        return len(self.awaited) < 2 * self.size and self._awaited_bytes < _MAX_QUEUED_BYTES
+
+    def start_worker(self) -> None:
+        """Start a further worker, if there is work for it; work with fewer if none can start.
+
+        Raises:
+            MartechError: Not a single one can be started.
+        """
+        if len(self._workers) >= min(self.size, len(self.awaited) + 1):
+            return
+        worker = threading.Thread(target=self._send_batches, daemon=True, name="sender")
+        try:
+            worker.start()
+        except RuntimeError as error:
+            if not self._workers:
+                raise MartechError(
+                    f"no thread can be started to send requests ({error}); raise the process or "
+                    "memory limit"
+                ) from error
+            return
+        self._workers.append(worker)
+
+    def send(self, destination: Destination, batch_result: BatchResult) -> None:
+        """Queue a batch."""
+        self._work.put((destination, batch_result))
+        self.awaited.add(batch_result)
+        self._awaited_bytes += batch_result.batch.held_bytes
+
+    def take_back(self, batch_result: BatchResult) -> None:
+        """Await a batch no longer."""
+        self.awaited.discard(batch_result)
+        self._awaited_bytes -= batch_result.batch.held_bytes
+
+    def ended(self) -> list[BatchResult]:
+        """Return the batches that are done."""
+        return [batch_result for batch_result in self.awaited if batch_result.has_ended]
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until a batch is done or a signal comes; return whether one did in time."""
+        if self.ended():
+            return True
+        try:
+            self._wakeups.get(timeout=seconds)
+        except queue.Empty:
+            return False
+        return True
+
+    def close(self) -> None:
+        """End the workers that have nothing to do."""
+        for _ in self._workers:
+            self._work.put(None)
+
+    def _send_batches(self) -> None:
+        """Send what is queued; the body of a worker thread."""
+        while (work := self._work.get()) is not None:
+            destination, batch_result = work
+            try:
+                self._send(destination, batch_result)
+            except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+                batch_result.crash = error
+            # before the result shows: the next batch must not overtake one that failed
+            self.is_closed = self.is_closed or not batch_result.is_complete
+            batch_result.has_ended = True
+            self._wakeups.put(None)
+            self._wake()
+
+    def _send(self, destination: Destination, batch_result: BatchResult) -> None:
+        try:
+            self._shutdown.check()
+            if self.is_closed:
+                raise NotSent
+            destination.send(batch_result.batch, batch_result)
+        except MartechError as error:
+            batch_result.failure = error
+        else:
+            batch_result.is_complete = True
