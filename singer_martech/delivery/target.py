@@ -9,7 +9,6 @@ from decimal import Decimal
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
-import msgspec
 from singer_sdk import Target
 from singer_sdk.exceptions import RecordsWithoutSchemaException
 from singer_sdk.helpers.capabilities import (
@@ -25,6 +24,7 @@ from singer_martech.delivery.dry_run import DryRunDestination
 from singer_martech.delivery.metrics import StreamMetrics
 from singer_martech.delivery.rejects import Rejects
 from singer_martech.delivery.run_summary import RunSummary
+from singer_martech.delivery.schema_message import canonical, check_schema_message
 from singer_martech.errors import InvalidInput, MartechError, SettingError, Stopped
 from singer_martech.mapping.stream_mappings import StreamMappings
 from singer_martech.singer.batch_files import batch_lines
@@ -32,7 +32,6 @@ from singer_martech.singer.catalog import read_schemas
 from singer_martech.singer.command import Check
 from singer_martech.singer.plugin import MartechPlugin
 from singer_martech.singer.reader import NOT_JSON, MessageReader
-from singer_martech.values.json_codec import is_unicode
 from singer_martech.values.schema import normalize
 
 if TYPE_CHECKING:
@@ -47,8 +46,6 @@ if TYPE_CHECKING:
     from singer_martech.delivery.sink import MartechSink
 
 logger = logging.getLogger(__name__)
-
-_encode_sorted = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 
 _PROGRESS_SECONDS = 10.0
 _RECORDS_BETWEEN_TICKS = 1000
@@ -261,12 +258,12 @@ class MartechTarget(MartechPlugin, Target):
     @override
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "schema"})
-        _check_schema_message(message_dict)
+        check_schema_message(message_dict)
         stream = message_dict["stream"]
         try:
             normalized, warnings = normalize(message_dict["schema"])
             message = {**message_dict, "schema": normalized}
-            schema = _canonical(message)
+            schema = canonical(message)
         except RecursionError:
             raise InvalidInput(f"stream '{stream}': its SCHEMA is nested too deep") from None
         known = self._schemas.get(stream)
@@ -396,41 +393,6 @@ def _raise_any(problems: list[str]) -> None:
 
 def _log_summary(metrics: StreamMetrics) -> None:
     logger.info("%s", metrics.line())
-
-
-def _check_schema_message(message: Mapping[str, Any]) -> None:
-    stream, keys = message["stream"], message.get("key_properties")
-    if not isinstance(stream, str) or not stream or not is_unicode(stream):
-        raise InvalidInput(
-            "a SCHEMA of the input has no name for its stream, or one that is no text"
-        )
-    if not isinstance(message["schema"], dict):
-        raise InvalidInput(f"stream '{stream}': the schema of its SCHEMA must be an object")
-    if keys is not None and not (
-        isinstance(keys, list) and all(isinstance(key, str) for key in keys)
-    ):
-        raise InvalidInput(
-            f"stream '{stream}': key_properties of its SCHEMA must be a list of names"
-        )
-
-
-def _canonical(message: Mapping[str, Any]) -> bytes:
-    """Return a SCHEMA message as text, the same where it says the same in another order."""
-    return _encode_sorted([_sorted(message["schema"]), message.get("key_properties")])
-
-
-def _sorted(schema: Any) -> Any:
-    if isinstance(schema, dict):
-        return {
-            name: sorted(value, key=str) if _is_set(name, value) else _sorted(value)
-            for name, value in schema.items()
-        }
-    return [_sorted(item) for item in schema] if isinstance(schema, list) else schema
-
-
-def _is_set(name: str, value: Any) -> bool:
-    """Whether the order of a keyword's list has no meaning."""
-    return name in {"type", "required", "enum"} and isinstance(value, list)
 
 
 def _exact(record: dict[str, Any]) -> dict[str, Any]:
