@@ -14,8 +14,8 @@ import click
 from singer_martech.errors import MartechError
 from singer_martech.singer.command import PluginCommand
 from target_monetate.client import NoSuchDataset
-from target_monetate.dataset import quoted
 from target_monetate.rate_limit import rate_limited
+from target_monetate.stream_mapping import no_dataset_message
 from target_monetate.target import TargetMonetate
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ def show(config: _ConfigInput, schema: str, record_id: str) -> None:
     try:
         dataset = client.dataset(schema)
     except NoSuchDataset as error:
-        names = quoted(client.dataset_names()) or "none"
-        raise MartechError(f"Monetate has no dataset '{schema}'; there are: {names}") from error
+        raise MartechError(no_dataset_message(client, schema)) from error
     with rate_limited(target.shutdown):
         record = client.record(schema, record_id)
     if record is None:

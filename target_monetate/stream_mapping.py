@@ -70,7 +70,10 @@ def usable_dataset(
     try:
         dataset = client.dataset(name)
     except NoSuchDataset as error:
-        raise MartechError(f"stream '{stream}': {_no_dataset(client, name)}") from error
+        message = no_dataset_message(client, name)
+        raise MartechError(
+            f"stream '{stream}': {message}; name one with the mapping's key 'schema'"
+        ) from error
     if dataset.type == PRIVACY_TYPE:
         raise MartechError(
             f"stream '{stream}': the dataset '{name}' is of the type {PRIVACY_TYPE}: every row "
@@ -100,15 +103,13 @@ def check_row_fields(dataset: Dataset, row: Any) -> None:
         )
 
 
-def _no_dataset(client: MonetateClient, name: str) -> str:
+def no_dataset_message(client: MonetateClient, name: str) -> str:
+    """Return that there is no such dataset, with the names of those that there are."""
     names = client.dataset_names()
     hint = _hint(name, names)
     shown = quoted(names[:_MAX_NAMES]) or "none"
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-    return (
-        f"Monetate has no dataset '{name}'; {f'{hint} ' if hint else ''}there are: {shown}{more}; "
-        "name one with the mapping's key 'schema'"
-    )
+    return f"Monetate has no dataset '{name}'; {f'{hint} ' if hint else ''}there are: {shown}{more}"
 
 
 def _hint(name: str, known: Collection[str]) -> str:

@@ -89,7 +89,7 @@ def test_a_context_id_may_be_a_field_or_a_list_of_fields(target: Target, mona: M
     assert [each["arc_class"] for each in mona.messages() if not each["given"]] == ["d"]
 
 
-def test_a_context_id_with_more_dots_than_the_arc_class_is_made_acceptable(
+def test_a_context_id_with_more_dots_than_the_arc_class_is_escaped(
     target: Target, mona: Mona
 ) -> None:
     run = target(

@@ -44,7 +44,7 @@ NUMBERED = messages("1", "2", "3", "4")
         (4, {}, dict.fromkeys(range(4), "refused without a reason")),
     ],
 )
-def test_the_refused_messages_are_told_in_every_form(
+def test_the_refused_messages_are_identified_in_every_form(
     failed: int | None, reasons: Any, expected: dict[int, str]
 ) -> None:
     content = {"failed": failed, "failure_reasons": reasons}
@@ -68,11 +68,11 @@ def test_the_refused_messages_are_told_in_every_form(
         (True, {}),
     ],
 )
-def test_what_does_not_tell_is_not_guessed_at(failed: int, reasons: Any) -> None:
+def test_an_unclear_response_identifies_no_message(failed: int, reasons: Any) -> None:
     assert rejected_indexes({"failed": failed, "failure_reasons": reasons}, NAMED) is None
 
 
-def test_a_number_that_may_be_a_place_or_an_id_is_not_guessed_at() -> None:
+def test_a_number_that_may_be_an_index_or_an_id_identifies_no_message() -> None:
     assert rejected_indexes({"failed": 1, "failure_reasons": {"3": "r"}}, NUMBERED) is None
 
 
@@ -83,14 +83,14 @@ def test_a_number_that_can_only_be_one_of_them_is_understood() -> None:
     assert rejected_indexes({"failed": 1, "failure_reasons": both}, NUMBERED) == {2: "r"}
 
 
-def test_two_messages_of_one_id_are_told_apart_by_the_count() -> None:
+def test_two_messages_with_one_id_are_identified_only_if_the_count_says_two() -> None:
     twice = messages("a", "a", "b")
     assert rejected_indexes({"failed": 1, "failure_reasons": {"a": "r"}}, twice) is None
     assert rejected_indexes({"failed": 2, "failure_reasons": {"a": "r"}}, twice) == {0: "r", 1: "r"}
 
 
 @pytest.mark.parametrize("content", [None, [], "x", {}, {"topLevelError": "x"}, {"failed": 0}])
-def test_other_answers_are_no_partial_refusal(content: Any) -> None:
+def test_other_responses_are_no_partial_refusal(content: Any) -> None:
     assert not is_partial(content)
 
 
@@ -99,21 +99,20 @@ def test_other_answers_are_no_partial_refusal(content: Any) -> None:
     data=st.data(),
     mode=st.sampled_from(["index", "context_id", "both", "index_list", "none"]),
 )
-def test_nobody_is_ever_wrongly_accused(
+def test_no_other_message_is_ever_identified(
     contexts: list[str | None], data: st.DataObject, mode: str
 ) -> None:
-    """Whatever the form of the answer: the truth, or the admission that it is unclear."""
     refused = data.draw(st.sets(st.integers(0, len(contexts) - 1), min_size=1))
     reasons: dict[str, Any] = {}
-    for place in refused:
-        context = contexts[place]
+    for index in refused:
+        context = contexts[index]
         if mode in {"index", "both"}:
-            reasons[str(place)] = "r"
+            reasons[str(index)] = "r"
         if mode in {"context_id", "both"} and context:
             reasons[context] = "r"
         if mode == "index_list":
-            reasons.setdefault("r", []).append(place)
-    told = rejected_indexes(
+            reasons.setdefault("r", []).append(index)
+    identified = rejected_indexes(
         {"failed": len(refused), "failure_reasons": reasons}, messages(*contexts)
     )
-    assert told is None or set(told) == refused
+    assert identified is None or set(identified) == refused

@@ -1,4 +1,4 @@
-"""Records that are not taken: found, reported, replayed; the others are delivered."""
+"""Rejected records are found, reported and replayed; the others are delivered."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def refuses(*ids: object) -> Any:
 
 @pytest.mark.parametrize("keys", ["index", "context_id", "both", "index_list", "none"])
 @pytest.mark.parametrize("prefix", ["", "order-"])
-def test_whatever_the_answer_names_the_culprits_are_rejected_and_the_rest_delivered(
+def test_the_refused_records_are_found_and_the_others_delivered(
     target: Target, mona: Mona, keys: FailureKeys, prefix: str
 ) -> None:
     mona.failure_keys = keys
@@ -66,12 +66,12 @@ def test_a_partial_refusal_is_understood_whatever_its_status(
 
 
 def is_success(impostor: str) -> bool:
-    """Whether an answer may be a success of Mona, whose body nobody knows."""
+    """Whether a response may be a success of Mona, whose body is not documented."""
     return impostor.startswith("empty") or impostor == "null"
 
 
 @pytest.mark.parametrize("impostor", IMPOSTORS)
-def test_an_answer_that_names_an_error_or_is_html_is_retried(
+def test_a_response_that_names_an_error_or_is_html_is_retried(
     target: Target, sandbox: Sandbox, mona: Mona, impostor: str
 ) -> None:
     sandbox.faults.add("mona", "/export", impostor=impostor)
@@ -101,7 +101,19 @@ def test_a_login_needs_an_access_token(
     assert len(mona.messages()) == 1
 
 
-def test_an_answer_that_always_names_an_error_ends_the_run_without_state(
+@pytest.mark.parametrize("impostor", IMPOSTORS)
+def test_a_renewal_needs_an_access_token(
+    target: Target, sandbox: Sandbox, mona: Mona, impostor: str
+) -> None:
+    sandbox.faults.add("mona", "/export", expire_token=True, after=1)
+    fault = sandbox.faults.add("mona", "/token/refresh", impostor=impostor)
+    run = target(schema(), *records(2), max_request_rows=1, parallel_requests=1)
+    assert run.status == 0
+    assert fault.served == 1
+    assert len(mona.messages()) == 2
+
+
+def test_a_permanent_error_in_a_success_ends_the_run_without_state(
     target: Target, sandbox: Sandbox
 ) -> None:
     body = {"topLevelError": "no such user"}
@@ -113,7 +125,7 @@ def test_an_answer_that_always_names_an_error_ends_the_run_without_state(
 
 
 @pytest.mark.parametrize("keys", ["text", "null", "missing"])
-def test_a_plain_text_is_the_reason_of_the_culprits(
+def test_a_plain_text_is_the_reason_of_the_refused_records(
     target: Target, mona: Mona, keys: FailureKeys
 ) -> None:
     mona.failure_keys = keys
@@ -126,7 +138,7 @@ def test_a_plain_text_is_the_reason_of_the_culprits(
     assert len(mona.records()) == 28
 
 
-def test_a_refusal_that_is_plain_text_is_the_reason_of_the_culprits(
+def test_a_plain_text_response_is_the_reason_of_the_refused_records(
     target: Target, mona: Mona
 ) -> None:
     mona.refusal_body = "it is bad"
@@ -196,7 +208,7 @@ def test_add_is_not_split_after_a_partial_refusal(target: Target, mona: Mona) ->
     assert [each["reason"].partition(":")[0] for each in run.rejects] == ["outcome unknown"] * 3
 
 
-def test_add_with_named_culprits_needs_no_second_request(target: Target, mona: Mona) -> None:
+def test_add_with_identified_messages_needs_no_second_request(target: Target, mona: Mona) -> None:
     mona.refuse_if = refuses("b")
     mona.failure_keys = "context_id"
     run = target(*add_of("a", "b", "c"), streams=ADD, max_rejected_records=1)

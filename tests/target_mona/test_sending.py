@@ -1,4 +1,4 @@
-"""Sizing, order, credentials and patience, as the server sees them."""
+"""Request sizes, order, credentials and retries, as the server sees them."""
 
 from __future__ import annotations
 
@@ -196,9 +196,7 @@ def test_when_the_refresh_fails_the_target_logs_in_afresh(
     assert len(mona.messages()) == 3
 
 
-def test_a_refresh_token_that_works_once_is_no_obstacle(
-    target: Target, sandbox: Sandbox, mona: Mona
-) -> None:
+def test_a_refresh_token_may_work_only_once(target: Target, sandbox: Sandbox, mona: Mona) -> None:
     mona.single_use_refresh = True
     sandbox.faults.add("mona", "/export", expire_token=True, after=1)
     sandbox.faults.add("mona", "/export", expire_token=True, after=5)
@@ -275,7 +273,7 @@ def test_the_token_service_may_be_given_without_its_path(target: Target, mona: M
     assert target(schema(), record(id=1), auth_url=f"{mona.auth_url}/").status == 0
 
 
-# Patience
+# Retries
 
 
 @pytest.mark.parametrize(
@@ -294,7 +292,7 @@ def test_the_token_service_may_be_given_without_its_path(target: Target, mona: M
         {"status": 503, "after_acting": True},
     ],
 )
-def test_a_passing_failure_loses_nothing(
+def test_a_temporary_failure_loses_nothing(
     target: Target, sandbox: Sandbox, mona: Mona, fault: dict[str, Any]
 ) -> None:
     mona.success_body = '{"ok": true}'
@@ -329,7 +327,7 @@ def test_a_slow_answer_is_no_failure(target: Target, sandbox: Sandbox, mona: Mon
     assert len(mona.exports) == 1
 
 
-def test_a_failure_that_lasts_ends_the_run_with_one_line(
+def test_a_permanent_failure_ends_the_run_with_one_line(
     target: Target, sandbox: Sandbox, mona: Mona
 ) -> None:
     sandbox.faults.add("mona", "/export", status=503, times=None)

@@ -88,7 +88,7 @@ SKEW = 1000
         (lambda _: {}, 900),
     ],
 )
-def test_the_shortest_life_that_the_vendor_states_counts_whatever_this_clock_says(
+def test_the_shortest_stated_lifetime_counts_whatever_this_clock_says(
     monetate: Monetate, sandbox: Sandbox, said: Any, seconds: float
 ) -> None:
     now = time.time()
@@ -118,7 +118,7 @@ def test_a_refused_token_is_renewed_once(monetate: Monetate) -> None:
     assert statuses == [200, 200, 401, 200, 200]
 
 
-def test_two_refused_logins_in_a_row_end_it(monetate: Monetate, sandbox: Sandbox) -> None:
+def test_two_refused_logins_in_a_row_end_the_run(monetate: Monetate, sandbox: Sandbox) -> None:
     sandbox.faults.add("monetate", "/schema/", status=401, times=None)
     with pytest.raises(RequestRejected, match=r"status 401.*check 'username'.*public key"):
         client_of(monetate).dataset("orders")

@@ -201,7 +201,7 @@ def test_a_date_time_is_iso_8601_and_utc_where_nothing_else_is_said(
         [],
     ],
 )
-def test_what_is_no_moment_rejects_the_row(value: Any) -> None:
+def test_a_value_that_is_no_date_time_rejects_the_row(value: Any) -> None:
     with pytest.raises(MappingError, match="field 'DATETIME'"):
         coerce("DATETIME", value)
 

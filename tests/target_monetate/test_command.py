@@ -64,7 +64,7 @@ def reason(result: subprocess.CompletedProcess[str]) -> str:
     return found[0].rpartition(" | ")[2]
 
 
-def test_a_good_run_ends_with_0_state_and_no_word_of_failure(run: Any, monetate: Monetate) -> None:
+def test_a_good_run_ends_with_status_0_and_state(run: Any, monetate: Monetate) -> None:
     result = run()
     assert result.returncode == 0
     assert [json.loads(line) for line in result.stdout.splitlines()] == [{"bookmarks": {"n": 1}}]

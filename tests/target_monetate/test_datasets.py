@@ -58,7 +58,7 @@ def test_nothing_is_sent_for_a_stream_without_dataset(load: Loader, monetate: Mo
     "following",
     ["https://elsewhere.example/schema/?page=2", "?page=1", "", None, 7],
 )
-def test_the_list_of_datasets_goes_nowhere_else_and_ends(
+def test_the_list_of_datasets_is_read_from_the_configured_url_only(
     load: Loader, monetate: Monetate, sandbox: Sandbox, following: Any
 ) -> None:
     body = {"meta": {"code": 200, "next": following}, "data": [{"name": "one"}]}

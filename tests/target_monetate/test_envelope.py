@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from singer_martech.errors import MartechError
 from singer_martech.http.errors import HttpError
 from tests.sandbox.impostors import IMPOSTORS
 from tests.target_monetate.conftest import KEY, record_message, schema_message, state_message
@@ -27,7 +28,7 @@ REQUESTS = [
 
 @pytest.mark.parametrize("impostor", IMPOSTORS)
 @pytest.mark.parametrize("request_line", REQUESTS, ids=" ".join)
-def test_an_answer_that_is_not_the_vendors_is_retried(
+def test_a_response_that_is_not_the_vendors_is_retried(
     load: Loader, monetate: Monetate, sandbox: Sandbox, request_line: tuple[str, str], impostor: str
 ) -> None:
     method, path = request_line
@@ -39,6 +40,14 @@ def test_an_answer_that_is_not_the_vendors_is_retried(
     )
     assert fault.served == 1
     assert [row["note"] for row in monetate.rows("orders")] == ["x"]
+
+
+@pytest.mark.parametrize("impostor", IMPOSTORS)
+def test_the_list_of_datasets_is_read_again(load: Loader, sandbox: Sandbox, impostor: str) -> None:
+    fault = sandbox.faults.add("monetate", "*/schema/", impostor=impostor)
+    with pytest.raises(MartechError, match="did you mean 'orders'"):
+        load(schema_message("order", {"order_id": KEY}))
+    assert fault.served == 1
 
 
 @pytest.mark.parametrize("impostor", IMPOSTORS)
@@ -57,9 +66,7 @@ def test_rows_without_a_unique_key_are_then_reported_as_outcome_unknown(
     assert reject["reason"].startswith("outcome unknown")
 
 
-def test_a_portal_that_never_goes_away_ends_the_run_without_state(
-    load: Loader, sandbox: Sandbox
-) -> None:
+def test_a_permanent_portal_ends_the_run_without_state(load: Loader, sandbox: Sandbox) -> None:
     sandbox.faults.add("monetate", "/data/", method="POST", impostor="empty object", times=None)
     record = record_message("orders", order_id="1", customer_id="a")
     with pytest.raises(HttpError, match=r"dataset 'orders': .* is not Monetate's"):

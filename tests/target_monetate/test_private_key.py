@@ -109,7 +109,7 @@ def test_an_encrypted_key_needs_its_passphrase(
     assert_one_clear_line(config, f"'private_key_passphrase' {expected}")
 
 
-def test_a_public_key_is_told_from_a_private_one(key: rsa.RSAPrivateKey) -> None:
+def test_a_public_key_is_refused(key: rsa.RSAPrivateKey) -> None:
     assert_one_clear_line({"private_key": public_pem(key)}, "'private_key' holds a public key")
 
 

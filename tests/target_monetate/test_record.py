@@ -94,9 +94,9 @@ def test_a_record_that_is_not_there_is_named(start: Any) -> None:
 
 
 def test_a_dataset_that_is_not_there_is_named(start: Any, monetate: Monetate) -> None:
-    status, out, err = finish(start("c-1", schema="customers"))
+    status, out, err = finish(start("c-1", schema="customer_attribute"))
     assert (status, out) == (1, "")
-    assert "Monetate has no dataset 'customers'; there are: 'customer_attributes', " in err
+    assert "no dataset 'customer_attribute'; did you mean 'customer_attributes'? there are: " in err
     assert not monetate.requests_to(SPOT_CHECKS)
 
 
@@ -117,6 +117,8 @@ def test_settings_are_checked_as_for_the_target(start: Any, monetate: Monetate) 
     [
         ({"status": 429, "retry_after": 1}, "still rate-limited"),
         ({"status": 503}, "status 503"),
+        ({"impostor": "captive portal"}, "is an HTML page, not the vendor's"),
+        ({"impostor": "empty object"}, "is not Monetate's"),
         ({"status": 401}, "status 401"),
         ({"reset": "before"}, "gave up after 1 try"),
     ],
@@ -141,7 +143,7 @@ def test_a_spot_check_is_sent_once_whatever_comes_of_it(
         {"order_id": "1", "amount": 1.10},
     ],
 )
-def test_a_record_is_found_in_any_likely_form_of_the_answer(
+def test_a_record_is_found_in_any_likely_form_of_the_response(
     monetate: Monetate, sandbox: Sandbox, data: Any
 ) -> None:
     sandbox.faults.add("monetate", "/data/orders/", status=200, body={"meta": {}, "data": data})
@@ -149,7 +151,7 @@ def test_a_record_is_found_in_any_likely_form_of_the_answer(
 
 
 @pytest.mark.parametrize("data", [{"schema_rows": []}, [], None])
-def test_an_answer_without_record_is_none(monetate: Monetate, sandbox: Sandbox, data: Any) -> None:
+def test_a_response_without_record_is_none(monetate: Monetate, sandbox: Sandbox, data: Any) -> None:
     sandbox.faults.add("monetate", "/data/orders/", status=200, body={"meta": {}, "data": data})
     assert client_of(monetate).record("orders", "1") is None
 

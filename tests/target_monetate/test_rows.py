@@ -86,7 +86,7 @@ def test_a_request_may_have_the_very_bytes_that_are_set(load: Loader, monetate: 
 
 @pytest.mark.parametrize("shape", ["rows", "nested", "object", "strings", "bare"])
 @pytest.mark.parametrize("partial", [False, True])
-def test_a_refused_request_is_split_to_its_culprits(
+def test_a_refused_request_is_split_until_the_refused_rows_are_found(
     load: Loader, monetate: Monetate, shape: str, partial: bool
 ) -> None:
     monetate.error_shape, monetate.partial_on_400 = shape, partial
@@ -123,7 +123,7 @@ def test_a_request_that_is_too_large_for_the_vendor_is_split(
     assert len(stored(monetate)) == 10
 
 
-def test_warnings_of_the_vendor_are_shown_once(load: Loader, monetate: Monetate) -> None:
+def test_warnings_of_the_vendor_are_logged_once(load: Loader, monetate: Monetate) -> None:
     monetate.warnings = [{"field": "store", "message": "is deprecated"}, {"code": 7}]
     load(VISITS, *(visit(number) for number in range(20)), max_request_rows=5)
     said = [line for line in load.lines("WARNING") if line.startswith("Monetate dataset")]
@@ -194,7 +194,7 @@ def test_a_run_that_broke_is_repeated_without_harm(
     ],
     ids=str,
 )
-def test_a_passing_fault_loses_and_doubles_nothing(
+def test_a_temporary_failure_loses_and_repeats_nothing(
     load: Loader, monetate: Monetate, sandbox: Sandbox, fault: dict[str, Any]
 ) -> None:
     sandbox.faults.add(**POST, times=1, **fault)
@@ -352,7 +352,7 @@ def test_a_row_may_be_an_object_of_the_record(load: Loader, monetate: Monetate) 
     ]
 
 
-def test_deletes_are_left_out_or_rejected(load: Loader, monetate: Monetate) -> None:
+def test_deletes_are_skipped_or_rejected(load: Loader, monetate: Monetate) -> None:
     gone = visit(1)
     gone["record"]["_sdc_deleted_at"] = "2024-01-01T00:00:00Z"
     load(VISITS, gone, visit(2))

@@ -190,7 +190,9 @@ def test_fields_of_a_mapping_are_typed_by_what_they_are_made_of(
     )
 
 
-def test_a_field_whose_type_cannot_be_told_stops_the_run(load: Loader, people: Monetate) -> None:
+def test_a_field_whose_type_cannot_be_inferred_stops_the_run(
+    load: Loader, people: Monetate
+) -> None:
     streams = {"people": {"row": {"id": "{{ id }}", "double": "{{ age * 2 }}"}}}
     with pytest.raises(MartechError, match="type of the new field 'double' cannot be inferred"):
         load(
@@ -201,7 +203,7 @@ def test_a_field_whose_type_cannot_be_told_stops_the_run(load: Loader, people: M
     assert not patches(people)
 
 
-def test_the_type_of_a_field_that_is_there_need_not_be_told(load: Loader, people: Monetate) -> None:
+def test_the_type_of_an_existing_field_is_not_inferred(load: Loader, people: Monetate) -> None:
     streams = {"people": {"row": {"id": "{{ id }}", "name": "{{ age * 2 }}"}}}
     load(
         schema_message("people", {"id": KEY, "age": NUMBER}, ["id"]),
@@ -238,7 +240,7 @@ def test_forty_fields_are_allowed(load: Loader, people: Monetate) -> None:
     assert len(types_of(people)) == 40
 
 
-def test_a_field_that_somebody_else_adds_meanwhile_is_taken_as_it_is(people: Monetate) -> None:
+def test_a_field_added_by_another_process_keeps_its_type(people: Monetate) -> None:
     client = client_of(people)
     stale = client.dataset("people")
     client.add_fields("people", {"points": "NUMBER"})
@@ -286,7 +288,7 @@ def test_a_field_that_the_vendor_refuses_stops_the_run(load: Loader) -> None:
         load(schema_message("people", {"id": KEY, "NAME": TEXT}, ["id"]), add_missing_fields=True)
 
 
-def test_a_refused_credential_is_no_matter_of_the_fields(
+def test_a_refused_credential_is_not_reported_as_a_refused_field(
     people: Monetate, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add("monetate", "/schema/people/", method="PATCH", status=403)
