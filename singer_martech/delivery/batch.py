@@ -1,4 +1,4 @@
-"""Records on their way to a vendor, collected into what one request may hold."""
+"""Collect records into batches, each of which becomes one request."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 _MIN_HELD_BYTES = 16 * 1024 * 1024
-"""A batch may hold at least this much, however small its request is."""
+"""Minimum memory limit of a batch, even if its requests are smaller."""
 
 
 @dataclass(slots=True)
 class PendingRecord:
     """One record, encoded once and ready to be sent.
 
-    A sink makes it of a record; the rest is added when it is handed to the dispatcher.
+    The sink creates it; the target sets the remaining attributes when it submits the record.
 
     Attributes:
-        key: What the vendor merges by, unlike that of any other destination's records; None
-            where every record stands for itself.
-        body: Its part of a request's body.
-        idempotent: False where sending it twice could do harm.
+        key: The key by which the vendor merges records, unique across destinations; None if
+            records are independent.
+        body: Its part of the request body.
+        idempotent: Whether it can be sent twice without harm.
         metrics: The counts of its stream.
         sequence: Its position in the input; a STATE waits for all smaller ones.
         raw: The record as received, as JSON, for the reject report.
@@ -44,12 +44,12 @@ class PendingRecord:
 
     @property
     def size(self) -> int:
-        """The bytes that it holds in memory, without what it replaced."""
+        """Memory use in bytes, without the records it replaced."""
         return len(self.body) + len(self.raw)
 
 
 class RequestLimits(Protocol):
-    """What one request may hold; see :class:`singer_martech.delivery.destination.Destination`."""
+    """The limits of one request; see :class:`singer_martech.delivery.destination.Destination`."""
 
     max_rows: int
     max_bytes: int
@@ -61,17 +61,17 @@ class Batch:
     """The records of one request, in memory.
 
     Attributes:
-        opened_at: When its first record came, on the monotonic clock.
-        rows: How many records would be sent.
-        bytes: The size of the request's body.
-        held_bytes: What its records take in memory: body, raw, and what they replaced.
-        rows_by_stream: How many records it took, those included that were replaced.
+        opened_at: When the first record was added, on the monotonic clock.
+        rows: The number of records to send.
+        bytes: The size of the request body.
+        held_bytes: The memory used by its records, including those that were replaced.
+        rows_by_stream: The number of records added, including those that were replaced.
         first_sequence: The smallest sequence of its records.
-        idempotent: Whether the whole request may be repeated.
+        idempotent: Whether the whole request can be repeated without harm.
     """
 
     def __init__(self, limits: RequestLimits) -> None:
-        """Begin without records."""
+        """Create an empty batch."""
         self._max_rows, self._max_bytes = limits.max_rows, limits.max_bytes
         self._max_held_bytes = max(_MIN_HELD_BYTES, 4 * limits.max_bytes)
         self._merges_by_key = limits.merges_by_key
@@ -86,33 +86,33 @@ class Batch:
         self._records: list[PendingRecord] = []
 
     def __len__(self) -> int:
-        """The number of records that would be sent."""
+        """The number of records to send."""
         return len(self._records)
 
     def __iter__(self) -> Iterator[PendingRecord]:
-        """The records, in the order in which they are sent."""
+        """The records, in sending order."""
         return iter(self._records)
 
     def records(self) -> Sequence[PendingRecord]:
-        """The records as a sequence, for requests with a part of them."""
+        """The records as a sequence, so that a request can hold a part of them."""
         return self._records
 
     @property
     def keys(self) -> Iterable[Hashable]:
-        """The keys of its records, each at least once."""
+        """The keys of its records, possibly with duplicates."""
         return self._indexes
 
     @property
     def is_full(self) -> bool:
-        """Whether no further record fits into the request or into memory."""
+        """Whether the limits leave no room for another record."""
         return self.rows >= self._max_rows or self.held_bytes > self._max_held_bytes
 
     def has_room_for(self, record: PendingRecord) -> bool:
-        """Whether a record fits beside those that are in."""
+        """Whether the record fits within the limits."""
         return self.bytes + len(record.body) < self._max_bytes and self.rows < self._max_rows
 
     def append(self, record: PendingRecord) -> None:
-        """Add a record; of equal keys the last one is sent where the vendor merges by key."""
+        """Add a record; if the vendor merges by key, it replaces an earlier one of its key."""
         key = record.key
         if key is not None:
             index = self._indexes.get(key) if self._merges_by_key else None

@@ -1,4 +1,4 @@
-"""What a worker found out about the records of a batch."""
+"""The result of sending a batch."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from singer_martech.delivery.metrics import StreamMetrics
 
 OUTCOME_UNKNOWN = "outcome unknown"
-"""The reason of a record that may have been taken, but must not be sent twice."""
+"""The reject reason of a record that may have been delivered but must not be sent twice."""
 
 
 class BisectStopped(MartechError):
-    """More records were rejected than allowed, so the rest of the batch was not sent."""
+    """The rest of the batch was not sent, because too many records were rejected."""
 
 
 @dataclass(frozen=True)
 class Rejection:
-    """A record that was not taken.
+    """A record that was not delivered.
 
     Attributes:
         record: The record.
-        reason: Why, in words for a person.
-        status: The HTTP status of the vendor's refusal, or None.
+        reason: A readable reason.
+        status: The HTTP status of the vendor's response, or None.
     """
 
     record: PendingRecord
@@ -40,14 +40,14 @@ class Rejection:
 
 @dataclass(frozen=True)
 class UnidentifiedRejects:
-    """Records that were not taken, though nobody can tell which of the batch they are.
+    """Records that were not delivered and cannot be identified within the batch.
 
     Attributes:
-        count: How many.
-        reason: Why, in words for a person.
-        detail: More for the report, such as the head of ``file``.
-        name: What the vendor calls the request.
-        file: What the vendor says of them, to be kept beside the reject report.
+        count: The number of records.
+        reason: A readable reason.
+        detail: More for the report, such as the first lines of ``file``.
+        name: The vendor's name for the request.
+        file: The vendor's error file, which is copied beside the reject report.
     """
 
     count: int
@@ -59,15 +59,15 @@ class UnidentifiedRejects:
 
 @dataclass(eq=False)
 class BatchResult:
-    """The fate of one batch; filled by a worker, read by the main thread afterwards.
+    """The result of one batch; written by a worker, then read by the main thread.
 
     Attributes:
         allowed_rejects: How many records may be rejected before the run fails; None for any.
-        unidentified: What was rejected beside ``rejections``, as far as it is known.
-        is_complete: Whether sending returned, so that every record was taken or rejected.
-        has_ended: Whether the worker is done with it.
-        failure: Why the run cannot go on, or None.
-        crash: An error that nobody foresaw, or None.
+        unidentified: Rejected records that are not in ``rejections``.
+        is_complete: Whether sending returned, so that every record was delivered or rejected.
+        has_ended: Whether the worker has finished with it.
+        failure: Why the run cannot continue, or None.
+        crash: An unexpected error, or None.
     """
 
     batch: Batch
@@ -82,26 +82,26 @@ class BatchResult:
     _delivered: list[PendingRecord] = field(default_factory=list)
 
     def mark_delivered(self, records: Iterable[PendingRecord]) -> None:
-        """Note that these records were taken, whatever becomes of the others."""
+        """Record that these records were delivered, even if the batch fails later."""
         self._delivered.extend(records)
 
     def reject(self, record: PendingRecord, reason: str, status: int | None = None) -> None:
-        """Note that this record was not taken and that others may still be."""
+        """Record that this record was rejected; others may still be delivered."""
         self.rejections.append(Rejection(record, reason, status))
 
     @property
     def rejects_exceeded(self) -> bool:
-        """Whether more records are rejected than the run allows."""
+        """Whether more records were rejected than the run allows."""
         return self.allowed_rejects is not None and len(self.rejections) > self.allowed_rejects
 
     def close(self) -> None:
-        """Close what came with it."""
+        """Close the error files."""
         for each in self.unidentified:
             if each.file is not None:
                 each.file.close()
 
     def counts(self) -> BatchCounts:
-        """Work out what became of every record of the batch."""
+        """Return the number of delivered, superseded and rejected records per stream."""
         result = BatchCounts()
         none_superseded = len(self.batch) == sum(self.batch.rows_by_stream.values())
         if self.is_complete and none_superseded:
@@ -129,10 +129,11 @@ class BatchResult:
 
 @dataclass
 class BatchCounts:
-    """Counts per stream, and where the first record stands whose fate is unknown.
+    """Counts per stream.
 
     Attributes:
-        rejected: Only those that nobody can name.
+        rejected: Unidentified rejected records.
+        first_unsettled: The smallest sequence of a record whose outcome is unknown, or None.
     """
 
     delivered: Counter[StreamMetrics] = field(default_factory=Counter)
@@ -141,7 +142,7 @@ class BatchCounts:
     first_unsettled: int | None = None
 
     def reject_some(self, count: int) -> None:
-        """Count records as rejected that nobody can name, the largest stream's first."""
+        """Count unidentified records as rejected, starting with the stream that has most."""
         for metrics, rows in self.delivered.most_common():
             share = min(count, rows)
             self.rejected[metrics] += share
@@ -149,19 +150,19 @@ class BatchCounts:
             count -= share
 
     def leave_open(self, records: Iterable[PendingRecord]) -> None:
-        """Note that nobody knows whether these records were taken."""
+        """Record that the outcome of these records is unknown."""
         for record in records:
             if self.first_unsettled is None or record.sequence < self.first_unsettled:
                 self.first_unsettled = record.sequence
 
 
 def _identity(record: PendingRecord) -> tuple[int, int]:
-    """Tell a record from all others, also where it was read anew from a file."""
+    """Return the identity of a record; reading it again from disk gives an equal one."""
     return record.sequence, id(record.metrics)
 
 
 def with_superseded(record: PendingRecord) -> Iterator[PendingRecord]:
-    """Yield a record and all that it replaced, the latest first."""
+    """Yield a record and all records that it replaced, latest first."""
     current: PendingRecord | None = record
     while current is not None:
         yield current

@@ -1,4 +1,4 @@
-"""Finds the records that a vendor refuses, so that the others are delivered."""
+"""Find the records that a vendor rejects, so that the others are delivered."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     Parts = list[Sequence[PendingRecord]]
 
 _INITIAL_REJECTIONS = 8
-"""After so many single refusals in a row from the start, a setting may be wrong."""
+"""After this many single records rejected in a row at the start, suspect a wrong setting."""
 _IDENTIFIERS = re.compile(r"[\w-]*[0-9][\w-]*")
-"""What differs from one refusal to the next: numbers and ids."""
+"""Numbers and ids, which differ between otherwise equal reasons."""
 
 
 class PartialRejection(MartechError):
-    """The vendor took some records of a request and refused others.
+    """The vendor accepted some records of a request and rejected others.
 
     Attributes:
-        rejected_indexes: The reasons by index in the request, or None when they are unknown.
+        rejected_indexes: The reasons by index in the request, or None if unknown.
         status: The HTTP status.
-        unidentified: Rejections beside ``rejected_indexes`` of which only the number is known.
-            The request is not repeated to find them.
+        unidentified: Rejected records of which only the number is known, beside
+            ``rejected_indexes``. The request is not repeated to find them.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class PartialRejection(MartechError):
         status: int | None,
         unidentified: UnidentifiedRejects | None = None,
     ) -> None:
-        """Keep what is known of the rejected records."""
+        """Store what is known about the rejected records."""
         super().__init__(message)
         self.rejected_indexes = rejected_indexes
         self.status = status
@@ -49,66 +49,66 @@ class PartialRejection(MartechError):
 
 
 class AllRejected(MartechError):
-    """The vendor refuses every record for one reason, so a setting is wrong."""
+    """The vendor rejects every record for the same reason, so a setting is probably wrong."""
 
 
 class Post(Protocol):
-    """Sends one request with these records."""
+    """Sends the given records in one request."""
 
     def __call__(self, records: Sequence[PendingRecord], *, idempotent: bool) -> None:
-        """Return when all were taken.
+        """Return when all were accepted.
 
         Raises:
-            BodyRejected: None was taken.
-            PartialRejection: Some were taken.
-            OutcomeUnknown: Nobody knows, and they must not be sent twice.
+            BodyRejected: None was accepted.
+            PartialRejection: Some were accepted.
+            OutcomeUnknown: The outcome is unknown, and they must not be sent twice.
         """
 
 
 class Bisector:
-    """Sends batches to one destination; splits a refused one until the culprits are alone.
+    """Sends batches to one destination; splits a rejected batch to find the rejected records.
 
     Args:
-        settings_hint: The settings to check when everything is refused.
+        settings_hint: The settings to name in the error when everything is rejected.
     """
 
     def __init__(self, settings_hint: str) -> None:
-        """Assume nothing about the destination."""
+        """Start with no record accepted yet."""
         self._settings_hint = settings_hint
-        self._taken = threading.Event()
+        self._accepted = threading.Event()
 
     def send(self, batch: Batch, batch_result: BatchResult, post: Post) -> None:
-        """Send a batch, in parts where it is refused.
+        """Send a batch, in parts if it is rejected.
 
-        The parts are sent one after the other, so records of one key stay in order.
+        Parts are sent one after the other, which keeps records of one key in order.
 
         Raises:
-            AllRejected: Nothing was ever taken, and records from all over the batch are
-                refused for one reason.
+            AllRejected: No record was ever accepted, and samples from the whole batch are
+                rejected for the same reason.
             BisectStopped: More records are rejected than the run allows.
-            MartechError: The run cannot go on.
+            MartechError: The run cannot continue.
         """
         parts: Parts = [batch.records()]
         while parts:
             parts.extend(reversed(self._send(parts.pop(), batch_result, post)))
             rejected = len(batch_result.rejections)
             is_large = len(batch) > _INITIAL_REJECTIONS
-            if is_large and rejected == _INITIAL_REJECTIONS and not self._taken.is_set():
+            if is_large and rejected == _INITIAL_REJECTIONS and not self._accepted.is_set():
                 parts = self._probe(parts, batch_result, post)
-            is_decided = self._taken.is_set() or rejected > _INITIAL_REJECTIONS
+            is_decided = self._accepted.is_set() or rejected > _INITIAL_REJECTIONS
             if batch_result.rejects_exceeded and is_decided and parts:
                 raise BisectStopped
 
     def _send(
         self, records: Sequence[PendingRecord], batch_result: BatchResult, post: Post
     ) -> Parts:
-        """Send records; return the parts to send instead, in their order."""
+        """Send records; return the parts to send next, in order."""
         is_whole = len(records) == len(batch_result.batch)
         idempotent = batch_result.batch.idempotent if is_whole else _are_idempotent(records)
         try:
             post(records, idempotent=idempotent)
         except PartialRejection as rejection:
-            self._taken.set()
+            self._accepted.set()
             if rejection.rejected_indexes is not None:
                 return _reject_indexes(records, batch_result, rejection)
             if idempotent:
@@ -118,31 +118,31 @@ class Bisector:
             return _report_unknown(records, batch_result, error)
         except (BodyRejected, Conflict) as rejection:
             return _split(records, batch_result, rejection)
-        self._taken.set()
+        self._accepted.set()
         if not is_whole:
             batch_result.mark_delivered(records)
         return []
 
     def _probe(self, parts: Parts, batch_result: BatchResult, post: Post) -> Parts:
-        """Send the last record of each remaining part; return what remains to be sent.
+        """Send the last record of each remaining part; return the parts still to send.
 
         Raises:
-            AllRejected: They are all refused as well, for the reason of all others.
+            AllRejected: All are rejected for the same reason.
         """
         remaining = []
         for part in parts:
-            if not self._taken.is_set():
+            if not self._accepted.is_set():
                 again = self._send(part[-1:], batch_result, post)
-                # a record that was taken is sent again, so that all arrive in their order
-                is_sent_again = self._taken.is_set() and part[-1].idempotent
+                # send an accepted record again with its part, to keep the order of records
+                is_sent_again = self._accepted.is_set() and part[-1].idempotent
                 part = part if is_sent_again else part[:-1]  # noqa: PLW2901 - what remains of it
                 remaining += again
             remaining.append(part)
         reasons = {_IDENTIFIERS.sub("", each.reason) for each in batch_result.rejections}
-        if not self._taken.is_set() and len(reasons) == 1:
+        if not self._accepted.is_set() and len(reasons) == 1:
             reason = batch_result.rejections[0].reason
             batch_result.rejections.clear()
-            raise AllRejected(f"{reason}; nothing was taken so far: check {self._settings_hint}")
+            raise AllRejected(f"{reason}; nothing was accepted so far: check {self._settings_hint}")
         return [part for part in remaining if part]
 
 
@@ -181,7 +181,7 @@ def _reject(
     record: PendingRecord, batch_result: BatchResult, reason: str, status: int | None
 ) -> Parts:
     batch_result.reject(record, reason, status)
-    # the key keeps what the last acceptable record says
+    # the vendor then keeps the last acceptable record of the key
     return [] if record.superseded is None else [[record.superseded]]
 
 
@@ -190,7 +190,7 @@ def _report_unknown(
     batch_result: BatchResult,
     error: PartialRejection | OutcomeUnknown,
 ) -> Parts:
-    """Report what must not be sent twice; return the other records, to be sent again."""
+    """Reject records that must not be sent twice; return the others to send again."""
     for record in records:
         if not record.idempotent:
             batch_result.reject(record, f"{OUTCOME_UNKNOWN}: {error}", error.status)

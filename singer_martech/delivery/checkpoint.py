@@ -1,4 +1,4 @@
-"""Which STATE may go out: the newest one whose records are all settled."""
+"""Decide which STATE may be written: the newest one whose records are all settled."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from collections import deque
 from singer_martech.singer.writer import write_output
 
 _MAX_BYTES = 32 * 1024 * 1024
-"""STATE messages that wait take at most this much memory; beyond it some are dropped."""
+"""Memory limit for pending STATE messages; beyond it some are dropped."""
 
 
 class Checkpoints:
-    """The STATE messages received, and which of them may be passed on.
+    """The pending STATE messages.
 
-    A STATE may go out when no record before it is unsettled. The oldest unsettled record
-    decides, so an idle stream holds back nothing.
+    A STATE may be written when every record before it is settled. Only the oldest unsettled
+    record matters, so an idle stream delays nothing.
 
     Args:
-        interval_seconds: STATE is written no more often than this, or once a second.
+        interval_seconds: Time between two STATE messages; at most one second.
         silent: Write nothing (a dry run delivers nothing).
     """
 
     def __init__(self, interval_seconds: float, *, silent: bool = False) -> None:
-        """Begin without a STATE."""
+        """Start without a STATE."""
         self._pause = min(1.0, interval_seconds)
         self._silent = silent
         self._pending: deque[tuple[int, bytes]] = deque()
@@ -32,14 +32,14 @@ class Checkpoints:
         self._written_at = float("-inf")
 
     def __len__(self) -> int:
-        """How many STATE messages wait."""
+        """The number of pending STATE messages."""
         return len(self._pending)
 
     def add(self, sequence: int, state: bytes) -> None:
-        """Keep a STATE that came after the record of this sequence.
+        """Add a STATE that follows the record of this sequence.
 
-        Beyond the memory limit, the newest STATE replaces the one before it. The oldest ones
-        stay, since they are the next to go out.
+        Beyond the memory limit, it replaces the newest pending STATE. The oldest ones are kept,
+        since they are written next.
         """
         pending = self._pending
         replaces_last = pending and pending[-1][0] == sequence
@@ -50,17 +50,17 @@ class Checkpoints:
 
     @property
     def may_be_due(self) -> bool:
-        """Whether a STATE waits, and the last was written long enough ago."""
+        """Whether a STATE is pending and the interval since the last one has passed."""
         return bool(self._pending) and time.monotonic() - self._written_at >= self._pause
 
     def is_due(self, first_unsettled: int | None) -> bool:
-        """Whether a STATE may go out and the last was written long enough ago."""
+        """Whether a STATE may be written and the interval since the last one has passed."""
         return self.may_be_due and (
             first_unsettled is None or self._pending[0][0] < first_unsettled
         )
 
     def write(self, first_unsettled: int | None) -> None:
-        """Write the newest STATE that may go out to standard output.
+        """Write the newest STATE that may be written to standard output.
 
         Args:
             first_unsettled: The smallest sequence of an unsettled record, or None when all

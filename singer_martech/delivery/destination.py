@@ -1,4 +1,4 @@
-"""Where requests go: what one may hold, and how it is sent."""
+"""A destination: the limits of a request and how it is sent."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 class Destination(abc.ABC):
-    """One kind of request, and how it is sent: an endpoint, a dataset, an import.
+    """One kind of request, for an endpoint, a dataset or an import.
 
     Attributes:
-        name: What it is, for messages.
-        max_rows: How many records a request may hold.
-        max_bytes: How many bytes a request's body may have.
-        envelope_bytes: The bytes of a request without records, each of which counts with
-            its own and one more.
-        merges_by_key: Whether, of several records of a key in one request, only the last is
-            sent, because the vendor would keep nothing of the others.
+        name: A label for messages.
+        max_rows: Maximum number of records per request.
+        max_bytes: Maximum size of a request body.
+        envelope_bytes: Size of a request body without records. Each record adds its own size
+            and one byte.
+        merges_by_key: Whether only the last record of a key in a request is sent, because the
+            vendor would discard the others.
     """
 
     name: str
@@ -34,25 +34,25 @@ class Destination(abc.ABC):
     merges_by_key: bool = False
 
     def open_batch(self) -> Batch:
-        """Begin the next request."""
+        """Open an empty batch."""
         return Batch(self)
 
     @abc.abstractmethod
     def send(self, batch: Batch, batch_result: BatchResult) -> None:
         """Send a batch; called in a worker thread.
 
-        Returning means that every record is delivered, but for those given to
+        When it returns, every record is delivered except those passed to
         ``batch_result.reject``.
 
         Raises:
-            MartechError: The run cannot go on. What was given to ``batch_result.mark_delivered`` is
-                delivered, the rest is not known to be.
+            MartechError: The run cannot continue. Records passed to
+                ``batch_result.mark_delivered`` are delivered; the others may not be.
         """
 
     @abc.abstractmethod
     def preview(self, records: Iterable[PendingRecord]) -> str:
-        """Word a request as it would be sent, without credentials, for a dry run."""
+        """Format a request for a dry run, without credentials."""
 
     def is_too_large(self, body: bytes) -> bool:
-        """Whether a record alone exceeds ``max_bytes``."""
+        """Whether a record by itself exceeds ``max_bytes``."""
         return self.envelope_bytes + len(body) + 1 > self.max_bytes

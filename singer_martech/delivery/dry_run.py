@@ -1,4 +1,4 @@
-"""Showing what would be sent, without sending it."""
+"""Show what would be sent, without sending it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _SHOWN_CHARACTERS = 10_000
 
 
 class DryRunDestination(Destination):
-    """A channel that words its requests instead of sending them.
+    """A destination that logs its requests instead of sending them.
 
     Args:
-        destination: The channel whose place it takes.
-        shown: The streams whose first request was shown; shared by all channels.
+        destination: The destination that it replaces.
+        shown: The streams whose first request was shown; shared by all destinations.
     """
 
     def __init__(self, destination: Destination, shown: set[str]) -> None:
-        """Take over the limits of the real channel."""
+        """Copy the limits of the real destination."""
         self._destination = destination
         self._shown = shown
         self.name = destination.name

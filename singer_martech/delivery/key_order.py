@@ -1,4 +1,4 @@
-"""Order per key: two records of one key are never in flight together."""
+"""Keep order per key: two records of one key are never in flight together."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _MAX_HELD_BYTES = 64 * 1024 * 1024
 class KeyOrder:
     """The keys in flight, and the records that wait for one of them.
 
-    A record that waits is in exactly one place: held for its key, or ready for a batch.
+    A waiting record is either held for its key or ready for a batch, never both.
     """
 
     def __init__(self) -> None:
-        """Begin without keys."""
+        """Start without keys."""
         self._in_flight: set[Hashable] = set()
         self._held: dict[Hashable, deque[tuple[Destination, PendingRecord]]] = {}
         self._held_records = 0
@@ -31,19 +31,19 @@ class KeyOrder:
 
     @property
     def is_full(self) -> bool:
-        """Whether the records that wait take as much memory as they may."""
+        """Whether the waiting records use all the memory allowed."""
         return self._held_records > _MAX_HELD_RECORDS or self._held_bytes > _MAX_HELD_BYTES
 
     def is_blocked(self, key: Hashable | None) -> bool:
-        """Whether a record of this key has to wait."""
+        """Whether a record of this key must wait."""
         return key is not None and (key in self._in_flight or key in self._held)
 
     def start(self, keys: Iterable[Hashable]) -> None:
-        """Note that a batch with these keys is in flight."""
+        """Record that a batch with these keys is in flight."""
         self._in_flight.update(keys)
 
     def hold_next(self) -> None:
-        """Let the first ready record wait for its key."""
+        """Hold the first ready record until its key is free."""
         destination, record = self.ready[0]
         self._held.setdefault(record.key, deque()).append((destination, record))
         self.ready.popleft()
@@ -51,7 +51,7 @@ class KeyOrder:
         self._held_bytes += record.size
 
     def finish(self, keys: Iterable[Hashable]) -> None:
-        """Note that a batch is settled; the records that waited for its keys are ready."""
+        """Record that a batch is settled, which makes the records waiting for its keys ready."""
         self._in_flight.difference_update(keys)
         if not self._held:
             return
@@ -65,7 +65,7 @@ class KeyOrder:
             self._held_bytes -= sum(record.size for _, record in waiting)
 
     def first_sequence(self) -> int | None:
-        """Return the smallest sequence of the records that wait."""
+        """Return the smallest sequence of the waiting records."""
         sequences = [waiting[0][1].sequence for waiting in self._held.values() if waiting]
         sequences += [record.sequence for _, record in self.ready]
         return min(sequences, default=None)

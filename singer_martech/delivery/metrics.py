@@ -1,4 +1,4 @@
-"""The counts of each stream, for the log and the summary."""
+"""Counts per stream, for the log and the summary."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dataclasses import dataclass, field
 
 @dataclass(eq=False)
 class StreamMetrics:
-    """The counts of one stream; ``read`` is the sum of the five that follow it.
+    """The counts of one stream; ``read`` is the sum of the next five and the pending records.
 
     Attributes:
-        stream: Its name, after stream maps.
-        source: The name under which its records come, before stream maps.
+        stream: The stream's name, after stream maps.
+        source: The stream's name before stream maps.
         read: Records received.
-        delivered: Records that the vendor took.
-        rejected: Records that stand in the reject report.
-        skipped_deletes: Deleted records that were left out by the ``deletes`` policy.
-        superseded: Records that a later one of their key replaced in the same request.
-        unchanged: Records that the vendor has already; None without a ledger.
-        requests: Requests that carried records of the stream.
-        retries: Those of them that were tries after the first.
-        bytes: Bytes of the bodies sent for it.
-        is_dry_run: ``delivered`` counts what would have been delivered.
+        delivered: Records that the vendor accepted.
+        rejected: Records in the reject report.
+        skipped_deletes: Deleted records left out by the ``deletes`` setting.
+        superseded: Records replaced by a later one of their key in the same request.
+        unchanged: Records that the vendor already has; None without a ledger.
+        requests: Requests with records of the stream, including retries.
+        retries: Attempts after the first one.
+        bytes: Bytes of the request bodies sent.
+        is_dry_run: Whether ``delivered`` counts what would have been delivered.
     """
 
     stream: str
@@ -42,17 +42,17 @@ class StreamMetrics:
     ended_at: float | None = None
 
     def __post_init__(self) -> None:
-        """Assume that no stream map renames the stream."""
+        """Default ``source`` to the stream's name."""
         self.source = self.source or self.stream
 
     @property
     def pending(self) -> int:
-        """Records that are not settled."""
+        """The number of records that are not settled."""
         settled = self.delivered + self.rejected + self.skipped_deletes + self.superseded
         return self.read - settled - (self.unchanged or 0)
 
     def summary(self) -> dict[str, object]:
-        """Return the counts under the names of the summary line."""
+        """Return the counts by their names in the summary line."""
         ended_at = self.ended_at or time.monotonic()
         counts: dict[str, object] = {
             "stream": self.stream,
@@ -72,7 +72,7 @@ class StreamMetrics:
         return counts
 
     def progress(self, now: float) -> str:
-        """Return a progress line at a time of the monotonic clock; a rate if anything moved."""
+        """Return a progress line, given the time on the monotonic clock."""
         delivered = "would be delivered" if self.is_dry_run else "delivered"
         line = f"stream '{self.stream}': {self.read:,} records read, {self.delivered:,} {delivered}"
         if self.unchanged is not None:

@@ -1,4 +1,4 @@
-"""Why records were not taken, counted, with one example each."""
+"""Count rejected records by reason, with one example each."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class RejectReason:
     """One reason in one stream.
 
     Attributes:
-        stream: The stream, under the name by which its records come.
-        reason: The words of the reject report.
-        status: The HTTP status of the vendor's refusal, or None.
-        example: The key properties of the first such record; empty where there are none.
-        count: How many records met it.
+        stream: The stream's name before stream maps.
+        reason: The reason as in the reject report.
+        status: The HTTP status of the vendor's response, or None.
+        example: The key properties of the first such record; empty if it has none.
+        count: The number of records.
     """
 
     stream: str
@@ -33,10 +33,10 @@ class RejectReason:
 
 @dataclass
 class RejectReasons:
-    """The reasons of a run; of a flood of different ones, the first hundred by name.
+    """The reasons of a run; after the first hundred, further reasons are only counted.
 
     Attributes:
-        others: How many records met a reason that is not among them.
+        others: The number of records with further reasons.
     """
 
     others: int = 0
@@ -49,10 +49,10 @@ class RejectReasons:
 
         Args:
             stream: Their stream.
-            reason: Why, without secrets.
-            status: The HTTP status of the refusal, or None.
+            reason: The reason, without secrets.
+            status: The HTTP status of the vendor's response, or None.
             key: The key properties of one of them.
-            count: How many they are.
+            count: The number of records.
         """
         known = self._by_cause.get((stream, reason, status))
         if known is None:
@@ -66,7 +66,7 @@ class RejectReasons:
         known.count += count
 
     def most_common(self) -> list[RejectReason]:
-        """Return the reasons, the most frequent first."""
+        """Return the reasons, most frequent first."""
         return sorted(self._by_cause.values(), key=lambda reason: -reason.count)
 
 

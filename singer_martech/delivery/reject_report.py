@@ -1,4 +1,4 @@
-"""One reject report: a file of JSON lines, and its schema file beside it."""
+"""One reject report: a file of JSON lines with a schema file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SCHEMA_SUFFIX = ".schema.json"
 
 _MAX_NAME_CHARACTERS = 120
-"""A file name has at most 255 bytes, of which the run, the target and the suffixes take some."""
+"""A file name has at most 255 bytes; this leaves room for run, target and suffixes."""
 
 
 class RejectReport:
@@ -27,7 +27,7 @@ class RejectReport:
     Args:
         folder: The setting ``reject_path``.
         target: The target's name.
-        stream: The stream's name, whatever characters it has.
+        stream: The stream's name; any characters are allowed.
         run: The run's name.
         schema: The stream's SCHEMA message, as JSON.
 
@@ -36,7 +36,7 @@ class RejectReport:
     """
 
     def __init__(self, folder: Path, target: str, stream: str, run: str, schema: bytes) -> None:
-        """Create the files, which only their owner may read."""
+        """Create the files, readable by their owner only."""
         self._stem = f"{target}.{file_name_part(stream)}.{run}"
         self.path = folder / f"{self._stem}.jsonl"
         self._is_dirty = False
@@ -55,7 +55,7 @@ class RejectReport:
             self._fail(error)
 
     def write(self, line: bytes) -> None:
-        """Append a line; ``sync`` brings it onto the disk.
+        """Append a line; ``sync`` flushes it to disk.
 
         Raises:
             MartechError: It cannot be written.
@@ -69,7 +69,7 @@ class RejectReport:
             self._fail(error)
 
     def keep(self, suffix: str, file: IO[bytes]) -> str:
-        """Copy a file to one beside the report, and return its name.
+        """Copy a file beside the report and return its name.
 
         Raises:
             MartechError: It cannot be written.
@@ -86,7 +86,7 @@ class RejectReport:
         return path.name
 
     def sync(self) -> None:
-        """Bring what was written onto the disk.
+        """Flush what was written to disk.
 
         Raises:
             MartechError: It cannot be written.
@@ -101,7 +101,7 @@ class RejectReport:
         self._is_dirty = False
 
     def close(self) -> None:
-        """Bring what was written onto the disk and close the file; ``write`` opens it again."""
+        """Flush to disk and close the file; ``write`` opens it again."""
         self.sync()
         if self._file is not None:
             self._file.close()
@@ -116,7 +116,7 @@ class RejectReport:
 
 
 def file_name_part(text: str) -> str:
-    """Return a text as a part of a file name, unlike that of any other text."""
+    """Return a text as part of a file name; different texts give different parts."""
     quoted = quote(text, safe=" $@+")
     if len(quoted) <= _MAX_NAME_CHARACTERS:
         return quoted

@@ -1,4 +1,4 @@
-"""The records that were not delivered, kept so that they can be read and sent again."""
+"""Store the records that were not delivered, so that they can be read and sent again."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ class Rejects:
         folder: The setting ``reject_path``.
         target: The target's name.
         allowed: The setting ``max_rejected_records``.
-        fail_at_end: Let the run go on beyond it, and fail when all was read.
+        fail_at_end: Process the whole input before failing.
 
     Attributes:
-        run: The run's name, a part of the reports' names.
-        reasons: Why records were rejected.
-        count: How many were rejected.
+        run: The run's name, which is part of the report file names.
+        reasons: The reject reasons with their counts.
+        count: The number of rejected records.
     """
 
     def __init__(
         self, folder: str, target: str, allowed: int, *, fail_at_end: bool = False
     ) -> None:
-        """Create nothing until a record is rejected."""
+        """Create no file until a record is rejected."""
         self._folder = Path(folder)
         self._target = target
         self._allowed = allowed
@@ -66,7 +66,7 @@ class Rejects:
         return None if self._fail_at_end else max(0, self._allowed - self.count)
 
     def begin_schema(self, message: Mapping[str, Any]) -> None:
-        """Keep a stream's SCHEMA message, to stand beside a report of its records."""
+        """Store a stream's SCHEMA message, to be written beside its reject report."""
         stream = message["stream"]
         text = encode(message)
         known = self._schemas.get(stream)
@@ -86,10 +86,10 @@ class Rejects:
             stream: Its stream.
             raw: The record as received, as JSON.
             reason: Why it was not delivered.
-            status: The HTTP status of the vendor's refusal, or None.
+            status: The HTTP status of the vendor's response, or None.
 
         Raises:
-            TooManyRejects: It is in the report, and is one more than allowed.
+            TooManyRejects: The record is in the report and exceeds the limit.
             MartechError: The report cannot be written.
         """
         report = self._report(stream)
@@ -100,12 +100,12 @@ class Rejects:
         self._count(1, f"stream '{stream}': a record was rejected: {reason}", report)
 
     def add_unidentified(self, stream: str, unidentified: UnidentifiedRejects) -> None:
-        """Report records of which only their number is known, in one line.
+        """Report records of which only the number is known, in one line.
 
-        What the vendor says of them is kept as received, in a file beside the report.
+        The vendor's error file is copied beside the report.
 
         Raises:
-            TooManyRejects: There are more of them than are allowed.
+            TooManyRejects: The limit is exceeded.
             MartechError: The report cannot be written.
         """
         report = self._report(stream)
@@ -143,21 +143,21 @@ class Rejects:
                 raise self._too_many
 
     def raise_if_exceeded(self) -> None:
-        """Say at the end of the input whether too many records were rejected.
+        """Check at the end of the input whether too many records were rejected.
 
         Raises:
-            TooManyRejects: More than are allowed.
+            TooManyRejects: More records were rejected than allowed.
         """
         if self._too_many is not None:
             raise self._too_many
 
     def sync(self) -> None:
-        """Bring what was reported onto the disk."""
+        """Flush the reports to disk."""
         for report in self._open.values():
             report.sync()
 
     def close(self) -> None:
-        """Bring what was reported onto the disk, and report nothing more."""
+        """Flush and close the reports."""
         for report in self._open.values():
             report.close()
         self._open.clear()
@@ -170,7 +170,7 @@ class Rejects:
             run = self.run if schema.version <= 1 else f"{self.run}-{schema.version}"
             report = RejectReport(self._folder, self._target, stream, run, schema.text)
             self._reports[stream] = report
-        self._open.pop(stream, None)  # the last one used comes last
+        self._open.pop(stream, None)  # move the most recently used report to the end
         self._open[stream] = report
         if len(self._open) > _MAX_OPEN_REPORTS:
             oldest = next(iter(self._open))
@@ -192,9 +192,9 @@ class _Schema:
 
 
 def _key(names: Sequence[str], raw: bytes) -> tuple[dict[str, Any], bytes]:
-    """Return the key properties by name, and as JSON with numbers to the digit.
+    """Return the key properties by name, and as JSON with all digits.
 
-    What JSON cannot represent, such as NaN or a number that no double holds, becomes text.
+    Values that JSON cannot represent (NaN, a number too large for a double) become text.
     """
     try:
         members = member_texts(raw.decode("utf-8", "surrogatepass"))
@@ -220,7 +220,7 @@ def _value(text: str) -> Any:
 
 
 def _line(stream: str, key: bytes, raw: bytes, reason: str, status: int | None) -> bytes:
-    # key and record go in as received, to the digit
+    # insert key and record as received, to keep all digits
     return b'{"stream":%s,"key":%s,"reason":%s,"status":%s,"record":%s,"rejected_at":"%s"}\n' % (
         json.dumps(stream).encode(),
         key,

@@ -1,4 +1,4 @@
-"""What one run did, as a JSON file: the setting ``summary_path``."""
+"""The summary of one run, a JSON file written for the setting ``summary_path``."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-"""The version of the file's shape; a reader refuses one that it does not know."""
+"""Version of the file format; readers reject versions they do not know."""
 
 _FIRST_INTERVAL_SECONDS = 0.1
 _MAX_POINTS = 300
 
 
 class Timeline:
-    """How the counts of each stream grew; the longer the run, the coarser.
+    """The counts of each stream over time.
 
-    However long it lasts, it holds no more than a few hundred points.
+    A longer run gets a coarser resolution, so that there are at most a few hundred points.
     """
 
     def __init__(self, started_at: float) -> None:
-        """Begin at a time of the monotonic clock, when nothing was counted yet."""
+        """Start at a time of the monotonic clock, with all counts at zero."""
         self._started_at = started_at
         self._interval = _FIRST_INTERVAL_SECONDS
         self._seconds = [0.0]
@@ -46,7 +46,7 @@ class Timeline:
         self.due_at = started_at
 
     def add(self, now: float, metrics_by_stream: Iterable[StreamMetrics]) -> None:
-        """Note the counts as they are."""
+        """Add the current counts."""
         if len(self._seconds) >= _MAX_POINTS:
             self._interval *= 2
             self._seconds = self._seconds[::2]
@@ -58,7 +58,7 @@ class Timeline:
         self._seconds.append(round(now - self._started_at, 3))
 
     def columns(self, metrics: StreamMetrics) -> dict[str, list[Any]]:
-        """Return a stream's points: the seconds since the start, and the counts by then."""
+        """Return a stream's points as columns: seconds since the start, and counts."""
         points = self._counts.get(metrics) or [(0, 0, 0)] * len(self._seconds)
         delivered, rejected, retries = (list(column) for column in zip(*points, strict=True))
         return {
@@ -70,19 +70,19 @@ class Timeline:
 
 
 class RunSummary:
-    """The summary of one run, kept while it goes and written at its end.
+    """The summary of one run, updated during the run and written at its end.
 
     Args:
         path: The setting ``summary_path``: a folder, a file whose name ends in .json, or
             None for no summary.
-        about: The head of the summary: ``target``, ``version``, ``run`` (its name, as the
-            reject reports have it), ``dry_run``.
-        metrics_by_stream: The counts of all streams, as they change.
-        stats: What is sent, as it changes.
-        reasons: Why records are rejected, likewise.
+        about: The first members of the summary: ``target``, ``version``, ``run`` (the run's
+            name, as in the reject reports), ``dry_run``.
+        metrics_by_stream: The counts of all streams, updated elsewhere.
+        stats: The request statistics, updated elsewhere.
+        reasons: The reject reasons, updated elsewhere.
 
     Raises:
-        SettingError: No file can be written there; said before anything is sent.
+        SettingError: No file can be written there; raised before anything is sent.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class RunSummary:
         stats: RequestStats,
         reasons: RejectReasons,
     ) -> None:
-        """Make the folder where it is not there."""
+        """Create the folder if it does not exist."""
         self._about = about
         self._metrics_by_stream = metrics_by_stream
         self._stats = stats
@@ -106,7 +106,7 @@ class RunSummary:
         self._path = None if path is None else _file(path, f"{about['target']}.{about['run']}.json")
 
     def sample(self) -> None:
-        """Take the counts into the time line, if it is time."""
+        """Add the current counts to the timeline, if a point is due."""
         if self._path is None:
             return
         now = time.monotonic()
@@ -117,17 +117,17 @@ class RunSummary:
         metrics_by_stream = self._metrics_by_stream.values()
         self._all_streams.delivered = sum(metrics.delivered for metrics in metrics_by_stream)
         self._all_streams.rejected = sum(metrics.rejected for metrics in metrics_by_stream)
-        # not the sum of theirs: streams can share a request
+        # not the sum over streams: streams can share a request
         self._all_streams.retries = self._stats.retries
         self._timeline.add(now, [self._all_streams, *metrics_by_stream])
 
     def write(self, error: BaseException | None) -> None:
-        """Write the file, whole or not at all.
+        """Write the file atomically.
 
-        The records are delivered and STATE says so, hence a full disk is only a warning.
+        The records are delivered and in STATE, so a full disk only causes a warning.
 
         Args:
-            error: What ended the run early, or None.
+            error: The error that ended the run, or None.
         """
         if self._path is None:
             return
@@ -152,7 +152,7 @@ class RunSummary:
             "ended_at": _iso(datetime.datetime.now(datetime.timezone.utc)),
             "seconds": round(now - self._started_at, 3),
             "outcome": _outcome(error),
-            "reason": None if error is None else _words(error),
+            "reason": None if error is None else _one_line(error),
             "requests": self._stats.requests,
             "retries": self._stats.retries,
             "bytes": self._stats.bytes,
@@ -167,7 +167,7 @@ class RunSummary:
 
 
 def _meltano_run() -> dict[str, str | None]:
-    """Return the pipeline's state id and the run's id, as far as Meltano sets them."""
+    """Return the pipeline's state id and the run id, if Meltano set them."""
     names = [os.environ.get(f"MELTANO_{kind}_NAME") for kind in ("EXTRACTOR", "LOADER")]
     pipeline = "-to-".join(name for name in names if name) if all(names) else None
     if pipeline is not None:
@@ -178,7 +178,7 @@ def _meltano_run() -> dict[str, str | None]:
 
 
 def _file(path: str, name: str) -> Path:
-    """Return the file that a run writes; the folder is there afterwards."""
+    """Return the path of the file to write; create its folder."""
     given = Path(path).expanduser()
     is_folder = given.is_dir() or (given.suffix != ".json" and not given.is_file())
     file = (given / name if is_folder else given).absolute()
@@ -202,7 +202,7 @@ def _outcome(error: BaseException | None) -> str:
     return "stopped" if isinstance(error, Stopped) else "failed"
 
 
-def _words(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 

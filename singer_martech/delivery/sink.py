@@ -1,4 +1,4 @@
-"""What the sinks of all targets share: validate a record, map it, hand it to the dispatcher."""
+"""The base of all sinks: validate a record, map it, submit it to the dispatcher."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ SDC_COLUMNS = frozenset(
         "_sdc_table_version",
     }
 )
-"""The metadata columns of singer-sdk. Any other column is the stream's own."""
+"""The metadata columns of singer-sdk."""
 
 
 _ENDS_RUN = (MemoryError, OSError)
-"""What concerns the process, not the record at hand."""
+"""Errors that concern the process, not the current record."""
 
 
 class MissingKeyProperties(TooManyRejects, MissingKeyPropertiesError):
-    """The record that was one too many lacks a key property."""
+    """A record lacks a key property and exceeds the reject limit."""
 
 
 class SinkTarget(Protocol):
-    """What a sink needs of its target.
+    """The interface of the target that a sink uses.
 
     Attributes:
-        sequence: The position of the record at hand in the input.
+        sequence: The position of the current record in the input.
     """
 
     sequence: int
@@ -65,39 +65,36 @@ class SinkTarget(Protocol):
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """The checked settings."""
+        """The validated settings."""
 
     def metrics(self, stream: str) -> StreamMetrics:
         """Return the counts of a stream."""
 
     def destination(self, destination: Destination) -> Destination:
-        """Return the destination itself or, in a dry run, one that sends nothing."""
+        """Return the given destination or, in a dry run, one that sends nothing."""
 
     def reject(self, metrics: StreamMetrics, message: Mapping[str, Any], reason: str) -> None:
         """Report a record that cannot be sent."""
 
 
 class MartechSink(Sink):
-    """One stream on its way into one vendor.
-
-    A subclass says what a record becomes; all that follows is the same for every vendor.
-    """
+    """The base of all sinks; a subclass maps the records of one stream for one vendor."""
 
     mapping_keys: ClassVar[tuple[str, ...]]
-    """What a mapping in the setting ``streams`` may hold."""
+    """The keys that a mapping in the setting ``streams`` may have."""
     destination: Destination
-    """Takes the stream's records; set by ``prepare``."""
+    """The destination of the stream's records; set by ``prepare``."""
 
     @classmethod
     def check_mapping(cls, name: str, mapping: Mapping[str, Any]) -> None:
-        """Compile a mapping at start-up, before any stream is known.
+        """Compile a mapping at startup, before any stream is known.
 
         Raises:
-            SettingError: It cannot be used; the message names stream and key.
+            SettingError: The mapping is invalid; the message names stream and key.
         """
 
     def prepare(self) -> None:
-        """Get ready for the first record; called when the stream's SCHEMA has come.
+        """Prepare for the first record; called after the stream's SCHEMA was received.
 
         Raises:
             MartechError: The stream cannot be loaded.
@@ -119,12 +116,12 @@ class MartechSink(Sink):
     def reads(self) -> Collection[str] | None:
         """Return the fields that ``map_record`` reads beside ``raw_json``; None for any.
 
-        Asked after ``prepare``.
+        Called after ``prepare``.
         """
         return None
 
     def fast_path(self) -> FastPath | None:
-        """Return the fast path of records that are sent as received, if there is one."""
+        """Return the fast path for records that are sent as received, or None."""
         reads = self.reads()
         if reads is None:
             return None
@@ -132,25 +129,25 @@ class MartechSink(Sink):
         return compile_fast_path(self.schema, sorted(reads), kinds, required=self.key_properties)
 
     def map_values(self, values: tuple[Any, ...], raw_json: bytes) -> PendingRecord | None:
-        """Return what to send for a record on the fast path; None leaves it to ``load``.
+        """Return what to send for a record on the fast path; None to use ``load`` instead.
 
         Args:
-            values: Those of the fields that ``fast_path`` reads.
+            values: The values of the fields that ``fast_path`` reads.
             raw_json: The record as JSON as received.
         """
         return self.map_record(self._fast_path.named(values), raw_json)
 
     def accepts_names(self, names: tuple[str, ...]) -> bool:
-        """Whether a record with fields of these names may be sent as received."""
+        """Whether a record with these field names may be sent as received."""
         return self._omitted_columns.isdisjoint(names)
 
     def templates(self) -> Iterator[tuple[str, Template]]:
-        """Yield the templates of the mapping, each with its key."""
+        """Yield the key and the template of each template in the mapping."""
         for key, value in (self.mapping or {}).items():
             yield key, compiled(value, self.stream_name, key)
 
     def unknown_fields(self) -> list[str]:
-        """Return a line for each field that the mapping names and the SCHEMA does not have."""
+        """Return a line for each field that the mapping reads and the SCHEMA lacks."""
         return [
             f"setting 'streams': stream '{self.stream_name}', key '{key}': no field '{field}' in "
             "the SCHEMA" + ("" if suggestion is None else f"; did you mean '{suggestion}'?")
@@ -174,7 +171,7 @@ class MartechSink(Sink):
         schema: dict[str, Any],
         key_properties: Sequence[str] | None,
     ) -> None:
-        """Take over a stream, whose mapping was checked at start-up."""
+        """Create the sink of a stream; its mapping was checked at startup."""
         self.target = target
         self.mapping = target.mappings.find(stream_name)
         kept = {*(key_properties or ()), *schema.get("required", ())}
@@ -190,10 +187,10 @@ class MartechSink(Sink):
 
     @override
     def get_validator(self) -> None:
-        """Validation is compiled; see ``load``."""
+        """Return None: ``load`` validates with a compiled validator."""
 
     def open_fast_path(self) -> bool:
-        """Make ``load_raw`` ready; return whether there is a fast path at all."""
+        """Prepare ``load_raw``; return whether the sink has a fast path."""
         fast_path = None if self._adds_metadata else self.fast_path()
         if fast_path is None or not self.accepts_names(tuple(self.schema["properties"])):
             return False
@@ -201,10 +198,10 @@ class MartechSink(Sink):
         return True
 
     def load_raw(self, raw: bytes) -> bool:
-        """Load a record as received, if the fast path takes it; else do nothing.
+        """Load a record as received and return True, or return False if it needs ``load``.
 
         Raises:
-            MartechError: The run cannot go on.
+            MartechError: The run cannot continue.
         """
         values = self._fast_path.values(raw)
         if values is None:
@@ -213,7 +210,7 @@ class MartechSink(Sink):
             record = self.map_values(values, raw)
         except MartechError as error:
             if isinstance(error, MappingError):
-                return False  # load says why
+                return False  # load reports the reason
             raise
         except _ENDS_RUN:
             raise
@@ -230,15 +227,15 @@ class MartechSink(Sink):
     def load(
         self, message: Mapping[str, Any], record: dict[str, Any], raw_json: bytes | None
     ) -> None:
-        """Load a record; whatever its mapping or validation raises rejects it.
+        """Load a record; any error of its mapping or validation rejects it.
 
         Args:
-            message: The RECORD message it came in, with the record as received in ``raw``.
+            message: The RECORD message, with the record as received in ``raw``.
             record: The record after stream maps.
-            raw_json: The record as JSON as received, or None where stream maps changed it.
+            raw_json: The record as JSON as received, or None if stream maps changed it.
 
         Raises:
-            MartechError: The run cannot go on.
+            MartechError: The run cannot continue.
         """
         self.metrics.read += 1
         try:
@@ -321,17 +318,17 @@ class MartechSink(Sink):
 
     @override
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
-        """Records come through ``load``, which the target calls."""
+        """Do nothing: the target calls ``load``."""
         raise NotImplementedError
 
     @override
     def process_batch(self, context: dict[str, Any]) -> None:
-        """Records come through ``load``, which the target calls."""
+        """Do nothing: the target calls ``load``."""
         raise NotImplementedError
 
 
 class FieldNameCache(set[tuple[str, ...]]):
-    """Sets of field names that were checked, so that each is checked once."""
+    """A cache of checked sets of field names, so that each is checked once."""
 
     _MAX_ENTRIES = 1000
 

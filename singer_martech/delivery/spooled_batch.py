@@ -1,4 +1,4 @@
-"""A batch on disk, for requests that are larger than memory should be."""
+"""A batch on disk, for requests that are too large to hold in memory."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _BLOCK_BYTES = 1024 * 1024
 
 
 class SpooledBatch(Batch):
-    """The records of one request, in files that nobody else can read.
+    """The records of one request, in private temporary files.
 
-    The body is written as it will be sent: ``head``, then each record and a line feed. Only
-    a few numbers per record stay in memory. Of equal keys, all are sent.
+    The body is written as it is sent: ``head``, then each record and a line feed. Memory holds
+    only a few numbers per record. All records of a key are sent, not only the last.
 
     Args:
-        limits: What the request may hold.
-        head: What stands before the first record; ``envelope_bytes`` of the limits.
+        limits: The limits of the request.
+        head: The start of the body, ``envelope_bytes`` of the limits long.
     """
 
     def __init__(self, limits: RequestLimits, head: bytes = b"") -> None:
@@ -53,7 +53,7 @@ class SpooledBatch(Batch):
 
     @override
     def __iter__(self) -> Iterator[PendingRecord]:
-        """The records, each read from disk when it is asked for."""
+        """The records, each read from disk when requested."""
         return iter(self.records())
 
     @override
@@ -71,7 +71,7 @@ class SpooledBatch(Batch):
         """Add a record; its key must be a number of 64 bits, such as a hash.
 
         Raises:
-            DiskFull: There is no room for it.
+            DiskFull: There is no space left on the disk.
         """
         body, raw = record.body, record.raw
         self._write(self._body, body + b"\n")
@@ -93,7 +93,7 @@ class SpooledBatch(Batch):
         return _SpooledRecord(self, index)
 
     def line(self, index: int) -> bytes:
-        """Return a record's part of the body, without its line feed."""
+        """Return a record's line in the body, without its line feed."""
         start, end = self._body_ends[index], self._body_ends[index + 1] - 1
         return _read(self._body, start, end)
 
@@ -110,13 +110,13 @@ class SpooledBatch(Batch):
         return self._sequences[index]
 
     def body(self) -> IO[bytes]:
-        """Return the request's body, a file that is at its beginning and on disk whole."""
+        """Return the request body, a complete file positioned at its start."""
         self.flush()
         self._body.seek(0)
         return self._body
 
     def part(self, start: int, end: int) -> IO[bytes]:
-        """Return a body with the records of these indexes only, in a file of its own."""
+        """Return a separate file with a body that has only the records of these indexes."""
         self.flush()
         copy = open_temp_file()
         spans = ((0, self._head_bytes), (self._body_ends[start], self._body_ends[end]))
@@ -128,7 +128,7 @@ class SpooledBatch(Batch):
         return copy
 
     def flush(self) -> None:
-        """Bring all that was written where it can be read."""
+        """Flush buffered data, so that it can be read."""
         self._flush(self._body)
         self._flush(self._raw)
 
@@ -150,10 +150,10 @@ class SpooledBatch(Batch):
 
 
 class SpooledRecords(Sequence[PendingRecord]):
-    """Neighbouring records of a batch on disk, each read when it is asked for."""
+    """A slice of the records of a batch on disk, each read when requested."""
 
     def __init__(self, batch: SpooledBatch, indexes: range) -> None:
-        """Read nothing yet."""
+        """Create a slice; nothing is read yet."""
         self._batch = batch
         self._indexes = indexes
 
@@ -174,12 +174,12 @@ class SpooledRecords(Sequence[PendingRecord]):
         return self._batch.record(self._indexes[index])
 
     def line(self, index: int) -> bytes:
-        """Return a record's part of the body, without its line feed."""
+        """Return a record's line in the body, without its line feed."""
         return self._batch.line(self._indexes[index])
 
     @contextlib.contextmanager
     def open_body(self) -> Iterator[IO[bytes]]:
-        """Open a request's body with these records only, at its beginning."""
+        """Open a request body with these records only, positioned at its start."""
         if len(self) == len(self._batch):
             yield self._batch.body()
             return
@@ -188,7 +188,7 @@ class SpooledRecords(Sequence[PendingRecord]):
 
 
 class _SpooledRecord(PendingRecord):
-    """A record whose bytes stay on disk until they are asked for."""
+    """A record whose bytes are read from disk when requested."""
 
     __slots__ = ("_batch", "_index")
 
@@ -211,11 +211,11 @@ class _SpooledRecord(PendingRecord):
 
 
 def _read(file: IO[bytes], start: int, end: int) -> bytes:
-    # not by seeking: a worker may be sending the file, or the reader appending to it
+    # do not seek: a worker may be sending the file while the reader appends to it
     return os.pread(file.fileno(), end - start, start)
 
 
 def _close(*files: IO[bytes]) -> None:
     for file in files:
-        with contextlib.suppress(OSError):  # on a full disk, what is buffered cannot be written
+        with contextlib.suppress(OSError):  # buffered data cannot be written to a full disk
             file.close()

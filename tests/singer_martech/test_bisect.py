@@ -173,7 +173,7 @@ def test_a_destination_that_refuses_everything_ends_the_run_and_reports_no_recor
     for sequence in range(1, 1001):
         batch.append(pending_record(metrics, sequence))
     batch_result = BatchResult(batch, allowed_rejects=10_000)
-    with pytest.raises(AllRejected, match="nothing was taken so far: check 'streams'"):
+    with pytest.raises(AllRejected, match="nothing was accepted so far: check 'streams'"):
         destination.send(batch, batch_result)
     assert batch_result.rejections == []
     assert len(destination.requests) < 40
