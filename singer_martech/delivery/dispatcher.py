@@ -1,11 +1,12 @@
-"""Collects records into batches, sends these in parallel, and settles what became of them.
+"""Collect records into batches, send these in parallel, and settle the results.
 
 All bookkeeping happens in the thread that reads the input. Worker threads only send batches
-and report a :class:`BatchResult`, so nothing here needs a lock.
+and return a :class:`BatchResult`, so no locks are needed.
 
-Every record is in one place until it is settled: in an open batch, in a batch in flight, or
-waiting for its key. It leaves a place only when the next one has it, and a batch leaves when
-all its bookkeeping succeeded. So whatever is raised, STATE never passes an unsettled record.
+Until it is settled, every record is held in an open batch, in a batch in flight, or by the
+key order. It is added to the next container before it is removed from the previous one, and a
+batch is removed after its bookkeeping succeeded. So no exception lets STATE pass an unsettled
+record.
 """
 
 from __future__ import annotations
@@ -35,26 +36,25 @@ logger = logging.getLogger(__name__)
 
 _MAX_PENDING_STATES = 10_000
 _MAX_OPEN_BATCHES = 100
-"""A batch on disk holds two files open."""
+"""A batch on disk has two open files."""
 _QUIET_SECONDS = 5.0
 
 
 class Dispatcher:
-    """The records under way, from the reader to the vendor's response.
+    """Manages all records between the reader and the vendor's response.
 
     Args:
-        parallel_requests: How many requests are in flight at once.
+        parallel_requests: The maximum number of requests in flight.
         checkpoints: The STATE messages that wait for their records.
-        rejects: Takes the records that are not delivered.
-        shutdown: Ends everything on a signal.
-        oldest_seconds: How long a record may wait for others to share its request.
+        rejects: Stores the records that are not delivered.
+        shutdown: Ends all waits on a signal.
+        oldest_seconds: The longest time a record waits for its batch to fill.
         wake: Called from a worker thread when a batch is done, to end the reader's wait.
-        while_waiting: Called about once a second while a batch waits for its turn.
-        grace_seconds: How long requests that were sent may take to be answered after a
-            signal.
+        while_waiting: Called about once a second while the dispatcher waits for capacity.
+        grace_seconds: How long after a signal to wait for the responses to requests in flight.
 
     Attributes:
-        settlement: What became of the records.
+        settlement: The bookkeeping of settled batches.
     """
 
     def __init__(  # noqa: PLR0913 - each is a part of its own
@@ -69,7 +69,7 @@ class Dispatcher:
         while_waiting: Callable[[], None],
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
-        """Start no thread yet."""
+        """Create a dispatcher; threads are started on demand."""
         self.settlement = Settlement(rejects)
         self._pool = SenderPool(parallel_requests, shutdown, wake)
         self._checkpoints = checkpoints
@@ -83,7 +83,7 @@ class Dispatcher:
         self._keys = KeyOrder()
 
     def submit(self, destination: Destination, record: PendingRecord) -> None:
-        """Take a record; wait while as much is under way as is allowed.
+        """Add a record to a batch; block while the limits on work in progress are reached.
 
         Raises:
             MartechError: A batch failed, or too many records were rejected.
@@ -100,18 +100,18 @@ class Dispatcher:
                 self._dispatch(destination, batch)
             return
         self._keys.ready.append((destination, record))
-        self._place_ready()
+        self._batch_ready()
         while self._keys.is_full and self._pool.awaited:
             self._process_results(block=True)
 
     def tick(self) -> None:
-        """Do what is due: settle results, send what has waited long enough, write STATE.
+        """Do what is due: settle results, send batches that are old enough, write STATE.
 
         Raises:
             MartechError: As for ``submit``.
         """
         self._process_results(block=False)
-        self._place_ready()
+        self._batch_ready()
         now = time.monotonic()
         crowded = len(self._checkpoints) > _MAX_PENDING_STATES
         for destination, batch in list(self._open.items()):
@@ -121,20 +121,20 @@ class Dispatcher:
         self.write_state()
 
     def flush(self) -> None:
-        """Send everything and wait until it is settled.
+        """Send everything and wait until all is settled.
 
         Raises:
             MartechError: As for ``submit``.
         """
         while self._open or self._pool.awaited or self._keys.ready:
-            self._place_ready()
+            self._batch_ready()
             for destination, batch in list(self._open.items()):
                 self._dispatch(destination, batch)
             if self._pool.awaited:
                 self._process_results(block=True)
 
     def flush_despite_rejects(self) -> None:
-        """Send everything, however many records are rejected, so that STATE is exact.
+        """Send everything even beyond the reject limit, so that STATE is exact.
 
         Nothing more is sent once a batch has failed.
 
@@ -149,9 +149,9 @@ class Dispatcher:
             return
 
     def finish_in_flight(self) -> None:
-        """Wait for what was sent and send nothing new; after a signal, for a limited time.
+        """Wait for requests in flight and send nothing new; the wait is limited after a signal.
 
-        Failures are logged, since another one is being reported already.
+        Failures are only logged, because another error is already being reported.
         """
         self._pool.is_closed = True
         deadline: float | None = None
@@ -171,7 +171,7 @@ class Dispatcher:
             left = _QUIET_SECONDS if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 logger.warning(
-                    "%d request(s) were not answered within %.0f s after the signal; "
+                    "no response to %d request(s) within %.0f s after the signal; "
                     "their records are not in STATE and will be sent again",
                     len(self._pool.awaited),
                     self._grace_seconds,
@@ -195,10 +195,10 @@ class Dispatcher:
             self._checkpoints.write(oldest)
 
     def close(self) -> None:
-        """End the worker threads that have nothing to do."""
+        """Stop the idle worker threads."""
         self._pool.close()
 
-    def _place_ready(self) -> None:
+    def _batch_ready(self) -> None:
         """Put each record that waited for its key into a batch."""
         ready = self._keys.ready
         while ready:
@@ -208,7 +208,7 @@ class Dispatcher:
                 continue
             batch = self._open.get(destination)
             if batch is not None and not batch.has_room_for(record):
-                self._dispatch(destination, batch)  # it may hold the record's key: start over
+                self._dispatch(destination, batch)  # it may contain the record's key: start over
                 continue
             if batch is None:
                 if destination.is_too_large(record.body):
@@ -266,10 +266,10 @@ class Dispatcher:
             self._settle(batch_result)
 
     def _settle(self, batch_result: BatchResult) -> None:
-        """Account for every record of a batch; until all is done, it stays in flight.
+        """Count and report every record of a batch; it stays in flight until that succeeded.
 
         Raises:
-            MartechError: It failed, or too many of its records were rejected.
+            MartechError: The batch failed, or too many of its records were rejected.
         """
         batch = batch_result.batch
         self._pool.take_back(batch_result)
@@ -280,7 +280,7 @@ class Dispatcher:
         batch_result.close()
         if batch_result.crash is not None:
             raise batch_result.crash
-        # the batch that failed first says why, and may be settled later than this one
+        # the batch that failed first raises the cause; it may be settled later than this one
         if failure is not None and not isinstance(failure, NotSent):
             raise failure
 

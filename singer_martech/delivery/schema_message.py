@@ -1,4 +1,4 @@
-"""SCHEMA messages: what each must have, and whether two of them say the same."""
+"""Validate SCHEMA messages and compare them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def check_schema_message(message: Mapping[str, Any]) -> None:
     """Check the parts of a SCHEMA message.
 
     Raises:
-        InvalidInput: The stream has no name, the schema is no object, or the keys are no list.
+        InvalidInput: Its stream, schema or key_properties are invalid.
     """
     stream, keys = message["stream"], message.get("key_properties")
     if not isinstance(stream, str) or not stream or not is_unicode(stream):
-        raise InvalidInput("a SCHEMA has no name for its stream, or a name that is no text")
+        raise InvalidInput("a SCHEMA has no valid stream name; it must be non-empty text")
     if not isinstance(message["schema"], dict):
         raise InvalidInput(f"stream '{stream}': the schema of its SCHEMA must be an object")
     if keys is not None and not (
@@ -37,7 +37,7 @@ def check_schema_message(message: Mapping[str, Any]) -> None:
 
 
 def canonical(message: Mapping[str, Any]) -> bytes:
-    """Return a SCHEMA message as text, the same where it says the same in another order."""
+    """Return the canonical text of a SCHEMA message, independent of the order of members."""
     return _encode_sorted([_sorted(message["schema"]), message.get("key_properties")])
 
 

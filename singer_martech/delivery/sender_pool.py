@@ -16,28 +16,28 @@ if TYPE_CHECKING:
     from singer_martech.runtime.shutdown import ShutdownSignal
 
 _MAX_QUEUED_BYTES = 64 * 1024 * 1024
-"""Batches that wait for a worker hold at most this much memory."""
+"""Memory limit for the batches that wait for a worker."""
 
 
 class NotSent(MartechError):
-    """A batch was still waiting when the run failed."""
+    """The batch was still queued when the run failed."""
 
 
 class SenderPool:
-    """Sends batches in parallel; used by one thread.
+    """Sends batches in parallel; its methods are called from one thread.
 
     Args:
-        size: How many requests are in flight at once.
-        shutdown: Ends everything on a signal.
+        size: The maximum number of requests in flight.
+        shutdown: Ends all waits on a signal.
         wake: Called from a worker when a batch is done.
 
     Attributes:
-        awaited: The batches that were queued and are not taken back.
-        is_closed: Whether nothing more is sent, since a batch failed or the run ends.
+        awaited: The batches that were queued and not yet taken back.
+        is_closed: Whether sending has stopped, because a batch failed or the run ends.
     """
 
     def __init__(self, size: int, shutdown: ShutdownSignal, wake: Callable[[], None]) -> None:
-        """Start no thread yet."""
+        """Create a pool; threads are started on demand."""
         self.size = size
         self.awaited: set[BatchResult] = set()
         self.is_closed = False
@@ -51,17 +51,17 @@ class SenderPool:
 
     @property
     def has_capacity(self) -> bool:
-        """Whether a further batch may be queued."""
+        """Whether another batch may be queued."""
         if len(self.awaited) < self.size:
             return True
-        # as many again may wait, so that no worker idles while the next is collected
+        # as many again may be queued, so that no worker is idle while a batch fills
         return len(self.awaited) < 2 * self.size and self._awaited_bytes < _MAX_QUEUED_BYTES
 
     def start_worker(self) -> None:
-        """Start a further worker, if there is work for it; work with fewer if none can start.
+        """Start another worker if there is work for it; ignore a failure if others are running.
 
         Raises:
-            MartechError: Not a single one can be started.
+            MartechError: No worker can be started.
         """
         if len(self._workers) >= min(self.size, len(self.awaited) + 1):
             return
@@ -84,7 +84,7 @@ class SenderPool:
         self._awaited_bytes += batch_result.batch.held_bytes
 
     def take_back(self, batch_result: BatchResult) -> None:
-        """Await a batch no longer."""
+        """Remove a batch from ``awaited``."""
         self.awaited.discard(batch_result)
         self._awaited_bytes -= batch_result.batch.held_bytes
 
@@ -93,7 +93,7 @@ class SenderPool:
         return [batch_result for batch_result in self.awaited if batch_result.has_ended]
 
     def wait(self, seconds: float) -> bool:
-        """Wait until a batch is done or a signal comes; return whether one did in time."""
+        """Wait until a batch is done or a signal comes; return False on a timeout."""
         if self.ended():
             return True
         try:
@@ -103,19 +103,19 @@ class SenderPool:
         return True
 
     def close(self) -> None:
-        """End the workers that have nothing to do."""
+        """Stop the idle workers."""
         for _ in self._workers:
             self._work.put(None)
 
     def _send_batches(self) -> None:
-        """Send what is queued; the body of a worker thread."""
+        """Send queued batches; the target of a worker thread."""
         while (work := self._work.get()) is not None:
             destination, batch_result = work
             try:
                 self._send(destination, batch_result)
             except BaseException as error:  # noqa: BLE001 - raised again in the main thread
                 batch_result.crash = error
-            # before the result shows: the next batch must not overtake one that failed
+            # set before has_ended: no batch may be sent after a failed one
             self.is_closed = self.is_closed or not batch_result.is_complete
             batch_result.has_ended = True
             self._wakeups.put(None)

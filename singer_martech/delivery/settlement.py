@@ -1,4 +1,4 @@
-"""Accounts for records: counts them, reports the rejected ones, and blocks STATE at failures."""
+"""Settle records: count them, report rejected ones, and block STATE at failures."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 
 class Settlement:
-    """The account of one run.
+    """The bookkeeping of one run.
 
     Args:
-        rejects: Takes the records that are not delivered.
+        rejects: Stores the records that are not delivered.
 
     Attributes:
-        stats: What was sent so far; a request with records of several streams is one.
+        stats: Requests so far; a request with records of several streams counts once.
         barrier: The sequence from which on STATE is blocked for the rest of the run, or None.
     """
 
     def __init__(self, rejects: Rejects) -> None:
-        """Begin without records."""
+        """Start without records."""
         self.stats = RequestStats()
         self.barrier: int | None = None
         self._rejects = rejects
@@ -43,8 +43,8 @@ class Settlement:
         """Report a record that is not delivered.
 
         Raises:
-            TooManyRejects: More were rejected than ``max_rejected_records`` allows. The
-                record is in the report, but no STATE passes it.
+            TooManyRejects: The record exceeds ``max_rejected_records``. It is in the report,
+                but no STATE passes it.
             MartechError: The report cannot be written.
         """
         try:
@@ -59,10 +59,10 @@ class Settlement:
         metrics.rejected += 1
 
     def settle(self, batch_result: BatchResult) -> MartechError | None:
-        """Account for every record of a batch.
+        """Count and report every record of a batch.
 
         Returns:
-            Why the run cannot go on, or None.
+            The error that ends the run, or None.
         """
         counts = batch_result.counts()
         failure = self._reject_all(batch_result, counts)
@@ -102,7 +102,7 @@ class Settlement:
         return failure or batch_result.failure
 
     def _reject_unidentified(self, batch_result: BatchResult, counts: BatchCounts) -> None:
-        """Report the records that were rejected without a name.
+        """Report the rejected records that cannot be identified.
 
         Raises:
             TooManyRejects: As for ``reject``; no STATE passes any record of the batch.

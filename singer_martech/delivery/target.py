@@ -72,7 +72,7 @@ class MartechTarget(MartechPlugin, Target):
     def __init__(self, **options: Any) -> None:
         """Check the configuration and make the parts ready; nothing is sent yet."""
         super().__init__(**options)
-        self.max_parallelism = 1  # the SDK's own drains have nothing to do
+        self.max_parallelism = 1  # batches are sent by the dispatcher, not by the SDK
         self.mappings = self._read_mappings(self.config)
         self.given_schemas: Sequence[dict[str, Any]] = ()
         self.sequence = 0
@@ -87,18 +87,18 @@ class MartechTarget(MartechPlugin, Target):
             self.config["reject_path"],
             self.name,
             self.config["max_rejected_records"],
-            fail_at_end=self.config["dry_run"],  # which looks at everything first
+            fail_at_end=self.config["dry_run"],  # a dry run reports everything first
         )
         interval = float(self.config["checkpoint_interval_seconds"])
         self._checkpoints = Checkpoints(interval, silent=self.config["dry_run"])
         self.message_reader: MessageReader
         self.dispatcher = Dispatcher(
-            # in a dry run, which is first does not depend on who is faster
+            # a dry run shows the first request, whose choice must be deterministic
             parallel_requests=1 if self.config["dry_run"] else self.config["parallel_requests"],
             checkpoints=self._checkpoints,
             rejects=self.rejects,
             shutdown=self.shutdown,
-            # half the interval to gather, the other half to be answered
+            # half the interval for batching, half for the response
             oldest_seconds=interval / 2,
             wake=self.message_reader.wake,
             while_waiting=self._show_progress,
@@ -141,7 +141,7 @@ class MartechTarget(MartechPlugin, Target):
 
     @override
     def checks(self) -> Iterator[Check]:
-        """Yield a check for each SCHEMA that is given with ``--input``, and one for their names."""
+        """Yield a check for each SCHEMA given with ``--input``, and one for their names."""
         for message in self.given_schemas:
             run = partial(self._check_schema, message)
             yield Check(f"stream '{message.get('stream')}'", run)
@@ -165,7 +165,7 @@ class MartechTarget(MartechPlugin, Target):
             yield f"setting 'streams': no stream is named '{key}'{hint}"
 
     def _sinks_of(self, message: Mapping[str, Any]) -> Iterator[MartechSink]:
-        """Yield the sinks of a stream, as its stream maps lead to them."""
+        """Yield the sinks of a stream, one per stream map."""
         for stream_map in self.mapper.stream_maps[message["stream"]]:
             if not isinstance(stream_map, RemoveRecordTransform):
                 yield cast("MartechSink", self.get_sink(stream_map.stream_alias))
@@ -178,7 +178,7 @@ class MartechTarget(MartechPlugin, Target):
     @classmethod
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
         super().append_builtin_config(config_jsonschema)
-        # the SDK adds these to every target; here they would mean nothing
+        # the SDK adds these to every target; they have no effect here
         for name in ("load_method", "batch_size_rows"):
             config_jsonschema["properties"].pop(name, None)
 
@@ -191,7 +191,7 @@ class MartechTarget(MartechPlugin, Target):
         return metrics
 
     def destination(self, destination: Destination) -> Destination:
-        """Return the destination itself or, in a dry run, one that sends nothing."""
+        """Return the given destination or, in a dry run, one that sends nothing."""
         if not self.config["dry_run"]:
             return destination
         if destination not in self._dry_run_destinations:
@@ -232,7 +232,7 @@ class MartechTarget(MartechPlugin, Target):
                 sink.load(message_dict, _exact(transformed), None)
 
     def _find_routes(self, message: dict[str, Any]) -> list[_Route]:
-        """Find the sinks of a stream, and the stream maps that lead to them."""
+        """Return the sinks of a stream, each with its stream map."""
         self._assert_line_requires(message, requires={"stream", "record"})
         stream = message["stream"]
         if stream not in self.mapper.stream_maps:
@@ -270,7 +270,7 @@ class MartechTarget(MartechPlugin, Target):
         if known == schema:
             return
         if known is not None and self._has_pending(stream):
-            # the report of a record under way belongs to the schema that it came with
+            # pending records must be reported with their own schema
             self.dispatcher.flush()
         self._schemas[stream] = schema
         for warning in warnings:
@@ -285,7 +285,7 @@ class MartechTarget(MartechPlugin, Target):
             self._warn_about_mapping(sink)
 
     def _warn_about_mapping(self, sink: MartechSink) -> None:
-        """Say once what a mapping does not match."""
+        """Warn once about each field that a mapping reads and the SCHEMA lacks."""
         if sink.mapping is None and any(True for _ in self.mappings):
             logger.info("stream '%s': no key of setting 'streams' matches it", sink.stream_name)
         for problem in sink.unknown_fields():
@@ -311,7 +311,7 @@ class MartechTarget(MartechPlugin, Target):
         load_raw = self.message_reader.fast_handlers.get(stream)
         for number, line in enumerate(batch_lines(message_dict, storage), 1):
             if not line.isspace() and not (load_raw is not None and load_raw(line.strip())):
-                # as if each record had come in a message
+                # handle it like a RECORD message
                 record = self.message_reader.record_message(stream, line, number)
                 self._process_record_message(record)
             if number % _RECORDS_BETWEEN_TICKS == 0:
@@ -338,7 +338,7 @@ class MartechTarget(MartechPlugin, Target):
 
     @contextlib.contextmanager
     def _concluding(self) -> Iterator[None]:
-        """See to it that, whatever ends the run, STATE covers what was settled by then."""
+        """Write STATE for all settled records, even if the run fails."""
         try:
             yield
         except BaseException as error:
@@ -361,8 +361,8 @@ class MartechTarget(MartechPlugin, Target):
             raise
 
     def _conclude(self, error: BaseException | None = None) -> None:
-        """Bring the run to its end: each step is tried, whatever becomes of the others."""
-        with contextlib.ExitStack() as steps:  # which runs them from the last to the first
+        """End the run; a failing step does not prevent the others."""
+        with contextlib.ExitStack() as steps:  # runs its callbacks in reverse order
             for metrics in reversed(self._metrics_by_stream.values()):
                 steps.callback(_log_summary, metrics)
             steps.callback(self._summary.write, error)
@@ -396,7 +396,7 @@ def _log_summary(metrics: StreamMetrics) -> None:
 
 
 def _exact(record: dict[str, Any]) -> dict[str, Any]:
-    """Give the numbers that a stream map computed the type of those that were received."""
+    """Convert floats computed by a stream map to decimals, the type of received numbers."""
     return {
         name: Decimal(repr(value)) if isinstance(value, float) else value
         for name, value in record.items()

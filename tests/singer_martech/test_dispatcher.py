@@ -345,7 +345,7 @@ def test_after_a_stop_requests_in_flight_are_not_awaited_for_ever(
     harness.dispatcher.finish_in_flight()
     harness.dispatcher.write_state(now=True)
     assert capfd.readouterr().out == ""
-    assert "1 request(s) were not answered within 0 s after the signal" in caplog.text
+    assert "no response to 1 request(s) within 0 s after the signal" in caplog.text
     destination.gate.set()
     harness.close()
 
