@@ -41,6 +41,7 @@ API_URL = "https://incoming{user_id}.monalabs.io"
 AUTH_URL = "https://monalabs.frontegg.com/identity/resources/auth/v1/api-token"
 _HOST_LABEL = re.compile(r"[\w-]+", re.ASCII)
 _AUTH_PATH = urlsplit(AUTH_URL).path
+_MAX_LIFETIME_SECONDS = 365 * 86400
 _ABOUT_USER_ID = re.compile(r"user[ _-]?id", re.IGNORECASE)
 
 
@@ -251,7 +252,11 @@ class MonaClient:
         value = content["accessToken"]
         now = time.time()
         lifetime = content.get("expiresIn")
-        expiry = now + lifetime if isinstance(lifetime, (int, float)) else _claims(value).get("exp")
+        expiry: Any
+        if isinstance(lifetime, (int, float)):
+            expiry = now + min(lifetime, _MAX_LIFETIME_SECONDS)
+        else:
+            expiry = _claims(value).get("exp")
         expires_at = expiry if isinstance(expiry, (int, float)) else None
         refresh = content.get("refreshToken")
         return Token(value, expires_at, now, refresh if isinstance(refresh, str) else None)

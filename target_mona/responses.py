@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from singer_martech.http.content import expect_json
 from singer_martech.http.errors import UnexpectedContent
@@ -64,6 +63,6 @@ def _names_error(content: Any) -> bool:
 def content_of(response: Response) -> Any:
     """Return the JSON value of a response; None if it is not JSON."""
     try:
-        return msgspec.json.decode(response.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return json.loads(response.body)
+    except (ValueError, RecursionError):
         return None
