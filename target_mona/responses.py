@@ -1,4 +1,4 @@
-"""Tell Mona's responses from those of proxies and portals."""
+"""Recognize Mona's responses, as opposed to those of proxies and portals."""
 
 from __future__ import annotations
 

@@ -60,8 +60,8 @@ class TargetMona(MartechTarget):
         ),
         api_url(
             API_URL,
-            "Records are sent to this URL: the dashboard's designated URL, with or without "
-            "/export. {user_id} in it stands for the user id.",
+            "Designated URL from the dashboard, with or without /export. {user_id} in it is "
+            "replaced by the user id.",
         ),
         th.Property(
             "auth_url",

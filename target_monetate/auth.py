@@ -49,7 +49,7 @@ class Assertion(AuthBase):
 
     @override
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        import jwt  # noqa: PLC0415 - brings cryptography, which takes its time to load
+        import jwt  # noqa: PLC0415 - loads cryptography, which is slow
 
         claims = {"username": self._username, "iat": int(time.time())}
         assertion = jwt.encode(claims, self._private_key, algorithm=self._algorithm)

@@ -320,7 +320,7 @@ def test_silence_is_a_failed_try(target: Target, sandbox: Sandbox, mona: Mona) -
     assert len(mona.exports) == 2
 
 
-def test_a_slow_answer_is_no_failure(target: Target, sandbox: Sandbox, mona: Mona) -> None:
+def test_a_slow_response_is_no_failure(target: Target, sandbox: Sandbox, mona: Mona) -> None:
     sandbox.faults.add("mona", "/export", delay=0.5)
     run = target(schema(), record(id=1), request_timeout_seconds=5)
     assert run.status == 0

@@ -271,7 +271,7 @@ def test_many_processes_may_add_the_same_fields_at_once(people: Monetate) -> Non
     assert {**types_of(people), **wanted} == types_of(people)
 
 
-def test_a_field_that_is_added_although_no_answer_comes_is_added_once(
+def test_a_field_is_added_once_if_the_response_is_lost(
     people: Monetate, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add("monetate", "/schema/people/", method="PATCH", reset="after")
