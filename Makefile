@@ -98,6 +98,14 @@ docs: $(installed) ## Renew the settings in meltano.yml, docs and hub from --abo
 screenshot: $(installed) ## Renew the picture of a report in docs/images; needs Chromium
 	$(bin)/python -m tools.screenshot
 
+.PHONY: wheel
+wheel: $(installed) ## Build the wheel into dist/
+	@$(bin)/python -m tools.release --wheel
+
+.PHONY: hub-local
+hub-local: $(installed) ## Write definitions to dist/hub that install the wheel in any Meltano project
+	@$(bin)/python -m tools.hub
+
 .PHONY: release
 release: $(installed) ## Build the sdist and the wheel, and check them in a fresh environment
 	$(bin)/python -m tools.release
@@ -112,8 +120,11 @@ lock: $(installed) ## Renew the locked versions in requirements/
 	  $(compile) --output-file requirements/$$lock.txt requirements/$$lock.in || exit 1; done
 
 .PHONY: clean
-clean: ## Remove what the demo and the tests left (the environment stays)
-	rm -rf .demo .meltano plugins output rejects build dist \
+clean: ## Remove what the demo and the tests left (the environment and a running sandbox stay)
+	@if [ -e .demo/sandbox.pid ] && kill -0 "$$(cat .demo/sandbox.pid)" 2>/dev/null; then \
+	  find .demo -mindepth 1 ! -name sandbox.env ! -name sandbox.pid -prune -exec rm -rf {} +; \
+	else rm -rf .demo; fi
+	rm -rf .meltano plugins output rejects build dist \
 	  .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './$(venv)*/*' -prune -exec rm -rf {} +
 

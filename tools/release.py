@@ -1,7 +1,8 @@
-"""Build what a release consists of, and check it as a user would meet it: `make release`."""
+"""Build a release and check that it installs and runs: `make release`, or `make wheel` alone."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from tools.settings import PLUGINS, ROOT
 
 DIST = ROOT / "dist"
 
-#: What no archive may hold.
+#: Paths that no archive may hold.
 _STRAY = re.compile(
     r"(^|/)(\.venv|\.demo|\.meltano|\.env|rejects|output|__pycache__)(/|$)|\.sqlite$"
 )
@@ -27,7 +28,13 @@ _STRAY = re.compile(
 
 def main() -> int:
     """Build into `dist`, install each archive into a new environment, and run every command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--wheel", action="store_true", help="build the wheel and check nothing")
+    only_wheel = parser.parse_args().wheel
     shutil.rmtree(DIST, ignore_errors=True)
+    if only_wheel:
+        _log(str(build_wheel(DIST)))
+        return 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wheel = build(DIST, folder)
@@ -65,7 +72,7 @@ def build_wheel(dist: Path, source: Path = ROOT) -> Path:
 
 
 def install(archive: Path, environment: Path) -> Path:
-    """Install a wheel or an sdist and what it needs into a new environment; return its Python."""
+    """Install an archive with its dependencies into a new environment; return its Python."""
     venv.create(environment, with_pip=True)
     python = environment / "bin" / "python"
     command = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
@@ -77,7 +84,7 @@ def check(wheel: Path, python: Path, folder: Path) -> int:
     """Run every command that the wheel names; return how many there are.
 
     Raises:
-        RuntimeError: One of them does not say what it should.
+        RuntimeError: One of them prints something else than expected.
     """
     version = wheel.name.split("-")[1]
     commands = _commands(wheel)
@@ -87,22 +94,22 @@ def check(wheel: Path, python: Path, folder: Path) -> int:
     for name in commands:
         _output(python.parent / name, "--help", folder=folder)
     for name in PLUGINS:
-        said = _output(python.parent / name, "--version", folder=folder)
-        if not said.startswith(f"{name} v{version}"):
-            message = f"{name} --version says {said!r}, not {version}"
+        printed = _output(python.parent / name, "--version", folder=folder)
+        if not printed.startswith(f"{name} v{version}"):
+            message = f"{name} --version prints {printed!r}, not {version}"
             raise RuntimeError(message)
         about = json.loads(
             _output(python.parent / name, "--about", "--format", "json", folder=folder)
         )
         if about["name"] != name or not about["settings"]["properties"]:
-            message = f"{name} --about tells no settings"
+            message = f"{name} --about lists no settings"
             raise RuntimeError(message)
     _dry_run(python.parent, folder)
     return len(commands)
 
 
 def _dry_run(commands: Path, folder: Path) -> None:
-    """Load a record without a network, and make a page of the run's summary."""
+    """Load a record without a network, and write a page of the run's summary."""
     config = {
         "access_token": "none",
         "user_id": "1",
@@ -115,7 +122,7 @@ def _dry_run(commands: Path, folder: Path) -> None:
         {"type": "RECORD", "stream": "s", "record": {"a": 1}},
     ]
     lines = "".join(json.dumps(message) + "\n" for message in messages)
-    _output(commands / "target-mona", "--config", "config.json", folder=folder, given=lines)
+    _output(commands / "target-mona", "--config", "config.json", folder=folder, stdin=lines)
     page = _output(
         commands / "singer-martech-report", "summary.json", "--output", "-", folder=folder
     )
@@ -144,8 +151,8 @@ def _commands(wheel: Path) -> list[str]:
     return list(points["console_scripts"])
 
 
-def _output(*command: str | Path, folder: Path, given: str = "") -> str:
-    # nothing of this project's folder or environment may help
+def _output(*command: str | Path, folder: Path, stdin: str = "") -> str:
+    # without the PYTHON* variables, which could add this project's folder to the path
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("PYTHON")
     }
@@ -154,7 +161,7 @@ def _output(*command: str | Path, folder: Path, given: str = "") -> str:
         cwd=folder,
         env=environment,
         check=True,
-        input=given,
+        input=stdin,
         capture_output=True,
         text=True,
     )

@@ -38,8 +38,8 @@ SDK_SETTINGS = (
 _KINDS = {
     "boolean": "boolean",
     "integer": "integer",
-    # not decimal, which Meltano cannot write into a plugin's configuration when it comes from
-    # the environment; the plugins read numbers from text
+    # With the kind decimal, Meltano 4.4 fails to write the plugin's configuration if the value
+    # comes from the environment (Decimal is not JSON serializable). The plugins accept text.
     "number": "string",
     "object": "object",
     "array": "array",
@@ -112,7 +112,7 @@ def _meltano_setting(name: str, definition: dict[str, Any]) -> dict[str, Any]:
     setting: dict[str, Any] = {
         "name": name,
         "label": definition["title"],
-        "kind": "options" if options else _kind(definition),
+        "kind": "options" if options else _kind(name, definition),
         "description": definition["description"],
     }
     if options:
@@ -124,9 +124,9 @@ def _meltano_setting(name: str, definition: dict[str, Any]) -> dict[str, Any]:
     return setting
 
 
-def _kind(definition: dict[str, Any]) -> str:
+def _kind(name: str, definition: dict[str, Any]) -> str:
     types = _types(definition)
-    if definition.get("format") in {"date", "date-time"}:
+    if name.endswith("_date"):
         return "date_iso8601"
     # What may be an object, or also an array or text, is written as an object most of the time.
     return next((_KINDS[item] for item in ("object", "array") if item in types), None) or next(

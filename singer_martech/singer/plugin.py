@@ -24,6 +24,7 @@ from singer_martech.singer.catalog import check_catalog
 from singer_martech.singer.command import Check, CheckReport, PluginCommand
 from singer_martech.singer.config_check import check_config, did_you_mean
 from singer_martech.singer.json_file import parse_object, read_config_file, read_text
+from singer_martech.singer.meltano_env import unflattened
 from singer_martech.singer.state import unwrap_state
 from singer_martech.singer.stream_maps import StreamMapper, expression_problems
 from singer_martech.singer.writer import end_writes_on, write_output
@@ -76,13 +77,13 @@ class MartechPlugin(PluginBase):
 
     @classproperty
     def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805 - a class property
-        schema = cls._settings_schema()
-        variables = {name: f"{cls._env_var_prefix}{name.upper()}" for name in schema["properties"]}
-        return {
-            name: os.environ[variable]
-            for name, variable in variables.items()
-            if variable in os.environ
-        }
+        config: dict[str, Any] = {}
+        for name, declared in cls._settings_schema()["properties"].items():
+            text = os.environ.get(f"{cls._env_var_prefix}{name.upper()}")
+            if text is not None:
+                is_object = "object" in declared.get("type", ())
+                config[name] = unflattened(text) if is_object else text
+        return config
 
     @classmethod
     def _settings_schema(cls) -> dict[str, Any]:

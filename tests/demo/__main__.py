@@ -1,4 +1,4 @@
-"""Run every pipeline against the sandbox and show what landed: `make demo`."""
+"""Run every pipeline against the sandbox and show what was loaded: `make demo`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tests.demo.signals import Interrupted, raise_at_signals
-from tests.pipelines.landed import PIPELINES
+from tests.demo.signals import Interrupted, raise_on_signals
 from tests.pipelines.meltano import ROOT, MeltanoProject, sandbox_settings
+from tests.pipelines.pipelines import PIPELINES
 from tests.sandbox.server import Sandbox
 
 if TYPE_CHECKING:
-    from tests.pipelines.landed import Pipeline
     from tests.pipelines.meltano import Block, Run
+    from tests.pipelines.pipelines import Pipeline
 
-#: All that the demo leaves; `make clean` removes it.
+#: All files of the demo; `make clean` removes it.
 FOLDER = ROOT / ".demo"
 
 _LEAST_WIDTH = 110
@@ -36,8 +36,8 @@ _INDENT = "    "
 
 
 @dataclass
-class Line:
-    """One pipeline in the table."""
+class Row:
+    """One row of the table."""
 
     pipeline: Pipeline
     block: Block
@@ -48,10 +48,12 @@ class Line:
 def main() -> int:
     """Run the demo; 0 when all pipelines succeeded."""
     parser = argparse.ArgumentParser(prog="python -m tests.demo", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where all of it is kept")
+    parser.add_argument(
+        "--folder", type=Path, default=FOLDER, help="folder for all files of the demo"
+    )
     folder = parser.parse_args().folder.resolve()
     console = Console(width=max(_LEAST_WIDTH, shutil.get_terminal_size().columns), highlight=False)
-    raise_at_signals()
+    raise_on_signals()
     try:
         return _demo(console, folder)
     except Interrupted as interrupted:
@@ -64,7 +66,7 @@ def _demo(console: Console, folder: Path) -> int:
     database = folder / "sandbox.sqlite"
     again = database.exists()
     with Sandbox(database=database) as sandbox:
-        before = {item.job: len(item.landed(sandbox, project)) for item in PIPELINES}
+        before = {item.job: len(item.loaded(sandbox, project)) for item in PIPELINES}
         console.print(f"The sandbox of the four APIs listens at {sandbox.url}")
         console.print("meltano run demo")
         run = project.run(
@@ -73,7 +75,7 @@ def _demo(console: Console, folder: Path) -> int:
             on_progress=lambda progress: console.print(f"  {progress}"),
         )
         lines = [
-            Line(item, block, before[item.job], item.landed(sandbox, project))
+            Row(item, block, before[item.job], item.loaded(sandbox, project))
             for item in PIPELINES
             for block in run.blocks
             if (block.tap, block.target) == (item.tap, item.target)
@@ -83,25 +85,25 @@ def _demo(console: Console, folder: Path) -> int:
     console.print()
     console.print(_table(lines))
     if run.status:
-        _explain(console, run)
+        _print_log_end(console, run)
         console.print(f"\nmeltano run demo failed with status {run.status}; its log: {log}")
         return 1
     _show_samples(console, lines)
-    _conclude(console, lines, again=again)
+    _print_conclusion(console, lines, again=again)
     where = os.path.relpath(folder)
     console.print(
-        f"To look around: {where}/warehouse.duckdb, sandbox.sqlite and meltano.log. "
+        f"Results: {where}/warehouse.duckdb, sandbox.sqlite and meltano.log. "
         "`make clean` starts over.",
         soft_wrap=True,
     )
     return 0
 
 
-def _table(lines: list[Line]) -> Table:
+def _table(lines: list[Row]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("Pipeline", "Extracted", "Landed in"):
+    for heading in ("Pipeline", "Extracted", "Loaded into"):
         table.add_column(heading)
-    for heading in ("New", "Now there", "Seconds"):
+    for heading in ("New", "Total", "Seconds"):
         table.add_column(heading, justify="right")
     for line in lines:
         block = line.block
@@ -109,7 +111,7 @@ def _table(lines: list[Line]) -> Table:
         table.add_row(
             line.pipeline.job,
             ", ".join(extracted) or "nothing",
-            line.pipeline.place,
+            line.pipeline.destination,
             f"{len(line.records) - line.before:,}",
             f"{len(line.records):,}",
             "" if block.seconds is None else f"{block.seconds:.1f}",
@@ -117,8 +119,8 @@ def _table(lines: list[Line]) -> Table:
     return table
 
 
-def _show_samples(console: Console, lines: list[Line]) -> None:
-    console.print("One record of each, as it landed", style="bold")
+def _show_samples(console: Console, lines: list[Row]) -> None:
+    console.print("One record of each, as loaded", style="bold")
     for line in lines:
         if line.records:
             record = {
@@ -134,42 +136,42 @@ def _show_samples(console: Console, lines: list[Line]) -> None:
                 placeholder=" …",
                 break_on_hyphens=False,
             )
-            console.print(f"  {line.pipeline.place}")
+            console.print(f"  {line.pipeline.destination}")
             console.print(Text(textwrap.indent("\n".join(excerpt), _INDENT)), style="dim")
 
 
-def _conclude(console: Console, lines: list[Line], *, again: bool) -> None:
+def _print_conclusion(console: Console, lines: list[Row], *, again: bool) -> None:
     new = sum(len(line.records) - line.before for line in lines)
     events = next((line for line in lines if line.pipeline.target == "target-duckdb"), None)
     console.print()
     if again:
         console.print(
-            f"Every pipeline went on where the last run ended: {new:,} new records landed.\n"
-            "tap-robotmia exports its last five days again each time, for events that arrive "
-            "late;\nthe event_id of those that landed before makes that harmless.",
+            f"Every pipeline resumed where the last run ended: {new:,} new records were loaded.\n"
+            "tap-robotmia exports its last five days again in each run, for events that arrive "
+            "late;\nthe targets merge them by event_id.",
             soft_wrap=True,
         )
         return
-    console.print(f"{new:,} new records landed.")
+    console.print(f"{new:,} new records were loaded.")
     repeated = sum(events.block.extracted.values()) - len(events.records) if events else 0
     if repeated:
         console.print(
-            f"{repeated:,} lines of robotmia's export repeat an event; by its event_id, each "
-            "landed once.",
+            f"{repeated:,} lines of robotmia's export repeat an event; each event was loaded once, "
+            "by its event_id.",
             soft_wrap=True,
         )
-    console.print("Run `make demo` again: each pipeline goes on where it ended.")
+    console.print("Run `make demo` again: each pipeline resumes where it ended.")
 
 
-def _explain(console: Console, run: Run) -> None:
+def _print_log_end(console: Console, run: Run) -> None:
     console.print("\nThe end of the log", style="bold")
     for line in run.log.splitlines()[-_LOG_LINES_OF_A_FAILURE:]:
         try:
-            said = json.loads(line)
+            entry = json.loads(line)
         except ValueError:
-            said = {"event": line}
-        who = said.get("name") or "meltano"
-        console.print(Text(f"  {who}: {said.get('event')}"), soft_wrap=True)
+            entry = {"event": line}
+        name = entry.get("name") or "meltano"
+        console.print(Text(f"  {name}: {entry.get('event')}"), soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
 
-from tests.demo.signals import Interrupted, raise_at_signals
+from tests.demo.signals import Interrupted, raise_on_signals
 from tests.pipelines.meltano import ROOT, sandbox_settings
 from tests.sandbox.server import Sandbox
 
-#: Addresses and credentials, in the form that a shell reads.
 SETTINGS = ROOT / ".demo" / "sandbox.env"
+"""Addresses and credentials, in the form that a shell reads."""
+
+PID = SETTINGS.with_suffix(".pid")
+"""While the sandbox runs, `make clean` keeps these two files."""
 
 
 def main() -> int:
     """Serve until a signal comes."""
-    raise_at_signals()
+    raise_on_signals()
     SETTINGS.parent.mkdir(exist_ok=True)
     try:
         with Sandbox() as sandbox:
             settings = sandbox_settings(sandbox)
             lines = [f"{name}={shlex.quote(value)}\n" for name, value in settings.items()]
             SETTINGS.write_text("".join(lines), encoding="utf-8")
+            PID.write_text(str(os.getpid()), encoding="utf-8")
             print(
                 f"The sandbox of the four APIs listens at {sandbox.url} until you press Ctrl-C.\n"
                 f"In another terminal:\n"
@@ -35,7 +40,8 @@ def main() -> int:
     except Interrupted:
         return 0
     finally:
-        SETTINGS.unlink(missing_ok=True)
+        for path in (SETTINGS, PID):
+            path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

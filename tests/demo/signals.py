@@ -1,4 +1,4 @@
-"""Signals as exceptions, so that whatever was begun is cleared up."""
+"""Signals as exceptions, so that context managers clean up."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Interrupted(BaseException):
         super().__init__(signal.Signals(signum).name)
 
 
-def raise_at_signals() -> None:
-    """Raise `Interrupted` at the first signal; later ones do not disturb the clearing up."""
+def raise_on_signals() -> None:
+    """Raise `Interrupted` at the first signal; ignore later ones during the cleanup."""
 
     def interrupt(signum: int, _: FrameType | None) -> None:
         for number in numbers:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.pipelines.landed import PIPELINES
 from tests.pipelines.meltano import ROOT
+from tests.pipelines.pipelines import PIPELINES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def demo(folder: Path) -> subprocess.Popen[str]:
 
 
 def processes_in(folder: Path) -> list[str]:
-    """Return the command lines of the processes that work in a folder or name it."""
+    """Return the command lines of processes that run in a folder or name it."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -53,7 +53,7 @@ def new_records(output: str) -> dict[str, int]:
     return {job: int(new.replace(",", "")) for job, new in cells}
 
 
-def test_the_demo_shows_what_landed_and_goes_on_where_it_ended(tmp_path: Path) -> None:
+def test_the_demo_shows_what_was_loaded_and_resumes_where_it_ended(tmp_path: Path) -> None:
     jobs = {pipeline.job for pipeline in PIPELINES}
     first = demo(tmp_path)
     output, _ = first.communicate()
@@ -61,19 +61,19 @@ def test_the_demo_shows_what_landed_and_goes_on_where_it_ended(tmp_path: Path) -
     assert new_records(output).keys() == jobs
     assert all(new > 0 for new in new_records(output).values())
     for pipeline in PIPELINES:
-        assert output.count(pipeline.place) == 2
+        assert output.count(pipeline.destination) == 2
 
     second = demo(tmp_path)
     output, _ = second.communicate()
     assert second.returncode == 0, output
     assert new_records(output).keys() == jobs
-    # The shop goes on selling: an event may have come since.
+    # The shop keeps selling: an event may have come since.
     assert all(new < 10 for new in new_records(output).values())
-    assert re.search(r"went on where the last run ended: \d+ new records", output)
+    assert re.search(r"resumed where the last run ended: \d+ new records", output)
     assert processes_in(tmp_path) == []
 
 
-def test_a_signal_ends_the_demo_and_all_that_it_started(tmp_path: Path) -> None:
+def test_a_signal_ends_the_demo_and_its_processes(tmp_path: Path) -> None:
     running = demo(tmp_path)
     assert running.stdout
     for line in running.stdout:

@@ -23,10 +23,10 @@ ROOT = Path(__file__).parents[2]
 
 MELTANO = Path(sys.executable).with_name("meltano")
 
-#: What a project folder needs of this one.
+#: Files of this project that a project folder needs.
 _FILES = ("meltano.yml", "requirements", "warehouse")
 
-#: Whose settings in the sandbox each plugin takes.
+#: The vendor of the sandbox for each plugin.
 _VENDORS = {
     "TAP_ROBOTMIA": "robotmia",
     "TAP_MEDIARITHMICS": "mediarithmics",
@@ -42,15 +42,15 @@ _SECONDS_TO_END = 20
 
 @dataclass
 class Block:
-    """One tap into one target, as it went.
+    """The run of one tap into one target.
 
     Attributes:
         tap: The tap's name.
         target: The target's name.
         extracted: Records of each stream, as the tap counted them.
-        summaries: What the target said of each stream at its end.
-        seconds: How long it took, or None when it did not end.
-        succeeded: Whether it ended well.
+        summaries: The summary line of each stream.
+        seconds: Its duration, or None if it did not end.
+        succeeded: Whether it succeeded.
     """
 
     tap: str
@@ -66,7 +66,7 @@ class Block:
 
 @dataclass
 class Run:
-    """A `meltano run`, ended."""
+    """A finished `meltano run`."""
 
     status: int
     blocks: list[Block]
@@ -80,13 +80,12 @@ class Run:
 
 
 class MeltanoProject:
-    """A folder with a copy of the project's `meltano.yml`, and what its runs leave.
+    """A folder with a copy of the project's `meltano.yml`.
 
-    Nothing outside of the folder takes part: neither the `.env` of this project nor settings in
-    the environment.
+    Neither the `.env` of this project nor settings in the environment are used.
 
     Args:
-        folder: The folder; kept as it is when it is there already.
+        folder: The folder; an existing one is kept.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -109,13 +108,13 @@ class MeltanoProject:
         settings: Mapping[str, str],
         on_progress: Callable[[str], object] = lambda _: None,
     ) -> Run:
-        """Run tasks or jobs, and return once Meltano and all that it started have ended.
+        """Run tasks or jobs, and return when Meltano and its processes have ended.
 
         Args:
             tasks: What to run, as on the command line.
             settings: Environment variables, such as from `sandbox_settings`.
-            on_progress: Called with a line when Meltano installs something, and when a block
-                begins and ends.
+            on_progress: Called with a line for each installation, and for each begin and end of
+                a block.
         """
         command = [str(MELTANO), "--log-format", "json", "run", *tasks]
         process = subprocess.Popen(
@@ -144,7 +143,7 @@ class MeltanoProject:
         return Run(status, blocks, "".join(lines))
 
     def state(self, block: Block) -> dict[str, Any]:
-        """Return the state that Meltano keeps for a block."""
+        """Return the state of a block from Meltano."""
         state_id = f"sandbox:{block.tap}-to-{block.target}"
         response = subprocess.run(
             [str(MELTANO), "state", "get", state_id],
@@ -173,7 +172,7 @@ class MeltanoProject:
 
 
 def sandbox_settings(sandbox: Sandbox) -> dict[str, str]:
-    """Return the environment variables that lead the plugins to a sandbox."""
+    """Return the environment variables that point the plugins to a sandbox."""
     described = sandbox.description()
     return {
         f"{plugin}_{name.upper()}": str(value)
@@ -183,28 +182,28 @@ def sandbox_settings(sandbox: Sandbox) -> dict[str, str]:
 
 
 def _note(line: str, blocks: list[Block]) -> str | None:
-    """Take over what a line of Meltano's log tells; return it for people, if it is progress."""
+    """Update the blocks from a line of Meltano's log; return the line to show, if any."""
     try:
-        said = json.loads(line)
+        entry = json.loads(line)
     except ValueError:
         return None
-    event = str(said.get("event"))
+    event = str(entry.get("event"))
     begins = _BLOCK_BEGINS.match(event)
     if begins:
         blocks.append(Block(begins["tap"], begins["target"]))
         return f"{blocks[-1]} …"
     if event == "Block run completed":
-        blocks[-1].succeeded = bool(said["success"])
-        blocks[-1].seconds = said["duration_seconds"]
+        blocks[-1].succeeded = bool(entry["success"])
+        blocks[-1].seconds = entry["duration_seconds"]
         ended = "done" if blocks[-1].succeeded else "FAILED"
         return f"{blocks[-1]} {ended} after {blocks[-1].seconds:.1f} s"
     if event.startswith("Installing "):
         return event
-    if "metric_info" in said and said.get("producer"):
-        _count(said["metric_info"], blocks[-1])
+    if "metric_info" in entry and entry.get("producer"):
+        _count(entry["metric_info"], blocks[-1])
     elif summary := _SUMMARY.search(event):
-        told = json.loads(summary["json"])
-        blocks[-1].summaries[told["stream"]] = told
+        summary_line = json.loads(summary["json"])
+        blocks[-1].summaries[summary_line["stream"]] = summary_line
     return None
 
 
@@ -215,7 +214,7 @@ def _count(metric: dict[str, Any], block: Block) -> None:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End Meltano, when it has not ended by itself, and every process that it started."""
+    """End Meltano and its processes, if they still run."""
     if process.poll() is None:
         for signum in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""The pages in docs/recipes as their reader uses them: the excerpt merged in, the commands run."""
+"""Run the pages in docs/recipes: merge their excerpts into `meltano.yml`, run their commands."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAGES = ROOT / "docs" / "recipes"
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-#: What a run leaves in a project folder, but for the installed plugins.
+#: What a run leaves in a project folder, except installed plugins.
 _LEFT_BEHIND = (
     *("warehouse.duckdb", "rejects", "summaries", "shared", "crm", "again.jsonl"),
     *(".meltano/meltano.db", ".meltano/run"),
@@ -35,7 +35,7 @@ class Recipe:
     """A page.
 
     Attributes:
-        excerpt: What it adds to `meltano.yml`.
+        excerpt: Its addition to `meltano.yml`.
         commands: Its blocks of shell commands, in order.
     """
 
@@ -44,7 +44,7 @@ class Recipe:
 
     @classmethod
     def read(cls, name: str) -> Recipe:
-        """Take a page apart."""
+        """Parse a page."""
         blocks = _FENCE.findall((PAGES / f"{name}.md").read_text(encoding="utf-8"))
         excerpt: dict[str, Any] = {}
         for language, text in blocks:
@@ -54,9 +54,9 @@ class Recipe:
 
 
 class RecipeRunner:
-    """A Meltano project in which recipes are tried, one after the other.
+    """A Meltano project in which recipes run one after the other.
 
-    Plugins stay installed; all else is as new for each recipe.
+    Plugins stay installed; everything else is reset for each recipe.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -64,7 +64,7 @@ class RecipeRunner:
         self.folder = folder
 
     def prepare(self, recipe: Recipe) -> None:
-        """Make the project as new, with the recipe's excerpt merged into `meltano.yml`."""
+        """Reset the project, with the recipe's excerpt merged into `meltano.yml`."""
         for name in _LEFT_BEHIND:
             path = self.folder / name
             if path.is_dir():
@@ -76,7 +76,7 @@ class RecipeRunner:
         (self.folder / "meltano.yml").write_text(text, encoding="utf-8")
 
     def run(self, commands: str, sandbox: Sandbox, **variables: str) -> str:
-        """Run shell commands in the project's folder and return what they printed."""
+        """Run shell commands in the project's folder and return their output."""
         inherited = {
             name: value
             for name, value in os.environ.items()
@@ -101,19 +101,19 @@ class RecipeRunner:
         return done.stdout
 
 
-def _merged(below: Any, above: Any) -> Any:
-    """Lay one YAML value over another; what has names is joined by them."""
-    if isinstance(below, dict) and isinstance(above, dict):
+def _merged(base: Any, excerpt_value: Any) -> Any:
+    """Merge one YAML value into another; items of lists are matched by their names."""
+    if isinstance(base, dict) and isinstance(excerpt_value, dict):
         joined: Mapping[str, Any] = {
-            key: _merged(below[key], value) if key in below else value
-            for key, value in above.items()
+            key: _merged(base[key], value) if key in base else value
+            for key, value in excerpt_value.items()
         }
-        return {**below, **joined}
-    if _has_names(below) and _has_names(above):
-        new = {each["name"]: each for each in above}
-        laid = [_merged(each, new.pop(each["name"], {})) for each in below]
-        return [*laid, *new.values()]
-    return above
+        return {**base, **joined}
+    if _has_names(base) and _has_names(excerpt_value):
+        new = {each["name"]: each for each in excerpt_value}
+        merged = [_merged(each, new.pop(each["name"], {})) for each in base]
+        return [*merged, *new.values()]
+    return excerpt_value
 
 
 def _has_names(value: Any) -> bool:

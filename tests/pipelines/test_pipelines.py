@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.pipelines.landed import PIPELINES
 from tests.pipelines.meltano import sandbox_settings
+from tests.pipelines.pipelines import PIPELINES
 
 if TYPE_CHECKING:
-    from tests.pipelines.landed import Pipeline
     from tests.pipelines.meltano import MeltanoProject, Run
+    from tests.pipelines.pipelines import Pipeline
     from tests.sandbox.server import Sandbox
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(300)]
@@ -46,16 +46,16 @@ def event(sandbox: Sandbox, insert_id: str, days_ago: int) -> dict[str, Any]:
 
 
 def insert_ids(pipeline: Pipeline, sandbox: Sandbox, project: MeltanoProject) -> list[str]:
-    landed = pipeline.landed(sandbox, project)
+    loaded = pipeline.loaded(sandbox, project)
     if pipeline.target == "target-duckdb":
-        return [row["insert_id"] for row in landed]
+        return [row["insert_id"] for row in loaded]
     if pipeline.target == "target-mona":
-        return [record["properties"]["$insert_id"] for record in landed]
-    return [activity["$events"][0]["$properties"]["$insert_id"] for activity in landed]
+        return [record["properties"]["$insert_id"] for record in loaded]
+    return [activity["$events"][0]["$properties"]["$insert_id"] for activity in loaded]
 
 
 @pytest.mark.parametrize("pipeline", FROM_ROBOTMIA, ids=lambda pipeline: pipeline.job)
-def test_events_land_once_and_the_next_run_brings_late_and_new_ones(
+def test_events_are_loaded_once_and_the_next_run_loads_late_and_new_ones(
     pipeline: Pipeline,
     project: MeltanoProject,
     sandbox: Sandbox,
@@ -75,13 +75,13 @@ def test_events_land_once_and_the_next_run_brings_late_and_new_ones(
     assert sorted(insert_ids(pipeline, sandbox, project)) == sorted(
         ["late", "new", *(f"day-{days}" for days in range(25))],
     )
-    # Today and the five days of the look-back, with the two events that came to them.
+    # today and the five look-back days, with the two events added to them
     assert second.block.extracted == {"events": 8}
     asked = [export.parameters["from_date"] for export in sandbox.robotmia.exports[requests:]]
     assert min(asked) == str(sandbox.robotmia.today - timedelta(days=5))
 
 
-def test_events_become_what_the_mappings_say(project: MeltanoProject, sandbox: Sandbox) -> None:
+def test_events_are_mapped_as_configured(project: MeltanoProject, sandbox: Sandbox) -> None:
     noon = datetime(2026, 7, 1, 12, tzinfo=timezone.utc)
     known = event(sandbox, "known", 1)
     known["properties"]["time"] = int(noon.timestamp())
@@ -89,7 +89,7 @@ def test_events_become_what_the_mappings_say(project: MeltanoProject, sandbox: S
     sandbox.robotmia.set_events([known])
     settings = {**sandbox_settings(sandbox), "TAP_ROBOTMIA_START_DATE": "2026-07-01"}
     settings["TAP_ROBOTMIA_END_DATE"] = "2026-07-01"
-    # Noon on the project's wall clock, seven hours behind UTC in summer.
+    # noon local time, seven hours behind UTC in summer
     instant = noon.timestamp() + 7 * 3600
 
     for target in ("target-mona", "target-mediarithmics"):
@@ -115,7 +115,7 @@ def test_events_become_what_the_mappings_say(project: MeltanoProject, sandbox: S
     ]
 
 
-def test_an_export_lands_once_and_the_next_run_brings_the_next_execution(
+def test_an_export_is_loaded_once_and_the_next_run_loads_the_next_execution(
     project: MeltanoProject,
     sandbox: Sandbox,
 ) -> None:
@@ -140,30 +140,30 @@ def test_an_export_lands_once_and_the_next_run_brings_the_next_execution(
 
     execute(customers)
     assert run(project, pipeline.job, sandbox).block.extracted == {"customers": 3}
-    landed = pipeline.landed(sandbox, project)
-    assert [(row["customer_id"], row["loyalty_points"]) for row in landed] == [
+    loaded = pipeline.loaded(sandbox, project)
+    assert [(row["customer_id"], row["loyalty_points"]) for row in loaded] == [
         ("C0", 0),
         ("C1", 1),
         ("C2", 2),
     ]
-    assert [row["email"] for row in landed] == [None, None, None]
+    assert [row["email"] for row in loaded] == [None, None, None]
 
     assert run(project, pipeline.job, sandbox).block.extracted.get("customers", 0) == 0
 
     customers[0]["profiles"][0]["loyalty_points"] = 50
     execute(customers[:1])
     assert run(project, pipeline.job, sandbox).block.extracted == {"customers": 1}
-    points = [row["loyalty_points"] for row in pipeline.landed(sandbox, project)]
+    points = [row["loyalty_points"] for row in pipeline.loaded(sandbox, project)]
     assert points == [50, 1, 2]
 
 
-def test_files_of_the_warehouse_land_once_and_the_next_run_brings_the_next_file(
+def test_warehouse_files_are_loaded_once_and_the_next_run_loads_the_next_file(
     project: MeltanoProject,
     sandbox: Sandbox,
 ) -> None:
     pipeline = JOBS["warehouse-to-monetate"]
     assert run(project, pipeline.job, sandbox).block.extracted == {"orders": 90}
-    assert len(pipeline.landed(sandbox, project)) == 90
+    assert len(pipeline.loaded(sandbox, project)) == 90
 
     unloaded = project.folder / "warehouse" / "orders-2026-11.csv"
     unloaded.write_text(
@@ -173,9 +173,9 @@ def test_files_of_the_warehouse_land_once_and_the_next_run_brings_the_next_file(
     later = datetime.now(timezone.utc).timestamp() + 60
     os.utime(unloaded, (later, later))
     assert run(project, pipeline.job, sandbox).block.extracted == {"orders": 1}
-    landed = pipeline.landed(sandbox, project)
-    assert len(landed) == 91
-    assert landed[-1] == {
+    loaded = pipeline.loaded(sandbox, project)
+    assert len(loaded) == 91
+    assert loaded[-1] == {
         "order_id": "O-1",
         "customer_id": "C100001",
         "ordered_at": "2026-11-01T10:00:00Z",
@@ -183,7 +183,7 @@ def test_files_of_the_warehouse_land_once_and_the_next_run_brings_the_next_file(
     }
 
 
-def test_a_tap_writes_into_a_loader_of_others(project: MeltanoProject, sandbox: Sandbox) -> None:
+def test_a_tap_feeds_a_third_party_loader(project: MeltanoProject, sandbox: Sandbox) -> None:
     (project.folder / "output").mkdir(exist_ok=True)
     numbers = {  # from the environment, where everything is text
         "TAP_MEDIARITHMICS_POLL_INTERVAL_SECONDS": "0.25",

@@ -1,4 +1,4 @@
-"""Every recipe in docs/recipes does what it promises, by the very lines that its page shows."""
+"""Every recipe in docs/recipes works with the lines that its page shows."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.pipelines.landed import rows
 from tests.pipelines.meltano import ROOT
+from tests.pipelines.pipelines import rows
 from tests.pipelines.postgres import postgres
 from tests.pipelines.recipe import PAGES, Recipe, RecipeRunner
 
@@ -42,13 +42,13 @@ def days_ago(sandbox: Sandbox, days: int) -> date:
 
 
 def set_events(sandbox: Sandbox, **ages: int) -> None:
-    """Have one event of each name, so many days ago."""
+    """Set one event per name; the value is its age in days."""
     sandbox.robotmia.set_events(event(name, days_ago(sandbox, days)) for name, days in ages.items())
 
 
 def in_warehouse(recipe_runner: RecipeRunner) -> list[str]:
-    landed = rows(recipe_runner.project.warehouse, "tap_robotmia.events")
-    return sorted(row["insert_id"] for row in landed)
+    loaded = rows(recipe_runner.project.warehouse, "tap_robotmia.events")
+    return sorted(row["insert_id"] for row in loaded)
 
 
 def test_every_recipe_is_tried_and_linked() -> None:
@@ -100,11 +100,11 @@ def test_sql_to_monetate(recipe_runner: RecipeRunner, sandbox: Sandbox) -> None:
     with postgres(table) as access:
         settings = {f"TAP_POSTGRES_{name.upper()}": value for name, value in access.items()}
         recipe_runner.run(recipe.commands[0], sandbox, **settings)
-    landed = {row["customer_id"]: row for row in sandbox.monetate.rows("customer_attributes")}
-    assert set(landed) == {"1", "2"}
-    assert landed["1"]["city"] == "Köln"
-    assert landed["1"]["interests"] == "shoes,bags"
-    assert (landed["2"]["loyalty_points"], landed["2"]["newsletter"]) == (0, False)
+    loaded = {row["customer_id"]: row for row in sandbox.monetate.rows("customer_attributes")}
+    assert set(loaded) == {"1", "2"}
+    assert loaded["1"]["city"] == "Köln"
+    assert loaded["1"]["interests"] == "shoes,bags"
+    assert (loaded["2"]["loyalty_points"], loaded["2"]["newsletter"]) == (0, False)
 
 
 def test_into_mediarithmics(recipe_runner: RecipeRunner, sandbox: Sandbox) -> None:
@@ -140,8 +140,8 @@ def test_export_to_duckdb(recipe_runner: RecipeRunner, sandbox: Sandbox) -> None
     recipe_runner.run(recipe.commands[0], sandbox)
     execute("Lyon")
     recipe_runner.run(recipe.commands[0], sandbox)
-    landed = rows(recipe_runner.project.warehouse, "tap_mediarithmics.customers")
-    cities = {row["id"]: json.loads(row["profiles"])[0]["city"] for row in landed}
+    loaded = rows(recipe_runner.project.warehouse, "tap_mediarithmics.customers")
+    cities = {row["id"]: json.loads(row["profiles"])[0]["city"] for row in loaded}
     assert {"p0": "Lyon", "p1": "Paris"}.items() <= cities.items()
 
 
@@ -149,8 +149,8 @@ def test_scheduling(recipe_runner: RecipeRunner, sandbox: Sandbox) -> None:
     recipe = Recipe.read("scheduling")
     recipe_runner.prepare(recipe)
     set_events(sandbox, a=1)
-    said = recipe_runner.run(recipe.commands[0], sandbox)
-    assert "events-every-hour" in said
+    output = recipe_runner.run(recipe.commands[0], sandbox)
+    assert "events-every-hour" in output
     assert len(sandbox.mona.records()) == 1
 
 
@@ -158,8 +158,8 @@ def test_shared_state(recipe_runner: RecipeRunner, sandbox: Sandbox) -> None:
     recipe = Recipe.read("shared-state")
     recipe_runner.prepare(recipe)
     set_events(sandbox, a=20, b=1)
-    said = recipe_runner.run(recipe.commands[0], sandbox)
-    assert "tap-robotmia-to-target-mona" in said
+    output = recipe_runner.run(recipe.commands[0], sandbox)
+    assert "tap-robotmia-to-target-mona" in output
     sent = len(sandbox.mona.messages())
     # another machine: nothing of the first one's but the shared folder
     (recipe_runner.folder / ".meltano" / "meltano.db").unlink()
@@ -189,8 +189,8 @@ def test_replaying_rejects(recipe_runner: RecipeRunner, sandbox: Sandbox) -> Non
         "mona", path="/export", after=1, status=400, body={"topLevelError": "no space left"}
     )
     load, replay = recipe.commands
-    said = recipe_runner.run(load, sandbox)
-    assert "no space left" in said
+    output = recipe_runner.run(load, sandbox)
+    assert "no space left" in output
     assert len(sandbox.mona.records()) == 1
     recipe_runner.run(replay, sandbox)
     assert len(sandbox.mona.records()) == 2

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import subprocess
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -13,8 +14,7 @@ import pytest
 import yaml
 
 from tests.pipelines.meltano import MELTANO, sandbox_settings
-from tools.hub import HUB, VARIANT
-from tools.release import build_wheel
+from tools.hub import HUB, VARIANT, write_local_definitions
 from tools.settings import PLUGINS
 
 if TYPE_CHECKING:
@@ -89,48 +89,110 @@ def test_the_rules_see_what_the_hub_would_refuse(
     assert list(rules.iter_errors(definition))
 
 
-@pytest.mark.pipeline
-@pytest.mark.timeout(300)
-def test_the_definitions_install_and_run_in_a_foreign_meltano_project(
-    tmp_path: Path, sandbox: Sandbox
-) -> None:
-    wheel = build_wheel(tmp_path / "dist")
-    foreign = tmp_path / "foreign"
+@pytest.fixture(scope="module")
+def foreign_project(tmp_path_factory: pytest.TempPathFactory) -> ForeignProject:
+    """A fresh Meltano project with the plugins that `make hub-local` defines."""
+    return ForeignProject(tmp_path_factory.mktemp("foreign"))
+
+
+class ForeignProject:
+    """A project made by `meltano init`, outside of this one.
+
+    Args:
+        folder: An empty folder, for the project and for copies of the definitions.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "project"
+        run_in(folder, MELTANO, "init", "project", "--no-usage-stats")
+        definitions = write_local_definitions(folder / "dist")
+        for path in definitions:
+            run_in(self.folder, MELTANO, "add", path.stem, "--from-ref", path)
+
+    def invoke(self, *arguments: str, sandbox: Sandbox, **variables: str) -> str:
+        """Run Meltano against a sandbox, and return its output."""
+        settings = {**sandbox_settings(sandbox), **variables}
+        return run_in(self.folder, MELTANO, *arguments, **settings)
+
+
+def run_in(folder: Path, *command: str | Path, **variables: str) -> str:
     environment = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("MELTANO_", "TAP_", "TARGET_", "PYTHON", "VIRTUAL_ENV"))
     }
-    environment.update(sandbox_settings(sandbox))
-    today = sandbox.robotmia.today.isoformat()
-    environment.update(
-        TAP_ROBOTMIA_START_DATE=today, TARGET_MONA_STREAMS='{"events": {"arc_class": "SHOP"}}'
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**environment, **variables},
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
-    def meltano(*arguments: str, folder: Path = foreign) -> str:
-        command = [str(MELTANO), *arguments]
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+
+MAPPING = json.dumps({"events.arc_class": "SHOP", "events.message.event": "{{ event }}"})
+"""As Meltano passes an object of `meltano.yml` in the environment."""
+
+
+@pytest.mark.pipeline
+@pytest.mark.timeout(300)
+def test_the_definitions_install_and_run_in_a_foreign_meltano_project(
+    foreign_project: ForeignProject, sandbox: Sandbox
+) -> None:
+    for name in PLUGINS:
+        assert version("singer-martech") in foreign_project.invoke(
+            "invoke", name, "--version", sandbox=sandbox
         )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
-
-    meltano("init", "foreign", "--no-usage-stats", folder=tmp_path)
-    for name in ("tap-robotmia", "target-mona"):
-        definition = loaded(HUB / PLUGINS[name] / name / f"{VARIANT}.yml")
-        definition["pip_url"] = str(wheel)
-        copied = tmp_path / f"{name}.yml"
-        copied.write_text(yaml.safe_dump(definition), encoding="utf-8")
-        meltano("add", name, "--from-ref", str(copied))
-        assert wheel.name.split("-")[1] in meltano("invoke", name, "--version")
-    meltano("run", "tap-robotmia", "target-mona")
+    today = sandbox.robotmia.today.isoformat()
+    foreign_project.invoke(
+        *("run", "tap-robotmia", "target-mona"),
+        sandbox=sandbox,
+        TAP_ROBOTMIA_START_DATE=today,
+        TARGET_MONA_STREAMS='{"events": {"arc_class": "SHOP"}}',
+    )
     sent = sandbox.mona.messages()
     assert len(sent) == len(sandbox.robotmia.events(today)) > 0
     assert {message["arc_class"] for message in sent} == {"SHOP"}
+
+
+@pytest.mark.pipeline
+@pytest.mark.timeout(300)
+def test_the_commands_of_the_definitions_run_in_a_foreign_meltano_project(
+    foreign_project: ForeignProject, sandbox: Sandbox
+) -> None:
+    def invoke(*arguments: str, **variables: str) -> str:
+        return foreign_project.invoke("invoke", *arguments, sandbox=sandbox, **variables)
+
+    assert "✓ login" in invoke("target-mona:check", TARGET_MONA_STREAMS=MAPPING)
+    for name in PLUGINS:
+        assert "✓ settings" in invoke(f"{name}:check")
+    row = {"customer_id": "C1", "city": "Paris"}
+    messages = [
+        {"type": "SCHEMA", "stream": "customer_attributes", "schema": {}, "key_properties": []},
+        {"type": "RECORD", "stream": "customer_attributes", "record": row},
+    ]
+    lines = "\n".join(map(json.dumps, messages))
+    (foreign_project.folder / "lines.jsonl").write_text(f"{lines}\n", encoding="utf-8")
+    load = f"{MELTANO} invoke target-monetate < lines.jsonl"
+    run_in(foreign_project.folder, "bash", "-c", load, **sandbox_settings(sandbox))
+    shown = invoke("target-monetate:record", "--schema", "customer_attributes", "--id", "C1")
+    assert "Paris" in shown
+
+    folder = foreign_project.folder
+    sandbox.robotmia.set_events([])
+    foreign_project.invoke(
+        *("run", "tap-robotmia", "target-mona"),
+        sandbox=sandbox,
+        TARGET_MONA_SUMMARY_PATH=str(folder / "summaries"),
+    )
+    assert "report.html" in invoke("target-mona:report", str(folder / "summaries"))
+    (folder / "rejects").mkdir(exist_ok=True)
+    report = folder / "rejects" / "target-mona.s.1.jsonl"
+    line = {"stream": "s", "key": {"id": 1}, "reason": "bad", "status": None, "record": {}}
+    report.write_text(json.dumps(line) + "\n", encoding="utf-8")
+    assert "s: bad" in invoke("target-mona:rejects", "summary", "rejects/target-mona.*.jsonl")

@@ -1,4 +1,4 @@
-"""What the pipelines of `meltano.yml` left at the other end."""
+"""The pipelines of `meltano.yml`, and the records that they loaded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.sandbox.server import Sandbox
 
     Record = dict[str, Any]
-    Look = Callable[[Sandbox, MeltanoProject], list[Record]]
+    Reader = Callable[[Sandbox, MeltanoProject], list[Record]]
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,15 @@ class Pipeline:
         job: Its name.
         tap: The tap's name.
         target: The target's name.
-        place: Where its records land, for people.
-        landed: Returns the records there, in order of arrival.
+        destination: Where its records are loaded, for display.
+        loaded: Returns the loaded records, in order of arrival.
     """
 
     job: str
     tap: str
     target: str
-    place: str
-    landed: Look
+    destination: str
+    loaded: Reader
 
 
 def rows(database: Path, table: str) -> list[Record]:
@@ -43,7 +43,7 @@ def rows(database: Path, table: str) -> list[Record]:
         return []
     with duckdb.connect(str(database), read_only=True) as connection:
         try:
-            found = connection.execute(f"SELECT * FROM {table} ORDER BY _sdc_batched_at")  # noqa: S608 - our own
+            found = connection.execute(f"SELECT * FROM {table} ORDER BY _sdc_batched_at")  # noqa: S608 - table names of the tests
         except duckdb.CatalogException:
             return []
         names = [column[0] for column in found.description or ()]
