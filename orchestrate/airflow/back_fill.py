@@ -1,6 +1,6 @@
-"""Back-fill a tap into a target on many workers, then hand over to the job that goes on.
+"""Back-fill a tap into a target on many workers, then set the bookmark of the regular job.
 
-One DAG for each tap; the target and the days or streams are its parameters. See docs/scaling.md.
+One DAG per tap; the target and the days or streams are its parameters. See docs/scaling.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from airflow.sdk import Param, dag, task
 
 log = logging.getLogger("airflow.task")
 
-#: The folder of the Meltano project, the same on every worker.
+#: The folder of the Meltano project, the same on all workers.
 PROJECT = os.environ.get("MELTANO_PROJECT_ROOT") or str(Path(__file__).resolve().parents[2])
 
 TARGET = Param("target-mona", type="string", description="The loader.")
@@ -31,7 +31,7 @@ ENVIRONMENT = Param(
 WRITERS = Param(
     "auto",
     enum=["auto", "one", "many"],
-    description="How many runs the loader takes at once; auto knows some. One: all is one shard.",
+    description="Number of runs that the loader takes at once. One: there is one shard.",
 )
 DAYS = {
     "first": Param("2026-01-01", type="string", format="date", description="The first day."),
@@ -46,20 +46,20 @@ DAYS = {
         type="string",
         description="The project's time zone, as in the project's settings.",
     ),
-    "shards": Param(12, type="integer", minimum=1, description="How many shards."),
-    "window_days": Param(1, type="integer", minimum=1, description="How many days a request has."),
+    "shards": Param(12, type="integer", minimum=1, description="Number of shards."),
+    "window_days": Param(1, type="integer", minimum=1, description="Days per request."),
 }
-STREAMS = {"stream": Param([], type="array", description="The streams, one in a line.")}
+STREAMS = {"stream": Param([], type="array", description="The streams, one per line.")}
 LOOKBACK = Param(
     5,
     type="integer",
     minimum=0,
-    description="How many days before its bookmark the job that goes on reads again.",
+    description="The setting lookback_days of the regular job.",
 )
 
 
 def run(*command: str, stdin: str = "") -> str:
-    """Run a command in the project, and fail with what it says last."""
+    """Run a command in the project, and raise its last line if it fails."""
     done = subprocess.run(
         command, cwd=PROJECT, check=False, input=stdin, capture_output=True, text=True
     )
@@ -69,25 +69,14 @@ def run(*command: str, stdin: str = "") -> str:
     return done.stdout
 
 
-def refuse_states_that_no_other_worker_sees() -> None:
-    """Fail unless Meltano keeps states where all workers find them."""
-    settings = json.loads(run("meltano", "config", "print", "meltano"))
-    in_a_file = settings["database_uri"].startswith("sqlite")
-    if settings["state_backend"]["uri"] == "systemdb" and in_a_file:
-        raise ValueError(
-            "Meltano's state would stay in the run folder of each shard: set "
-            "MELTANO_STATE_BACKEND_URI (such as s3://…), or MELTANO_DATABASE_URI of a database"
-        )
-
-
 def back_fill(tap: str, pool: str, kind: str, plan_params: dict[str, Param]) -> None:
     """Make the DAG of a tap.
 
     Args:
         tap: The extractor.
-        pool: The Airflow pool that bounds how many of its runs there are at once, everywhere.
-        kind: What its shards are: days or streams.
-        plan_params: What the plan needs beside the target; named as the options of the command.
+        pool: The Airflow pool that limits its runs on all workers.
+        kind: The kind of its shards: days or streams.
+        plan_params: Further parameters of the plan, named like the options of the command.
     """
 
     @dag(
@@ -108,7 +97,6 @@ def back_fill(tap: str, pool: str, kind: str, plan_params: dict[str, Param]) -> 
         @task
         def plan(params: dict[str, Any], run_id: str) -> list[dict[str, Any]]:
             os.environ["MELTANO_ENVIRONMENT"] = params["environment"]
-            refuse_states_that_no_other_worker_sees()
             arguments = ["--tap", tap, "--name", run_id]
             for name in ("target", "environment", "writers", *plan_params):
                 value = params[name]
@@ -136,7 +124,7 @@ def back_fill(tap: str, pool: str, kind: str, plan_params: dict[str, Param]) -> 
         shards = plan()
         runs = BashOperator.partial(
             task_id="run",
-            # The bookmark of a shard moves with each whole window, so a retry goes on from there.
+            # the bookmark of a shard moves with each window, and a retry resumes there
             retries=5,
             pool=pool,
             cwd=PROJECT,

@@ -324,17 +324,14 @@ def test_streams_are_shards_too_and_their_bookmarks_go_to_the_job(
 
 
 def test_states_that_would_stay_with_a_shard_are_refused(engine: Engine) -> None:
-    python = Path(os.environ["AIRFLOW"]).with_name("python")
-    refuse = "import back_fill; back_fill.refuse_states_that_no_other_worker_sees()"
-    environment = {
-        **engine.environment,
-        "PYTHONPATH": engine.environment["AIRFLOW__CORE__DAGS_FOLDER"],
-    }
+    arguments = ["--tap=tap-robotmia", "--target=target-mona", "--environment=sandbox"]
+    days = ["--first=2026-01-01", "--last=2026-01-02", "--zone=UTC", "--shards=2"]
 
     def refused(**settings: str) -> str:
         done = subprocess.run(
-            [python, "-c", refuse],
-            env={**environment, **settings},
+            ["singer-martech-shards", "plan", "days", *arguments, *days],
+            cwd=engine.environment["MELTANO_PROJECT_ROOT"],
+            env={**engine.environment, **settings},
             check=False,
             capture_output=True,
             text=True,

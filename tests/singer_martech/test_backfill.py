@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singer_martech.cli.backfill.complete import hand_over
+from singer_martech.cli.backfill.complete import complete
 from singer_martech.cli.backfill.plan import (
     Days,
     only_writer,
@@ -238,7 +238,7 @@ DONE = {
 
 
 def given_over(states: dict[str, Any], lookback_days: int = 5) -> dict[str, Any]:
-    after = hand_over(PLAN, states, lookback_days)
+    after = complete(PLAN, states, lookback_days)
     if not after:
         return {}
     bookmarks: dict[str, Any] = after[JOB.state_id]["completed"]["singer_state"]["bookmarks"]
@@ -296,7 +296,7 @@ def test_a_bookmark_that_is_further_stays() -> None:
 def test_a_bookmark_in_the_middle_moves_on_and_the_rest_of_the_state_stays() -> None:
     state = ready({"events": bookmark("2026-02-01T08:00:00.000000Z", "2026-01-20"), "x": {"y": 1}})
     state["completed"]["singer_state"]["version"] = 2
-    after = hand_over(PLAN, {**DONE, JOB.state_id: state}, 5)
+    after = complete(PLAN, {**DONE, JOB.state_id: state}, 5)
     assert after[JOB.state_id]["completed"]["singer_state"] == {
         "bookmarks": {
             "events": bookmark("2026-03-01T12:00:00.000000Z", "2026-01-01"),
@@ -342,7 +342,7 @@ def test_the_bookmarks_of_streams_come_together_and_none_goes_back() -> None:
         "orders": {"replication_key_value": "2026-01-31T23:00:00-02:00"},
         "customers": {"replication_key_value": 9},
     }
-    after = hand_over(plan, {**states, JOB.state_id: ready(before)}, 5)
+    after = complete(plan, {**states, JOB.state_id: ready(before)}, 5)
     bookmarks = after[JOB.state_id]["completed"]["singer_state"]["bookmarks"]
     assert {name: each["replication_key_value"] for name, each in bookmarks.items()} == {
         "orders": "2026-01-31T23:00:00-02:00",
@@ -354,8 +354,13 @@ def test_the_bookmarks_of_streams_come_together_and_none_goes_back() -> None:
 # The command
 
 
-def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "MELTANO_ENVIRONMENT": "production"}
+def run(*arguments: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "MELTANO_ENVIRONMENT": "production",
+        "MELTANO_STATE_BACKEND_URI": "s3://states",
+        **variables,
+    }
     return subprocess.run(
         [COMMAND, *arguments],
         input=stdin,
@@ -393,6 +398,37 @@ def test_the_command_plans_and_hands_over(tmp_path: Path) -> None:
     assert all(shard.name in missing.stderr for shard in shards)
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"MELTANO_STATE_BACKEND_URI": "systemdb"},
+        {"MELTANO_STATE_BACKEND_URI": "systemdb", "MELTANO_DATABASE_URI": "sqlite:///a.db"},
+    ],
+)
+def test_a_plan_without_shared_states_is_refused(tmp_path: Path, variables: dict[str, str]) -> None:
+    (tmp_path / "meltano.yml").write_text("version: 1\nenvironments: [{name: production}]\n")
+    variables = {**variables, "MELTANO_PROJECT_ROOT": str(tmp_path)}
+    path = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"
+    plan = run("plan", "days", *ASKED, "--shards=4", **variables, PATH=path)
+    assert (plan.returncode, plan.stdout) == (1, "")
+    assert "set MELTANO_STATE_BACKEND_URI (such as s3" in plan.stderr
+    assert plan.stderr.count("\n") == 1
+
+
+def test_a_plan_outside_of_a_meltano_project_says_what_is_missing() -> None:
+    plan = run("plan", "days", *ASKED, "--shards=4", MELTANO_STATE_BACKEND_URI="systemdb", PATH="")
+    assert (plan.returncode, plan.stdout) == (1, "")
+    assert "run this in the folder of the Meltano project" in plan.stderr
+
+
+def test_a_shared_database_is_enough() -> None:
+    places = {
+        "MELTANO_STATE_BACKEND_URI": "systemdb",
+        "MELTANO_DATABASE_URI": "postgresql+psycopg://states",
+    }
+    assert run("plan", "days", *ASKED, "--shards=4", **places).returncode == 0
+
+
 def test_the_command_says_why_a_loader_gets_one_shard() -> None:
     plan = run("plan", "days", *ASKED, "--shards=6", "--target=target-duckdb")
     assert len(plan.stdout.splitlines()) == 1
@@ -405,16 +441,16 @@ def test_the_command_says_why_a_loader_gets_one_shard() -> None:
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
-        (["--first=2026-02-30", "--shards=2"], "'2026-02-30' is no day"),
-        (["--zone=PDT", "--shards=2"], "'PDT' is no IANA time zone"),
+        (["--first=2026-02-30", "--shards=2"], "'2026-02-30' is not a day"),
+        (["--zone=PDT", "--shards=2"], "'PDT' is not an IANA time zone"),
         (["--last=2025-12-31", "--shards=2"], "comes after the last one"),
-        (["--days=10", "--window-days=7"], "no whole number of windows"),
+        (["--days=1", "--window-days=7"], "1 day is not a whole number of windows of 7 days"),
         (["--shards=2", "--days=2"], "either --shards or --days"),
         ([], "either --shards or --days"),
         (["--shards=0"], "--shards"),
-        (["--shards=2", "--target=--full-refresh"], "'--full-refresh' is no name"),
-        (["--shards=2", "--tap=tap-shop; id"], "'tap-shop; id' is no name"),
-        (["--shards=2", "--environment=a:b"], "'a:b' is no name"),
+        (["--shards=2", "--target=--full-refresh"], "'--full-refresh' is not the name"),
+        (["--shards=2", "--tap=tap-shop; id"], "'tap-shop; id' is not the name"),
+        (["--shards=2", "--environment=a:b"], "'a:b' is not the name"),
     ],
 )
 def test_wrong_arguments_are_named_in_one_line(wrong: list[str], reason: str) -> None:

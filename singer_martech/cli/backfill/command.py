@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from singer_martech.cli.backfill.complete import hand_over
+from singer_martech.cli.backfill.complete import complete
 from singer_martech.cli.backfill.plan import (
     Days,
     only_writer,
@@ -19,6 +19,7 @@ from singer_martech.cli.backfill.plan import (
     plan_streams,
 )
 from singer_martech.cli.backfill.shard import Job, read_shards
+from singer_martech.cli.backfill.shared_state import require_shared_state
 from singer_martech.cli.command import CliGroup
 from singer_martech.errors import MartechError
 
@@ -28,25 +29,25 @@ if TYPE_CHECKING:
     from singer_martech.cli.backfill.shard import Shard
 
 
-class Planned(Protocol):
+class Planner(Protocol):
     """Plans the shards of a job."""
 
     def __call__(self, job: Job, *, one_shard: bool) -> list[Shard]:
-        """Return them."""
+        """Return the shards; a single one if ``one_shard`` is set."""
 
 
 def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise click.BadParameter(f"'{text}' is no day such as 2026-01-31") from None
+        raise click.BadParameter(f"'{text}' is not a day such as 2026-01-31") from None
 
 
 def _zone(text: str) -> ZoneInfo:
     try:
         return ZoneInfo(text)
     except (KeyError, ValueError, OSError):
-        message = f"'{text}' is no IANA time zone such as America/Los_Angeles"
+        message = f"'{text}' is not an IANA time zone such as America/Los_Angeles"
         raise click.BadParameter(message) from None
 
 
@@ -57,13 +58,13 @@ def _job_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice(["auto", "one", "many"]),
             default="auto",
             show_default=True,
-            help="How many runs the loader takes at once; with one, all is one shard.",
+            help="Number of runs that the loader takes at once; with one, there is one shard.",
         ),
         click.option(
             "--name",
             default="back-fill",
             show_default=True,
-            help="The back-fill; another name is another one, from the start.",
+            help="Name of the back-fill; a new name starts a new one.",
         ),
         click.option(
             "--environment",
@@ -82,16 +83,19 @@ def _job_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.group(cls=CliGroup)
 @click.version_option(package_name="singer-martech")
 def main() -> None:
-    """Cut a back-fill into shards for a scheduler, and hand over to the job that goes on.
+    """Split a back-fill into shards for a scheduler, and set the bookmark of the regular job.
 
-    Nothing here runs a tap. A plan is JSON lines: the scheduler runs the command of each with
-    its environment variables, in the folder of the Meltano project.
+    Nothing here runs a tap. A plan is JSON lines: the scheduler runs the command of each line
+    with its environment variables, in the folder of the Meltano project.
     """
 
 
 @main.group()
 def plan() -> None:
-    """Print the shards of a back-fill as JSON lines."""
+    """Print the shards of a back-fill as JSON lines.
+
+    All workers must see the states: Meltano needs a shared state backend or database.
+    """
 
 
 @plan.command()
@@ -101,52 +105,53 @@ def plan() -> None:
     "--last", type=_day, metavar="DAY", help="The last day, inclusive; the default is today."
 )
 @click.option("--zone", type=_zone, metavar="ZONE", required=True, help="The project's time zone.")
-@click.option("--shards", type=click.IntRange(1), help="How many shards.")
-@click.option("--days", type=click.IntRange(1), help="How many days a shard has, instead.")
+@click.option("--shards", type=click.IntRange(1), help="Number of shards.")
+@click.option("--days", type=click.IntRange(1), help="Days per shard, instead of --shards.")
 @click.option(
     "--window-days",
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="How many days one request asks for.",
+    help="Days per request.",
 )
 def days(*, shards: int | None, days: int | None, writers: str, **options: Any) -> None:
-    """Cut days into shards: for taps with start_date and end_date."""
+    """Split days into shards, for taps with start_date and end_date."""
     if (shards is None) == (days is None):
         raise click.UsageError("give either --shards or --days")
 
-    def planned(job: Job, *, one_shard: bool) -> list[Shard]:
-        whole = Days.until(now=datetime.now(timezone.utc), **options)
+    def planner(job: Job, *, one_shard: bool) -> list[Shard]:
+        all_days = Days.until(now=datetime.now(timezone.utc), **options)
         if one_shard:
-            return plan_days(job, whole)
+            return plan_days(job, all_days)
         if days is not None:
-            return plan_days_each(job, whole, days)
-        return plan_days(job, whole, shards=shards or 1)
+            return plan_days_each(job, all_days, days)
+        return plan_days(job, all_days, shards=shards or 1)
 
     job = {name: options.pop(name) for name in ("tap", "target", "environment", "name")}
-    _print(job, planned, writers)
+    _print_plan(job, planner, writers)
 
 
 @plan.command()
 @_job_options
 @click.option("--stream", "streams", multiple=True, required=True, help="A stream; repeatable.")
 def streams(*, streams: tuple[str, ...], writers: str, **options: str) -> None:
-    """Make a shard of each stream."""
+    """Plan a shard for each stream."""
 
-    def planned(job: Job, *, one_shard: bool) -> list[Shard]:
+    def planner(job: Job, *, one_shard: bool) -> list[Shard]:
         return plan_streams(job, streams, one_shard=one_shard)
 
-    _print(options, planned, writers)
+    _print_plan(options, planner, writers)
 
 
-def _print(job: dict[str, str], planned: Planned, writers: str) -> None:
+def _print_plan(job: dict[str, str], planner: Planner, writers: str) -> None:
     reason = only_writer(job["target"], writers)
     try:
-        shards = planned(Job(**job), one_shard=reason is not None)
+        shards = planner(Job(**job), one_shard=reason is not None)
     except MartechError as error:
         raise click.ClickException(str(error)) from error
+    require_shared_state()
     if reason:
-        click.echo(f"{job['target']} gets one shard, since it takes one writer: {reason}", err=True)
+        click.echo(f"{job['target']} gets one shard: {reason}", err=True)
     for shard in shards:
         click.echo(shard.line())
 
@@ -158,21 +163,21 @@ def _print(job: dict[str, str], planned: Planned, writers: str) -> None:
     type=click.IntRange(0),
     default=5,
     show_default=True,
-    help="The setting of the job that goes on.",
+    help="The setting lookback_days of the regular job.",
 )
 def hand_over_command(plan: IO[str], lookback_days: int) -> None:
-    """Check that all shards are complete, and print the state of the job that goes on.
+    """Check that all shards are complete, and print the state of the regular job.
 
-    PLAN is a file with the lines of the plan, all of them. Standard input is what `meltano state
-    export` prints; standard output is for `meltano state import`.
+    PLAN is a file with all lines of the plan. Standard input is the output of `meltano state
+    export`; standard output is for `meltano state import`.
     """
     try:
-        after = hand_over(read_shards(plan), _states(sys.stdin), lookback_days)
+        after = complete(read_shards(plan), _states(sys.stdin), lookback_days)
     except MartechError as error:
         raise click.ClickException(str(error)) from error
     click.echo(json.dumps(after))
     for state_id in after:
-        click.echo(f"{state_id} goes on where the back-fill ends", err=True)
+        click.echo(f"{state_id} continues where the back-fill ends", err=True)
 
 
 def _states(lines: Iterable[str]) -> dict[str, Any]:
@@ -181,5 +186,5 @@ def _states(lines: Iterable[str]) -> dict[str, Any]:
     except ValueError:
         states = None
     if not isinstance(states, dict):
-        raise MartechError("standard input is not what `meltano state export` prints")
+        raise MartechError("standard input is not the output of `meltano state export`")
     return states

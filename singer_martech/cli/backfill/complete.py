@@ -1,10 +1,8 @@
-"""The end of a back-fill: every shard is complete, and the job goes on from there.
+"""The end of a back-fill: every shard is complete, and the job gets its bookmark.
 
-From where: a bookmark promises that all before it was exported at its moment or later. What a
-shard exported, it exported after the plan was made. So the job goes on from the moment of the
-plan, or from the end of the last day where that is earlier. Then its own look-back reads again
-just the days that may get late events, as after any run of its own, whichever shard had them
-and however long the shards took.
+The bookmark is the time of the plan, or the end of the last day if that is earlier: every shard
+exported its days after the plan was made. The look-back of the job then covers the days that
+may still get late events, however long the shards took.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from singer_martech.cli.command import counted
 from singer_martech.errors import MartechError
 from singer_martech.values.timestamps import parse_iso
 
@@ -27,30 +26,30 @@ if TYPE_CHECKING:
 _VALUE, _START = "replication_key_value", "start_date"
 
 
-def hand_over(
+def complete(
     shards: Sequence[Shard], states: Mapping[str, Any], lookback_days: int
 ) -> dict[str, Any]:
     """Return the job's state after the back-fill, in the form of `meltano state import`.
 
-    A bookmark of the job that is further already stays as it is.
+    A later bookmark of the job stays as it is.
 
     Args:
         shards: The whole plan, oldest first.
-        states: What `meltano state export` says.
-        lookback_days: The setting of the job that goes on.
+        states: The output of `meltano state export`.
+        lookback_days: The setting of the job.
 
     Returns:
-        The state under its id; nothing when it is right already.
+        The state by its id; empty if nothing changes.
 
     Raises:
-        MartechError: Shards are not complete, or the job would leave out days.
+        MartechError: Shards are not complete, or the job would skip days.
     """
     bookmarks = {shard.name: _bookmarks(_state(states, shard.state_id)) for shard in shards}
     open_shards = list(_open_shards(shards, bookmarks))
     if open_shards:
         raise MartechError(
-            f"{len(open_shards)} of {len(shards)} shards are not complete, so nothing was handed "
-            f"over: {'; '.join(open_shards)}"
+            f"{len(open_shards)} of {counted(len(shards), 'shard')} not complete, so the bookmark "
+            f"stays as it is: {'; '.join(open_shards)}"
         )
     state_id = shards[0].job_state_id
     state = _state(states, state_id)
@@ -63,7 +62,7 @@ def hand_over(
 
 
 def _open_shards(shards: Sequence[Shard], bookmarks: Mapping[str, Bookmarks]) -> Iterator[str]:
-    """Say of each shard that is not complete what is missing."""
+    """Yield what is missing, for each shard that is not complete."""
     everywhere = sorted({stream for found in bookmarks.values() for stream in found})
     for shard in shards:
         found = bookmarks[shard.name]
@@ -76,7 +75,7 @@ def _open_shards(shards: Sequence[Shard], bookmarks: Mapping[str, Bookmarks]) ->
             if value is None:
                 yield f"{shard.name} has no bookmark of stream '{stream}'"
             elif shard.until and not _later_or_same(value, shard.until):
-                yield f"{shard.name} has stream '{stream}' up to {value} only, not {shard.until}"
+                yield f"{shard.name} has stream '{stream}' only up to {value}, not {shard.until}"
 
 
 def _merged(
@@ -85,15 +84,15 @@ def _merged(
     before: Bookmarks,
     lookback_days: int,
 ) -> Bookmarks:
-    """Return the bookmarks that the back-fill gives to the job."""
+    """Return the bookmarks that the job gets."""
     first, last = shards[0], shards[-1]
     if last.until is None or first.first_day is None:
         return {
-            stream: _further(before.get(stream, {}), bookmarks[shard.name][stream])
+            stream: _later(before.get(stream, {}), bookmarks[shard.name][stream])
             for shard in shards
             for stream in shard.streams
         }
-    # The first shard's bookmark knows the day with which all of this begins.
+    # the first shard's bookmark holds the first day of the back-fill
     return {
         stream: _continued(
             stream, before.get(stream, {}), {**bookmark, _VALUE: last.until}, first, lookback_days
@@ -102,8 +101,8 @@ def _merged(
     }
 
 
-def _further(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Return the bookmark that is further; the job's own where both are the same."""
+def _later(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Return the later bookmark; the old one if both are equal."""
     return old if _VALUE in old and _later_or_same(old[_VALUE], new[_VALUE]) else new
 
 
@@ -111,16 +110,16 @@ def _continued(
     stream: str, old: dict[str, Any], new: dict[str, Any], first: Shard, lookback_days: int
 ) -> dict[str, Any]:
     """Return a bookmark that covers the job's days and those of the back-fill."""
-    if _further(old, new) is old:
+    if _later(old, new) is old:
         return old
     if _VALUE not in old:
         return new
     needed = _day(old[_VALUE], first) - timedelta(days=lookback_days)
     if first.first_day is not None and first.first_day > needed:
         raise MartechError(
-            f"{first.job_state_id} has stream '{stream}' up to {old[_VALUE]} and would go on with "
-            f"{needed}, but the back-fill begins with {first.first_day}; it was left as it is, so "
-            f"that no day is passed over: run it, or back-fill from {needed}"
+            f"{first.job_state_id} has stream '{stream}' up to {old[_VALUE]} and would continue "
+            f"with {needed}, but the back-fill begins with {first.first_day}, so days between would be "
+            f"skipped; run the job first, or back-fill from {needed}"
         )
     starts = [bookmark[_START] for bookmark in (old, new) if bookmark.get(_START)]
     return {**new, **({_START: min(starts)} if starts else {})}
@@ -142,32 +141,32 @@ def _later_or_same(value: Any, other: Any) -> bool:
 
 
 def _instant(value: Any) -> datetime:
-    """Read an instant.
+    """Parse an instant.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not an instant.
     """
     if not isinstance(value, str):
-        raise ValueError(value)  # noqa: TRY004 - the caller asks whether it is an instant
+        raise ValueError(value)  # noqa: TRY004 - callers catch one error
     return parse_iso(value)
 
 
 def _state(states: Mapping[str, Any], state_id: str) -> dict[str, Any]:
-    """Return a state as the next run would get it: what is partial upon what is complete."""
+    """Return a state as the next run gets it: the partial one merged into the complete one."""
     kept = states.get(state_id) or {}
     merged: dict[str, Any] = {}
     for part in ("completed", "partial"):
-        merged = _upon(merged, (kept.get(part) or {}).get("singer_state") or {})
+        merged = _merge(merged, (kept.get(part) or {}).get("singer_state") or {})
     return merged
 
 
-def _upon(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def _merge(base: dict[str, Any], newer: dict[str, Any]) -> dict[str, Any]:
     both = {
-        key: _upon(below[key], value)
-        for key, value in above.items()
-        if isinstance(value, dict) and isinstance(below.get(key), dict)
+        key: _merge(base[key], value)
+        for key, value in newer.items()
+        if isinstance(value, dict) and isinstance(base.get(key), dict)
     }
-    return {**below, **above, **both}
+    return {**base, **newer, **both}
 
 
 def _bookmarks(state: Mapping[str, Any]) -> Bookmarks:

@@ -1,4 +1,4 @@
-"""A back-fill cut into shards: by days, or by streams."""
+"""Split a back-fill into shards, by days or by streams."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from singer_martech.cli.backfill.shard import end_of, file_name, instant_text
+from singer_martech.cli.command import counted
 from singer_martech.errors import MartechError
 
 if TYPE_CHECKING:
@@ -23,19 +24,19 @@ ONE_WRITER = {
     "target-jsonl": "two runs would write into one file",
     "target-sqlite": "an SQLite file is written by one process at a time",
 }
-"""Loaders that take one writer only, and why."""
+"""Loaders that take one writer only, with the reason."""
 
 
 @dataclass(frozen=True)
 class Days:
-    """The days of a project that are back-filled.
+    """The days of a back-fill.
 
     Attributes:
         first: The first day, in the project's time zone.
         last: The last day, inclusive.
         zone: The project's time zone.
-        planned_at: When the plan is made.
-        window_days: How many days one request asks for.
+        planned_at: Time of the plan.
+        window_days: Days per request.
     """
 
     first: date
@@ -51,7 +52,7 @@ class Days:
         """Take days up to a last one, or up to today in the project's time zone.
 
         Raises:
-            MartechError: There is no such day.
+            MartechError: The first day comes after the last one.
         """
         today = now.astimezone(zone).date()
         last = min(last or today, today)
@@ -64,20 +65,20 @@ class Days:
 
     @property
     def windows(self) -> int:
-        """How many requests they take."""
+        """Number of requests that they take."""
         return -(-((self.last - self.first).days + 1) // self.window_days)
 
 
 def plan_days(job: Job, days: Days, *, shards: int = 1) -> list[Shard]:
-    """Cut days into shards of about one size, oldest first, without a gap or an overlap.
+    """Split days into shards of about equal size, oldest first, without gaps or overlaps.
 
     For taps with the settings start_date, end_date, lookback_days, window_days and
-    project_timezone. A shard has whole windows; only the last one may end with a part of one.
+    project_timezone. Only the last shard may end with a partial window.
 
     Args:
-        job: What is back-filled.
+        job: The pipeline.
         days: Its days.
-        shards: How many shards; there are fewer when there are fewer windows.
+        shards: Maximum number of shards; each has at least one window.
     """
     shards = min(shards, days.windows)
     size, larger = divmod(days.windows, shards)
@@ -85,21 +86,22 @@ def plan_days(job: Job, days: Days, *, shards: int = 1) -> list[Shard]:
 
 
 def plan_days_each(job: Job, days: Days, days_each: int) -> list[Shard]:
-    """Cut days into shards of so many days each; see ``plan_days``.
+    """Split days into shards of a given size; see ``plan_days``.
 
     Raises:
-        MartechError: These are no whole windows.
+        MartechError: The size is not a multiple of the window.
     """
     size, rest = divmod(days_each, days.window_days)
     if rest:
         raise MartechError(
-            f"a shard of {days_each} days is no whole number of windows of {days.window_days} days"
+            f"a shard of {counted(days_each, 'day')} is not a whole number of windows of "
+            f"{counted(days.window_days, 'day')}"
         )
     return _cut(job, days, [size] * -(-days.windows // size))
 
 
 def _cut(job: Job, days: Days, sizes: Iterable[int]) -> list[Shard]:
-    """Cut days into shards of so many windows."""
+    """Split days into shards with these numbers of windows."""
     shards, first = [], days.first
     for size in sizes:
         last = min(first + timedelta(days=size * days.window_days - 1), days.last)
@@ -116,9 +118,8 @@ def _shard(job: Job, days: Days) -> Shard:
             job.setting("end_date"): days.last.isoformat(),
             job.setting("project_timezone"): days.zone.key,
             job.setting("window_days"): str(days.window_days),
-            # What a try of this shard has exported, it exported after the plan was made: the next
-            # try need not do it again. Days that may still get events are read again by the job
-            # that goes on, because it goes on from the moment of the plan (hand_over.py).
+            # A retry need not export finished windows again: the look-back of the job covers
+            # the days that may still get events (complete.py).
             job.setting("lookback_days"): "0",
         },
         first_day=days.first,
@@ -129,16 +130,16 @@ def _shard(job: Job, days: Days) -> Shard:
 
 
 def plan_streams(job: Job, streams: Sequence[str], *, one_shard: bool = False) -> list[Shard]:
-    """Make a shard of each stream, or one of all of them.
+    """Plan a shard for each stream, or one for all of them.
 
     Raises:
-        MartechError: A stream has no name that can be selected, or two make one shard.
+        MartechError: A name is not that of one stream, or two would share a shard.
     """
     for stream in streams:
         if not stream.strip() or set(stream) & set("*?[]!"):
-            raise MartechError(f"'{stream}' is no name of a stream: name each stream in full")
+            raise MartechError(f"'{stream}' is not the name of a stream: name each stream in full")
     if len({file_name(stream) for stream in streams}) < len(streams):
-        raise MartechError("two streams have the same name, or names that make the same folder")
+        raise MartechError("two streams have the same name, or names that give the same folder")
     parts = [tuple(streams)] if one_shard else [(stream,) for stream in streams]
     return [
         job.shard(
@@ -156,12 +157,12 @@ def _everything_of(stream: str) -> str:
 
 
 def only_writer(target: str, writers: str) -> str | None:
-    """Return why a loader is given one shard only; None where it takes several.
+    """Return why a loader gets one shard only, or None if it takes several.
 
     Args:
         target: The loader.
-        writers: ``one`` or ``many`` where the user knows, else ``auto``.
+        writers: ``one``, ``many`` or ``auto``.
     """
     if writers == "auto":
         return ONE_WRITER.get(target)
-    return "so it was asked for" if writers == "one" else None
+    return "--writers is one" if writers == "one" else None

@@ -1,4 +1,4 @@
-"""One part of a back-fill, as a scheduler is told of it."""
+"""One part of a back-fill, in the form of a line of the plan."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _OUTSIDE_OF_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 RUN_FOLDERS = ".meltano/shards"
-"""Below it each shard has its MELTANO_SYS_DIR_ROOT; of the project's folder."""
+"""Parent of each shard's MELTANO_SYS_DIR_ROOT, below the project's folder."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A `meltano run` that takes a part of what there is.
+    """A `meltano run` of a part of the back-fill.
 
     Attributes:
-        name: What it takes, for people; also the suffix of its state.
-        state_id: Where Meltano keeps its state.
-        job_state_id: Where the state of the job is that goes on after the back-fill.
-        environment: The environment variables that make the run take only this part.
-        command: The run.
-        first_day, last_day: The days it takes, both inclusive; None for a shard of streams.
+        name: Its name, with the part in it; also the suffix of its state id.
+        state_id: Id of its state.
+        job_state_id: Id of the state of the job that continues after the back-fill.
+        environment: The environment variables that select this part.
+        command: The command of the run.
+        first_day, last_day: Its days, both inclusive; None for a shard of streams.
         time_zone: The IANA zone of these days.
-        until: The instant that its bookmarks reach when all is done, RFC 3339.
-        streams: The streams it takes; none for a shard of days, which takes all.
+        until: The bookmark of a complete shard, RFC 3339.
+        streams: Its streams; empty for a shard of days, which has all.
     """
 
     name: str
@@ -64,10 +64,10 @@ class Job:
         tap: The name of the extractor.
         target: The name of the loader.
         environment: The Meltano environment, which is part of the ids of states.
-        name: The name of the back-fill. Another name is another back-fill, from the start.
+        name: The name of the back-fill. A new name starts a new one.
 
     Raises:
-        MartechError: A name is none that Meltano could know.
+        MartechError: A name is not valid in Meltano.
     """
 
     tap: str
@@ -76,25 +76,25 @@ class Job:
     name: str = "back-fill"
 
     def __post_init__(self) -> None:
-        """Refuse what would become an option or another command."""
+        """Refuse names that would become options or other commands."""
         for name in (self.tap, self.target, self.environment):
             if not _NAME.fullmatch(name):
-                raise MartechError(f"'{name}' is no name of a plugin or an environment")
+                raise MartechError(f"'{name}' is not the name of a plugin or an environment")
 
     @property
     def state_id(self) -> str:
-        """Where Meltano keeps the state of the job itself."""
+        """Id of the state of the job itself."""
         return f"{self.environment}:{self.tap}-to-{self.target}"
 
     def setting(self, name: str) -> str:
         """Return the environment variable of a setting of the tap."""
         return f"{self.tap}_{name}".replace("-", "_").upper()
 
-    def shard(self, part: str, environment: dict[str, str], **label: Any) -> Shard:
-        """Return the shard of a part, whose name tells what it takes.
+    def shard(self, part: str, environment: dict[str, str], **attributes: Any) -> Shard:
+        """Return the shard of a part.
 
-        The boundaries are in the name, and the name is in the state id: a plan that was cut in
-        another way never finds the states of this one.
+        The boundaries are in the name, and the name is in the state id: a plan with other
+        boundaries never finds the states of this one.
         """
         name = file_name(f"{self.name}-{part}")
         return Shard(
@@ -107,10 +107,9 @@ class Job:
                 "MELTANO_SYS_DIR_ROOT": f"{RUN_FOLDERS}/{name}",
                 **environment,
             },
-            # A scheduler starts a shard again when its run is dead. Meltano alone would not
-            # believe that for five minutes.
+            # --force: after a run was killed, Meltano would refuse a retry for five minutes
             command=["meltano", "run", "--force", self.tap, self.target],
-            **label,
+            **attributes,
         )
 
 
@@ -118,19 +117,19 @@ def read_shards(lines: Iterable[str | bytes]) -> list[Shard]:
     """Return the shards of a plan, as ``line`` wrote them.
 
     Raises:
-        MartechError: A line is no shard, or there is none.
+        MartechError: A line is not a shard, or there is none.
     """
     try:
         shards = [msgspec.json.decode(line, type=Shard) for line in lines if line.strip()]
     except msgspec.DecodeError as error:
-        raise MartechError(f"a line of the plan is no shard: {error}") from None
+        raise MartechError(f"a line of the plan is not a shard: {error}") from None
     if not shards:
         raise MartechError("the plan holds no shard")
     return shards
 
 
 def file_name(text: str) -> str:
-    """Return a text as a name for a folder and for a state, which takes no colon."""
+    """Return a text as a name of a folder and a state id, which takes no colon."""
     return _OUTSIDE_OF_A_NAME.sub("-", text).strip("-.")
 
 
@@ -141,5 +140,5 @@ def end_of(day: date, zone: ZoneInfo) -> datetime:
 
 
 def instant_text(instant: datetime) -> str:
-    """Return an instant in the form of a bookmark."""
+    """Return an instant in the format of bookmarks."""
     return instant.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
