@@ -1,0 +1,35 @@
+"""Schemas that real taps write, run into each target."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.kit.singer import record
+from tests.singer_martech.test_schema import INPUTS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.any_stream.loader import Loader
+
+
+@pytest.mark.parametrize("path", INPUTS, ids=lambda path: path.stem)
+def test_what_a_schema_of_the_wild_accepts_arrives_and_the_rest_is_rejected(
+    path: Path, load: Loader
+) -> None:
+    case = json.loads(path.read_bytes())
+    valid = list(filter(None, case["valid"]))
+    lines = [
+        {"type": "SCHEMA", "stream": "orders", "schema": case["schema"], "key_properties": []},
+        *(record(**each) for each in [*valid, *case["invalid"]] * 2),
+    ]
+    outcome = load(*lines, max_rejected_records=1000)
+    assert sorted(map(json.dumps, load.records)) == sorted(map(json.dumps, valid * 2))
+    rejected = [json.loads(line)["record"] for line in load.reports]
+    assert sorted(map(json.dumps, rejected)) == sorted(map(json.dumps, case["invalid"] * 2))
+    warned = [line for line in outcome.log.splitlines() if "is ignored" in line]
+    for keyword, _ in case["ignored"]:
+        assert any(f"'{keyword}'" in line for line in warned)
