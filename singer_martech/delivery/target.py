@@ -30,6 +30,7 @@ from singer_martech.mapping.stream_mappings import StreamMappings
 from singer_martech.singer.batch_files import batch_lines
 from singer_martech.singer.catalog import read_schemas
 from singer_martech.singer.command import Check
+from singer_martech.singer.flattening import flattened
 from singer_martech.singer.plugin import MartechPlugin
 from singer_martech.singer.reader import NOT_JSON, MessageReader
 from singer_martech.values.schema import normalize
@@ -247,7 +248,7 @@ class MartechTarget(MartechPlugin, Target):
                 and len(self.mapper.stream_maps[stream]) == 1
             )
             sink = cast("MartechSink", self.get_sink(stream_map.stream_alias))
-            routes.append((None if is_plain else stream_map.transform, sink))
+            routes.append((None if is_plain else flattened(stream_map), sink))
         self._routes[stream] = routes
         if len(routes) == 1 and routes[0][0] is None:
             sink = routes[0][1]

@@ -17,6 +17,7 @@ from singer_sdk.singerlib import Catalog
 
 from singer_martech._compat import override
 from singer_martech.errors import SettingError
+from singer_martech.singer.flattening import flattenable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -47,6 +48,9 @@ class StreamMapper(PluginMapper):
     def register_raw_stream_schema(
         self, stream_name: str, schema: dict[str, Any], key_properties: Sequence[str] | None
     ) -> None:
+        options = self.flattening_options
+        if options.enabled and options.max_level > 0:
+            schema = flattenable(schema, options.max_level)
         try:
             super().register_raw_stream_schema(stream_name, schema, key_properties)
         except (MapExpressionError, StreamMapConfigError, ValueError) as error:
