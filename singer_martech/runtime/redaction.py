@@ -100,6 +100,7 @@ class RedactingFilter(logging.Filter):
         shown = escape_controls(redact(message.rstrip()))
         if shown != message:
             record.msg, record.args = shown, None
+        record.name = escape_controls(record.name)  # a sink's has the name of its stream
         if record.exc_info and not record.exc_text:
             record.exc_text = self._formatter.formatException(record.exc_info)
         if record.exc_text:
