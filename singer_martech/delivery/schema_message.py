@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from singer_martech.errors import InvalidInput
 from singer_martech.values.json_codec import is_unicode
+from singer_martech.values.schema_equality import canonical_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_encode_sorted = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
-_UNORDERED = frozenset({"type", "required", "enum"})
-"""Keywords whose lists are sets."""
 
 
 def check_schema_message(message: Mapping[str, Any]) -> None:
@@ -37,16 +32,5 @@ def check_schema_message(message: Mapping[str, Any]) -> None:
 
 
 def canonical(message: Mapping[str, Any]) -> bytes:
-    """Return the canonical text of a SCHEMA message, independent of the order of members."""
-    return _encode_sorted([_sorted(message["schema"]), message.get("key_properties")])
-
-
-def _sorted(schema: Any) -> Any:
-    if isinstance(schema, dict):
-        return {
-            name: sorted(value, key=str)
-            if name in _UNORDERED and isinstance(value, list)
-            else _sorted(value)
-            for name, value in schema.items()
-        }
-    return [_sorted(item) for item in schema] if isinstance(schema, list) else schema
+    """Return the same text for SCHEMA messages that differ in order and annotations alone."""
+    return canonical_schema([message["schema"], message.get("key_properties") or []])
