@@ -271,9 +271,7 @@ def test_many_processes_may_add_the_same_fields_at_once(people: Monetate) -> Non
     assert {**types_of(people), **wanted} == types_of(people)
 
 
-def test_a_field_is_added_once_if_the_response_is_lost(
-    people: Monetate, sandbox: Sandbox
-) -> None:
+def test_a_field_is_added_once_if_the_response_is_lost(people: Monetate, sandbox: Sandbox) -> None:
     sandbox.faults.add("monetate", "/schema/people/", method="PATCH", reset="after")
     client = client_of(people)
     stale = client.dataset("people")

@@ -118,8 +118,8 @@ def _continued(
     if first.first_day is not None and first.first_day > needed:
         raise MartechError(
             f"{first.job_state_id} has stream '{stream}' up to {old[_VALUE]} and would continue "
-            f"with {needed}, but the back-fill begins with {first.first_day}, so days between would be "
-            f"skipped; run the job first, or back-fill from {needed}"
+            f"with {needed}, but the back-fill begins with {first.first_day}, so days between "
+            f"would be skipped; run the job first, or back-fill from {needed}"
         )
     starts = [bookmark[_START] for bookmark in (old, new) if bookmark.get(_START)]
     return {**new, **({_START: min(starts)} if starts else {})}
