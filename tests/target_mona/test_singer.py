@@ -469,7 +469,7 @@ for _ in range(400):
             '{"type":"SCHEMA","stream":"x"}',
             "line 4 of the input: stream 'x': its SCHEMA lacks schema",
         ),
-        (schema("\ud800"), "line 4 .*: a SCHEMA has no name for its stream"),
+        (schema("\ud800"), "line 4 .*: a SCHEMA has no valid stream name"),
         (
             {"type": "SCHEMA", "stream": "x", "schema": 5},
             "line 4 of the input: stream 'x': the schema of its SCHEMA must be an object",
