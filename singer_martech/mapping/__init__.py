@@ -1,1 +1,1 @@
-"""From a record to what a vendor takes: templates and the fast path."""
+"""Map records to a vendor's format: templates and the fast path."""

@@ -1,7 +1,7 @@
-"""The expressions of templates, evaluated by Jinja.
+"""Evaluate the expressions of templates with Jinja.
 
-Loading Jinja takes a good part of a plugin's start, so this module is imported only when a
-template needs more than plain fields.
+Importing Jinja takes a large part of a plugin's start time, so this module is imported only
+when a template has more than plain fields.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ class Expression(NamedTuple):
 class Expressions:
     """All expressions of one template.
 
-    Each call of Jinja has its price, so they are compiled into one. Only when that fails for
-    a record is each evaluated by itself, to find out which one and why.
+    They are compiled into one, because each call of Jinja is costly. Only if that fails for a
+    record is each evaluated separately, to find the one that fails.
 
     Attributes:
-        fields: The fields of a record that they name.
-        reads_record: Whether they look at the record as a whole, too.
+        fields: The fields of a record that they read.
+        reads_record: Whether they also read the record as a whole.
     """
 
     def __init__(self) -> None:
-        """Begin without expressions."""
+        """Start without expressions."""
         self.fields: set[str] = set()
         self.reads_record = False
         self._sources: list[str] = []
@@ -72,7 +72,7 @@ class Expressions:
         return len(self._sources) - 1
 
     def values(self, names: Mapping[str, Any]) -> list[Any]:
-        """Return the values of all expressions, ``UNDEFINED`` where there is none.
+        """Return the values of all expressions, ``UNDEFINED`` for missing ones.
 
         Raises:
             TemplateError: An expression fails.
@@ -124,9 +124,9 @@ def parts(source: str, path: str) -> list[str | Expression]:
 
 
 class _Names(NodeTransformer):
-    """Collects the fields that an expression names, and rewrites what Jinja has no hook for.
+    """Collects the fields that an expression reads, and rewrites nodes for which Jinja has no hook.
 
-    Rewritten are numbers with a point, and the operators that would fail for null: the order
+    These are numbers with a point and the operators that would fail for null: order
     comparisons, ``in``, ``~`` and slices.
     """
 
@@ -139,7 +139,7 @@ class _Names(NodeTransformer):
             self.reads_record = True
         elif node.name != "stream":
             self.fields.add(node.name)
-        if node.name != "self":  # which Jinja reserves, though it may be a field
+        if node.name != "self":  # reserved by Jinja, but a valid field name
             return node
         record = nodes.Name("record", "load")
         return nodes.Getitem(record, nodes.Const(node.name), "load")
@@ -185,7 +185,7 @@ class _Names(NodeTransformer):
 
 
 def _applied(name: str, arguments: Sequence[nodes.Expr]) -> nodes.Filter:
-    """Return the application of an internal filter, which costs less than a call."""
+    """Return a call of an internal filter, which is faster than a function call."""
     first, *others = arguments
     return nodes.Filter(first, internal(name), others, [], None, None)
 
@@ -194,7 +194,7 @@ def _parsed(source: str) -> nodes.Expr:
     parser = Parser(ENVIRONMENT, source, state="variable")
     expression = parser.parse_expression()
     if not parser.stream.eos:
-        parser.fail("only one expression may stand between {{ and }}")
+        parser.fail("only one expression is allowed between {{ and }}")
     return expression
 
 
@@ -210,12 +210,12 @@ def _value(expression: TemplateExpression, names: Mapping[str, Any], path: str) 
         return _final(expression(names))
     except jinja2.UndefinedError:
         return UNDEFINED
-    except Exception as error:  # an expression of the user may fail in any way
+    except Exception as error:  # a user's expression may raise anything
         raise failed(error, path) from error
 
 
 def _final(value: Any) -> Any:
-    """Leave out what is undefined, at any depth, and read iterators to their end."""
+    """Remove undefined values at any depth, and convert iterators to lists."""
     if value.__class__ in _SCALARS:
         return value
     if isinstance(value, jinja2.Undefined):

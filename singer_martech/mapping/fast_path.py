@@ -1,10 +1,10 @@
-"""Records that go out as received, checked while they are decoded.
+"""Validate records while decoding them, to send them as received.
 
-One compiled decoder checks a record against its schema and extracts the few fields that the
-mapping reads; the rest is skipped. What it refuses takes the ordinary path, which decodes
-every value exactly and decides. Both paths give the same result for a record, with one
-exception: a number that no decoder can hold (an exponent of 18 digits) goes out as received
-if nothing reads it, while the ordinary path rejects its record.
+One compiled decoder validates a record against its schema and extracts the few fields that the
+mapping reads; the rest is skipped. A record that it does not accept takes the ordinary path,
+which decodes all values exactly. Both paths give the same result, with one exception: a number
+that no decoder can represent (an exponent of 18 digits) is sent as received if the mapping does
+not read it, while the ordinary path rejects its record.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 TEXT = frozenset({"string"})
 SCALARS = frozenset({"string", "integer", "boolean", "null"})
-"""The kinds of values that may be read: no number with a point, which has to stay exact."""
+"""The kinds of values that may be read; numbers with a point are excluded to stay exact."""
 
 _MIN_REFUSALS = 1000
 _OF_RECORDS = ANNOTATIONS | {
@@ -61,7 +61,7 @@ class FastPath:
         *,
         skips: bool,
     ) -> None:
-        """Take over what ``compile_fast_path`` compiled."""
+        """Store the results of ``compile_fast_path``."""
         self.reads = reads
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
         self._read = read
@@ -72,7 +72,7 @@ class FastPath:
         self._tried = self._refused = 0
 
     def values(self, record: bytes) -> tuple[Any, ...] | None:
-        """Return the values of ``reads``, or None if a record has to take the ordinary path."""
+        """Return the values of ``reads``, or None if the record must take the ordinary path."""
         self._tried += 1
         try:
             found = self._decode(record)
@@ -85,19 +85,19 @@ class FastPath:
         return None
 
     def named(self, values: tuple[Any, ...]) -> dict[str, Any]:
-        """Return the values of ``reads`` by their names."""
+        """Return the values of ``reads`` by name."""
         if self._only is not None:
             return {self._only: values[0]}
         return dict(zip(self.reads, values, strict=True))
 
     def refuse(self) -> None:
-        """Count a record that takes the ordinary path. When most do, all others follow."""
+        """Count a record that takes the ordinary path; disable the fast path if most records do."""
         self._refused += 1
         if self._refused >= _MIN_REFUSALS and 2 * self._refused > self._tried:
             self._decode = _refuse_all
 
     def _conforms(self, found: Any, record: bytes) -> bool:
-        """Check what the decoder cannot: skipped text, and some fields."""
+        """Check what the decoder cannot: skipped text and some fields."""
         if self._skips and not is_utf8(record):
             return False
         for get, check in self._checks:
@@ -126,7 +126,7 @@ def compile_fast_path(
         required: Further fields that a record must have.
 
     Returns:
-        None if the schema has no known columns, or asks for more than a decoder can check.
+        None if the schema has no known columns or has constraints that a decoder cannot check.
     """
     schema, _ = normalize(schema)
     properties = schema["properties"]
@@ -159,7 +159,7 @@ def compile_fast_path(
 def _type_and_check(
     types: TypeBuilder, name: str, schema: Mapping[str, Any], allowed: Collection[str]
 ) -> tuple[Any, Callable[[Any], bool] | None]:
-    """Return the type of a field, and what has to be checked beyond it."""
+    """Return the type of a field, and a function that checks what the type cannot."""
     field = schema["properties"][name]
     places = decimal_places(field["multipleOf"]) if "multipleOf" in field else None
     try:
@@ -177,12 +177,12 @@ def _type_and_check(
 
 
 def _has_places(places: int, value: Any) -> bool:
-    """Whether a value, if it is a number, is that of a decimal with so many places."""
+    """Whether a value is not a float, or has at most this number of decimal places."""
     return value.__class__ is not float or round(value, places) == value
 
 
 class _FieldCheck:
-    """Validates one field that no type can express, as the ordinary path does."""
+    """Validates one field that no type can express, like the ordinary path."""
 
     _MAX_REMEMBERED = 1000
     _MAX_LENGTH = 64

@@ -1,4 +1,4 @@
-"""Filters of templates that need no Jinja, beside and instead of its own."""
+"""Filters of templates that need no Jinja."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _EXACT = decimal.Context(prec=10_000)
 
 
 def as_text(value: Any) -> str:
-    """Return a value as text: null as nothing, text as it is, all else as JSON."""
+    """Return a value as text: null as empty text, text unchanged, other values as JSON."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -52,17 +52,17 @@ def sha256(value: Any) -> str:
 
 
 def name_uuid(value: Any) -> str:
-    """Return a UUID of version 5, always the same for the same text."""
-    # as uuid.uuid5 does, in a third of its time
+    """Return a version 5 UUID that depends only on the text."""
+    # the same result as uuid.uuid5 in a third of its time
     return _uuid_text(_name_digest(value), version=5)
 
 
 def time_uuid(value: Any, time: Any = None) -> str:
-    """Return a UUID in the form of version 1, always the same for the same text and time.
+    """Return a UUID in version 1 format that depends only on the text and the time.
 
     Args:
         value: The text.
-        time: The time that the UUID carries; without one, its time means nothing.
+        time: The time in the UUID; without one, the UUID's time is arbitrary.
     """
     digest = _name_digest(value)
     digest[10] |= 1  # a random node id has the multicast bit (RFC 9562, section 6.10)
@@ -70,7 +70,7 @@ def time_uuid(value: Any, time: Any = None) -> str:
         since = parse_timestamp(time) - _GREGORIAN_START
         ticks = (since // datetime.timedelta(microseconds=1)) * 10
         if not 0 <= ticks < 1 << 60:
-            raise ValueError("a UUID of version 1 carries times from 1582-10-15 to 5236 only")
+            raise ValueError("a version 1 UUID can only hold times from 1582-10-15 to 5236")
         digest[:4] = (ticks & 0xFFFFFFFF).to_bytes(4, "big")
         digest[4:6] = (ticks >> 32 & 0xFFFF).to_bytes(2, "big")
         digest[6:8] = (ticks >> 48).to_bytes(2, "big")
@@ -90,12 +90,12 @@ def _uuid_text(digest: bytearray, version: int) -> str:
 
 
 def as_json(value: Any) -> str:
-    """Do what Jinja's ``tojson`` does, but as plain text and with exact numbers."""
+    """Like Jinja's ``tojson``, but return plain text with exact numbers."""
     return encode(value).decode()
 
 
 def exact_float(value: Any, default: Any = Decimal(0)) -> Decimal:
-    """Do what Jinja's ``float`` does, but return a decimal."""
+    """Like Jinja's ``float``, but return a decimal."""
     try:
         return Decimal(str(value).strip())
     except InvalidOperation:
@@ -103,7 +103,7 @@ def exact_float(value: Any, default: Any = Decimal(0)) -> Decimal:
 
 
 def exact_int(value: Any, default: Any = 0, base: int = 10) -> Any:
-    """Do what Jinja's ``int`` does, without going through a double.
+    """Like Jinja's ``int``, but without converting to a double.
 
     Raises:
         ValueError: The number is too large.
@@ -124,7 +124,7 @@ _DECIMAL_BASE = 10
 
 
 def exact_round(value: Any, precision: int = 0, method: str = "common") -> Any:
-    """Do what Jinja's ``round`` does, but exactly.
+    """Like Jinja's ``round``, but exact.
 
     Raises:
         ValueError: The number or the precision is too large, or the method is unknown.
@@ -141,7 +141,7 @@ def exact_round(value: Any, precision: int = 0, method: str = "common") -> Any:
 
 
 def replace(value: Any, old: Any, new: Any, count: int | None = None) -> str:
-    """Do what Jinja's ``replace`` does; null is nothing.
+    """Like Jinja's ``replace``; null is empty text.
 
     Raises:
         ValueError: The result would be too long.
@@ -152,7 +152,7 @@ def replace(value: Any, old: Any, new: Any, count: int | None = None) -> str:
 
 
 def format_values(value: Any, *args: Any, **kwargs: Any) -> str:
-    """Do what Jinja's ``format`` does; null is nothing.
+    """Like Jinja's ``format``; null is empty text.
 
     Raises:
         ValueError: The result would be too long.
@@ -161,7 +161,7 @@ def format_values(value: Any, *args: Any, **kwargs: Any) -> str:
 
 
 def join(items: list[Any], separator: Any = "") -> str:
-    """Join the texts of items; null is nothing.
+    """Join items as text; null is empty text.
 
     Raises:
         ValueError: The result would be too long.
@@ -178,7 +178,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "uuid": name_uuid,
     "uuid1": time_uuid,
 }
-"""Beside Jinja's own, by name. Each needs no more than its value."""
+"""Filters in addition to Jinja's, by name. Their only argument is the value."""
 INSTEAD: dict[str, Callable[..., Any]] = {
     "float": exact_float,
     "format": format_values,
@@ -187,4 +187,4 @@ INSTEAD: dict[str, Callable[..., Any]] = {
     "round": exact_round,
     "tojson": as_json,
 }
-"""Instead of Jinja's own, by name."""
+"""Replacements of Jinja's filters, by name."""

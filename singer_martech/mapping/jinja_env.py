@@ -1,7 +1,7 @@
-"""Jinja's environment for the expressions of templates.
+"""The Jinja environment for the expressions of templates.
 
-Null stays null through every filter, method and operator, and what is undefined stays
-undefined. Numbers are exact, and operations are bounded.
+Filters, methods and operators return null for null, and undefined for undefined values. Numbers
+are exact, and the size of results is limited.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _NO_VALUE = (type(None), jinja2.Undefined)
 
 
 class _OfNull(jinja2.ChainableUndefined):
-    """An attribute of null. Called as a method, it gives null."""
+    """An attribute of null; calling it returns null."""
 
 
 def _missing(*values: Any) -> Any:
-    """Return what an operation on null or undefined values gives."""
+    """Return the result of an operation on null or undefined values."""
     return next((value for value in values if isinstance(value, jinja2.Undefined)), None)
 
 
 class _Formatter(SandboxedFormatter):
-    """Formats as ``str.format`` does; null is nothing."""
+    """Formats like ``str.format``; null is empty text."""
 
     def __init__(self, env: jinja2.Environment) -> None:
         super().__init__(env)
@@ -109,7 +109,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 def internal(name: str) -> str:
-    """Return the name of a filter that no template can write."""
+    """Return the name of a filter that templates cannot use."""
     return f" {name}"
 
 
@@ -125,7 +125,7 @@ def _slice(value: Any, start: Any, stop: Any, step: Any) -> Any:
 
 
 def _null_safe_order(name: str) -> Callable[[Any, Any], Any]:
-    """Return a comparison that gives null for null."""
+    """Return a comparison that returns null for null."""
     compare = operations.ORDER[name]
     may_seek_null = name in {"in", "notin"}
 
@@ -138,7 +138,7 @@ def _null_safe_order(name: str) -> Callable[[Any, Any], Any]:
 
 
 _SIZED = frozenset({"batch", "center", "indent", "slice", "truncate", "wordwrap"})
-"""Filters whose arguments say how long the result is."""
+"""Filters whose arguments determine the length of the result."""
 _FALSE_FOR_NULL = frozenset(
     {"divisibleby", "even", "ge", "greaterthan", "gt", "le", "lessthan", "lt", "odd", "<", ">"}
     | {"<=", ">=", "in", "lower", "upper"}
@@ -146,11 +146,11 @@ _FALSE_FOR_NULL = frozenset(
 
 
 def _null_safe(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a filter return null and undefined values as they are."""
+    """Make a filter return null and undefined values unchanged."""
     if name in _SIZED:
         function = _bounded(name, function)
 
-    @functools.wraps(function)  # keeps the mark that Jinja's decorators leave
+    @functools.wraps(function)  # keep the attributes that Jinja's decorators set
     def apply(value: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(value, _NO_VALUE):
             return value
@@ -176,7 +176,7 @@ def _bounded_items(result: Any) -> Any:
 
 
 def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Check the size that the arguments of a filter ask for."""
+    """Check the result size that the arguments of a filter request."""
     first = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @functools.wraps(function)
@@ -193,7 +193,7 @@ def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _default(value: Any, default_value: Any = "", boolean: bool = False) -> Any:  # noqa: FBT001, FBT002 - Jinja's signature
-    """Do what Jinja's ``default`` does, for null too."""
+    """Like Jinja's ``default``, but also for null."""
     if value is None or isinstance(value, jinja2.Undefined) or (boolean and not value):
         return default_value
     return value
@@ -208,7 +208,7 @@ def _join(context: Context, value: Any, d: Any = "", attribute: Any = None) -> s
 
 
 def _environment() -> _Environment:
-    # without the optimizer, which would compute with binary fractions
+    # disable the optimizer, which would compute with binary floats
     environment = _Environment(
         autoescape=False,
         undefined=jinja2.ChainableUndefined,

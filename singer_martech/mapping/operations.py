@@ -1,7 +1,7 @@
-"""Arithmetic and calls of template expressions, bounded before anything is expanded.
+"""Arithmetic and calls of template expressions, limited before anything is expanded.
 
-A template may come from a colleague and a record from anywhere, so one expression must not
-take all memory or time: ``'a' * 10**9``, ``2 ** 10**9``, ``'%999999999d' % x``.
+Templates and records may come from others, so no expression may use all memory or time:
+``'a' * 10**9``, ``2 ** 10**9``, ``'%999999999d' % x``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 MAX_LENGTH = 1_000_000
-"""By how many characters or items one operation may lengthen a value."""
+"""Maximum number of characters or items that one operation may add to a value."""
 _MAX_TOTAL = 100 * MAX_LENGTH
-"""How many characters the items of one list may have that a filter makes."""
+"""Maximum number of characters in the items of a list that a filter returns."""
 _MAX_WRAP_STEPS = 4 * 10**10
 _MAX_BITS = 100_000
 _MAX_EXPONENT = 4000
@@ -29,7 +29,7 @@ _WIDE_SPEC = re.compile(r"(?<![0-9])[0-9]{7,}")
 
 
 def divide(left: Any, right: Any) -> Any:
-    """Divide exactly: integers give a decimal."""
+    """Divide exactly; integers give a decimal."""
     if isinstance(left, int) and isinstance(right, int):
         left = Decimal(left)
     return left / right
@@ -77,7 +77,7 @@ def modulo(left: Any, right: Any) -> Any:
 
 
 def format_text(text: str, values: Any) -> str:
-    """Format a text as ``%`` does; null is written as nothing.
+    """Format a text like ``%``; null is empty text.
 
     Raises:
         ValueError: The result would be too long.
@@ -96,10 +96,10 @@ def format_text(text: str, values: Any) -> str:
 
 
 def check_spec(value: Any, spec: str) -> None:
-    """Refuse to format a value for ``str.format`` where the text would be too long.
+    """Check a format specification of ``str.format``.
 
     Raises:
-        ValueError: It would.
+        ValueError: The result would be too long.
     """
     check_magnitude(value)
     if _WIDE_SPEC.search(spec):
@@ -107,10 +107,10 @@ def check_spec(value: Any, spec: str) -> None:
 
 
 def check_magnitude(value: Any) -> None:
-    """Refuse a decimal that is too large to be written out.
+    """Check that a decimal is small enough for all its digits to be written.
 
     Raises:
-        ValueError: Its exponent is out of bounds.
+        ValueError: Its exponent is out of range.
     """
     if isinstance(value, Decimal) and abs(value.adjusted()) > _MAX_EXPONENT:
         raise ValueError(_TOO_LARGE)
@@ -119,10 +119,10 @@ def check_magnitude(value: Any) -> None:
 def check_call(
     function: Callable[..., Any], args: Iterable[Any], kwargs: Mapping[str, Any]
 ) -> None:
-    """Refuse to call a method of a text or a number that would produce too much.
+    """Check a call of a text or number method.
 
     Raises:
-        ValueError: It would.
+        ValueError: The result would be too large.
     """
     owner = getattr(function, "__self__", None)
     if not isinstance(owner, (str, bytes, int, Decimal)):
@@ -144,10 +144,10 @@ def check_call(
 
 
 def check_widths(values: Iterable[Any]) -> None:
-    """Refuse a number of characters or items that is too large.
+    """Check numbers of characters or items.
 
     Raises:
-        ValueError: It is.
+        ValueError: One is too large.
     """
     for value in values:
         if isinstance(value, int) and abs(value) > MAX_LENGTH:
@@ -155,37 +155,37 @@ def check_widths(values: Iterable[Any]) -> None:
 
 
 def check_replacement(text: Any, old: Any, new: Any) -> None:
-    """Refuse to replace a part of a text where the result would be too long.
+    """Check a replacement in a text.
 
     Raises:
-        ValueError: It would.
+        ValueError: The result would be too long.
     """
     if type(old) is type(text) and isinstance(new, (str, bytes)):
         _check_length(text.count(old) * (len(new) - len(old)))
 
 
 def check_indent(text: Any, width: Any) -> None:
-    """Refuse to indent lines where the result would be too long.
+    """Check the indentation of a text.
 
     Raises:
-        ValueError: It would.
+        ValueError: The result would be too long.
     """
     size = width if isinstance(width, int) else len(width)
     _check_length((str(text).count("\n") + 1) * size)
 
 
 def check_wrapping(text: Any, width: Any) -> None:
-    """Refuse to wrap a text that would take too long, which grows with its square.
+    """Check the wrapping of a text, whose time grows with the square of the length.
 
     Raises:
-        ValueError: It would.
+        ValueError: It would take too long.
     """
     if isinstance(width, int) and len(str(text)) ** 2 > _MAX_WRAP_STEPS * max(width, 1):
         raise ValueError("the text is too long to be wrapped")
 
 
 def counted(items: Iterable[Any]) -> Iterator[Any]:
-    """Yield the items that a filter makes.
+    """Yield the items that a filter returns.
 
     Raises:
         ValueError: Their texts are too long in total.
@@ -205,7 +205,7 @@ def _check_length(length: int) -> None:
 
 
 def _weight(value: Any) -> int:
-    """Count the characters and items of a value."""
+    """Return the number of characters and items in a value."""
     if isinstance(value, (str, bytes)):
         return len(value)
     if isinstance(value, dict):
@@ -233,4 +233,4 @@ ORDER: dict[str, Callable[[Any, Any], Any]] = {
     "in": lambda item, container: item in container,
     "notin": lambda item, container: item not in container,
 }
-"""The comparisons that null does not allow, by Jinja's names."""
+"""The comparisons that fail for null, by Jinja's names."""

@@ -10,7 +10,7 @@ from singer_martech.errors import MappingError
 class Rule(NamedTuple):
     """A requirement. A record that breaks it is rejected before sending.
 
-    Only a page of the vendor justifies a rule. What is unusual or undocumented is sent as
+    Every rule has a source in the vendor's pages. Unusual or undocumented values are sent as
     given, with a warning.
 
     Attributes:
@@ -25,6 +25,6 @@ class Rule(NamedTuple):
         """Return the error of a record that breaks the rule.
 
         Args:
-            problem: The rejected value and where it is, without this rule's requirement.
+            problem: The rejected value and its path, without the requirement.
         """
         return MappingError(f"{problem}: {self.requirement}")

@@ -1,8 +1,7 @@
 """Types whose compiled decoder accepts only what a normalized JSON Schema accepts.
 
-A type may accept less than its schema, never more: what it refuses goes to the validator. So
-a type leaves out what is costly to judge, such as a number equal to a bound, whose digits
-beyond a double decide.
+A type may accept less than its schema, but never more; the validator handles the values it does
+not accept. So types leave out checks that need exact numbers, such as a number close to a bound.
 """
 
 from __future__ import annotations
@@ -64,12 +63,12 @@ class TypeBuilder:
     """Builds the types of one stream's fields.
 
     Attributes:
-        skips: Whether a decoder of these types passes over parts of a record unread. They are
-            well-formed JSON then, but not known to be UTF-8.
+        skips: Whether a decoder of these types skips parts of a record. Those are well-formed
+            JSON, but may not be valid UTF-8.
     """
 
     def __init__(self) -> None:
-        """Begin without types."""
+        """Start without types."""
         self.skips = False
 
     def type_of(self, schema: Mapping[str, Any], allowed: frozenset[str] = ALL) -> Any:
@@ -80,7 +79,7 @@ class TypeBuilder:
             allowed: The kinds of values that the type may accept.
 
         Raises:
-            NotExpressible: There is none.
+            NotExpressible: There is no such type.
         """
         types = self._types(schema, allowed)
         if types == _PLAIN:
@@ -188,14 +187,14 @@ _PLAIN: _Types = {
 
 
 def kinds_of(schema: Mapping[str, Any]) -> frozenset[str]:
-    """Return the kinds of values that the type of a schema allows; a number may be an integer."""
+    """Return the kinds of values that the type of a schema allows; number includes integer."""
     given = schema.get("type", ALL)
     kinds = frozenset({given} if isinstance(given, str) else given)
     return kinds | {"integer"} if "number" in kinds else kinds
 
 
 def decimal_places(factor: Any) -> int | None:
-    """Return how many places the multiples of a power of ten have; None for other factors."""
+    """Return the decimal places of multiples of a power of ten; None for other factors."""
     _, digits, exponent = Decimal(str(factor)).normalize().as_tuple()
     return -int(exponent) if digits == (1,) and int(exponent) <= 0 else None
 
@@ -243,7 +242,7 @@ def _integer_bounds(schema: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _number_bounds(schema: Mapping[str, Any]) -> dict[str, float]:
-    """Return bounds for the double of a number, so strict that they hold for the number too."""
+    """Return bounds for the double of a number, strict enough to hold for the exact number."""
     upper = [schema[each] for each in ("maximum", "exclusiveMaximum") if each in schema]
     lower = [schema[each] for each in ("minimum", "exclusiveMinimum") if each in schema]
     meta = {}

@@ -41,10 +41,10 @@ class StreamMappings:
         return iter(self._mappings.items())
 
     def find(self, stream: str) -> Mapping[str, Any] | None:
-        """Return the mapping for a stream; of several that match, the most specific.
+        """Return the most specific mapping that matches a stream, or None.
 
-        A name equal to the stream's wins over any glob; of globs, the one with the most
-        characters that are no wildcards. The result is None if no key matches.
+        The stream's own name comes before globs; among globs, the one with the most characters
+        that are not wildcards.
         """
         matching = [key for key in self._mappings if fnmatch.fnmatchcase(stream, key)]
         self._unused.difference_update(matching, {stream})
@@ -59,7 +59,7 @@ class StreamMappings:
         """Return the keys that matched no stream so far.
 
         Returns:
-            Each key, with the name of an unmapped stream that was perhaps meant.
+            Each key, with the most similar name of an unmapped stream, if any.
         """
         unmapped = list(self._unmapped)
         return {
@@ -69,7 +69,7 @@ class StreamMappings:
         }
 
     def unmapped_streams(self) -> list[str]:
-        """Return the streams that no key matched so far, if there are keys at all."""
+        """Return the streams that no key matched so far; empty if there are no keys."""
         return list(self._unmapped) if self._mappings else []
 
     def _entries(self, value: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -1,9 +1,9 @@
-"""Templates: the mapping of a record to what a vendor expects.
+"""Templates map a record to the value that a vendor expects.
 
-A template is any JSON value whose strings may hold Jinja expressions. A string that is one
-``{{ … }}`` keeps the type of its value; text around it makes a string. A key whose value is
-undefined is left out. Null stays null through every filter, method and operator; in text
-around it, it is nothing.
+A template is a JSON value whose strings may contain Jinja expressions. A string with only one
+``{{ … }}`` becomes the expression's value, of any type; with text around it, it stays text. Keys
+with an undefined value are left out. Filters, methods and operators return null for null; within
+text, null is empty.
 
 Numbers with a point are decimals, so that money stays exact: ``{{ price * 1.2 }}`` is not
 11.999999999999998.
@@ -46,15 +46,15 @@ class Template:
         stream: The value of ``stream`` in the template.
 
     Attributes:
-        fields: The fields of a record that it reads; None where it may read all.
-        named: The fields that it names.
+        fields: The fields of a record that it reads; None if it may read all.
+        named: The fields that it reads by name.
 
     Raises:
         TemplateError: A string in it is not a valid template.
     """
 
     def __init__(self, source: Any, stream: str) -> None:
-        """Compile it."""
+        """Compile the template."""
         self.fields: set[str] | None = set()
         self.named: set[str] = set()
         self._stream = stream
@@ -74,7 +74,7 @@ class Template:
             return self._build(record, self._expressions.values(names))
         except TemplateError:
             raise
-        except Exception as error:  # an expression of the user may fail in any way
+        except Exception as error:  # a user's expression may raise anything
             raise failed(error, "") from error
 
     def _compiled(self, source: Any, path: str) -> _Part:
@@ -123,7 +123,7 @@ class Template:
             self.fields.update(fields)
 
     def _compiled_path(self, match: re.Match[str]) -> _Part:
-        """Look up a plain path without Jinja, which is many times faster."""
+        """Compile a plain path to a lookup, which is many times faster than Jinja."""
         first = match.group(1)
         steps = ["".join(step) for step in _STEP.findall(match.group(2))]
         if first == "stream":
@@ -138,7 +138,7 @@ class Template:
 
 
 def fields_of(*templates: Template | None) -> set[str] | None:
-    """Return the fields of a record that templates read; None if one may read all."""
+    """Return the fields of a record that the templates read; None if one may read all."""
     fields: set[str] = set()
     for template in templates:
         if template is not None:
@@ -149,14 +149,14 @@ def fields_of(*templates: Template | None) -> set[str] | None:
 
 
 def unknown_fields(template: Template, schema: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-    """Return the fields that a template names and a schema does not have.
+    """Return the fields that a template reads by name and a schema lacks.
 
     Args:
         template: The template.
-        schema: The stream's normalized schema. Without known columns, nothing is unknown.
+        schema: The stream's normalized schema. Without known columns, no field is unknown.
 
     Returns:
-        Each field with the name that was perhaps meant.
+        Each field with the most similar name in the schema, if any.
     """
     columns = list(schema["properties"])
     unknown = sorted(template.named.difference(columns)) if columns else []
@@ -176,7 +176,7 @@ def _filtered(lookup: _Part, apply: Callable[[Any], Any], path: str) -> _Part:
             return value
         try:
             return apply(value)
-        except Exception as error:  # a filter may fail in any way
+        except Exception as error:  # a filter may raise anything
             raise failed(error, path) from error
 
     return part

@@ -1,4 +1,4 @@
-"""The undefined value and the error of templates, with or without Jinja."""
+"""The undefined value and the error of templates, independent of Jinja."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class TemplateError(ValueError):
-    """A template cannot be compiled, or fails for a record; the text says where and why."""
+    """A template cannot be compiled, or fails for a record; the text has path and reason."""
 
 
 class _Undefined(Enum):
@@ -15,18 +15,18 @@ class _Undefined(Enum):
 
 
 UNDEFINED = _Undefined.UNDEFINED
-"""Stands for a missing value. Its key is left out."""
+"""A missing value; its key is left out of the result."""
 
 
 def located(path: str, message: str) -> str:
-    """Put the path within a template before a message."""
+    """Prefix a message with the path within a template."""
     return f"{path}: {message}" if path else message
 
 
 def failed(error: Exception, path: str) -> TemplateError:
     """Return the error of an expression that fails for a record."""
     reason = str(error)
-    if isinstance(error, ArithmeticError):  # whose texts are names of classes
+    if isinstance(error, ArithmeticError):  # its text is the name of a class
         reason = "a division by zero, or a number out of range"
     return TemplateError(located(path, f"{type(error).__name__}: {reason}"))
 

@@ -265,13 +265,13 @@ def _decode_leniently(line: bytes, number: int) -> dict[str, Any]:
     Raises:
         InvalidInput: The line is not JSON, not UTF-8, not a message, or nested too deep.
     """
-    odd: set[str] = set()
+    unrepresentable: set[str] = set()
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidInput(f"line {number} of the input is not UTF-8") from None
     try:
-        members = json_members(text, odd)
+        members = json_members(text, unrepresentable)
     except RecursionError:
         return _deep_record(text, number)
     except json.JSONDecodeError as error:
@@ -282,8 +282,10 @@ def _decode_leniently(line: bytes, number: int) -> dict[str, Any]:
         raise InvalidInput(f"line {number} of the input is not a Singer message: it has no type")
     if message["type"] == "RECORD" and "record" in message:
         message["raw"] = members["record"][1].encode()
-        if odd:
-            message[NOT_JSON] = f"holds {', '.join(sorted(odd))}, which JSON cannot represent"
+        if unrepresentable:
+            message[NOT_JSON] = (
+                f"holds {', '.join(sorted(unrepresentable))}, which JSON cannot represent"
+            )
     if message["type"] == "STATE" and "value" in message:
         message["raw"] = members["value"][1].encode()
     return message

@@ -1,4 +1,4 @@
-"""Encode and decode JSON without losing a digit."""
+"""Encode and decode JSON with all digits of numbers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ decode: Callable[[bytes | msgspec.Raw], Any] = msgspec.json.Decoder(float_hook=D
 decode_object: Callable[[bytes | msgspec.Raw], dict[str, Any]] = msgspec.json.Decoder(
     dict[str, Any], float_hook=Decimal
 ).decode
-"""Decode a JSON object, as ``decode`` does. Anything else is an error."""
+"""Decode a JSON object like ``decode``; any other value is an error."""
 
 
 def encode(value: Any) -> bytes:
@@ -73,7 +73,7 @@ def is_utf8(data: bytes) -> bool:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether the text has no lone surrogates, so that UTF-8 can encode it."""
+    """Whether the text can be encoded as UTF-8, because it has no lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -82,7 +82,7 @@ def is_unicode(text: str) -> bool:
 
 
 def unicode(value: Any) -> Any:
-    """Replace each lone surrogate in a JSON value by U+FFFD."""
+    """Replace each lone surrogate in a JSON value with U+FFFD."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):
@@ -104,13 +104,13 @@ def _refuse(name: str) -> None:
     raise ValueError(name)
 
 
-def json_members(text: str, odd: set[str]) -> dict[str, tuple[Any, str]]:
-    """Return the members of an object, each value with its JSON as received.
+def json_members(text: str, unrepresentable: set[str]) -> dict[str, tuple[Any, str]]:
+    """Return the members of an object, each with its value and its JSON as received.
 
     Args:
         text: A JSON object, in which Python's ``NaN`` and ``Infinity`` are accepted.
-        odd: Receives a label for each kind of number that JSON cannot represent. The value of
-            such a number is its text.
+        unrepresentable: Receives a label for each kind of number that JSON cannot represent.
+            The value of such a number is its text.
 
     Raises:
         ValueError: The text is not JSON.
@@ -122,13 +122,13 @@ def json_members(text: str, odd: set[str]) -> dict[str, tuple[Any, str]]:
             try:
                 return parse(digits)
             except (ArithmeticError, ValueError):
-                odd.add("a number out of all bounds")
+                unrepresentable.add("a number out of all bounds")
                 return digits
 
         return parsed
 
     def constant(name: str) -> str:
-        odd.add(name)
+        unrepresentable.add(name)
         return name
 
     decoder = json.JSONDecoder(

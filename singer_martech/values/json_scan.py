@@ -1,4 +1,4 @@
-"""Split a JSON object into its members without recursion, so that no depth is too deep."""
+"""Split a JSON object into its members without recursion, at any depth."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def member_texts(text: str) -> dict[str, str]:
         text: A JSON object of any depth, in which Python's ``NaN`` and ``Infinity`` are accepted.
 
     Raises:
-        ValueError: The text is no JSON object.
+        ValueError: The text is not a JSON object.
     """
     members: dict[str, str] = {}
     grammar = _Grammar()
@@ -46,7 +46,7 @@ def member_texts(text: str) -> dict[str, str]:
 
 
 class _Grammar:
-    """What may come next in a JSON object."""
+    """The tokens that may come next in a JSON object."""
 
     def __init__(self) -> None:
         self.closers: list[str] = []
@@ -54,10 +54,10 @@ class _Grammar:
         self._is_empty = False
 
     def accept(self, char: str, *, is_scalar: bool) -> None:
-        """Go past a token, given by its first character.
+        """Accept a token, given by its first character.
 
         Raises:
-            ValueError: It must not stand here.
+            ValueError: The token is not allowed here.
         """
         is_end = self.expected == _END_OF_VALUE
         if self.closers and char == self.closers[-1] and (self._is_empty or is_end):

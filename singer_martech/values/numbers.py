@@ -1,4 +1,4 @@
-"""Numbers that stand for identifiers."""
+"""Normalize numbers used as identifiers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MAX_DIGITS = 40
 def without_zero_fraction(value: Any) -> Any:
     """Return a number such as 208045946.0 as an integer, and any other value unchanged.
 
-    singer-python makes every number of a tap a float, integer keys too.
+    singer-python turns all numbers of a tap into floats, including integer keys.
     """
     if isinstance(value, float):
         value = Decimal(repr(value))

@@ -1,9 +1,9 @@
 """Normalize the JSON Schemas of SCHEMA messages to draft 7.
 
-Taps write schemas of every draft and of none. A keyword that cannot be understood does not
-constrain: it is left out, with one warning, and the rest is enforced. Draft-4 bounds are
-translated. References are replaced by what they refer to and never fetched; only recursive
-ones remain. Unknown keywords are dropped, as they are annotations.
+Taps write schemas of every draft, or invalid ones. A keyword that is invalid or unsupported is
+left out, with one warning; the rest is enforced. Draft-4 bounds are translated. References are
+replaced by their targets and never fetched; only recursive ones remain. Unknown keywords are
+dropped, as they are annotations.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from singer_martech.values.schema_keywords import (
     CONTENTS,
     FORMATS,
     NO_REGEX,
-    NotUnderstood,
+    InvalidKeyword,
     compiles,
 )
 from singer_martech.values.schema_references import References, Unresolvable
@@ -38,16 +38,16 @@ _UNSUPPORTED = frozenset(
 )
 """Keywords of later drafts."""
 _SUBTRACTIVE = frozenset({"if", "not"})
-"""What makes their subschema more lenient makes the whole schema stricter."""
+"""Relaxing their subschema makes the whole schema stricter."""
 
 
 class SchemaWarning(NamedTuple):
     """A keyword that was left out of a schema.
 
     Attributes:
-        keyword: Its name.
-        reason: Why it cannot be understood.
-        properties: The dotted paths of the properties where it stands; empty text for the
+        keyword: The keyword.
+        reason: Why it was left out.
+        properties: The dotted paths of the properties that have it; empty text for the
             schema of the record itself.
     """
 
@@ -56,12 +56,12 @@ class SchemaWarning(NamedTuple):
     properties: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Write the warning as part of a log line."""
+        """Format the warning as part of a log line."""
         named = [repr(name) if name else "the record" for name in self.properties]
-        places = ", ".join(named[:_MAX_PROPERTIES_NAMED])
+        names = ", ".join(named[:_MAX_PROPERTIES_NAMED])
         if len(named) > _MAX_PROPERTIES_NAMED:
-            places += f" and {len(named) - _MAX_PROPERTIES_NAMED} more"
-        return f"the schema keyword '{self.keyword}' of {places} is ignored: {self.reason}"
+            names += f" and {len(named) - _MAX_PROPERTIES_NAMED} more"
+        return f"the schema keyword '{self.keyword}' of {names} is ignored: {self.reason}"
 
 
 def normalize(schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[SchemaWarning]]:
@@ -79,20 +79,20 @@ def normalize(schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[SchemaWar
     return result, warnings
 
 
-class _Place(NamedTuple):
-    """A subschema's place: the path of its instance, and how deep both are."""
+class _Position(NamedTuple):
+    """The path of a subschema's instance, and the depths of both."""
 
     path: str = ""
     depth: int = 0
     instance_depth: int = 0
 
-    def inside(self, step: str) -> _Place:
-        """Return the place of a property or an item."""
+    def inside(self, step: str) -> _Position:
+        """Return the position of a property or an item."""
         path = f"{self.path}.{step}" if self.path else step
-        return _Place(path, self.depth + 1, self.instance_depth + 1)
+        return _Position(path, self.depth + 1, self.instance_depth + 1)
 
-    def beside(self) -> _Place:
-        """Return the place of a subschema for the same instance."""
+    def beside(self) -> _Position:
+        """Return the position of a subschema for the same instance."""
         return self._replace(depth=self.depth + 1)
 
 
@@ -103,35 +103,35 @@ class _Normalizer:
         self._losses = 0
 
     def root(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        result = self._schema(schema, _Place())
+        result = self._schema(schema, _Position())
         if not result.get("properties"):
             return {"type": "object", "properties": {}}
         definitions = self._references.definitions
         return {**result, "definitions": definitions} if definitions else result
 
-    def _ignore(self, keyword: str, reason: str, place: _Place) -> None:
+    def _ignore(self, keyword: str, reason: str, position: _Position) -> None:
         self._losses += 1
-        self.ignored.setdefault((keyword, reason), {})[place.path] = None
+        self.ignored.setdefault((keyword, reason), {})[position.path] = None
 
-    def _schema(self, schema: Any, place: _Place) -> dict[str, Any]:
+    def _schema(self, schema: Any, position: _Position) -> dict[str, Any]:
         """Normalize a subschema."""
         if isinstance(schema, bool):
             return {} if schema else {"not": {}}
         if not isinstance(schema, Mapping):
-            raise NotUnderstood("it must be a schema")
-        if place.depth > _MAX_DEPTH:
-            raise NotUnderstood("the schema is nested too deep")
+            raise InvalidKeyword("it must be a schema")
+        if position.depth > _MAX_DEPTH:
+            raise InvalidKeyword("the schema is nested too deep")
         if "$ref" in schema:
             try:
-                return self._referenced(schema["$ref"], place)
-            except (NotUnderstood, Unresolvable) as error:
-                self._ignore("$ref", str(error), place)
+                return self._referenced(schema["$ref"], position)
+            except (InvalidKeyword, Unresolvable) as error:
+                self._ignore("$ref", str(error), position)
         result: dict[str, Any] = {}
         for keyword, value in _translated(schema).items():
             try:
-                self._add(result, keyword, value, place)
-            except NotUnderstood as error:
-                self._ignore(keyword, str(error), place)
+                self._add(result, keyword, value, position)
+            except InvalidKeyword as error:
+                self._ignore(keyword, str(error), position)
         if "if" not in result:
             result.pop("then", None)
             result.pop("else", None)
@@ -139,42 +139,42 @@ class _Normalizer:
             result.pop("additionalProperties", None)  # the lost names would count as additional
         return result
 
-    def _referenced(self, reference: Any, place: _Place) -> dict[str, Any]:
+    def _referenced(self, reference: Any, position: _Position) -> dict[str, Any]:
         references = self._references
         if references.is_open(reference):
-            return references.recursive(reference, place.instance_depth)
-        with references.opened(reference, place.instance_depth) as target:
-            result = self._schema(target, place.beside())
+            return references.recursive(reference, position.instance_depth)
+        with references.opened(reference, position.instance_depth) as target:
+            result = self._schema(target, position.beside())
         return references.closed(reference, result)
 
-    def _add(self, result: dict[str, Any], keyword: str, value: Any, place: _Place) -> None:
-        """Add a keyword to a normalized schema, if it means something."""
+    def _add(self, result: dict[str, Any], keyword: str, value: Any, position: _Position) -> None:
+        """Add a keyword to a normalized schema, if it has an effect."""
         if keyword in CHECKS:
             checked = CHECKS[keyword](value)
             self._losses += keyword in FORMATS
             if keyword not in CONTENTS:  # which the validator would enforce
                 result[keyword] = checked
         elif keyword in _MANY:
-            result[keyword] = getattr(self, _MANY[keyword])(keyword, value, place)
+            result[keyword] = getattr(self, _MANY[keyword])(keyword, value, position)
         elif keyword in _ONE:
-            inside = place.inside("[]") if keyword in _OF_ITEMS else place.beside()
+            inside = position.inside("[]") if keyword in _OF_ITEMS else position.beside()
             before = self._losses
             subschema = self._schema(value, inside)
             if keyword in _SUBTRACTIVE and self._losses > before:
-                raise NotUnderstood("a part of it is ignored")
+                raise InvalidKeyword("a part of it is ignored")
             result[keyword] = subschema
         elif keyword in {"anyOf", "oneOf"}:
-            self._add_alternatives(result, keyword, value, place)
+            self._add_alternatives(result, keyword, value, position)
         elif keyword in _UNSUPPORTED:
-            raise NotUnderstood("it is not part of draft 7")
+            raise InvalidKeyword("it is not part of draft 7")
         elif keyword == "$schema" and "json-schema.org/" not in str(value):
-            raise NotUnderstood("it names no known draft")
+            raise InvalidKeyword("it names no known draft")
 
     def _add_alternatives(
-        self, result: dict[str, Any], keyword: str, value: Any, place: _Place
+        self, result: dict[str, Any], keyword: str, value: Any, position: _Position
     ) -> None:
         before = self._losses
-        alternatives = self._list(value, place)
+        alternatives = self._list(value, position)
         # A lenient alternative matches beside another one, which `oneOf` does not allow.
         if keyword == "oneOf" and self._losses > before:
             if "anyOf" in result:
@@ -182,59 +182,59 @@ class _Normalizer:
             keyword = "anyOf"
         result[keyword] = alternatives
 
-    def _list(self, value: Any, place: _Place) -> list[dict[str, Any]]:
+    def _list(self, value: Any, position: _Position) -> list[dict[str, Any]]:
         if not isinstance(value, list) or not value:
-            raise NotUnderstood("it must be a list of schemas")
-        return [self._schema(item, place.beside()) for item in value]
+            raise InvalidKeyword("it must be a list of schemas")
+        return [self._schema(item, position.beside()) for item in value]
 
-    def _all_of(self, keyword: str, value: Any, place: _Place) -> list[dict[str, Any]]:
+    def _all_of(self, keyword: str, value: Any, position: _Position) -> list[dict[str, Any]]:
         if not isinstance(value, list) or not value:
-            raise NotUnderstood("it must be a list of schemas")
-        return [self._lenient(keyword, item, place.beside()) for item in value]
+            raise InvalidKeyword("it must be a list of schemas")
+        return [self._lenient(keyword, item, position.beside()) for item in value]
 
-    def _lenient(self, keyword: str, schema: Any, place: _Place) -> dict[str, Any]:
-        """Normalize a subschema; one that cannot be understood does not constrain."""
+    def _lenient(self, keyword: str, schema: Any, position: _Position) -> dict[str, Any]:
+        """Normalize a subschema; replace an invalid one with one that accepts everything."""
         try:
-            return self._schema(schema, place)
-        except NotUnderstood as error:
-            self._ignore(keyword, str(error), place)
+            return self._schema(schema, position)
+        except InvalidKeyword as error:
+            self._ignore(keyword, str(error), position)
             return {}
 
-    def _properties(self, keyword: str, value: Any, place: _Place) -> dict[str, Any]:
+    def _properties(self, keyword: str, value: Any, position: _Position) -> dict[str, Any]:
         if not isinstance(value, Mapping):
-            raise NotUnderstood("it must be an object")
+            raise InvalidKeyword("it must be an object")
         return {
-            name: self._lenient(keyword, subschema, place.inside(name))
+            name: self._lenient(keyword, subschema, position.inside(name))
             for name, subschema in value.items()
         }
 
-    def _pattern_properties(self, keyword: str, value: Any, place: _Place) -> dict[str, Any]:
-        properties = self._properties(keyword, value, place)
+    def _pattern_properties(self, keyword: str, value: Any, position: _Position) -> dict[str, Any]:
+        properties = self._properties(keyword, value, position)
         for name in [name for name in properties if not compiles(name)]:
-            self._ignore(keyword, NO_REGEX, place.inside(name))
+            self._ignore(keyword, NO_REGEX, position.inside(name))
             del properties[name]
         return properties
 
-    def _additional(self, keyword: str, value: Any, place: _Place) -> Any:
+    def _additional(self, keyword: str, value: Any, position: _Position) -> Any:
         if isinstance(value, bool):
             return value
         del keyword
-        return self._schema(value, place.inside("*"))
+        return self._schema(value, position.inside("*"))
 
-    def _items(self, keyword: str, value: Any, place: _Place) -> Any:
+    def _items(self, keyword: str, value: Any, position: _Position) -> Any:
         if not isinstance(value, list):
-            return self._schema(value, place.inside("[]"))
+            return self._schema(value, position.inside("[]"))
         if not value:
-            raise NotUnderstood("it must be a schema or a list of schemas")
-        return [self._lenient(keyword, item, place.inside("[]")) for item in value]
+            raise InvalidKeyword("it must be a schema or a list of schemas")
+        return [self._lenient(keyword, item, position.inside("[]")) for item in value]
 
-    def _dependencies(self, keyword: str, value: Any, place: _Place) -> dict[str, Any]:
+    def _dependencies(self, keyword: str, value: Any, position: _Position) -> dict[str, Any]:
         if not isinstance(value, Mapping):
-            raise NotUnderstood("it must be an object")
+            raise InvalidKeyword("it must be an object")
         return {
             name: CHECKS["required"](item)
             if isinstance(item, list)
-            else self._lenient(keyword, item, place.beside())
+            else self._lenient(keyword, item, position.beside())
             for name, item in value.items()
         }
 

@@ -1,4 +1,4 @@
-"""The keywords of draft 7 whose values hold no schema, and the check of each value."""
+"""Check the values of the draft-7 keywords that contain no schema."""
 
 from __future__ import annotations
 
@@ -17,53 +17,53 @@ _TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "
 CONTENTS = frozenset({"contentEncoding", "contentMediaType"})
 FORMATS = CONTENTS | {"format"}
 """Annotations that a validator may enforce."""
-NO_REGEX = "it is no regular expression that JSON Schema allows"
+NO_REGEX = "it is not a regular expression that JSON Schema allows"
 
 
-class NotUnderstood(ValueError):
-    """The value of a keyword cannot be understood; the text says why."""
+class InvalidKeyword(ValueError):
+    """The value of a keyword is invalid or unsupported; the text says why."""
 
 
 def _type(value: Any) -> Any:
     kinds = [value] if isinstance(value, str) else value
     if not isinstance(kinds, list) or not kinds:
-        raise NotUnderstood("it must be a type or a list of types")
+        raise InvalidKeyword("it must be a type or a list of types")
     if not all(isinstance(kind, str) and kind in _TYPES for kind in kinds):
-        raise NotUnderstood("it names an unknown type")
+        raise InvalidKeyword("it names an unknown type")
     return value if isinstance(value, str) else list(dict.fromkeys(kinds))
 
 
 def _number(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
-        raise NotUnderstood("it must be a number")
+        raise InvalidKeyword("it must be a number")
     number = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
     if not number.is_finite() or abs(number.adjusted()) > _MAX_EXPONENT:
-        raise NotUnderstood("it must be a finite number of at most 300 digits")
+        raise InvalidKeyword("it must be a finite number of at most 300 digits")
     return value
 
 
 def _factor(value: Any) -> Any:
     if not 0 < float(_number(value)) < float("inf"):
-        raise NotUnderstood("it must be greater than 0")
+        raise InvalidKeyword("it must be greater than 0")
     return value
 
 
 def _count(value: Any) -> int:
     number = _number(value)
     if number != int(number) or not 0 <= number <= _MAX_COUNT:
-        raise NotUnderstood("it must be an integer of at least 0")
+        raise InvalidKeyword("it must be an integer of at least 0")
     return int(number)
 
 
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise NotUnderstood("it must be true or false")
+        raise InvalidKeyword("it must be true or false")
     return value
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise NotUnderstood("it must be text")
+        raise InvalidKeyword("it must be text")
     return value
 
 
@@ -73,19 +73,19 @@ def _anything(value: Any) -> Any:
 
 def _names(value: Any) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise NotUnderstood("it must be a list of names")
+        raise InvalidKeyword("it must be a list of names")
     return list(dict.fromkeys(value))
 
 
 def _pattern(value: Any) -> str:
     if not isinstance(value, str) or not compiles(value):
-        raise NotUnderstood(NO_REGEX)
+        raise InvalidKeyword(NO_REGEX)
     return value
 
 
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list) or not value:
-        raise NotUnderstood("it must be a list of values")
+        raise InvalidKeyword("it must be a list of values")
     return value
 
 

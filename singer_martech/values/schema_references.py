@@ -1,4 +1,4 @@
-"""Resolve the ``$ref`` of a schema within the schema, with bounded size and time."""
+"""Resolve each ``$ref`` within its schema, with bounded size and time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MAX_SIZE = 20_000
-"""How many nodes the subschemas that replace references may have in total."""
+"""Maximum number of nodes in total in the subschemas that replace references."""
 _SEPARATE = frozenset({"additionalItems", "additionalProperties", "items", "properties"})
 """Keywords whose subschemas apply to different parts of a value."""
 
@@ -21,14 +21,14 @@ class Unresolvable(ValueError):
 
 
 class References:
-    """The references of one schema, of which each that is not recursive is replaced.
+    """Replaces the references of one schema, except recursive ones.
 
     Attributes:
-        definitions: What the recursive references refer to.
+        definitions: The targets of the recursive references.
     """
 
     def __init__(self, root: Mapping[str, Any]) -> None:
-        """Resolve nothing yet."""
+        """Create a resolver; nothing is resolved yet."""
         self.definitions: dict[str, Any] = {}
         self._root = root
         self._open: dict[str, int] = {}
@@ -40,10 +40,10 @@ class References:
         return isinstance(reference, str) and reference in self._open
 
     def recursive(self, reference: str, instance_depth: int) -> dict[str, Any]:
-        """Return what replaces a reference within its own target.
+        """Return the replacement of a reference within its own target.
 
         Raises:
-            Unresolvable: The reference leads back to the same value, without end.
+            Unresolvable: The reference leads back to the same value, which never ends.
         """
         if self._open[reference] == instance_depth:
             raise Unresolvable("it refers to itself")
@@ -55,7 +55,7 @@ class References:
         """Resolve a reference.
 
         Raises:
-            Unresolvable: It does not lead to a part of the schema, or to too much of it.
+            Unresolvable: Its target is missing or too large.
         """
         target = self._target(reference)
         self._size += _size(target, _MAX_SIZE)
@@ -68,10 +68,10 @@ class References:
             del self._open[reference]
 
     def closed(self, reference: str, result: dict[str, Any]) -> dict[str, Any]:
-        """Return what replaces a reference, given its normalized target.
+        """Return the replacement of a reference, given its normalized target.
 
         Raises:
-            Unresolvable: The target refers to itself in a way that takes exponential time.
+            Unresolvable: Validating the recursive target could take exponential time.
         """
         name = self._recursive.get(reference)
         if name is not None:

@@ -1,4 +1,4 @@
-"""Parse timestamps in the forms that occur, and format them."""
+"""Parse timestamps in common forms, and format them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _FIRST_MILLISECONDS = 100_000_000_000
-"""Numbers of this size are milliseconds: as seconds they would lie after the year 5000."""
+"""Larger numbers are milliseconds; as seconds they would be after the year 5000."""
 _MAX_DIGITS = 16
 """Epoch milliseconds of the year 9999 have 15 digits. Larger numbers are never expanded."""
 _MAX_TEXT = 100
@@ -33,7 +33,7 @@ def parse_timestamp(value: Any) -> datetime.datetime:
         The time in UTC.
 
     Raises:
-        ValueError: The value is none of these.
+        ValueError: The value is not a timestamp.
     """
     if isinstance(value, str):
         return parse_iso(value)
@@ -47,7 +47,7 @@ def parse_timestamp(value: Any) -> datetime.datetime:
     raise ValueError(message)
 
 
-@lru_cache(maxsize=256)  # a mapping often asks for the time of one field more than once
+@lru_cache(maxsize=256)  # a mapping often reads the time of one field more than once
 def parse_iso(text: str) -> datetime.datetime:
     """Parse an ISO 8601 date or date-time, in more forms than Python 3.10 accepts.
 
@@ -57,7 +57,7 @@ def parse_iso(text: str) -> datetime.datetime:
         The time in UTC.
 
     Raises:
-        ValueError: The text is something else, or its year in UTC is not between 1 and 9999.
+        ValueError: The text is not ISO 8601, or its year in UTC is not between 1 and 9999.
     """
     if len(text) > _MAX_TEXT:
         raise ValueError("the text is too long for a date-time")
@@ -71,7 +71,7 @@ def parse_iso(text: str) -> datetime.datetime:
 def _parse_leniently(text: str) -> datetime.datetime:
     match = _ISO.fullmatch(text)
     if match is None:
-        raise ValueError("the text is no ISO 8601 date or date-time")
+        raise ValueError("the text is not an ISO 8601 date or date-time")
     date, hour, minute, second, fraction, offset = match.groups(default="")
     offset = "+00:00" if offset in {"", "Z", "z"} else offset
     if len(offset) == len("+00"):
@@ -86,7 +86,7 @@ def _parse_leniently(text: str) -> datetime.datetime:
 
 def _from_epoch(value: float | Decimal) -> datetime.datetime:
     if isinstance(value, int):
-        if abs(value) >= 10**_MAX_DIGITS:  # before its digits are written out
+        if abs(value) >= 10**_MAX_DIGITS:  # check before expanding the digits
             raise ValueError(_OUT_OF_RANGE)
         number = Decimal(value)
     else:

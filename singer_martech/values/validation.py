@@ -1,4 +1,4 @@
-"""Check records against the schema of their stream."""
+"""Validate records against the schema of their stream."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ logger = logging.getLogger(__name__)
 
 
 class RecordValidator:
-    """Checks the records of one stream.
+    """Validates the records of one stream.
 
     Args:
-        stream: The stream, for warnings.
-        schema: Its JSON Schema. What it says that cannot be understood is logged once and
-            does not constrain; see :func:`singer_martech.values.schema.normalize`.
+        stream: The stream's name, for warnings.
+        schema: Its JSON Schema. Invalid keywords are logged once and ignored; see
+            :func:`singer_martech.values.schema.normalize`.
     """
 
     def __init__(self, stream: str, schema: Mapping[str, Any]) -> None:
@@ -46,18 +46,18 @@ class RecordValidator:
             return self._validator.is_valid(unicode(record))
 
     def reason(self, record: Mapping[str, Any]) -> str:
-        """Say why a record is not valid.
+        """Return why a record is invalid.
 
-        The text does not repeat the values, which stand beside it in the reject report.
+        The text does not contain the values; the reject report has the record.
         """
-        # all lone surrogates are taken as equal
+        # the validator cannot read lone surrogates
         error = next(iter(self._validator.iter_errors(unicode(record))))
         path = ".".join(map(str, error.instance_path)) or "the record"
         return f"breaks its schema at {path}: {error.message}"
 
 
 class _MultipleOf:
-    """Judges ``multipleOf`` as doubles are, since most writers of JSON have only those.
+    """Validates ``multipleOf`` for doubles, since most JSON writers only have doubles.
 
     A number is a multiple if its exact value is, or the shortest decimal of its double.
     """
@@ -79,7 +79,7 @@ class _MultipleOf:
 
 
 def _is_multiple(number: Decimal, factor: Decimal) -> bool:
-    """Whether a number is a multiple, without ever writing out its exponent."""
+    """Whether a number is a multiple, without expanding its exponent."""
     if not number.is_finite():
         return False
     digits, exponent = _parts(number)
