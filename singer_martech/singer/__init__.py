@@ -1,1 +1,1 @@
-"""Singer on both sides: settings, commands, messages in and out."""
+"""Singer for taps and targets: settings, commands, reading and writing messages."""

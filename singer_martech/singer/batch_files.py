@@ -1,7 +1,7 @@
-"""Read the files that a BATCH message names, and no others.
+"""Read the files of a BATCH message.
 
-A tap may name any file of this machine. Only regular files are read, below the folder that the
-setting ``batch_config`` names or, without one, below the working folder and the folder for
+A message may name any file of this machine. Only regular files are read, and only below the folder
+in the setting ``batch_config`` or, by default, below the working folder and the folder for
 temporary files.
 """
 
@@ -33,18 +33,18 @@ _COMPRESSIONS = frozenset({None, "", "none", "gzip"})
 
 
 class _NotAllowed(Exception):
-    """A file is not to be read; the text says why."""
+    """The file must not be read; the text says why."""
 
 
 def batch_lines(message: Mapping[str, Any], storage: StorageTarget | None) -> Iterator[bytes]:
-    """Yield the records of a BATCH message as JSON, one after the other.
+    """Yield the records of a BATCH message as JSON.
 
     Args:
         message: The message, with ``encoding`` and ``manifest``.
-        storage: The storage that ``batch_config`` names, if it does.
+        storage: The storage in the setting ``batch_config``, or None.
 
     Raises:
-        MartechError: A file cannot or must not be read, or is not in lines of JSON.
+        MartechError: A file cannot or must not be read, or is not JSON lines.
     """
     stream, encoding, manifest = message["stream"], message["encoding"], message["manifest"]
     if not isinstance(encoding, dict) or not isinstance(manifest, list):
@@ -66,7 +66,7 @@ def batch_lines(message: Mapping[str, Any], storage: StorageTarget | None) -> It
             raise
         except _NotAllowed as error:
             raise MartechError(f"{label} is not read: {error}") from error
-        except Exception as error:  # the library of a storage may raise anything
+        except Exception as error:  # storage libraries may raise anything
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise MartechError(f"{label} cannot be read: {reason}") from error
 
@@ -82,7 +82,7 @@ def _open(address: str, storage: StorageTarget | None) -> IO[bytes]:
     if storage is None:
         return _open_local(_local_path(address), [os.curdir, tempfile.gettempdir()])
     root, path = _local_path(storage.root), _local_path(address)
-    # the tap may know the storage by another path
+    # the tap may use another path for the same storage
     path = path if _is_below(path, root) else str(Path(root, Path(path).name))
     return _open_local(path, [root])
 
@@ -92,7 +92,7 @@ def _scheme(address: str) -> str:
 
 
 def _local_path(address: str) -> str:
-    """Return the path of an address, in which special characters may stand as %-escapes."""
+    """Return the path of an address, which may contain %-escapes."""
     path = address.partition("://")[2] if "://" in address else address
     return path if os.path.lexists(path) else unquote(path)
 
@@ -104,11 +104,11 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def _open_local(path: str, roots: list[str]) -> IO[bytes]:
-    """Open a regular file below one of ``roots``, links resolved.
+    """Open a regular file below one of ``roots``, after resolving links.
 
     Raises:
         OSError: The file cannot be opened.
-        _NotAllowed: It is somewhere else, or no regular file.
+        _NotAllowed: It is elsewhere, or not a regular file.
     """
     if not any(_is_below(path, root) for root in roots):
         raise _NotAllowed(
@@ -118,16 +118,16 @@ def _open_local(path: str, roots: list[str]) -> IO[bytes]:
     real = os.path.realpath(path)
     if real in config_files:
         raise _NotAllowed("it is the configuration of this run")
-    # a FIFO must not be waited for, nor a link followed that took the file's place by now
+    # do not wait for a FIFO, nor follow a link that replaced the file after the check
     descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise _NotAllowed("it is no regular file")
+        raise _NotAllowed("it is not a regular file")
     return os.fdopen(descriptor, "rb")
 
 
 def _open_remote(address: str, storage: StorageTarget) -> IO[bytes]:
-    """Open a file of a storage; one that the address puts elsewhere is looked for by its name."""
+    """Open a file of a storage; if its address has another folder, use only the file name."""
     root = storage.root.rstrip("/") + "/"
     inside = address.removeprefix(root) if address.startswith(root) else ""
     parts = inside.split("/") if inside else [address.rpartition("/")[2]]

@@ -1,4 +1,4 @@
-"""Check a catalog before the SDK reads it; read the schemas in a catalog or a file of messages."""
+"""Validate catalogs, and read schemas from a catalog or a file of messages."""
 
 from __future__ import annotations
 
@@ -56,21 +56,21 @@ _CATALOG: dict[str, Any] = {
         },
     },
 }
-"""The shape of a catalog that the SDK assumes without a check."""
+"""The catalog schema that the SDK assumes but does not check."""
 
 
 def check_catalog(catalog: Mapping[str, Any], label: str) -> None:
-    """Check that the SDK can read a catalog for one of these taps.
+    """Check that the SDK can read a catalog and that it belongs to one of these taps.
 
     Args:
         catalog: The catalog as JSON.
         label: Names the file in errors.
 
     Raises:
-        MartechError: It is not the catalog of a Singer tap, or not of one of these.
+        MartechError: It is not the catalog of a Singer tap, or it renames a stream.
     """
     _check_shape(catalog, label)
-    # the SDK looks some things up by the one name and some by the other
+    # the SDK uses both names to look up streams
     if any(
         entry.get("stream", entry["tap_stream_id"]) != entry["tap_stream_id"]
         for entry in catalog["streams"]
@@ -101,10 +101,10 @@ def _is_readable(catalog: Mapping[str, Any]) -> bool:
 
 
 def read_schemas(file: IO[str], label: str) -> list[dict[str, Any]]:
-    """Return the SCHEMA messages of a file of messages, or those that a catalog leads to.
+    """Return the SCHEMA messages in a file of messages, or those that a catalog describes.
 
     Args:
-        file: An open file with Singer messages, one a line, or with a catalog.
+        file: An open file with Singer messages, one per line, or with a catalog.
         label: Names the file in errors.
 
     Raises:

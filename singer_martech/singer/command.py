@@ -1,4 +1,4 @@
-"""The command of a plugin: exit status, last line, and ``--check``."""
+"""The command of a plugin: exit status, final error line, and ``--check``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class PluginCommand(SingerCommand):
-    """Runs a plugin and reports a failure by one line and the exit status."""
+    """Runs a plugin and reports a failure with one line and the exit status."""
 
     @override
     def main(self, *args: Any, **kwargs: Any) -> Any:
@@ -50,7 +50,7 @@ class PluginCommand(SingerCommand):
     @override
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         try:
-            with output_errors():  # --version, --help and --discover write
+            with output_errors():  # --version, --help and --discover print
                 return super().make_context(*args, **kwargs)
         except click.BadParameter as error:  # such as a file that does not exist
             raise MartechError(error.format_message()) from error
@@ -60,7 +60,7 @@ class PluginCommand(SingerCommand):
         if sys.stdout is None:
             raise MartechError("nothing can be written: standard output is closed")
         with output_errors():
-            # SingerCommand.invoke would print the schema of a wrong configuration
+            # SingerCommand.invoke would print the schema if the configuration is invalid
             return click.Command.invoke(self, ctx)
 
     @override
@@ -82,7 +82,7 @@ class PluginCommand(SingerCommand):
 
 
 def discard_unwritten_output() -> None:
-    """Drop output that cannot be written, which the interpreter would try again at its exit."""
+    """Discard buffered output, which the interpreter would try to write again at exit."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -92,7 +92,7 @@ def discard_unwritten_output() -> None:
 
 @contextmanager
 def output_errors() -> Iterator[None]:
-    """Describe a failure to write to standard output; click would end without a line."""
+    """Turn a failure to write to standard output into an error; click would exit silently."""
     try:
         try:
             yield
@@ -113,9 +113,9 @@ class Check:
 
     Attributes:
         label: What is verified, such as ``login`` or ``dataset 'orders'``.
-        run: Verifies it without writing anything at the vendor. Raises a
-            :class:`~singer_martech.errors.MartechError` when it is wrong.
-        is_prerequisite: If it fails, the checks after it are not run.
+        run: Verifies it without changing anything at the vendor. Raises a
+            :class:`~singer_martech.errors.MartechError` if it is wrong.
+        is_prerequisite: Whether its failure ends the checks.
     """
 
     label: str
@@ -125,7 +125,7 @@ class Check:
 
 @dataclass
 class CheckReport:
-    """Prints a line for each check.
+    """Prints the result of each check.
 
     Attributes:
         failed: The labels of the checks that failed.
@@ -135,7 +135,7 @@ class CheckReport:
 
     @contextmanager
     def check(self, label: str) -> Iterator[None]:
-        """Print whether the block succeeds; a failure of it is not raised."""
+        """Print whether the block succeeds; suppress its error."""
         try:
             yield
         except Stopped:
@@ -156,7 +156,7 @@ class CheckReport:
                 return
 
     def conclude(self) -> None:
-        """End the command.
+        """Fail the command if a check failed.
 
         Raises:
             MartechError: A check failed.
@@ -175,5 +175,5 @@ def _print(line: str) -> None:
 
 
 def _is_informative(record: logging.LogRecord) -> bool:
-    """Drop a line that the SDK logs at every start."""
+    """Filter out a line that the SDK logs at every start."""
     return not str(record.msg).startswith("Skipping parse of env var settings")

@@ -1,7 +1,7 @@
-"""Check what a user configured and convert it to the declared types.
+"""Validate the configuration and convert it to the declared types.
 
-The SDK's own validation prints the offending value, which may be a secret, and environment
-variables and Meltano pass every value as text.
+The SDK's validation prints the invalid value, which may be a secret. Environment variables and
+Meltano pass all values as text.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _SDK_RULES: dict[str, Any] = {
         },
         "flattening_max_depth": {"minimum": 0},
         "flattening_max_key_length": {"minimum": 1},
-        # the SDK has no options of these names above the level of a stream
+        # the SDK accepts these names only inside a stream
         "stream_maps": {"propertyNames": {"pattern": "^(?!__)|^__else__$"}},
     },
     "if": {
@@ -62,17 +62,17 @@ _SDK_RULES: dict[str, Any] = {
     },
     "then": {"required": ["flattening_max_depth"]},
 }
-"""What the SDK's declarations of its settings leave out; its classes fail without it."""
+"""Constraints that the SDK's classes need but its declarations omit."""
 
 
 def check_config(
     schema: Mapping[str, Any], config: Mapping[str, Any], env_prefix: str
 ) -> tuple[dict[str, Any], list[str]]:
-    """Convert a configuration to its declared types and list what is wrong with it.
+    """Convert a configuration to its declared types and list its problems.
 
-    Text becomes a number, a boolean, an object or an array where the schema says so; a number
-    becomes text likewise (ids). One-line text is stripped of white space at both ends. Null and
-    empty text count as not given.
+    Text is converted to a number, a boolean, an object or an array if the schema requires one;
+    numbers (ids) are converted to text. One-line text is stripped. Null and empty text count as
+    not set.
 
     Args:
         schema: The plugin's settings as JSON Schema.
@@ -80,7 +80,7 @@ def check_config(
         env_prefix: Prefix of the environment variables, for messages.
 
     Returns:
-        The configuration with defaults, and one line for each problem. No line holds the
+        The configuration with defaults, and one line for each problem. No line contains the
         value of a setting.
     """
     _register_secrets(schema, config)
@@ -90,7 +90,7 @@ def check_config(
     errors += Draft7Validator(_SDK_RULES).iter_errors(typed)
     problems = list(dict.fromkeys(_line(error, env_prefix) for error in errors))
     problems += [
-        f"setting '{name}' holds a character that no text may hold: NUL, or what is not UTF-8"
+        f"setting '{name}' contains an invalid character: NUL, or one that is not UTF-8"
         for name, value in typed.items()
         if name in schema["properties"] and not _is_clean(value)
     ]
@@ -104,7 +104,7 @@ def check_config(
 
 
 def _repaired(schema: Any) -> Any:
-    """Drop the text "null", which the SDK 0.54 lists among the schemas of an ``anyOf``."""
+    """Remove the text "null", which SDK 0.54 adds to the schemas of an ``anyOf``."""
     if isinstance(schema, dict):
         return {name: _repaired(value) for name, value in schema.items()}
     if isinstance(schema, list) and any(isinstance(each, dict) for each in schema):
@@ -113,18 +113,18 @@ def _repaired(schema: Any) -> Any:
 
 
 def boolean(value: object) -> object:
-    """Return the boolean that a text names; return any other value unchanged."""
+    """Convert text such as "true" to a boolean; return any other value unchanged."""
     return _from_text(value, ["boolean"]) if isinstance(value, str) else value
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a hint at the known name that is closest to ``name``, or nothing."""
+    """Return a hint at the known name most similar to ``name``, or empty text."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def json_value(value: object, name: str) -> Any:
-    """Return the value of a JSON text; return any other value unchanged.
+    """Decode JSON text; return any other value unchanged.
 
     Raises:
         SettingError: The text is not JSON.
@@ -135,7 +135,7 @@ def json_value(value: object, name: str) -> Any:
         return json.loads(value)
     except json.JSONDecodeError as error:
         raise SettingError(f"setting '{name}' is not valid JSON ({_position(error)})") from None
-    except (ValueError, RecursionError):  # a number of too many digits, or too many brackets
+    except (ValueError, RecursionError):  # too many digits or too deep nesting
         raise SettingError(f"setting '{name}' is not valid JSON") from None
 
 
@@ -168,12 +168,12 @@ def _warn_about_unknown(schema: Mapping[str, Any], config: Mapping[str, Any]) ->
 
 
 def _with_types(schema: Mapping[str, Any], value: Any) -> Any:
-    """Convert ``value``, and what it contains, to the types of ``schema``."""
+    """Convert ``value`` and its contents to the types of ``schema``."""
     types = schema.get("type", [])
     types = [types] if isinstance(types, str) else types
     value = _converted(value, types)
     if isinstance(value, float) and "integer" in types and "number" not in types:
-        value = int(value) if value.is_integer() else value  # 2.0 is a whole number too
+        value = int(value) if value.is_integer() else value  # 2.0 is a valid integer
     if isinstance(value, dict) and "properties" in schema:
         return _object_with_types(schema["properties"], value)
     if isinstance(value, list) and isinstance(schema.get("items"), dict):
@@ -186,7 +186,7 @@ def _object_with_types(properties: Mapping[str, Any], value: Mapping[str, Any]) 
     for name, definition in properties.items():
         given = value.get(name)
         if name in value and "type" not in definition:
-            continue  # the SDK's own alternatives, in which null has a meaning
+            continue  # alternatives declared by the SDK, in which null is significant
         given = _stripped(given) if "string" in definition.get("type", ()) else given
         typed = _UNSET if given is None or given == "" else _with_types(definition, given)
         typed = _UNSET if typed is None else typed  # the text "null"
@@ -200,7 +200,7 @@ def _object_with_types(properties: Mapping[str, Any], value: Mapping[str, Any]) 
 
 
 def _stripped(value: Any) -> Any:
-    """Remove white space at both ends of one-line text; a PEM file stays as it is."""
+    """Strip one-line text; multi-line text such as a PEM file is unchanged."""
     if not isinstance(value, str):
         return value
     text = value.strip()
@@ -208,7 +208,7 @@ def _stripped(value: Any) -> Any:
 
 
 def _converted(value: Any, types: list[str]) -> Any:
-    """Convert text to what ``types`` allow; leave the rest for the validator to refuse."""
+    """Convert text to one of ``types``; return values that cannot be converted unchanged."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         wants_text = "string" in types and not {"number", "integer"} & set(types)
         return str(value) if wants_text else value
@@ -241,7 +241,7 @@ def _number(text: str, otherwise: str) -> int | float | str:
 
 
 def _line(error: ValidationError, env_prefix: str) -> str:
-    """Describe an error without the value that caused it."""
+    """Format an error without the invalid value."""
     error = _most_specific(error)
     path = list(error.absolute_path)
     keyword: str = str(error.validator)
@@ -272,7 +272,7 @@ def _line(error: ValidationError, env_prefix: str) -> str:
 
 
 def _most_specific(error: ValidationError) -> ValidationError:
-    """Return the error inside the alternative that came closest, if one went further in."""
+    """Return the error from the alternative that matches best."""
     inner = max(error.context or (), key=lambda each: len(each.absolute_path), default=None)
     if inner is None or len(inner.absolute_path) <= len(error.absolute_path):
         return error
@@ -284,7 +284,7 @@ def _alternative(schema: Mapping[str, Any]) -> str:
 
 
 def _json_problem(value: object, wanted: str | list[str]) -> str:
-    """Say where a text that should be JSON is wrong."""
+    """Return where a text that should be JSON is invalid."""
     names = {wanted} if isinstance(wanted, str) else set(wanted)
     if isinstance(value, str) and {"array", "object"} & names:
         try:

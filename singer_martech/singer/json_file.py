@@ -1,4 +1,4 @@
-"""Read the JSON files that a user names on the command line."""
+"""Read the JSON files given on the command line."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import IO, Any, NoReturn
 from singer_martech.errors import MartechError, SettingError
 
 config_files: set[str] = set()
-"""The configuration files that were read, links resolved: no data is to be read from them."""
+"""Resolved paths of the configuration files, which must not be read as data."""
 
 
 def read_config_file(path: str) -> dict[str, Any]:
-    """Return the settings in a configuration file.
+    """Return the settings of a configuration file.
 
     Raises:
-        SettingError: The file cannot be read or holds no JSON object.
+        SettingError: The file cannot be read or is not a JSON object.
     """
     label = f"the configuration file {path}"
     config_files.add(os.path.realpath(path))
@@ -46,14 +46,14 @@ def read_text(file: IO[str], label: str) -> str:
 
 
 def parse_object(text: str, label: str) -> dict[str, Any]:
-    """Return the JSON object that a text holds.
+    """Decode a JSON object.
 
     Args:
         text: The content of a file.
         label: Names the file in errors.
 
     Raises:
-        MartechError: The text is no JSON object.
+        MartechError: The text is not a JSON object.
     """
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
@@ -70,5 +70,5 @@ def parse_object(text: str, label: str) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    """Refuse NaN and Infinity, which Python reads and JSON does not have."""
+    """Reject NaN and Infinity, which Python accepts but JSON does not allow."""
     raise ValueError(f"it holds {name}")

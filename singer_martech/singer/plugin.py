@@ -1,4 +1,4 @@
-"""What all plugins share: settings, signals, exit status and ``--check``."""
+"""The base of all plugins: settings, signals, exit status and ``--check``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 _UNUSED_BOOKMARK_KEYS = frozenset({"partitions", "progress_markers"})
-"""Keys of a bookmark that these taps never write; the SDK fails on those of a wrong shape."""
+"""Bookmark keys that these taps never write; the SDK fails if their values are invalid."""
 
 
 class MartechPlugin(PluginBase):
@@ -46,27 +46,26 @@ class MartechPlugin(PluginBase):
     _installs_signal_handlers = False
 
     def check_settings(self, config: Mapping[str, Any]) -> Iterable[str]:
-        """Yield one line for each rule across settings that ``config`` breaks.
+        """Yield one line for each invalid combination of settings.
 
-        It is called when each setting by itself is right.
+        Called when each setting by itself is valid.
         """
         del config
         return ()
 
     def checks(self) -> Iterator[Check]:
-        """Yield what ``--check`` verifies, the settings apart, which are right by then.
+        """Yield the checks of ``--check``, which run after the settings were validated.
 
-        Override it to verify the login first (``is_prerequisite=True``), then that what the
-        settings name exists at the vendor, one :class:`Check` each, and end with
-        ``yield from super().checks()``. A check reads only: it writes, creates and launches
-        nothing at the vendor. Checks run one after the other, each before the next is yielded,
-        so a generator may build on what an earlier one found out.
+        Override it to yield a :class:`Check` of the login (``is_prerequisite=True``), one for
+        each object at the vendor that the settings name, and end with
+        ``yield from super().checks()``. A check must not change anything at the vendor. Each
+        check runs before the next is yielded, so later checks can use earlier results.
         """
         yield from ()
 
     @cached_property
     def shutdown(self) -> ShutdownSignal:
-        """The request to end this run."""
+        """The signal that ends this run."""
         return ShutdownSignal()
 
     @override
@@ -96,7 +95,7 @@ class MartechPlugin(PluginBase):
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
         super().append_builtin_config(config_jsonschema)
         properties = config_jsonschema["properties"]
-        # they need packages that are not installed with the plugins
+        # these need packages that the plugins do not install
         properties.pop("faker_config", None)
         if "batch_config" in properties:
             properties["batch_config"]["properties"]["encoding"]["properties"]["format"]["enum"] = [
@@ -147,15 +146,15 @@ class MartechPlugin(PluginBase):
 
     @classmethod
     def for_check(cls, config: dict[str, Any], **options: Any) -> Self:
-        """Return the plugin that ``--check`` looks at; it must not write at the vendor.
+        """Return the plugin for ``--check``; it must not change anything at the vendor.
 
         Args:
             config: The settings as given.
             options: Other options of the command.
 
         Raises:
-            ConfigValidationError: A setting is wrong.
-            MartechError: A file is wrong.
+            ConfigValidationError: A setting is invalid.
+            MartechError: A file is invalid.
         """
         del options
         return cls(config=config)
@@ -214,17 +213,17 @@ class MartechTap(MartechPlugin, Tap):
         return cls(
             config=config,
             catalog=None if catalog is None else json.load(catalog),
-            setup_mapper=False,  # it would discover, which may launch an execution
+            setup_mapper=False,  # it would run discovery, which may launch an execution
         )
 
     @override
     def checks(self) -> Iterator[Check]:
-        """Yield a check of the catalog that is given with ``--catalog``."""
+        """Yield a check of the catalog given with ``--catalog``."""
         if self.input_catalog is not None:
             yield Check("catalog and stream maps", self._check_stream_maps)
 
     def _check_stream_maps(self) -> None:
-        MartechTap.setup_mapper(self)  # of the catalog at hand: nothing is discovered
+        MartechTap.setup_mapper(self)  # uses the given catalog, without discovery
         names = list(self.catalog)
         for name, definition in self.mapper.stream_maps_dict.items():
             source = definition.get(MAPPER_SOURCE_OPTION) if isinstance(definition, dict) else None
@@ -247,7 +246,7 @@ class MartechTap(MartechPlugin, Tap):
 
     @override
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take over a STATE, also one that another program wrapped.
+        """Load a STATE, which may be wrapped as by ``meltano state get``.
 
         Raises:
             MartechError: It is not the STATE of a Singer tap.
@@ -263,7 +262,7 @@ class MartechTap(MartechPlugin, Tap):
 
 
 def _checked_json(file: IO[str] | None, option: str) -> IO[str] | None:
-    """Read a JSON object now, so that an error names the option."""
+    """Validate a JSON file early, so that an error names the option."""
     if file is None:
         return None
     label = f"the file given with {option}"

@@ -1,4 +1,4 @@
-"""Read Singer messages fast, with a regular tick while the input is idle."""
+"""Read Singer messages fast, and call ``tick`` regularly while the input is idle."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from singer_martech.runtime.shutdown import ShutdownSignal
 
 MAX_LINE_BYTES = 256 * 1024 * 1024
-"""Maximum length of a line of the input or of a BATCH file."""
+"""Maximum length of a line of the input or of a BATCH file, in bytes."""
 
 NOT_JSON = "not_json"
-"""Key of a RECORD message with the reason why its record is to be rejected unread."""
+"""Key of a RECORD message with the reason to reject its record without decoding it."""
 
 
 class _Envelope(msgspec.Struct):
-    """The parts of a message that route it. Record and STATE stay as received."""
+    """The members of a message used for routing. Record and STATE stay as received."""
 
     type: str
     stream: str = ""
@@ -48,15 +48,15 @@ _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 class MessageReader(GenericSingerReader[str]):
     """Reads messages from a pipe or a file.
 
-    RECORD and STATE messages carry their JSON as received, under ``raw``.
+    RECORD and STATE messages have their JSON as received in ``raw``.
 
     Attributes:
         fast_handlers: By stream, a function that handles a record as received, or returns False
             if the record needs a message.
-        shutdown: Ends reading when the run is to end.
-        pause_seconds: Longest time between two calls of ``tick``.
+        shutdown: Ends reading on a signal.
+        pause_seconds: Maximum time between two calls of ``tick``.
         tick: Called between blocks of input, and while the input is idle.
-        guard: A context around all processing, which concludes a failed run.
+        guard: A context manager around all processing, which ends a failed run.
     """
 
     shutdown: ShutdownSignal
@@ -65,7 +65,7 @@ class MessageReader(GenericSingerReader[str]):
     guard: Callable[[], AbstractContextManager[None]]
 
     def __init__(self) -> None:
-        """Prepare to read."""
+        """Create a reader; nothing is read yet."""
         super().__init__()
         self.fast_handlers: dict[str, Callable[[bytes], bool]] = {}
         self._input: StdinReader | None = None
@@ -157,7 +157,7 @@ class MessageReader(GenericSingerReader[str]):
         if callback is None:
             raise InvalidInput(f"unknown message type '{message['type']}'")
         if message["type"] == "STATE" and message.get("value", message) is None:
-            return  # it says nothing, and would make the next run start from the beginning
+            return  # an empty STATE would make the next run start from the beginning
         callback(message)
 
     def _lines(self, source: StdinReader) -> Iterator[bytes]:
@@ -200,7 +200,7 @@ class MessageReader(GenericSingerReader[str]):
             number: The number of the line, for errors.
 
         Raises:
-            InvalidInput: The line is no JSON object.
+            InvalidInput: The line is not a JSON object.
         """
         start = b'{"type":"RECORD","stream":%s,"record":' % msgspec.json.encode(stream)
         line = b"%s%s}" % (start, record.strip())
@@ -222,7 +222,7 @@ def _envelope(line: bytes) -> _Envelope | None:
 
 
 def _message(line: bytes, envelope: _Envelope | None, number: int) -> dict[str, Any]:
-    """Decode a message and add its record or STATE as received, under ``raw``.
+    """Decode a message and add its record or STATE as received in ``raw``.
 
     Raises:
         InvalidInput: The line is not a Singer message.
@@ -257,10 +257,10 @@ def _checked(message: dict[str, Any], number: int) -> dict[str, Any]:
 
 
 def _decode_leniently(line: bytes, number: int) -> dict[str, Any]:
-    """Decode what strict JSON forbids but Python's writers produce.
+    """Decode invalid JSON that Python's writers produce.
 
-    A record with NaN, Infinity, a number out of all bounds or too deep a nesting is to be rejected;
-    its JSON stays as received. Lone surrogates, which UTF-8 cannot encode, are kept.
+    A record with NaN, Infinity, a number out of range or too deep nesting is marked for rejection
+    with its JSON as received. Lone surrogates, which UTF-8 cannot encode, are kept.
 
     Raises:
         InvalidInput: The line is not JSON, not UTF-8, not a message, or nested too deep.
@@ -295,7 +295,7 @@ def _deep_record(text: str, number: int) -> dict[str, Any]:
     """Return the message of a record that is nested too deep to be decoded.
 
     Raises:
-        InvalidInput: The line is no RECORD message.
+        InvalidInput: The line is not a RECORD message.
     """
     try:
         texts = member_texts(text)

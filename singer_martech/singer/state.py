@@ -1,4 +1,4 @@
-"""Read a STATE as other programs print it."""
+"""Read a STATE in the formats of other programs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from singer_martech.errors import MartechError
 
 _WRAPPERS = ("completed", "singer_state", "value")
-"""Keys that hold a STATE: of Meltano's state files and of a STATE message."""
+"""Keys that wrap a STATE in Meltano's state files and in STATE messages."""
 _KNOWN = frozenset({"bookmarks", "currently_syncing"})
 
 
@@ -15,10 +15,10 @@ def unwrap_state(state: dict[str, Any]) -> dict[str, Any]:
     """Return the STATE of a tap from a STATE message or the output of ``meltano state get``.
 
     Args:
-        state: What was given as STATE. An empty object is the STATE before the first run.
+        state: The given object. An empty one is the STATE before the first run.
 
     Raises:
-        MartechError: It holds no STATE of a Singer tap, so every bookmark would be lost.
+        MartechError: It is not the STATE of a Singer tap, so every bookmark would be lost.
     """
     inner: Any = state
     while isinstance(inner, dict) and "bookmarks" not in inner:

@@ -1,7 +1,7 @@
-"""The input, read ahead so that the program that writes it need not wait for this one.
+"""Read the input ahead, so that the program that writes it need not wait for this one.
 
-A pipe holds some hundred lines. If it were emptied only between two of them, both programs
-would take turns instead of working at the same time.
+A pipe buffers only some hundred lines. Without reading ahead, the two programs would work in
+turns instead of in parallel.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _BLOCK_BYTES = 1024 * 1024
 
 
 class StdinReader:
-    """Reads a file descriptor in a thread; a context manager.
+    """A context manager that reads a file descriptor in a thread.
 
     Args:
-        descriptor: Of a file, a pipe or a socket.
+        descriptor: The descriptor of a file, a pipe or a socket.
     """
 
     def __init__(self, descriptor: int) -> None:
-        """Read nothing yet."""
+        """Create a reader; nothing is read yet."""
         self._ahead = ReadAhead(_pieces(descriptor), _MAX_PIECES, "input")
 
     def __enter__(self) -> Self:
-        """Start to read.
+        """Start reading.
 
         Raises:
             ThreadUnavailable: No thread can be started.
@@ -43,18 +43,17 @@ class StdinReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop to read; a piece that the thread is waiting for is lost."""
+        """Stop reading; a block for which the thread waits is lost."""
         self._ahead.close()
 
     def block(self, seconds: float) -> bytes | None:
-        """Return what has come, or wait for it.
+        """Return the next block of input.
 
         Args:
-            seconds: How long to wait.
+            seconds: Maximum time to wait.
 
         Returns:
-            An empty block at the end of the input; None if nothing came in time, or if
-            ``wake`` was called.
+            An empty block at the end of the input; None on a timeout or if ``wake`` was called.
 
         Raises:
             BaseException: The input cannot be read.
@@ -88,7 +87,7 @@ def _read(descriptor: int) -> bytes:
     while True:
         try:
             return os.read(descriptor, _PIECE_BYTES)
-        except BlockingIOError:  # whoever opened the descriptor chose so, and may share it
+        except BlockingIOError:  # the descriptor was opened as non-blocking and may be shared
             poll = select.poll()
             poll.register(descriptor, select.POLLIN)
             poll.poll()

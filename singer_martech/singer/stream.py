@@ -1,4 +1,4 @@
-"""Streams that are read in chunks, such as a window of days or the result of an execution.
+"""Streams read in chunks, such as a window of days or the result of an execution.
 
 The bookmark moves only when a chunk is completely written, so an interrupted run resumes at the
 start of its last chunk.
@@ -61,7 +61,7 @@ class Chunk(ABC):
     def parts(
         self, encoded_streams: Collection[str]
     ) -> Iterator[tuple[ChunkedStream, EncodedRecords | Iterable[Record]]]:
-        """Yield the records in parts that fit into memory.
+        """Yield the records in parts that fit in memory.
 
         Args:
             encoded_streams: The names of the streams that accept encoded lines. The others need
@@ -91,7 +91,7 @@ def error_context(stream: str) -> Iterator[None]:
 
 @contextmanager
 def _released(items: Iterator[_T]) -> Iterator[Iterator[_T]]:
-    """Close a generator at the end, since it may hold files and threads."""
+    """Close a generator at the end, to release its files and threads."""
     try:
         yield items
     finally:
@@ -106,7 +106,7 @@ class ChunkedStream(Stream, ABC):
     _tap: MartechTap
 
     def __init__(self, tap: MartechTap, schema: dict[str, Any], name: str) -> None:
-        """Make a stream of ``tap``."""
+        """Create a stream of ``tap``."""
         super().__init__(tap, schema=schema, name=name)
         self._synced_by_group = False
         self._schema_written = False
@@ -152,7 +152,7 @@ class ChunkedStream(Stream, ABC):
 
     @override
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
-        """Return None: a chunk knows its bookmark."""
+        """Return None: each chunk has its own bookmark."""
 
     @override
     def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:

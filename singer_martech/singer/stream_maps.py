@@ -1,4 +1,4 @@
-"""The SDK's stream maps, with errors that name the setting and the stream."""
+"""Apply the SDK's stream maps, with errors that name the setting and the stream."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class StreamMapper(PluginMapper):
         selected = [each for each in catalog.streams if each.metadata.resolve_selection()[()]]
         super().register_raw_streams_from_catalog(Catalog((e.tap_stream_id, e) for e in selected))
         for entry in catalog.streams:
-            # the SDK would apply stream maps to a deselected stream without its columns, and fail
+            # the SDK fails when it applies stream maps to a deselected stream, which has no columns
             if entry.tap_stream_id not in self.stream_maps:
                 self.stream_maps[entry.tap_stream_id] = [
                     self.default_mapper_type(

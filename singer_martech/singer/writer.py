@@ -1,7 +1,7 @@
 """Write Singer messages to standard output in blocks.
 
 The SDK's writer encodes in pure Python and flushes after every message, which takes longer than
-all other work on a record.
+all other processing of a record.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _POLL_SECONDS = 1.0
 
 _shutdown: ShutdownSignal | None = None
 _has_given_up = False
-"""Whether a line was cut: what followed would be read as its end."""
+"""Whether a line was cut; further output would be read as the rest of that line."""
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -53,7 +53,7 @@ class RecordLine(msgspec.Struct, gc=False, tag_field="type", tag="RECORD"):
 
 
 class MessageWriter(GenericSingerWriter[bytes, Message]):
-    """Writes RECORD messages in blocks, and other messages at once."""
+    """Writes RECORD messages in blocks and other messages immediately."""
 
     def __init__(self) -> None:
         """Start with an empty block."""
@@ -78,7 +78,7 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
             self.flush()
 
     def flush(self) -> None:
-        """Write what was collected."""
+        """Write the current block."""
         if not self._pending:
             return
         lines = b"".join(self._pending)
@@ -88,25 +88,25 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
 
 
 def end_writes_on(shutdown: ShutdownSignal) -> None:
-    """Give up writing to standard output some time after ``shutdown`` is requested.
+    """Limit how long writes to standard output may block after ``shutdown`` is requested.
 
-    Standard output belongs to the process, as its signal handlers do.
+    This is global, since standard output belongs to the process.
     """
     global _shutdown, _has_given_up
     _shutdown, _has_given_up = shutdown, False
 
 
 def write_output(lines: bytes, grace_seconds: float = GRACE_SECONDS) -> None:
-    """Write to standard output, whatever its encoding: messages are UTF-8.
+    """Write bytes to standard output, independent of its encoding.
 
     Args:
         lines: The bytes to write.
-        grace_seconds: How long after a signal a full pipe may take to be read from.
+        grace_seconds: How long after a signal to wait for the reader of a full pipe.
 
     Raises:
         BrokenPipeError: The program that reads the output has ended.
         MartechError: The output cannot be written, such as to a full disk.
-        Stopped: A signal came, and nobody read from the pipe in time.
+        Stopped: A signal came, and the pipe was not read in time.
     """
     if _has_given_up and _shutdown is not None:
         _shutdown.check()
@@ -115,7 +115,7 @@ def write_output(lines: bytes, grace_seconds: float = GRACE_SECONDS) -> None:
         output.flush()
         try:
             descriptor = output.fileno()
-        except io.UnsupportedOperation:  # a buffer in a test
+        except io.UnsupportedOperation:  # an in-memory buffer in a test
             output.write(lines.decode())
             output.flush()
         else:
@@ -137,7 +137,7 @@ def _write(descriptor: int, rest: memoryview, grace_seconds: float) -> None:
 
 @contextmanager
 def _without_blocking(descriptor: int) -> Iterator[None]:
-    """Let no write to a pipe or socket wait: a signal would not end that wait."""
+    """Make writes non-blocking, because a signal does not interrupt a blocking write."""
     mode = os.fstat(descriptor).st_mode
     if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)) or not os.get_blocking(descriptor):
         yield
@@ -150,7 +150,7 @@ def _without_blocking(descriptor: int) -> Iterator[None]:
 
 
 def _await_reader(descriptor: int, grace_seconds: float) -> None:
-    """Wait until a write can go on.
+    """Wait until a write can continue.
 
     Raises:
         Stopped: A signal came, and the grace time is over.
@@ -167,8 +167,8 @@ def _await_reader(descriptor: int, grace_seconds: float) -> None:
 def encode(message: Mapping[str, Any] | RecordLine) -> bytes:
     """Return a message as compact JSON, with all digits of decimals.
 
-    Values that msgspec cannot encode (lone surrogates, types made by a stream map) are encoded by
-    the SDK.
+    Values that msgspec cannot encode (lone surrogates, types created by a stream map) are encoded
+    by the SDK.
     """
     try:
         return _encoder.encode(message)

@@ -123,8 +123,8 @@ def test_settings_may_come_as_text(name: str, given: Any, value: Any) -> None:
         ("api_url", "https://me:pass@host", "setting 'api_url' must not carry a user name"),
         ("api_token", "", "setting 'api_token' is required: .* TARGET_TEST_API_TOKEN"),
         ("api_token", {"a": 1}, "setting 'api_token' must be text"),
-        ("user_id", "a\x00b", "setting 'user_id' holds a character that no text may hold"),
-        ("streams", {"a": [{"b": "\ud800"}]}, "setting 'streams' holds a character that no text"),
+        ("user_id", "a\x00b", "setting 'user_id' contains an invalid character"),
+        ("streams", {"a": [{"b": "\ud800"}]}, "setting 'streams' contains an invalid character"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(name: str, given: Any, fault: str) -> None:

@@ -285,7 +285,7 @@ def test_a_batch_file_that_is_no_regular_file_is_refused_at_once(
     address = shelf / "loaded" / (name or "folder")
     run = target(schema(), named(address), **storage(shelf / "loaded"))
     assert run.status == 1
-    assert run.reason.endswith("is not read: it is no regular file")
+    assert run.reason.endswith("is not read: it is not a regular file")
 
 
 @pytest.mark.parametrize(
