@@ -241,7 +241,7 @@ def instant(day: date) -> str:
     return start.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def test_the_shards_leave_exactly_what_a_single_run_leaves(
+def test_the_shards_give_the_same_result_as_a_single_run(
     back_filled: BackFill, sandbox: Sandbox, days: list[date]
 ) -> None:
     events = distinct(sandbox.robotmia.events(days[0], days[-1]))
@@ -249,7 +249,7 @@ def test_the_shards_leave_exactly_what_a_single_run_leaves(
     assert back_filled.landed == back_filled.single_run
 
 
-def test_only_the_killed_shard_was_tried_again_and_went_on_from_its_state(
+def test_only_the_killed_shard_is_retried_and_continues_from_its_state(
     back_filled: BackFill, engine: Engine, days: list[date]
 ) -> None:
     tasks = engine.tasks(BACK_FILL)
@@ -264,7 +264,7 @@ def test_only_the_killed_shard_was_tried_again_and_went_on_from_its_state(
     assert sorted(again) == [str(days[13]), str(days[14])]
 
 
-def test_the_pool_bounds_how_many_shards_run_and_with_them_the_exports(
+def test_the_pool_limits_parallel_shards_and_exports(
     back_filled: BackFill, sandbox: Sandbox, engine: Engine
 ) -> None:
     assert back_filled.landed
@@ -276,7 +276,7 @@ def test_the_pool_bounds_how_many_shards_run_and_with_them_the_exports(
     assert 1 < max_concurrent(sandbox.robotmia.exports) <= SLOTS * DOWNLOADS
 
 
-def test_the_daily_job_goes_on_without_a_gap_and_reads_only_the_lookback_again(
+def test_the_daily_job_continues_without_a_gap_and_reads_only_the_lookback_again(
     back_filled: BackFill, sandbox: Sandbox, engine: Engine, store: ObjectStore, days: list[date]
 ) -> None:
     bookmark = store.bookmarks(JOB)["events"]
@@ -299,7 +299,7 @@ def test_the_daily_job_goes_on_without_a_gap_and_reads_only_the_lookback_again(
     assert store.bookmarks(JOB)["events"]["replication_key_value"] > instant(today)
 
 
-def test_streams_are_shards_too_and_their_bookmarks_go_to_the_job(
+def test_shards_by_stream_pass_their_bookmarks_to_the_job(
     sandbox: Sandbox, engine: Engine, store: ObjectStore
 ) -> None:
     conf = {
@@ -323,7 +323,7 @@ def test_streams_are_shards_too_and_their_bookmarks_go_to_the_job(
     assert {"customers", "export_executions"} <= {arc for arc, _ in sandbox.mona.records()}
 
 
-def test_states_that_would_stay_with_a_shard_are_refused(engine: Engine) -> None:
+def test_states_kept_on_the_worker_are_an_error(engine: Engine) -> None:
     arguments = ["--tap=tap-robotmia", "--target=target-mona", "--environment=sandbox"]
     days = ["--first=2026-01-01", "--last=2026-01-02", "--zone=UTC", "--shards=2"]
 

@@ -42,7 +42,7 @@ def environment() -> Iterator[dict[str, str]]:
         }
 
 
-def test_states_in_a_database_serve_the_lines_of_a_plan(
+def test_states_in_a_database_work_with_the_lines_of_a_plan(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     project = MeltanoProject(tmp_path / "project").folder

@@ -116,7 +116,7 @@ def sent_messages(mona: Mona) -> list[dict[str, Any]]:
     ]
 
 
-def test_one_record_is_sent_alike(mona: Mona, tmp_path: Path) -> None:
+def test_one_record_is_sent_identically(mona: Mona, tmp_path: Path) -> None:
     assert send(mona, [MESSAGE])[0]["sent"] == 1
     load(mona, tmp_path, {"orders": [RECORD]}, {})
     by_sdk, by_target = mona.exports
@@ -126,7 +126,7 @@ def test_one_record_is_sent_alike(mona: Mona, tmp_path: Path) -> None:
     assert len(mona.records()) == 1
 
 
-def test_records_with_every_option_are_sent_alike(mona: Mona, tmp_path: Path) -> None:
+def test_records_with_every_option_are_sent_identically(mona: Mona, tmp_path: Path) -> None:
     stamps: list[Any] = [1700000000, 1700000000123, 1700000000.25, "1700000000", "1700000000123"]
     stamps += ["2023-11-14T22:13:20Z", "2023-11-14T22:13:20.5+02:00", "2023-11-14 22:13:20"]
     stamps += ["2023-11-14", "1999-12-31T23:59:59Z"]
@@ -162,7 +162,7 @@ def test_records_with_every_option_are_sent_alike(mona: Mona, tmp_path: Path) ->
     )
 
 
-def test_what_is_not_set_is_null_and_taken(mona: Mona) -> None:
+def test_unset_options_are_null_and_accepted(mona: Mona) -> None:
     message = {"contextClass": "orders", "message": {"n": 1}}
     assert send(mona, [message, message])[0]["failed"] == 0
     sent = mona.exports[0].json["messages"]
@@ -185,7 +185,7 @@ def test_what_is_not_set_is_null_and_taken(mona: Mona) -> None:
         ("false", "exportTimestamp", "sendTimestamp"),
     ],
 )
-def test_timestamps_that_the_client_sends_are_taken(
+def test_timestamps_of_the_client_are_accepted(
     mona: Mona, newer: str, name: str, other: str
 ) -> None:
     stamps: list[Any] = [1700000000, 1700000000.5, 1700000000123, "1700000000", "1700000000123"]
@@ -198,7 +198,7 @@ def test_timestamps_that_the_client_sends_are_taken(
     assert [json.loads(item["export_timestamp"]) for item in mona.messages()] == stamps
 
 
-def test_a_sampling_name_and_a_default_action_are_taken(mona: Mona) -> None:
+def test_a_sampling_name_and_a_default_action_are_accepted(mona: Mona) -> None:
     message = {**MESSAGE, "sampleConfigName": "weekly"}
     (result,) = send(mona, [message, {**message, "action": "NEW"}], default_action="ADD")
     assert result["failed"] == 0, result
@@ -215,7 +215,7 @@ def test_a_sampling_name_and_a_default_action_are_taken(mona: Mona) -> None:
         ("true", "false", "/mona/monaSendEvent"),
     ],
 )
-def test_the_addresses_are_those_that_the_client_asks(
+def test_the_urls_equal_those_of_the_client(
     mona: Mona, newer: str, authenticates: str, path: str
 ) -> None:
     settings = {"USE_SEND_EVENT_ENDPOINT": newer, "SHOULD_USE_AUTHENTICATION": authenticates}
@@ -233,14 +233,14 @@ def test_the_client_renews_its_token_with_the_refresh_token(mona: Mona) -> None:
     assert [item.status for item in mona.requests_to("/token/refresh$")] == [200, 200]
 
 
-def test_the_client_understands_a_refusal_of_messages(mona: Mona) -> None:
+def test_the_client_understands_rejected_messages(mona: Mona) -> None:
     bad = {**MESSAGE, "contextId": "a.b"}
     (result,) = send(mona, [MESSAGE, bad])
     assert (result["total"], result["sent"], result["failed"]) == (2, 1, 1)
     assert list(result["failure_reasons"]) == ["1"]
 
 
-def test_the_client_understands_a_refusal_of_the_request(mona: Mona) -> None:
+def test_the_client_understands_a_rejected_request(mona: Mona) -> None:
     (result,) = send(mona, [MESSAGE], default_action="DELETE")
     assert (result["sent"], result["failed"]) == (0, 1)
     assert result["failure_reasons"] == "defaultAction is none of OVERWRITE, ADD, NEW"

@@ -135,7 +135,7 @@ def side_by_side(row: Event) -> Event:
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles", "Pacific/Chatham"])
-def test_rows_are_the_same_to_the_digit(robotmia: Robotmia, tmp_path: Path, zone: str) -> None:
+def test_rows_are_equal_to_the_last_digit(robotmia: Robotmia, tmp_path: Path, zone: str) -> None:
     robotmia.project_timezone = zone
     days = days_of(robotmia, DAYS)
     theirs = with_mixpanel_utils(robotmia, days)
@@ -179,7 +179,7 @@ def test_three_clients_agree_on_chosen_events(robotmia: Robotmia, tmp_path: Path
     assert asked == [names, names, names]
 
 
-def test_the_clients_ask_without_slash_and_colon(robotmia: Robotmia, tmp_path: Path) -> None:
+def test_the_clients_omit_slash_and_colon(robotmia: Robotmia, tmp_path: Path) -> None:
     robotmia.project_timezone = "UTC"
     days = days_of(robotmia, 1)
     with_mixpanel_utils(robotmia, days)

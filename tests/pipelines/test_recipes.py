@@ -51,7 +51,7 @@ def in_warehouse(recipe_runner: RecipeRunner) -> list[str]:
     return sorted(row["insert_id"] for row in loaded)
 
 
-def test_every_recipe_is_tried_and_linked() -> None:
+def test_every_recipe_is_tested_and_linked() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     tests = globals()
     for page in PAGES.glob("*.md"):
@@ -197,7 +197,7 @@ def test_replaying_rejects(recipe_runner: RecipeRunner, sandbox: Sandbox) -> Non
     assert len(list((recipe_runner.folder / "summaries").glob("*.json"))) == 2
 
 
-def test_without_an_account(tmp_path: Path) -> None:
+def test_the_demo_works_without_an_account(tmp_path: Path) -> None:
     serve, use = Recipe.read("without-an-account").commands
     for name in ("Makefile", "tests", ".venv", "pyproject.toml", "requirements"):
         (tmp_path / name).symlink_to(ROOT / name)

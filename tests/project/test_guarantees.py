@@ -14,7 +14,7 @@ NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)))
 
 
 @pytest.mark.parametrize(("path", "name"), NAMED)
-def test_a_test_that_shows_a_promise_is_there(path: str, name: str) -> None:
+def test_every_test_named_on_the_page_exists(path: str, name: str) -> None:
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     assert name in functions

@@ -50,7 +50,7 @@ def endpoints(plugin: Plugin, sandbox: Sandbox, folder: Path) -> list[tuple[str,
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_an_answer_of_another_kind_is_an_error_of_one_line_or_does_no_harm(
+def test_an_unexpected_response_is_a_one_line_error_or_harmless(
     plugin: Plugin, sandbox: Sandbox, folder: Path, body: str
 ) -> None:
     found = endpoints(plugin, sandbox, folder)
@@ -99,7 +99,7 @@ def achieved(plugin: Plugin, sandbox: Sandbox, outcome: Outcome) -> Any:
     ]
 
 
-def test_a_success_that_is_not_the_vendors_is_never_success(
+def test_a_foreign_success_response_is_never_a_success(
     plugin: Plugin, sandbox: Sandbox, folder: Path
 ) -> None:
     expected = achieved(plugin, sandbox, run(plugin, plugin.settings(sandbox), folder))
@@ -115,7 +115,7 @@ def test_a_success_that_is_not_the_vendors_is_never_success(
             assert plugin.is_tap or method == "GET", (method, path, name)
 
 
-def test_a_success_that_is_not_the_vendors_is_tried_again(
+def test_a_foreign_success_response_is_retried(
     plugin: Plugin, sandbox: Sandbox, folder: Path
 ) -> None:
     expected = achieved(plugin, sandbox, run(plugin, plugin.settings(sandbox), folder))

@@ -43,7 +43,7 @@ def at(url: str, plugin: Plugin, sandbox: Sandbox) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("days", "address"), [(1, "127.0.0.1"), (-1, "127.0.0.1"), (1, "10.0.0.1")]
 )
-def test_a_certificate_that_cannot_be_trusted_is_refused_before_anything_is_sent(
+def test_an_untrusted_certificate_is_an_error_before_anything_is_sent(
     plugin: Plugin, sandbox: Sandbox, folder: Path, days: int, address: str
 ) -> None:
     file = certificate(folder, days=days, address=address)
@@ -58,7 +58,7 @@ def test_a_certificate_that_cannot_be_trusted_is_refused_before_anything_is_sent
     assert front.seen == []
 
 
-def test_a_private_authority_is_trusted_where_the_environment_says_so(
+def test_a_private_authority_set_in_the_environment_is_trusted(
     plugin: Plugin, sandbox: Sandbox, folder: Path
 ) -> None:
     file = certificate(folder)
@@ -70,9 +70,7 @@ def test_a_private_authority_is_trusted_where_the_environment_says_so(
     assert front.seen
 
 
-def test_a_proxy_carries_the_connection_and_sees_nothing_in_it(
-    plugin: Plugin, sandbox: Sandbox, folder: Path
-) -> None:
+def test_a_proxy_sees_only_encrypted_data(plugin: Plugin, sandbox: Sandbox, folder: Path) -> None:
     file = certificate(folder, address="vendor.example")
     with Front(file, sandbox.url) as front, Front(behind=front.url) as proxy:
         config = at("https://vendor.example", plugin, sandbox)
@@ -91,7 +89,9 @@ def test_a_proxy_carries_the_connection_and_sees_nothing_in_it(
         assert len(proxy.seen) == seen
 
 
-def test_no_proxy_is_used_for_this_machine(plugin: Plugin, sandbox: Sandbox, folder: Path) -> None:
+def test_no_proxy_is_used_for_loopback_addresses(
+    plugin: Plugin, sandbox: Sandbox, folder: Path
+) -> None:
     with Front() as proxy:
         proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"), proxy.url)
         environment = {**NO_PROXIES, **proxies}
@@ -112,7 +112,7 @@ PROXIES = {
 
 
 @pytest.mark.parametrize("proxy", PROXIES)
-def test_a_proxy_that_cannot_be_used_is_named_at_once(
+def test_an_unusable_proxy_is_named_immediately(
     plugin: Plugin, sandbox: Sandbox, folder: Path, proxy: str
 ) -> None:
     config = {**at("https://vendor.example", plugin, sandbox), "max_attempts": 6}
@@ -126,7 +126,7 @@ def test_a_proxy_that_cannot_be_used_is_named_at_once(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_takes_no_credential_to_another_host(
+def test_a_redirect_to_another_host_drops_credentials(
     plugin: Plugin, sandbox: Sandbox, folder: Path, status: int
 ) -> None:
     config = plugin.settings(sandbox)
@@ -146,7 +146,7 @@ def test_a_redirect_takes_no_credential_to_another_host(
 @pytest.mark.parametrize(
     "location", ["http://example.com/", "ftp://127.0.0.1/", "//", "http://[", "x:y", "?", ""]
 )
-def test_a_redirect_to_nowhere_is_an_error_of_one_line(
+def test_an_invalid_redirect_is_a_one_line_error(
     plugin: Plugin, sandbox: Sandbox, folder: Path, location: str
 ) -> None:
     config = plugin.settings(sandbox)

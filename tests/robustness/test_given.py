@@ -74,7 +74,7 @@ values = st.recursive(
 @pytest.mark.parametrize("as_text", [False, True])
 @settings(max_examples=25, suppress_health_check=SHARED)
 @given(data=st.data())
-def test_any_value_of_any_setting_is_taken_or_refused_by_its_name(
+def test_any_value_of_a_setting_is_accepted_or_an_error_that_names_it(
     plugin: Plugin, sandbox: Sandbox, as_text: bool, data: st.DataObject
 ) -> None:
     names = plugin.plugin._settings_schema()["properties"]  # noqa: SLF001 - with those of the SDK
@@ -108,7 +108,7 @@ def test_any_value_of_any_setting_is_taken_or_refused_by_its_name(
         b'{"streams": NaN}',
     ],
 )
-def test_a_configuration_file_without_an_object_is_named(
+def test_a_configuration_file_without_an_object_is_an_error(
     plugin: Plugin, folder: Path, text: bytes
 ) -> None:
     outcome = run(plugin, text, folder)
@@ -131,7 +131,7 @@ ODD_STATES = [
 
 
 @pytest.mark.parametrize("state", ODD_STATES, ids=str)
-def test_a_state_of_another_tap_is_ignored_or_refused(
+def test_a_state_of_another_tap_is_ignored_or_an_error(
     tap: Plugin, sandbox: Sandbox, folder: Path, state: Any
 ) -> None:
     expected = run(tap, tap.settings(sandbox), folder)
@@ -144,7 +144,7 @@ def test_a_state_of_another_tap_is_ignored_or_refused(
 
 @settings(max_examples=8, suppress_health_check=SHARED)
 @given(data=st.data())
-def test_a_bookmark_of_any_shape_is_understood_or_refused(
+def test_any_bookmark_is_understood_or_an_error(
     tap: Plugin, sandbox: Sandbox, folder: Path, data: st.DataObject
 ) -> None:
     sandbox.reset()
@@ -170,7 +170,7 @@ def catalog_of(tap: Plugin, sandbox: Sandbox, folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{", b"17", b'{"streams": 5}', b"[" * 100_000])
-def test_a_file_without_a_catalog_is_named(
+def test_a_file_without_a_catalog_is_an_error(
     tap: Plugin, sandbox: Sandbox, folder: Path, text: bytes
 ) -> None:
     outcome = run(tap, tap.settings(sandbox), folder, catalog=text)
@@ -180,7 +180,7 @@ def test_a_file_without_a_catalog_is_named(
 
 @settings(max_examples=8, suppress_health_check=SHARED)
 @given(data=st.data())
-def test_a_catalog_of_any_shape_is_understood_or_refused(
+def test_any_catalog_is_understood_or_an_error(
     tap: Plugin, sandbox: Sandbox, folder: Path, data: st.DataObject
 ) -> None:
     sandbox.reset()
@@ -254,7 +254,7 @@ def odd_lines(chance: random.Random, lines: list[bytes]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_input_of_any_kind_is_loaded_or_refused_and_never_lost(
+def test_any_input_is_loaded_or_rejected_and_never_lost(
     target: Plugin, sandbox: Sandbox, folder: Path, seed: int
 ) -> None:
     chance = random.Random(seed)

@@ -66,7 +66,7 @@ def blocks(line: bytes, count: int, block: bytes) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("target", [TARGETS[0]], ids=str)
-def test_a_line_of_a_gigabyte_in_the_input_is_refused_in_bounded_memory(
+def test_an_input_line_of_a_gigabyte_is_an_error_in_bounded_memory(
     target: Plugin, sandbox: Sandbox
 ) -> None:
     start = target.input + b'{"type":"RECORD","stream":"people","record":{"id":"'
@@ -95,7 +95,7 @@ PATHS = {
 
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=str)
-def test_a_compressed_answer_of_a_gigabyte_in_one_line_is_refused_in_bounded_memory(
+def test_a_compressed_response_of_a_gigabyte_is_an_error_in_bounded_memory(
     plugin: Plugin, sandbox: Sandbox
 ) -> None:
     config = plugin.settings(sandbox)
@@ -111,7 +111,7 @@ def test_a_compressed_answer_of_a_gigabyte_in_one_line_is_refused_in_bounded_mem
     assert memory < 500 * MEBIBYTE
 
 
-def test_an_answer_that_never_ends_is_given_up(sandbox: Sandbox, endless: str) -> None:
+def test_an_endless_response_is_an_error(sandbox: Sandbox, endless: str) -> None:
     target = TARGETS[0]
     config = {**target.settings(sandbox), "auth_url": f"{endless}/token"}
     reason, memory = child(target.name, config, feed=iter([target.input]))
@@ -142,7 +142,7 @@ def _answer_for_ever(server: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("name", ["tap-mediarithmics", "target-mediarithmics"])
-def test_an_execution_that_never_ends_is_given_up_by_its_setting(
+def test_an_endless_execution_ends_with_its_timeout_setting(
     sandbox: Sandbox, folder: Path, name: str
 ) -> None:
     (plugin,) = (each for each in PLUGINS if each.name == name)
@@ -158,9 +158,7 @@ def test_an_execution_that_never_ends_is_given_up_by_its_setting(
     ("name", "path"),
     [("tap-mediarithmics", "*/exports"), ("target-mediarithmics", "/document_imports")],
 )
-def test_a_list_that_never_ends_is_given_up(
-    sandbox: Sandbox, folder: Path, name: str, path: str
-) -> None:
+def test_an_endless_list_is_an_error(sandbox: Sandbox, folder: Path, name: str, path: str) -> None:
     (plugin,) = (each for each in PLUGINS if each.name == name)
     config = plugin.settings(sandbox)
     rows = [{"id": str(n), "status": "RUNNING", "creation_date": n} for n in range(50)]
@@ -171,7 +169,7 @@ def test_a_list_that_never_ends_is_given_up(
     assert "does not end" in outcome.reason
 
 
-def test_input_is_read_whatever_number_its_descriptor_has(sandbox: Sandbox, folder: Path) -> None:
+def test_input_is_read_from_any_descriptor_number(sandbox: Sandbox, folder: Path) -> None:
     import resource  # noqa: PLC0415 - of this test alone
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

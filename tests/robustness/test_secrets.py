@@ -101,7 +101,7 @@ def left_behind(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_no_secret_is_seen_anywhere(
+def test_no_output_contains_a_secret(
     plugin: Plugin, sandbox: Sandbox, folder: Path, failure: str
 ) -> None:
     config, secrets = planted(plugin, sandbox)
@@ -138,7 +138,7 @@ def check(
 
 
 @pytest.mark.parametrize("command", ["--discover", "--about", "--test"])
-def test_no_secret_is_seen_in_what_a_tap_tells_of_itself(
+def test_no_secret_is_in_about_and_discovery(
     tap: Plugin, sandbox: Sandbox, folder: Path, command: str
 ) -> None:
     config, secrets = planted(tap, sandbox)
@@ -160,9 +160,7 @@ def test_a_wrong_secret_is_not_printed(
         assert leaks(secrets, {"stderr": outcome.log.encode(), "stdout": outcome.out}) == []
 
 
-def test_tokens_that_the_vendor_hands_out_are_not_seen_when_it_repeats_them(
-    sandbox: Sandbox, folder: Path
-) -> None:
+def test_issued_tokens_are_redacted_in_responses(sandbox: Sandbox, folder: Path) -> None:
     from tests.robustness.plugins import PLUGINS  # noqa: PLC0415 - two of the five log in
 
     for plugin in PLUGINS:
@@ -185,7 +183,7 @@ def test_tokens_that_the_vendor_hands_out_are_not_seen_when_it_repeats_them(
         assert leaks(tokens.values(), places) == []
 
 
-def test_reports_summaries_and_their_folders_are_for_their_owner_alone(
+def test_reports_summaries_and_their_folders_are_private(
     target: Plugin, sandbox: Sandbox, folder: Path
 ) -> None:
     config = target.settings(sandbox)

@@ -87,7 +87,7 @@ def client(vendor: Mediarithmics) -> Iterator[Client]:
 # Everywhere.
 
 
-def test_the_token_stands_raw_in_the_header(client: Client, vendor: Mediarithmics) -> None:
+def test_the_header_has_the_raw_token(client: Client, vendor: Mediarithmics) -> None:
     client.session.headers["Authorization"] = f"Bearer {vendor.api_token}"
     answer = client.get("/exports", **client.organisation)
     assert answer.status_code == 401
@@ -101,7 +101,7 @@ def test_every_error_has_an_id_of_its_own(client: Client) -> None:
     assert first["error_id"] != second["error_id"]
 
 
-def test_an_organisation_must_be_named_and_ones_own(client: Client) -> None:
+def test_the_organisation_is_required_and_must_match_the_token(client: Client) -> None:
     assert client.get("/exports").status_code == 400
     assert client.get("/exports", organisation_id="1").status_code == 403
     assert client.get("/datamarts/1/document_imports").status_code == 403
@@ -110,7 +110,7 @@ def test_an_organisation_must_be_named_and_ones_own(client: Client) -> None:
 # Exports.
 
 
-def test_a_number_that_is_none_is_refused(client: Client) -> None:
+def test_an_invalid_number_is_rejected(client: Client) -> None:
     for odd in ("\u00b2", "-1", "9" * 5000):
         page = {**client.organisation, "first_result": odd}
         assert client.get("/exports", **page).status_code == 400
@@ -131,7 +131,7 @@ def test_exports_come_in_pages(client: Client, vendor: Mediarithmics) -> None:
     assert "total" not in client.get("/exports", **client.organisation).json()
 
 
-def test_an_export_is_made_of_a_query(client: Client) -> None:
+def test_an_export_is_created_from_a_query(client: Client) -> None:
     body = {"query_language": "OTQL", "query_text": "SELECT { id } FROM UserPoint"}
     query = client.post(f"{client.datamart}/queries", body).json()["data"]
     definition = {
@@ -148,7 +148,7 @@ def test_an_export_is_made_of_a_query(client: Client) -> None:
 
 
 @pytest.mark.parametrize("body", [{"a": 1}, [], None])
-def test_an_execution_takes_an_empty_object_only(
+def test_an_execution_is_launched_with_an_empty_object_only(
     client: Client,
     vendor: Mediarithmics,
     body: Any,
@@ -158,7 +158,7 @@ def test_an_execution_takes_an_empty_object_only(
     assert vendor.export_executions(export_id) == []
 
 
-def test_an_execution_lives_by_polls(client: Client, vendor: Mediarithmics) -> None:
+def test_an_execution_advances_with_polls(client: Client, vendor: Mediarithmics) -> None:
     vendor.polls_until_done = 3
     export_id = vendor.add_export("x", "SELECT { id } FROM UserPoint")
     started = client.post(f"/exports/{export_id}/executions", {}).json()["data"]
@@ -183,7 +183,7 @@ def test_an_execution_can_be_held_and_finished(client: Client, vendor: Mediarith
     assert client.data_file(f"{uri}export.data").status_code == 404
 
 
-def test_outcomes_can_be_planned(client: Client, vendor: Mediarithmics) -> None:
+def test_outcomes_can_be_scheduled(client: Client, vendor: Mediarithmics) -> None:
     vendor.polls_until_done = 1
     export_id = vendor.add_export("x", "SELECT { id } FROM UserPoint")
     vendor.plan("export", erroneous_ratio=0.07, null_result=True, files=[b'{"id":"1"}\n'])
@@ -210,7 +210,7 @@ def test_a_result_may_have_several_files(client: Client, vendor: Mediarithmics) 
     assert found != points
 
 
-def test_the_sample_of_the_vendor_has_lost_tasks(client: Client, vendor: Mediarithmics) -> None:
+def test_the_vendors_example_has_failed_tasks(client: Client, vendor: Mediarithmics) -> None:
     export_id = vendor.add_export("x", "SELECT { id } FROM UserPoint")
     vendor.add_sample_executions(export_id)
     newest = client.executions(export_id)[0]
@@ -219,14 +219,14 @@ def test_the_sample_of_the_vendor_has_lost_tasks(client: Client, vendor: Mediari
     assert client.executions(export_id)[-1]["num_tasks"] is None
 
 
-def test_executions_of_the_past_come_newest_first(client: Client, vendor: Mediarithmics) -> None:
+def test_past_executions_are_listed_newest_first(client: Client, vendor: Mediarithmics) -> None:
     export_id = vendor.add_export("x", "SELECT { id } FROM UserPoint")
     for created in (2000, 3000, 1000):
         vendor.add_execution(export_id, created=created, files=[b"{}\n"])
     assert [item["creation_date"] for item in client.executions(export_id)] == [3000, 2000, 1000]
 
 
-def test_a_large_file_comes_whole(client: Client, vendor: Mediarithmics) -> None:
+def test_a_large_file_is_complete(client: Client, vendor: Mediarithmics) -> None:
     export_id = vendor.add_export("x", "SELECT { id } FROM UserPoint")
     line = b'{"id":"' + b"x" * 1000 + b'"}\n'
     execution = vendor.add_execution(export_id, files=[(line for _ in range(6000))])
@@ -234,7 +234,7 @@ def test_a_large_file_comes_whole(client: Client, vendor: Mediarithmics) -> None
     assert client.get(path).content == line * 6000
 
 
-def test_a_query_really_runs(client: Client, vendor: Mediarithmics) -> None:
+def test_a_query_is_evaluated(client: Client, vendor: Mediarithmics) -> None:
     day = datetime(2024, 5, 1, tzinfo=timezone.utc)
     vendor.now = day + timedelta(days=8)
     moments = [int((day + timedelta(days=step)).timestamp() * 1000) for step in range(3)]
@@ -247,7 +247,7 @@ def test_a_query_really_runs(client: Client, vendor: Mediarithmics) -> None:
         assert all(line["events"] == [] for line in lines)
 
 
-def test_a_wrong_query_leaves_an_empty_file_and_no_word(
+def test_an_invalid_query_gives_an_empty_file_without_an_error(
     client: Client,
     vendor: Mediarithmics,
 ) -> None:
@@ -257,7 +257,7 @@ def test_a_wrong_query_leaves_an_empty_file_and_no_word(
         assert client.executions(export_id)[0]["error"] is None
 
 
-def test_a_date_in_a_form_that_is_not_taken_finds_nothing(
+def test_an_unsupported_date_form_matches_nothing(
     client: Client,
     vendor: Mediarithmics,
 ) -> None:
@@ -267,7 +267,7 @@ def test_a_date_in_a_form_that_is_not_taken_finds_nothing(
     assert client.run(vendor.add_export("x", text + '"1999-01-01T00:00:00Z"')) != []
 
 
-def test_the_text_counts_that_stood_when_the_execution_began(
+def test_an_execution_uses_the_query_text_at_its_start(
     client: Client,
     vendor: Mediarithmics,
 ) -> None:
@@ -291,7 +291,7 @@ def test_the_text_counts_that_stood_when_the_execution_began(
         ("SELECT { id } FROM UserPoint WHERE creation_ts > {start}", "PARSING_ERROR", 1, 50),
     ],
 )
-def test_the_query_check_points_at_the_fault(
+def test_the_query_check_names_the_position_of_an_error(
     client: Client,
     text: str,
     kind: str,
@@ -303,7 +303,7 @@ def test_the_query_check_points_at_the_fault(
     assert answer["error"]["position"] == {"row": row, "col": col}
 
 
-def test_the_query_check_knows_what_is_right(client: Client) -> None:
+def test_the_query_check_accepts_valid_queries(client: Client) -> None:
     text = (
         "SELECT { id emails { id } } FROM UserPoint # all of it\n"
         'WHERE (segments { id = "1" OR id IN ["2", "3"] } AND NOT is_defined(accounts))'
@@ -326,7 +326,7 @@ def test_one_of_several_schemas_is_live(client: Client) -> None:
     assert "enum Gender" in client.get(f"{path}/{live}/text").json()["data"]
 
 
-def test_a_database_file_outlives_the_server(tmp_path: Path) -> None:
+def test_a_database_file_persists_after_the_server(tmp_path: Path) -> None:
     database = tmp_path / "sandbox.sqlite"
     for run in (1, 2):
         with Sandbox(vendors=["mediarithmics"], database=database) as sandbox:
@@ -391,7 +391,7 @@ def test_an_import_is_created_found_changed_and_deleted(client: Client) -> None:
     assert client.get(f"{path}/{created['id']}").status_code == 404
 
 
-def test_two_imports_may_have_one_name(client: Client, vendor: Mediarithmics) -> None:
+def test_two_imports_can_have_the_same_name(client: Client, vendor: Mediarithmics) -> None:
     body = {
         "document_type": "USER_SEGMENT",
         "mime_type": "TEXT_CSV",
@@ -418,7 +418,7 @@ def test_two_imports_may_have_one_name(client: Client, vendor: Mediarithmics) ->
         {"colour": "red"},
     ],
 )
-def test_a_definition_that_breaks_a_rule_is_refused(
+def test_a_definition_that_breaks_a_rule_is_rejected(
     client: Client,
     change: dict[str, Any],
 ) -> None:
@@ -447,7 +447,7 @@ def test_an_upload_can_be_too_large(client: Client, vendor: Mediarithmics) -> No
     assert vendor.import_executions() == []
 
 
-def test_an_executions_parameters_come_late(client: Client, vendor: Mediarithmics) -> None:
+def test_the_parameters_of_an_execution_appear_late(client: Client, vendor: Mediarithmics) -> None:
     vendor.polls_until_done = 3
     import_id = _import(vendor, "USER_ACTIVITY")
     line = json.dumps(ACTIVITY)
@@ -530,7 +530,7 @@ def test_a_pending_execution_may_show_a_result(client: Client, vendor: Mediarith
         ("SOMETHING_NEW", {"any": "thing"}),
     ],
 )
-def test_a_right_line_is_taken(
+def test_a_valid_line_is_accepted(
     client: Client,
     vendor: Mediarithmics,
     document_type: str,
@@ -583,7 +583,7 @@ def test_a_right_line_is_taken(
         ("SOMETHING_NEW", "[1]", "JSON"),
     ],
 )
-def test_a_wrong_line_fails_alone_and_the_error_file_names_the_field(
+def test_an_invalid_line_fails_alone_and_the_error_file_names_the_field(
     client: Client,
     vendor: Mediarithmics,
     document_type: str,
@@ -632,7 +632,7 @@ def test_a_rule_fails_the_lines_that_break_it_and_can_be_switched(
     assert client.data_file(result["error_file_uri"]).json()["line"] == 1
 
 
-def test_csv_may_be_for_segments_only(client: Client, vendor: Mediarithmics) -> None:
+def test_csv_is_allowed_for_segments_only(client: Client, vendor: Mediarithmics) -> None:
     path = f"{client.datamart}/document_imports"
 
     def statuses() -> list[int]:
@@ -676,7 +676,7 @@ def test_a_file_may_be_uploaded_in_a_form(
     assert vendor.documents() == [PROFILE, PROFILE]
 
 
-def test_a_form_without_a_file_is_refused(client: Client, vendor: Mediarithmics) -> None:
+def test_a_form_without_a_file_is_rejected(client: Client, vendor: Mediarithmics) -> None:
     import_id = _import(vendor, "USER_PROFILE")
     url = f"{vendor.api_url}{client.datamart}/document_imports/{import_id}/executions"
     form = {"comment": (None, json.dumps(PROFILE))}
@@ -735,14 +735,14 @@ def test_profiles_are_kept_by_identifier(client: Client, vendor: Mediarithmics) 
     assert vendor.profiles() == {}
 
 
-def test_members_and_choices_come_and_go(client: Client, vendor: Mediarithmics) -> None:
+def test_members_and_choices_are_added_and_deleted(client: Client, vendor: Mediarithmics) -> None:
     client.load(_import(vendor, "USER_SEGMENT"), MEMBER, {**MEMBER, "operation": "DELETE"})
     assert vendor.members("5") == {}
     client.load(_import(vendor, "USER_CHOICE"), CHOICE)
     assert list(vendor.choices()) == [("user_agent_id=vec:1", "9")]
 
 
-def test_only_a_unique_key_keeps_an_activity_from_being_doubled(
+def test_only_a_unique_key_prevents_duplicate_activities(
     client: Client,
     vendor: Mediarithmics,
 ) -> None:
@@ -753,7 +753,7 @@ def test_only_a_unique_key_keeps_an_activity_from_being_doubled(
     assert len(vendor.documents()) == 6
 
 
-def test_a_failed_or_canceled_execution_lands_nothing(
+def test_a_failed_or_canceled_execution_stores_nothing(
     client: Client,
     vendor: Mediarithmics,
 ) -> None:
@@ -769,7 +769,9 @@ def test_a_failed_or_canceled_execution_lands_nothing(
     assert vendor.documents() == []
 
 
-def test_one_identifier_on_many_lines_is_suspect(client: Client, vendor: Mediarithmics) -> None:
+def test_one_identifier_on_many_lines_causes_a_warning(
+    client: Client, vendor: Mediarithmics
+) -> None:
     import_id = _import(vendor, "USER_PROFILE")
     ended = client.load(import_id, *[PROFILE] * 100)
     assert ended["result"]["possible_issue_on_identifiers"] is True

@@ -38,7 +38,7 @@ def export(
     )
 
 
-def test_a_login_gives_a_token_that_names_the_user_and_opens_the_export(sandbox: Sandbox) -> None:
+def test_a_login_returns_a_token_with_the_user_id_that_allows_exports(sandbox: Sandbox) -> None:
     answer = log_in(sandbox).json()
     claims = jwt.decode(answer["accessToken"], options={"verify_signature": False})
     assert claims["tenantId"] == sandbox.mona.user_id
@@ -46,7 +46,7 @@ def test_a_login_gives_a_token_that_names_the_user_and_opens_the_export(sandbox:
     assert export(sandbox, GOOD, token=answer["accessToken"]).status_code == 200
 
 
-def test_a_login_says_as_an_http_date_when_its_token_expires(sandbox: Sandbox) -> None:
+def test_a_login_returns_the_token_expiry_as_an_http_date(sandbox: Sandbox) -> None:
     sandbox.mona.now = datetime(2026, 3, 4, 12, tzinfo=timezone.utc)
     answer = log_in(sandbox).json()
     assert answer["expires"].endswith(" GMT")
@@ -61,7 +61,7 @@ def test_the_addresses_of_the_vendors_client_are_exports_too(sandbox: Sandbox, p
     assert [item.notes["messages"] for item in sandbox.mona.exports] == [1]
 
 
-def test_two_of_them_need_no_token_unless_that_is_switched_off(sandbox: Sandbox) -> None:
+def test_two_urls_need_no_token_by_default(sandbox: Sandbox) -> None:
     statuses = [
         export(sandbox, GOOD, path=path, token="").status_code
         for path in ("export", "sendEvent", "monaExport", "monaSendEvent")
@@ -71,13 +71,13 @@ def test_two_of_them_need_no_token_unless_that_is_switched_off(sandbox: Sandbox)
     assert export(sandbox, GOOD, path="monaExport", token="").status_code == 401
 
 
-def test_a_wrong_secret_is_refused(sandbox: Sandbox) -> None:
+def test_a_wrong_secret_is_rejected(sandbox: Sandbox) -> None:
     answer = log_in(sandbox, secret="wrong")
     assert answer.status_code == 401
     assert answer.json()["errors"]
 
 
-def test_a_refresh_token_gives_new_tokens_and_may_be_good_for_one_use(sandbox: Sandbox) -> None:
+def test_a_refresh_token_returns_new_tokens_and_can_be_single_use(sandbox: Sandbox) -> None:
     sandbox.mona.single_use_refresh = True
     url = f"{sandbox.mona.auth_url}/token/refresh"
     fields = {"refreshToken": log_in(sandbox).json()["refreshToken"]}
@@ -87,7 +87,7 @@ def test_a_refresh_token_gives_new_tokens_and_may_be_good_for_one_use(sandbox: S
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "expired", "revoked"])
-def test_without_a_good_token_nothing_is_taken(sandbox: Sandbox, token: str) -> None:
+def test_nothing_is_accepted_without_a_valid_token(sandbox: Sandbox, token: str) -> None:
     if token == "expired":
         token = sandbox.mona.access_token(expires_in=-1)
     if token == "revoked":
@@ -110,7 +110,9 @@ def test_without_a_good_token_nothing_is_taken(sandbox: Sandbox, token: str) -> 
         {"sampleConfigName": 1},
     ],
 )
-def test_a_bad_request_is_refused_whole(sandbox: Sandbox, fields: dict[str, Any]) -> None:
+def test_an_invalid_request_is_rejected_completely(
+    sandbox: Sandbox, fields: dict[str, Any]
+) -> None:
     answer = export(sandbox, GOOD, **fields)
     assert answer.status_code == 400
     assert "topLevelError" in answer.json()
@@ -122,7 +124,7 @@ def test_the_user_id_may_be_a_number(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("body", [b"no json", b'{"userId": NaN}', b"[]"])
-def test_a_body_that_is_no_json_object_is_refused(sandbox: Sandbox, body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_rejected(sandbox: Sandbox, body: bytes) -> None:
     headers = {
         "Authorization": f"Bearer {sandbox.mona.access_token()}",
         "Content-Type": "application/json",
@@ -131,7 +133,7 @@ def test_a_body_that_is_no_json_object_is_refused(sandbox: Sandbox, body: bytes)
     assert requests.post(url, data=body, headers=headers, timeout=5).status_code == 400
 
 
-def test_another_content_type_or_method_is_refused(sandbox: Sandbox) -> None:
+def test_another_content_type_or_method_is_rejected(sandbox: Sandbox) -> None:
     url = f"{sandbox.mona.api_url}/export"
     headers = {"Authorization": f"Bearer {sandbox.mona.access_token()}"}
     assert requests.post(url, data=b"{}", headers=headers, timeout=5).status_code == 400
@@ -167,7 +169,7 @@ def test_another_content_type_or_method_is_refused(sandbox: Sandbox) -> None:
         {"other": 1},
     ],
 )
-def test_a_bad_message_is_refused_and_the_rest_is_taken(
+def test_an_invalid_message_is_rejected_and_the_rest_is_accepted(
     sandbox: Sandbox,
     change: dict[str, Any],
 ) -> None:
@@ -197,12 +199,12 @@ def test_a_bad_message_is_refused_and_the_rest_is_taken(
         {"action": "NEW"},
     ],
 )
-def test_what_the_page_allows_is_taken(sandbox: Sandbox, change: dict[str, Any]) -> None:
+def test_documented_values_are_accepted(sandbox: Sandbox, change: dict[str, Any]) -> None:
     answer = export(sandbox, {**GOOD, **change})
     assert answer.status_code == 200, answer.text
 
 
-def test_null_stands_for_an_optional_that_is_not_set(sandbox: Sandbox) -> None:
+def test_null_means_an_unset_option(sandbox: Sandbox) -> None:
     unset = {"contextId": None, "action": None, "sampleConfigName": None}
     times = {"exportTimestamp": None, "sendTimestamp": None}
     answer = export(sandbox, {**GOOD, **unset, **times}, {**GOOD, **unset, **times})
@@ -217,7 +219,7 @@ def test_null_stands_for_an_optional_that_is_not_set(sandbox: Sandbox) -> None:
     assert sandbox.mona.exports[0].notes["keys"] == set()
 
 
-def test_a_message_is_sent_when_the_newer_field_says(sandbox: Sandbox) -> None:
+def test_the_newer_timestamp_field_takes_precedence(sandbox: Sandbox) -> None:
     export(sandbox, {**GOOD, "sendTimestamp": "1700000001", "exportTimestamp": None})
     export(sandbox, {**GOOD, "sendTimestamp": 1700000002, "exportTimestamp": 1700000000})
     stamps = [item["export_timestamp"] for item in sandbox.mona.messages()]
@@ -244,7 +246,7 @@ def test_a_default_action_is_for_messages_without_one(sandbox: Sandbox) -> None:
         ("null", None),
     ],
 )
-def test_refusals_name_messages_in_the_shape_that_is_set(
+def test_rejections_name_messages_in_the_configured_shape(
     sandbox: Sandbox,
     shape: Any,
     reasons: Any,
@@ -257,7 +259,7 @@ def test_refusals_name_messages_in_the_shape_that_is_set(
 
 
 @pytest.mark.parametrize("body", [{}, [], "", "some were refused", {"message": "odd"}])
-def test_a_refusal_may_have_any_body(sandbox: Sandbox, body: Any) -> None:
+def test_a_rejection_can_have_any_body(sandbox: Sandbox, body: Any) -> None:
     sandbox.mona.refusal_body = body
     answer = export(sandbox, GOOD, {**GOOD, "message": {}})
     assert answer.status_code == 400
@@ -265,7 +267,7 @@ def test_a_refusal_may_have_any_body(sandbox: Sandbox, body: Any) -> None:
     assert len(sandbox.mona.messages()) == 1
 
 
-def test_a_refusal_may_have_no_reasons(sandbox: Sandbox) -> None:
+def test_a_rejection_can_have_no_reasons(sandbox: Sandbox) -> None:
     sandbox.mona.failure_keys = "missing"
     assert export(sandbox, {**GOOD, "message": {}}).json() == {"failed": 1}
 
@@ -289,14 +291,14 @@ def test_records_merge_by_arc_class_and_context(sandbox: Sandbox) -> None:
     }
 
 
-def test_a_message_without_context_is_a_record_of_its_own(sandbox: Sandbox) -> None:
+def test_a_message_without_context_is_a_separate_record(sandbox: Sandbox) -> None:
     anonymous = {"arcClass": "order", "message": {"total": 5}}
     export(sandbox, anonymous, anonymous)
     assert len(sandbox.mona.records()) == 2
     assert [item["given"] for item in sandbox.mona.messages()] == [0, 0]
 
 
-def test_a_request_above_the_limits_is_refused(sandbox: Sandbox) -> None:
+def test_a_request_above_the_limits_is_rejected(sandbox: Sandbox) -> None:
     sandbox.mona.max_messages = 1
     assert export(sandbox, GOOD, GOOD).status_code == 413
     sandbox.mona.max_request_bytes = 50
@@ -304,7 +306,7 @@ def test_a_request_above_the_limits_is_refused(sandbox: Sandbox) -> None:
     assert sandbox.mona.messages() == []
 
 
-def test_numbers_and_odd_text_land_exactly(sandbox: Sandbox) -> None:
+def test_numbers_and_unusual_text_are_stored_exactly(sandbox: Sandbox) -> None:
     odd = {"big": 2**70, "text": "\u2028\u00e9\U0001f600", "half": "\ud800", "none": None}
     assert export(sandbox, {**GOOD, "message": odd}).status_code == 200
     assert sandbox.mona.messages()[0]["message"] == odd

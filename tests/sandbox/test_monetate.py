@@ -94,7 +94,7 @@ def _another_key() -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512"])
-def test_a_signed_assertion_gets_a_token(client: Client, algorithm: str) -> None:
+def test_a_signed_assertion_returns_a_token(client: Client, algorithm: str) -> None:
     answer = client.refresh(algorithm=algorithm).json()
     assert answer["meta"] == {"code": 200, "errors": [], "warnings": []}
     assert answer["data"]["expires_in"] == 3600
@@ -111,7 +111,7 @@ def test_a_signed_assertion_gets_a_token(client: Client, algorithm: str) -> None
         {"algorithm": "PS256"},
     ],
 )
-def test_an_assertion_that_is_not_right_gets_none(client: Client, wrong: dict[str, Any]) -> None:
+def test_an_invalid_assertion_returns_no_token(client: Client, wrong: dict[str, Any]) -> None:
     assert client.refresh(**wrong).status_code == 401
 
 
@@ -132,11 +132,11 @@ def test_a_key_must_be_known_and_active(client: Client, monetate: Monetate) -> N
 
 
 @pytest.mark.parametrize("ttl", ["899", "43201", "soon", "\u00b2", "9" * 5000])
-def test_a_ttl_has_bounds(client: Client, ttl: str) -> None:
+def test_the_ttl_has_limits(client: Client, ttl: str) -> None:
     assert client.refresh(ttl=ttl).status_code == 400
 
 
-def test_tokens_expire_each_on_its_own(client: Client, monetate: Monetate) -> None:
+def test_tokens_expire_independently(client: Client, monetate: Monetate) -> None:
     start = monetate.now
     monetate.now = start + timedelta(seconds=1800)
     later = client.refresh(iat=monetate.now.timestamp()).json()["data"]["token"]
@@ -151,7 +151,7 @@ def test_the_token_of_a_revoked_key_is_forbidden(client: Client, monetate: Monet
     assert client.get("/schema/").status_code == 403
 
 
-def test_a_token_can_be_made_short(client: Client, monetate: Monetate) -> None:
+def test_a_token_can_be_given_a_short_lifetime(client: Client, monetate: Monetate) -> None:
     monetate.token_lifetime = 0
     client.session.headers["Authorization"] = f"Token {client.token()}"
     assert client.get("/schema/").status_code == 401
@@ -175,7 +175,7 @@ def test_datasets_come_in_pages(client: Client, monetate: Monetate) -> None:
     assert "next" not in last["meta"]
 
 
-def test_a_dataset_tells_its_fields_and_flags(client: Client) -> None:
+def test_a_dataset_response_has_its_fields_and_flags(client: Client) -> None:
     dataset = client.get("/schema/customer_attributes/").json()["data"]
     assert dataset["fields"]["customer_id"] == {
         "data_type": "STRING",
@@ -187,7 +187,7 @@ def test_a_dataset_tells_its_fields_and_flags(client: Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/schema", "/schema/orders", "/schema/nothing/", "/nothing/"])
-def test_what_is_not_there_is_404_and_slashes_matter(client: Client, path: str) -> None:
+def test_unknown_paths_return_404_and_slashes_matter(client: Client, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 404
     assert answer.json()["meta"]["code"] == 404
@@ -242,7 +242,7 @@ def test_without_a_unique_key_every_post_appends(client: Client, monetate: Monet
         "C1",
     ],
 )
-def test_a_row_that_breaks_a_rule_keeps_its_whole_request_out(
+def test_a_row_that_breaks_a_rule_rejects_its_whole_request(
     client: Client,
     monetate: Monetate,
     wrong: Any,
@@ -253,7 +253,7 @@ def test_a_row_that_breaks_a_rule_keeps_its_whole_request_out(
     assert monetate.rows("customer_attributes") == []
 
 
-def test_a_field_that_the_dataset_does_not_have_may_be_taken(
+def test_unknown_fields_can_be_accepted(
     client: Client,
     monetate: Monetate,
 ) -> None:
@@ -268,7 +268,7 @@ def test_a_field_that_the_dataset_does_not_have_may_be_taken(
     ("offset", "status"),
     [("Z", 201), ("+02:00", 201), ("+0200", 400)],
 )
-def test_an_offset_without_a_colon_may_be_refused(
+def test_an_offset_without_a_colon_can_be_rejected(
     client: Client,
     monetate: Monetate,
     offset: str,
@@ -280,7 +280,7 @@ def test_an_offset_without_a_colon_may_be_refused(
     assert client.post("customer_attributes", row).status_code == status
 
 
-def test_the_good_rows_of_a_refused_request_are_taken_on_demand(
+def test_the_valid_rows_of_a_rejected_request_can_be_accepted(
     client: Client,
     monetate: Monetate,
 ) -> None:
@@ -317,7 +317,7 @@ def test_errors_come_in_several_shapes(
     assert ("customer_id" in str(errors)) == (shape != "bare")
 
 
-def test_a_test_can_refuse_rows_and_show_warnings(client: Client, monetate: Monetate) -> None:
+def test_a_test_can_reject_rows_and_return_warnings(client: Client, monetate: Monetate) -> None:
     monetate.refuse_if = lambda _, row: row["customer_id"] == "C2"
     monetate.warnings = [{"message": "low disk"}]
     assert client.post("customer_attributes", {"customer_id": "C2"}).status_code == 400
@@ -334,7 +334,7 @@ def test_a_request_can_be_too_large(client: Client, monetate: Monetate) -> None:
     assert monetate.rows("customer_attributes") == []
 
 
-def test_a_body_is_schema_rows_and_nothing_else(client: Client) -> None:
+def test_a_body_has_schema_and_rows_only(client: Client) -> None:
     address = f"{client.data}/data/customer_attributes/"
     assert client.session.post(address, json=[{}], timeout=10).status_code == 400
     assert client.session.post(address, json={"rows": []}, timeout=10).status_code == 400
@@ -351,7 +351,7 @@ def test_a_post_to_a_privacy_dataset_erases_the_customer(
     assert monetate.erasures == ["C1"]
 
 
-def test_one_record_a_second_can_be_looked_at(client: Client, monetate: Monetate) -> None:
+def test_one_record_per_second_can_be_read(client: Client, monetate: Monetate) -> None:
     client.post("customer_attributes", {"customer_id": "C1", "city": "Lyon"})
     monetate.now = monetate.now
     answer = client.get("/data/customer_attributes/", id="C1")
@@ -412,7 +412,7 @@ def test_a_dataset_can_be_created(client: Client) -> None:
     assert client.session.post(address, json=nameless, timeout=10).status_code == 400
 
 
-def test_a_comma_inside_a_value_stands_in_quotes() -> None:
+def test_a_value_with_a_comma_is_quoted() -> None:
     assert split_multi_string('shoes,"home, garden", sale') == ["shoes", "home, garden", "sale"]
     assert split_multi_string('"say ""hi"""') == ['say "hi"']
 
@@ -432,7 +432,7 @@ def test_a_timestamp_is_iso_8601(text: str, right: bool) -> None:
     assert is_timestamp(text) is right
 
 
-def test_a_key_in_two_posts_at_once_is_noted(client: Client, monetate: Monetate) -> None:
+def test_concurrent_posts_of_one_key_are_recorded(client: Client, monetate: Monetate) -> None:
     monetate.latency = 0.3
     rows = [{"customer_id": "C1"}, {"customer_id": "C2"}, {"customer_id": "C2"}]
     with ThreadPoolExecutor() as pool:

@@ -77,7 +77,7 @@ def test_a_dataset_without_identifier_name_has_no_such_member(
     ]
 
 
-def test_datasets_that_are_created_and_changed(client: Client) -> None:
+def test_created_and_changed_datasets(client: Client) -> None:
     for number, more in enumerate([{}, {"named_identifier": "customer_id"}]):
         body = {"name": f"fresh_{number}", "type": "attribute", "fields": {"id": ID}, **more}
         answer = client.session.post(f"{client.data}/schema/", json=body, timeout=10)
@@ -86,7 +86,7 @@ def test_datasets_that_are_created_and_changed(client: Client) -> None:
     check(client.patch("orders", {"named_identifier": "customer"}), 200, NAMED_IDENTIFIER)
 
 
-def test_rows_that_are_posted_and_looked_at(client: Client, monetate: Monetate) -> None:
+def test_posted_and_read_rows(client: Client, monetate: Monetate) -> None:
     schema = rows_of(fields_of(monetate, "customer_attributes"))
     monetate.warnings = [{"message": "Something to know"}]
     check(client.post("customer_attributes", PERSON), 201, schema)
@@ -95,12 +95,12 @@ def test_rows_that_are_posted_and_looked_at(client: Client, monetate: Monetate) 
 
 
 @pytest.mark.parametrize("shape", ["rows", "nested", "bare"])
-def test_refused_rows(client: Client, monetate: Monetate, shape: str) -> None:
+def test_rejected_rows(client: Client, monetate: Monetate, shape: str) -> None:
     monetate.error_shape = shape
     check(client.post("customer_attributes", {}, "x", None, {"customer_id": 1}), 400, ERROR)
 
 
-def test_every_other_refusal(client: Client, monetate: Monetate) -> None:
+def test_every_other_error(client: Client, monetate: Monetate) -> None:
     check(client.post("nothing", PERSON), 404, ERROR)
     check(client.get("/nothing/"), 404, ERROR)
     check(client.patch("nothing", {"fields": {"n": {"data_type": "NUMBER"}}}), 404, ERROR)
@@ -117,7 +117,7 @@ def test_every_other_refusal(client: Client, monetate: Monetate) -> None:
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "x", "\u00b2", "\u0663", "9" * 5000])
-def test_an_odd_page_is_not_found(client: Client, page: str) -> None:
+def test_an_invalid_page_is_not_found(client: Client, page: str) -> None:
     check(client.get("/schema/", page=page), 404, ERROR)
 
 
@@ -139,9 +139,7 @@ ODD_VALUES: list[Any] = [
 
 @pytest.mark.parametrize("odd", ODD_VALUES, ids=repr)
 @pytest.mark.parametrize("member", ["name", "type", "fields", "named_identifier"])
-def test_an_odd_member_of_a_dataset_is_refused_not_a_failure(
-    client: Client, member: str, odd: Any
-) -> None:
+def test_an_invalid_member_of_a_dataset_is_rejected(client: Client, member: str, odd: Any) -> None:
     right = {"name": "fresh", "type": "attribute", "fields": {"id": ID}}
     if odd == "x" and member in {"name", "named_identifier"}:
         odd = "x-y"  # a name as it stands
@@ -153,7 +151,7 @@ def test_an_odd_member_of_a_dataset_is_refused_not_a_failure(
 
 @pytest.mark.parametrize("odd", ODD_VALUES, ids=repr)
 @pytest.mark.parametrize("attribute", ["data_type", "unique_key", "unheard_of"])
-def test_an_odd_attribute_of_a_field_is_refused_not_a_failure(
+def test_an_invalid_attribute_of_a_field_is_rejected(
     client: Client, attribute: str, odd: Any
 ) -> None:
     if attribute == "unique_key" and odd is True:
@@ -166,7 +164,7 @@ DEEP = b"[" * 100_000
 
 
 @pytest.mark.parametrize("body", [b"", b"x", b"[]", b"null", b"1", b"\xff", DEEP], ids=repr)
-def test_a_body_that_is_no_object_is_refused_not_a_failure(client: Client, body: bytes) -> None:
+def test_a_body_that_is_not_an_object_is_rejected(client: Client, body: bytes) -> None:
     kind = {"Content-Type": "application/json"}
     for method, path in [
         ("POST", "/schema/"),

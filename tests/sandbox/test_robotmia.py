@@ -58,7 +58,7 @@ def names(answer: requests.Response) -> list[str]:
     return [json.loads(line)["event"] for line in answer.content.split(b"\n") if line]
 
 
-def test_a_form_and_a_query_are_both_understood_and_nothing_else_is(sandbox: Sandbox) -> None:
+def test_only_a_form_and_a_query_are_accepted(sandbox: Sandbox) -> None:
     sandbox.robotmia.set_events([event()])
     assert names(export(sandbox)) == ["Page Viewed"]
     assert names(export(sandbox, method="GET")) == ["Page Viewed"]
@@ -68,7 +68,7 @@ def test_a_form_and_a_query_are_both_understood_and_nothing_else_is(sandbox: San
 
 
 @pytest.mark.parametrize("status", [401, 400, 403])
-def test_a_wrong_secret_is_refused(sandbox: Sandbox, status: int) -> None:
+def test_a_wrong_secret_is_rejected(sandbox: Sandbox, status: int) -> None:
     sandbox.robotmia.refusal_status = status
     secret = sandbox.robotmia.api_secret
     for credential in [("wrong", ""), (secret, "password"), ("", secret)]:
@@ -86,7 +86,7 @@ def encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def test_the_colon_of_the_credential_and_the_slash_of_the_address_may_be_missing(
+def test_the_colon_of_the_credential_and_the_slash_of_the_url_are_optional(
     sandbox: Sandbox,
 ) -> None:
     sandbox.robotmia.set_events([event()])
@@ -106,7 +106,7 @@ def test_the_colon_of_the_credential_and_the_slash_of_the_address_may_be_missing
     assert len(sandbox.robotmia.exports) == 6
 
 
-def test_rows_may_have_keys_beside_event_and_properties(sandbox: Sandbox) -> None:
+def test_rows_can_have_keys_beside_event_and_properties(sandbox: Sandbox) -> None:
     plain = export(sandbox, "2026-03-10").content.splitlines()
     sandbox.robotmia.extra_keys = EXTRA_KEYS
     lines = export(sandbox, "2026-03-10").content.splitlines()
@@ -117,7 +117,7 @@ def test_rows_may_have_keys_beside_event_and_properties(sandbox: Sandbox) -> Non
     assert json.loads(export(sandbox).content) == {**event(), "labels": []}
 
 
-def test_days_are_the_projects_and_both_ends_are_included(sandbox: Sandbox) -> None:
+def test_days_are_in_the_project_time_zone_and_inclusive(sandbox: Sandbox) -> None:
     midnight = NOON - 12 * 3600
     sandbox.robotmia.set_events(
         [
@@ -136,7 +136,7 @@ def test_lines_come_sorted_by_raw_time(sandbox: Sandbox) -> None:
     assert names(export(sandbox)) == ["first", "second"]
 
 
-def test_a_day_that_has_not_begun_in_the_project_is_refused(sandbox: Sandbox) -> None:
+def test_a_future_day_of_the_project_is_rejected(sandbox: Sandbox) -> None:
     # 06:00 in UTC on the 20th is still the 19th in Los Angeles, and already evening in Auckland.
     sandbox.robotmia.now = datetime(2026, 3, 20, 6, tzinfo=timezone.utc)
     answer = export(sandbox, "2026-03-20")
@@ -161,7 +161,7 @@ def test_a_day_that_has_not_begun_in_the_project_is_refused(sandbox: Sandbox) ->
         {"limit": "5"},
     ],
 )
-def test_a_wrong_parameter_is_refused(sandbox: Sandbox, fields: dict[str, str]) -> None:
+def test_an_invalid_parameter_is_rejected(sandbox: Sandbox, fields: dict[str, str]) -> None:
     answer = export(sandbox, fields=fields)
     assert answer.status_code == 400
     assert answer.json()["error"]
@@ -178,7 +178,7 @@ def test_a_wrong_parameter_is_refused(sandbox: Sandbox, fields: dict[str, str]) 
         ('properties["none"] == true', ["c"]),
     ],
 )
-def test_filters_keep_what_they_say(
+def test_filters_select_events(
     sandbox: Sandbox,
     expression: str,
     expected: list[str],
@@ -195,13 +195,13 @@ def test_filters_keep_what_they_say(
     assert names(export(sandbox, fields=fields)) == [name for name in expected if name != "c"]
 
 
-def test_no_events_are_an_empty_body(sandbox: Sandbox) -> None:
+def test_the_body_is_empty_without_events(sandbox: Sandbox) -> None:
     sandbox.robotmia.set_events([])
     answer = export(sandbox)
     assert (answer.status_code, answer.content) == (200, b"")
 
 
-def test_bodies_are_gzip_only_for_who_asks(sandbox: Sandbox) -> None:
+def test_bodies_are_gzip_only_if_requested(sandbox: Sandbox) -> None:
     sandbox.robotmia.set_events([event()])
     packed = export(sandbox, stream=True, headers={"Accept-Encoding": "gzip"})
     assert packed.headers["Content-Encoding"] == "gzip"
@@ -232,7 +232,7 @@ def test_late_mobile_events_are_in_later_exports_of_their_day(sandbox: Sandbox) 
     assert {item["mp_lib"] for item in added} >= {"iphone", "android"}
 
 
-def test_time_is_the_projects_wall_clock_read_as_utc(sandbox: Sandbox) -> None:
+def test_time_is_the_project_local_time_read_as_utc(sandbox: Sandbox) -> None:
     zone = ZoneInfo(sandbox.robotmia.project_timezone)
     for item in sandbox.robotmia.events(DAY, "2026-03-10"):
         assert item.true_time is not None
@@ -243,7 +243,7 @@ def test_time_is_the_projects_wall_clock_read_as_utc(sandbox: Sandbox) -> None:
         assert arrival is None or arrival / 1000 > item.true_time
 
 
-def test_the_hour_that_happens_twice_has_events_of_both(sandbox: Sandbox) -> None:
+def test_the_ambiguous_hour_has_events_of_both_offsets(sandbox: Sandbox) -> None:
     sandbox.robotmia.now = datetime(2025, 11, 20, tzinfo=timezone.utc)
     moments: dict[float, set[float]] = {}
     for item in sandbox.robotmia.events("2025-11-02"):
@@ -252,7 +252,7 @@ def test_the_hour_that_happens_twice_has_events_of_both(sandbox: Sandbox) -> Non
     assert len([pair for pair in twice if pair[1] - pair[0] == 3600]) >= 4
 
 
-def test_every_generated_day_has_every_oddity(sandbox: Sandbox) -> None:
+def test_every_generated_day_has_every_special_case(sandbox: Sandbox) -> None:
     found = [item.properties for item in sandbox.robotmia.events("2026-03-10")]
     for oddity in set(ODDITIES) - ON_DEMAND:
         wanted = json.loads(f"{{{ODDITIES[oddity]}}}")
@@ -263,21 +263,21 @@ def test_every_generated_day_has_every_oddity(sandbox: Sandbox) -> None:
     assert len(set(lines)) < len(lines)
 
 
-def test_an_oddity_on_demand_reaches_the_wire_as_written(sandbox: Sandbox) -> None:
+def test_a_requested_special_case_is_sent_as_written(sandbox: Sandbox) -> None:
     line = with_oddity(event(), "lone surrogate")
     sandbox.robotmia.set_events([line])
     sandbox.robotmia.add_event(b"no event at all", time=NOON + 1)
     assert export(sandbox).content == line + b"\nno event at all\n"
 
 
-def test_a_body_may_be_given_whole(sandbox: Sandbox) -> None:
+def test_a_complete_body_can_be_given(sandbox: Sandbox) -> None:
     sandbox.robotmia.set_events([event("next", NOON + 86400)])
     sandbox.robotmia.set_body(DAY, b'{"event":"given"}\n')
     assert names(export(sandbox)) == ["given"]
     assert names(export(sandbox, DAY, "2026-03-05")) == ["given", "next"]
 
 
-def test_a_big_day_has_as_many_events_as_asked(sandbox: Sandbox) -> None:
+def test_a_large_day_has_the_requested_number_of_events(sandbox: Sandbox) -> None:
     sandbox.robotmia.set_big_day(DAY, 5000)
     lines = export(sandbox).content.splitlines()
     assert len(lines) == 5000
@@ -285,14 +285,14 @@ def test_a_big_day_has_as_many_events_as_asked(sandbox: Sandbox) -> None:
     assert 700 < sum(map(len, lines)) / 5000 < 820
 
 
-def test_too_many_exports_at_once_are_refused(sandbox: Sandbox) -> None:
+def test_too_many_concurrent_exports_are_rejected(sandbox: Sandbox) -> None:
     sandbox.robotmia.max_concurrent_exports = 0
     answer = export(sandbox)
     assert answer.status_code == 429
     assert answer.json()["error"] == "too many export requests in progress"
 
 
-def test_an_hourly_budget_is_refused_until_the_hour_is_over(sandbox: Sandbox) -> None:
+def test_exports_beyond_the_hourly_limit_are_rejected_until_the_hour_ends(sandbox: Sandbox) -> None:
     sandbox.robotmia.hourly_budget = 2
     sandbox.robotmia.send_retry_after = True
     assert [export(sandbox).status_code for _ in range(3)] == [200, 200, 429]
@@ -303,7 +303,7 @@ def test_an_hourly_budget_is_refused_until_the_hour_is_over(sandbox: Sandbox) ->
     assert export(sandbox).status_code == 200
 
 
-def test_a_plan_without_the_api_is_told_so(sandbox: Sandbox) -> None:
+def test_a_plan_without_api_access_gets_an_error(sandbox: Sandbox) -> None:
     sandbox.robotmia.has_api_access = False
     assert export(sandbox).status_code == 402
 
@@ -321,7 +321,7 @@ def test_a_cut_gzip_body_ends_cleanly_with_whole_lines_and_no_trailer(sandbox: S
 
 
 @pytest.mark.parametrize("words", [True, "export terminated early"])
-def test_an_export_may_say_that_it_terminated_early(sandbox: Sandbox, words: Any) -> None:
+def test_an_export_can_end_with_a_termination_message(sandbox: Sandbox, words: Any) -> None:
     sandbox.robotmia.set_events([event(f"e{number}", NOON + number) for number in range(6)])
     sandbox.faults.add("robotmia", terminated_early=words)
     lines = export(sandbox).content.splitlines()

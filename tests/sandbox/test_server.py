@@ -39,7 +39,7 @@ def landed(sandbox: Sandbox) -> int:
     return len(sandbox.mona.messages())
 
 
-def test_a_status_stands_in_for_the_answer_and_nothing_lands(sandbox: Sandbox) -> None:
+def test_a_status_fault_replaces_the_response_and_nothing_is_stored(sandbox: Sandbox) -> None:
     fault = sandbox.faults.add("mona", "/export", status=503, retry_after=7, times=2)
     answers = [send(sandbox) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [503, 503, 200]
@@ -51,7 +51,7 @@ def test_a_status_stands_in_for_the_answer_and_nothing_lands(sandbox: Sandbox) -
     assert [item.fault for item in sandbox.mona.exports] == ["503", "503", None]
 
 
-def test_a_fault_gives_the_body_and_headers_it_names(sandbox: Sandbox) -> None:
+def test_a_fault_sets_body_and_headers(sandbox: Sandbox) -> None:
     sandbox.faults.add("mona", status=500, body="plain", headers={"X-Id": "7"})
     sandbox.faults.add("mona", status=500, body={"any": [1]})
     sandbox.faults.add("mona", headers={"X-Id": "8"})
@@ -61,7 +61,7 @@ def test_a_fault_gives_the_body_and_headers_it_names(sandbox: Sandbox) -> None:
     assert (third.status_code, third.headers["X-Id"]) == (200, "8")
 
 
-def test_what_was_sent_may_land_although_the_answer_says_otherwise(sandbox: Sandbox) -> None:
+def test_a_fault_can_store_the_data_and_return_an_error(sandbox: Sandbox) -> None:
     sandbox.faults.add("mona", "/export", status=502, after_acting=True)
     assert send(sandbox).status_code == 502
     assert landed(sandbox) == 1
@@ -77,7 +77,7 @@ def every_request(sandbox: Sandbox) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("name", IMPOSTORS)
-def test_an_impostor_answers_every_request_of_every_vendor(sandbox: Sandbox, name: str) -> None:
+def test_an_impostor_responds_to_every_request_of_every_vendor(sandbox: Sandbox, name: str) -> None:
     requests_of_all = every_request(sandbox)
     assert {vendor for vendor, _, _ in requests_of_all} == set(sandbox.vendors)
     with requests.Session() as session:
@@ -93,7 +93,7 @@ def test_an_impostor_answers_every_request_of_every_vendor(sandbox: Sandbox, nam
     assert {item.fault for item in sandbox.requests} == {f"impostor: {name}"}
 
 
-def test_the_impostors_are_what_networks_put_between() -> None:
+def test_the_impostors_are_responses_of_intermediaries() -> None:
     bodies = {name: impostor.body for name, impostor in IMPOSTORS.items()}
     assert b"<html" in bodies["captive portal"]
     assert b'type="password"' in bodies["proxy login"]
@@ -104,7 +104,7 @@ def test_the_impostors_are_what_networks_put_between() -> None:
 
 
 @pytest.mark.parametrize(("acts", "count"), [(False, 0), (True, 1)])
-def test_what_an_impostor_answers_lands_only_if_the_vendor_acted(
+def test_behind_an_impostor_data_is_stored_only_if_the_vendor_acted(
     sandbox: Sandbox, acts: bool, count: int
 ) -> None:
     sandbox.faults.add("mona", "/export", impostor="captive portal", after_acting=acts)
@@ -114,7 +114,7 @@ def test_what_an_impostor_answers_lands_only_if_the_vendor_acted(
     assert landed(sandbox) == count
 
 
-def test_an_impostor_has_a_name_that_is_known_and_no_status(sandbox: Sandbox) -> None:
+def test_an_impostor_must_have_a_known_name_and_no_status(sandbox: Sandbox) -> None:
     faults: list[dict[str, Any]] = [
         {"impostor": "butler"},
         {"impostor": "empty", "status": 200},
@@ -144,9 +144,7 @@ def test_a_connection_is_reset_before_or_after_the_vendor_acts(
 
 @pytest.mark.parametrize("how", [{"reset": "mid-body"}, {"truncate": True}])
 @pytest.mark.parametrize("chunked", [True, False])
-def test_a_body_breaks_off_half_way(
-    sandbox: Sandbox, how: dict[str, Any], *, chunked: bool
-) -> None:
+def test_a_body_can_end_half_way(sandbox: Sandbox, how: dict[str, Any], *, chunked: bool) -> None:
     sandbox.robotmia.chunked = chunked
     sandbox.faults.add("robotmia", "/export/", **how)
     with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
@@ -154,7 +152,7 @@ def test_a_body_breaks_off_half_way(
     assert export(sandbox).status_code == 200
 
 
-def test_a_stalled_body_is_whole_in_the_end(sandbox: Sandbox) -> None:
+def test_a_stalled_body_is_complete_eventually(sandbox: Sandbox) -> None:
     sandbox.faults.add("robotmia", "/export/", stall=0.01)
     assert export(sandbox).content == export(sandbox).content
 
@@ -170,7 +168,7 @@ def export(sandbox: Sandbox) -> requests.Response:
     )
 
 
-def test_a_held_request_goes_on_when_it_is_released(sandbox: Sandbox) -> None:
+def test_a_held_request_continues_when_released(sandbox: Sandbox) -> None:
     fault = sandbox.faults.add("mona", "/export", hold=True)
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(send, sandbox)
@@ -181,18 +179,18 @@ def test_a_held_request_goes_on_when_it_is_released(sandbox: Sandbox) -> None:
         assert answer.result().status_code == 200
 
 
-def test_a_delay_is_silence(sandbox: Sandbox) -> None:
+def test_a_delay_sends_nothing(sandbox: Sandbox) -> None:
     sandbox.faults.add("mona", delay=30)
     with pytest.raises(requests.ReadTimeout):
         send(sandbox, timeout=0.05)
 
 
-def test_an_expired_token_is_refused_by_the_vendor_itself(sandbox: Sandbox) -> None:
+def test_an_expired_token_is_rejected_by_the_vendor(sandbox: Sandbox) -> None:
     sandbox.faults.add("mona", "/export", expire_token=True, after=1)
     assert [send(sandbox).status_code for _ in range(3)] == [200, 401, 200]
 
 
-def test_faults_choose_by_vendor_path_method_and_count(sandbox: Sandbox) -> None:
+def test_faults_match_by_vendor_path_method_and_count(sandbox: Sandbox) -> None:
     sandbox.faults.add("monetate", status=500)
     sandbox.faults.add("mona", "/nowhere", status=501)
     sandbox.faults.add("mona", "*/auth/*", status=502)
@@ -201,7 +199,7 @@ def test_faults_choose_by_vendor_path_method_and_count(sandbox: Sandbox) -> None
     assert [send(sandbox).status_code for _ in range(3)] == [200, 504, 200]
 
 
-def test_chances_come_from_the_seed_and_start_afresh_with_a_reset(sandbox: Sandbox) -> None:
+def test_probabilities_use_the_seed_and_restart_after_a_reset(sandbox: Sandbox) -> None:
     def statuses() -> list[int]:
         sandbox.reset()
         sandbox.faults.add("*", status=503, probability=0.3, times=None)
@@ -212,7 +210,7 @@ def test_chances_come_from_the_seed_and_start_afresh_with_a_reset(sandbox: Sandb
     assert statuses() == first
 
 
-def test_a_fault_with_an_unknown_word_is_refused(sandbox: Sandbox) -> None:
+def test_a_fault_with_an_unknown_key_is_rejected(sandbox: Sandbox) -> None:
     with pytest.raises(ValueError, match="statuss"):
         sandbox.faults.add("mona", statuss=500)
     url = f"{sandbox.url}/_sandbox/faults"
@@ -220,7 +218,7 @@ def test_a_fault_with_an_unknown_word_is_refused(sandbox: Sandbox) -> None:
         assert requests.post(url, json=wrong, timeout=5).status_code == 400
 
 
-def test_faults_clocks_and_records_are_at_hand_over_http(sandbox: Sandbox) -> None:
+def test_faults_clocks_and_records_are_available_over_http(sandbox: Sandbox) -> None:
     url = f"{sandbox.url}/_sandbox"
     planned = [{"vendor": "mona", "status": 500}, {"vendor": "mona", "status": 501}]
     assert len(requests.post(f"{url}/faults", json=planned, timeout=5).json()) == 2
@@ -250,14 +248,14 @@ def test_requests_are_recorded_without_their_credentials(sandbox: Sandbox) -> No
     assert "eyJ" not in shown
 
 
-def test_a_large_body_is_not_held(sandbox: Sandbox) -> None:
+def test_a_large_body_is_not_recorded(sandbox: Sandbox) -> None:
     sandbox.faults.add("mona", status=500)
     answer = requests.post(f"{sandbox.mona.api_url}/export", data=b"x" * 200_000, timeout=10)
     assert answer.status_code == 500
     assert (sandbox.mona.exports[0].size, sandbox.mona.exports[0].body) == (200_000, None)
 
 
-def test_requests_with_the_same_key_at_once_are_noticed(sandbox: Sandbox) -> None:
+def test_concurrent_requests_of_one_key_are_detected(sandbox: Sandbox) -> None:
     with ThreadPoolExecutor() as pool:
         fault = sandbox.faults.add("mona", "/export", hold=True, times=3)
         answers = [pool.submit(send, sandbox, key) for key in ("a", "b", "a")]
@@ -273,13 +271,13 @@ def test_requests_with_the_same_key_at_once_are_noticed(sandbox: Sandbox) -> Non
     assert sandbox.mona.max_concurrent == 1
 
 
-def test_a_failure_of_the_sandbox_itself_is_kept(sandbox: Sandbox) -> None:
+def test_an_internal_error_of_the_sandbox_is_recorded(sandbox: Sandbox) -> None:
     sandbox.mona.refuse_if = lambda item: item["no such field"]
     assert send(sandbox).status_code == 500
     assert "no such field" in sandbox.errors.pop()
 
 
-def test_the_page_shows_what_came_and_hides_what_is_secret(sandbox: Sandbox) -> None:
+def test_the_page_shows_requests_and_hides_secrets(sandbox: Sandbox) -> None:
     send(sandbox)
     sandbox.mona.refuse_if = lambda _: "<b>odd</b>"
     send(sandbox)
@@ -292,7 +290,7 @@ def test_the_page_shows_what_came_and_hides_what_is_secret(sandbox: Sandbox) -> 
     assert sandbox.mona.client_secret not in page.text
 
 
-def test_several_sandboxes_run_side_by_side() -> None:
+def test_several_sandboxes_run_in_parallel() -> None:
     with Sandbox(vendors=["mona"]) as one, Sandbox(vendors=["mona"]) as two:
         assert send(one).status_code == 200
         assert (landed(one), landed(two)) == (1, 0)
@@ -308,7 +306,7 @@ def command(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_command_says_where_it_is_and_ends_on_a_signal(
+def test_the_command_prints_its_address_and_ends_on_a_signal(
     command: list[str],
     tmp_path: Path,
     number: signal.Signals,
@@ -343,7 +341,7 @@ def test_the_command_says_where_it_is_and_ends_on_a_signal(
     assert found == [("robotmia", 200), ("mona", 200)]
 
 
-def test_a_database_is_kept_from_run_to_run(tmp_path: Path) -> None:
+def test_a_database_persists_between_runs(tmp_path: Path) -> None:
     for count in (1, 2):
         with Sandbox(vendors=["mona"], database=tmp_path / "sandbox.db") as sandbox:
             assert send(sandbox, f"o-{count}").status_code == 200

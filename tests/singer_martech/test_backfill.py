@@ -81,7 +81,7 @@ def test_every_day_is_in_exactly_one_shard_in_order(
 
 
 @given(some_days(), st.integers(1, 500), st.none() | st.integers(1, 50))
-def test_shards_have_whole_windows_but_the_last(
+def test_only_the_last_shard_has_an_incomplete_window(
     days: Days, shards: int, days_each: int | None
 ) -> None:
     *raw_json, last = planned(days, shards, days_each)
@@ -90,7 +90,9 @@ def test_shards_have_whole_windows_but_the_last(
 
 
 @given(some_days(), st.integers(1, 500))
-def test_there_are_as_many_shards_as_asked_for_of_about_one_size(days: Days, shards: int) -> None:
+def test_the_requested_number_of_shards_is_planned_with_similar_sizes(
+    days: Days, shards: int
+) -> None:
     plan = plan_days(JOB, days, shards=shards)
     windows = [-(-len(taken(shard)) // days.window_days) for shard in plan]
     assert len(plan) == min(shards, sum(windows))
@@ -98,7 +100,7 @@ def test_there_are_as_many_shards_as_asked_for_of_about_one_size(days: Days, sha
 
 
 @given(some_days(), st.integers(1, 50))
-def test_a_shard_is_done_at_the_first_instant_after_its_last_day_or_at_the_plan(
+def test_a_shard_ends_after_its_last_day_or_at_the_time_of_the_plan(
     days: Days, shards: int
 ) -> None:
     for shard in plan_days(JOB, days, shards=shards):
@@ -115,7 +117,7 @@ def test_a_shard_is_done_at_the_first_instant_after_its_last_day_or_at_the_plan(
 
 
 @given(some_days())
-def test_no_shard_asks_for_a_day_that_has_not_begun_in_the_project(days: Days) -> None:
+def test_no_shard_requests_a_future_day_of_the_project(days: Days) -> None:
     assert plan_days(JOB, days)[-1].last_day == days.last
     assert days.last <= days.planned_at.astimezone(days.zone).date()
 
@@ -129,15 +131,13 @@ def test_no_shard_asks_for_a_day_that_has_not_begun_in_the_project(days: Days) -
         (date(2026, 10, 31), "2026-11-01T07:00:00.000000Z"),
     ],
 )
-def test_days_end_where_the_project_has_midnight_also_when_clocks_change(
-    day: date, until: str
-) -> None:
+def test_days_end_at_midnight_in_the_project_also_on_dst_changes(day: date, until: str) -> None:
     now = datetime(2027, 1, 1, tzinfo=timezone.utc)
     days = Days.until(day, day, ZoneInfo("America/Los_Angeles"), now)
     assert plan_days(JOB, days)[0].until == until
 
 
-def test_today_is_that_of_the_project() -> None:
+def test_today_is_computed_in_the_project_time_zone() -> None:
     now = datetime(2026, 6, 1, 3, tzinfo=timezone.utc)
     for zone, today in (("America/Los_Angeles", 31), ("Asia/Tokyo", 1)):
         days = Days.until(None, date(2026, 5, 1), ZoneInfo(zone), now)
@@ -157,7 +157,7 @@ def test_shards_with_other_days_never_share_a_state(
         assert taken_by.setdefault(shard.state_id, taken(shard)) == taken(shard)
 
 
-def test_a_shard_tells_meltano_what_to_take() -> None:
+def test_a_shard_has_the_environment_for_meltano() -> None:
     now = datetime(2027, 1, 1, tzinfo=timezone.utc)
     days = Days.until(date(2026, 1, 31), date(2026, 1, 1), ZoneInfo("UTC"), now, window_days=7)
     shard, *_ = plan_days(JOB, days, shards=2)
@@ -175,14 +175,14 @@ def test_a_shard_tells_meltano_what_to_take() -> None:
 
 
 @given(st.text(min_size=1))
-def test_a_state_id_holds_no_colon_of_the_name(name: str) -> None:
+def test_a_state_id_has_no_colon_from_the_name(name: str) -> None:
     shard, *_ = plan_streams(Job("tap-shop", "target-mona", "production", name), ["orders"])
     assert shard.state_id.count(":") == 2
     assert "/" not in shard.name
 
 
 @given(some_days(), st.integers(1, 20))
-def test_a_line_of_the_plan_is_the_shard(days: Days, shards: int) -> None:
+def test_each_line_of_the_plan_is_a_shard(days: Days, shards: int) -> None:
     plan = plan_days(JOB, days, shards=shards)
     assert read_shards(shard.line() for shard in plan) == plan
 
@@ -190,7 +190,7 @@ def test_a_line_of_the_plan_is_the_shard(days: Days, shards: int) -> None:
 # The plan of streams
 
 
-def test_each_stream_is_a_shard_that_selects_it_alone() -> None:
+def test_each_stream_gets_a_shard_that_selects_only_that_stream() -> None:
     plan = plan_streams(JOB, ["orders", "public.customers"])
     assert [shard.streams for shard in plan] == [("orders",), ("public.customers",)]
     assert [json.loads(shard.environment["TAP_SHOP__SELECT"]) for shard in plan] == [
@@ -200,13 +200,13 @@ def test_each_stream_is_a_shard_that_selects_it_alone() -> None:
     assert len({shard.state_id for shard in plan}) == 2
 
 
-def test_one_shard_can_take_all_streams() -> None:
+def test_one_shard_can_select_all_streams() -> None:
     (shard,) = plan_streams(JOB, ["orders", "customers"], one_shard=True)
     assert json.loads(shard.environment["TAP_SHOP__SELECT"]) == ["orders.*", "customers.*"]
 
 
 @pytest.mark.parametrize("streams", [["*"], ["orders", "orders"], [""], ["a b", "a-b"]])
-def test_streams_are_named_in_full_and_once(streams: list[str]) -> None:
+def test_streams_are_listed_by_full_name_without_duplicates(streams: list[str]) -> None:
     with pytest.raises(MartechError, match="name"):
         plan_streams(JOB, streams)
 
@@ -221,7 +221,7 @@ def test_streams_are_named_in_full_and_once(streams: list[str]) -> None:
         ("target-mona", "one", True),
     ],
 )
-def test_a_loader_of_one_writer_gets_one_shard(target: str, writers: str, *, one: bool) -> None:
+def test_a_single_writer_loader_gets_one_shard(target: str, writers: str, *, one: bool) -> None:
     assert (only_writer(target, writers) is not None) == one
 
 
@@ -245,7 +245,7 @@ def given_over(states: dict[str, Any], lookback_days: int = 5) -> dict[str, Any]
     return bookmarks
 
 
-def test_the_job_goes_on_from_the_moment_of_the_plan_and_knows_the_first_day() -> None:
+def test_the_job_continues_from_the_time_of_the_plan_with_the_first_start_date() -> None:
     # Whatever the last shard exported later than that, it need not be all that came in time.
     later = {PLAN[-1].state_id: ready({"events": bookmark("2026-03-04T08:00:00.000000Z")})}
     assert given_over({**DONE, **later}) == {
@@ -254,7 +254,7 @@ def test_the_job_goes_on_from_the_moment_of_the_plan_and_knows_the_first_day() -
 
 
 @given(st.sampled_from(range(3)), st.sampled_from([None, "earlier", "none"]))
-def test_a_shard_that_is_not_complete_is_named_and_nothing_is_handed_over(
+def test_an_incomplete_shard_is_named_and_no_state_is_written(
     number: int, state: str | None
 ) -> None:
     shard = PLAN[number]
@@ -272,20 +272,20 @@ def test_a_shard_that_is_not_complete_is_named_and_nothing_is_handed_over(
         assert sum(each.name in str(failed.value) for each in PLAN) == 1
 
 
-def test_a_stream_that_one_shard_lacks_is_missed() -> None:
+def test_a_stream_missing_in_one_shard_is_an_error() -> None:
     more = {"events": bookmark(PLAN[1].until), "event_login": bookmark(PLAN[1].until)}
     with pytest.raises(MartechError, match="has no bookmark of stream 'event_login'"):
         given_over({**DONE, PLAN[1].state_id: ready(more)})
 
 
-def test_what_is_partial_counts_as_the_next_run_would_count_it() -> None:
+def test_partial_progress_counts_as_in_the_next_run() -> None:
     shard = PLAN[0]
     states = ready({"events": bookmark("2025-12-31T00:00:00.000000Z", "2026-01-01")})
     states["partial"] = ready({"events": {"replication_key_value": shard.until}})["completed"]
     assert given_over({**DONE, shard.state_id: states})["events"]["start_date"] == "2026-01-01"
 
 
-def test_a_bookmark_that_is_further_stays() -> None:
+def test_a_later_bookmark_is_kept() -> None:
     further = {
         "events": bookmark("2026-03-05T00:00:00.000000Z"),
         "other": {"replication_key_value": 7},
@@ -293,7 +293,7 @@ def test_a_bookmark_that_is_further_stays() -> None:
     assert given_over({**DONE, JOB.state_id: ready(further)}) == {}
 
 
-def test_a_bookmark_in_the_middle_moves_on_and_the_rest_of_the_state_stays() -> None:
+def test_a_bookmark_in_between_advances_and_other_state_is_kept() -> None:
     state = ready({"events": bookmark("2026-02-01T08:00:00.000000Z", "2026-01-20"), "x": {"y": 1}})
     state["completed"]["singer_state"]["version"] = 2
     after = complete(PLAN, {**DONE, JOB.state_id: state}, 5)
@@ -316,7 +316,7 @@ def test_a_bookmark_in_the_middle_moves_on_and_the_rest_of_the_state_stays() -> 
         ("2026-01-06T08:00:00.000000Z", 5, False),
     ],
 )
-def test_a_bookmark_never_passes_days_that_nobody_exported(
+def test_a_bookmark_never_passes_days_that_were_not_exported(
     value: str, lookback_days: int, *, stays: bool
 ) -> None:
     states = {**DONE, JOB.state_id: ready({"events": bookmark(value, "2025-01-01")})}
@@ -329,7 +329,7 @@ def test_a_bookmark_never_passes_days_that_nobody_exported(
         )
 
 
-def test_the_bookmarks_of_streams_come_together_and_none_goes_back() -> None:
+def test_bookmarks_of_all_streams_are_merged_and_none_moves_back() -> None:
     plan = plan_streams(JOB, ["orders", "customers", "visits"])
     values = {"orders": "2026-02-01T00:00:00Z", "customers": 17, "visits": "2026-02-01T00:00:00Z"}
     states = {
@@ -375,7 +375,7 @@ def run(*arguments: str, stdin: str = "", **variables: str) -> subprocess.Comple
 ASKED = ("--tap=tap-shop", "--target=target-mona", "--first=2026-01-01", "--zone=Asia/Tokyo")
 
 
-def test_the_command_plans_and_hands_over(tmp_path: Path) -> None:
+def test_the_command_plans_and_completes_a_backfill(tmp_path: Path) -> None:
     plan = run("plan", "days", *ASKED, "--last=2026-01-31", "--shards=4", "--window-days=7")
     assert plan.returncode == 0, plan.stderr
     shards = read_shards(plan.stdout.splitlines())
@@ -429,7 +429,7 @@ def test_a_shared_database_is_enough() -> None:
     assert run("plan", "days", *ASKED, "--shards=4", **places).returncode == 0
 
 
-def test_the_command_says_why_a_loader_gets_one_shard() -> None:
+def test_the_command_explains_why_a_loader_gets_one_shard() -> None:
     plan = run("plan", "days", *ASKED, "--shards=6", "--target=target-duckdb")
     assert len(plan.stdout.splitlines()) == 1
     assert "DuckDB" in plan.stderr
@@ -462,7 +462,7 @@ def test_wrong_arguments_are_named_in_one_line(wrong: list[str], reason: str) ->
 
 
 @pytest.mark.parametrize(("plan", "states"), [("", "{}"), ("[]\n", "{}"), ("{}\n", "{}")])
-def test_a_plan_that_is_none_is_named(tmp_path: Path, plan: str, states: str) -> None:
+def test_an_invalid_plan_is_an_error(tmp_path: Path, plan: str, states: str) -> None:
     lines = tmp_path / "plan.jsonl"
     lines.write_text(plan, encoding="utf-8")
     done = run("hand-over", str(lines), stdin=states)
@@ -472,7 +472,7 @@ def test_a_plan_that_is_none_is_named(tmp_path: Path, plan: str, states: str) ->
 
 
 @pytest.mark.parametrize("states", ["", "[]", "no states"])
-def test_states_that_are_none_are_named(tmp_path: Path, states: str) -> None:
+def test_invalid_states_are_an_error(tmp_path: Path, states: str) -> None:
     lines = tmp_path / "plan.jsonl"
     lines.write_text(PLAN[0].line(), encoding="utf-8")
     done = run("hand-over", str(lines), stdin=states)

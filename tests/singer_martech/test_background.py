@@ -42,7 +42,7 @@ class Work:
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 50])
-def test_results_come_in_order_and_no_more_are_begun_than_allowed(width: int) -> None:
+def test_results_are_in_order_and_concurrency_is_bounded(width: int) -> None:
     work, seen = Work(), []
     for number in prefetch(work.pieces(20), width, ShutdownSignal(), work.given_back.append):
         seen.append(number)
@@ -51,7 +51,7 @@ def test_results_come_in_order_and_no_more_are_begun_than_allowed(width: int) ->
     assert work.given_back == []
 
 
-def test_the_first_ones_are_begun_at_once() -> None:
+def test_the_first_items_start_immediately() -> None:
     # a barrier that opens only when all three stand before it
     started = threading.Barrier(3, timeout=20)
     discarded: list[int] = []
@@ -59,7 +59,7 @@ def test_the_first_ones_are_begun_at_once() -> None:
     assert sorted(results) == [0, 1, 2]
 
 
-def test_a_failure_comes_in_its_turn_and_the_rest_is_given_back() -> None:
+def test_an_error_is_raised_in_order_and_other_results_are_released() -> None:
     work = Work()
 
     def fail() -> int:
@@ -74,7 +74,7 @@ def test_a_failure_comes_in_its_turn_and_the_rest_is_given_back() -> None:
     assert sorted(work.given_back) == [0, 1]
 
 
-def test_a_failure_does_not_wait_for_work_that_is_silent() -> None:
+def test_an_error_does_not_wait_for_blocked_work() -> None:
     work = Work()
     work.gate.clear()
 
@@ -89,7 +89,7 @@ def test_a_failure_does_not_wait_for_work_that_is_silent() -> None:
     assert sorted(work.given_back) == [0, 1]
 
 
-def test_a_reader_that_leaves_gives_everything_back() -> None:
+def test_closing_the_iterator_releases_all_results() -> None:
     work = Work()
     results = prefetch(work.pieces(5), 3, ShutdownSignal(), work.given_back.append)
     assert next(results) == 0
@@ -109,7 +109,7 @@ def test_a_signal_ends_the_wait() -> None:
     assert sorted(work.given_back) == [0, 1, 2]
 
 
-def test_items_come_in_order_and_an_error_in_its_turn() -> None:
+def test_items_and_errors_are_in_order() -> None:
     def items() -> Iterator[int]:
         yield from range(100)
         raise OSError("broken")
@@ -120,7 +120,7 @@ def test_items_come_in_order_and_an_error_in_its_turn() -> None:
     assert taken == list(range(100))
 
 
-def test_no_more_items_are_produced_than_may_wait() -> None:
+def test_the_number_of_waiting_items_is_bounded() -> None:
     produced: list[int] = []
 
     def items() -> Iterator[int]:
@@ -138,13 +138,13 @@ def test_no_more_items_are_produced_than_may_wait() -> None:
     assert not [each for each in threading.enumerate() if each.name == "iterate"]
 
 
-def test_work_is_done_in_another_thread_and_its_error_is_raised() -> None:
+def test_work_runs_in_another_thread_and_its_error_is_raised() -> None:
     assert run_interruptibly(threading.get_ident, ShutdownSignal()) != threading.get_ident()
     with pytest.raises(ZeroDivisionError):
         run_interruptibly(lambda: 1 // 0, ShutdownSignal())
 
 
-def test_a_signal_ends_the_wait_for_work_after_the_time_of_grace() -> None:
+def test_a_signal_ends_the_wait_for_work_after_the_grace_time() -> None:
     shutdown, gate = ShutdownSignal(), threading.Event()
     shutdown.request(signal.SIGTERM)
     assert run_interruptibly(lambda: 7, shutdown, 20) == 7
@@ -162,7 +162,7 @@ def no_threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_threads")
-def test_where_no_thread_starts_the_caller_does_the_work() -> None:
+def test_without_threads_the_caller_does_the_work() -> None:
     caller = threading.get_ident()
     shutdown = ShutdownSignal()
     assert run_interruptibly(threading.get_ident, shutdown) == caller
@@ -171,7 +171,7 @@ def test_where_no_thread_starts_the_caller_does_the_work() -> None:
 
 
 @pytest.mark.usefixtures("no_threads")
-def test_where_no_thread_starts_the_input_is_refused_at_once() -> None:
+def test_without_threads_reading_fails_immediately() -> None:
     with pytest.raises(ThreadUnavailable, match="limit of processes"), StdinReader(0):
         raise AssertionError("it must not start")
 

@@ -41,7 +41,7 @@ def rejected(batch_result: BatchResult) -> list[bytes]:
     takes_the_rest=st.booleans(),
     names_rejected=st.booleans(),
 )
-def test_the_culprits_are_rejected_and_all_others_delivered(
+def test_bad_records_are_rejected_and_all_others_delivered(
     count: int, bad: set[int], takes_the_rest: bool, names_rejected: bool
 ) -> None:
     rejected_indexes = {str(each).encode() for each in bad if each <= count}
@@ -63,7 +63,7 @@ def _last(bodies: list[bytes], body: bytes) -> int:
     return len(bodies) - 1 - bodies[::-1].index(body)
 
 
-def test_finding_one_culprit_takes_few_requests() -> None:
+def test_finding_one_bad_record_takes_few_requests() -> None:
     destination = FakeDestination()
     destination.takes_the_rest = False
     destination.reject_when = {b"700"}.intersection
@@ -71,7 +71,7 @@ def test_finding_one_culprit_takes_few_requests() -> None:
     assert len(destination.requests) <= 21
 
 
-def test_named_culprits_take_no_further_request() -> None:
+def test_identified_records_need_no_further_request() -> None:
     destination = FakeDestination()
     destination.names_rejected = True
     destination.reject_when = {b"3"}.intersection
@@ -80,7 +80,7 @@ def test_named_culprits_take_no_further_request() -> None:
     assert len(destination.requests) == 1
 
 
-def test_what_must_not_be_sent_twice_is_not_split_after_a_partial_refusal() -> None:
+def test_non_idempotent_records_are_not_split_after_a_partial_rejection() -> None:
     destination = FakeDestination()
     destination.reject_when = {b"3"}.intersection
     batch_result = send(destination, 10, idempotent=False)
@@ -89,7 +89,7 @@ def test_what_must_not_be_sent_twice_is_not_split_after_a_partial_refusal() -> N
     assert {each.reason for each in batch_result.rejections} == {"outcome unknown: some bad"}
 
 
-def test_what_must_not_be_sent_twice_is_split_when_nothing_was_taken() -> None:
+def test_non_idempotent_records_are_split_if_none_was_accepted() -> None:
     destination = FakeDestination()
     destination.takes_the_rest = False
     destination.reject_when = {b"3"}.intersection
@@ -98,7 +98,7 @@ def test_what_must_not_be_sent_twice_is_split_when_nothing_was_taken() -> None:
     assert len(destination.taken) == len(set(destination.taken)) == 9
 
 
-def test_an_unknown_outcome_is_reported_and_not_repeated() -> None:
+def test_records_with_unknown_outcome_are_reported_and_not_sent_again() -> None:
     destination = FakeDestination()
 
     def reject_when(_bodies: list[bytes]) -> list[bytes]:
@@ -112,7 +112,7 @@ def test_an_unknown_outcome_is_reported_and_not_repeated() -> None:
     assert len(destination.requests) == 1
 
 
-def test_what_may_be_sent_twice_is_sent_again_without_what_may_not() -> None:
+def test_only_idempotent_records_are_sent_again() -> None:
     destination = FakeDestination()
     metrics = new_metrics()
     batch = destination.open_batch()
@@ -132,7 +132,7 @@ def test_what_may_be_sent_twice_is_sent_again_without_what_may_not() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 302])
-def test_a_refusal_that_any_record_would_meet_ends_the_run(status: int) -> None:
+def test_an_error_that_concerns_all_records_ends_the_run(status: int) -> None:
     destination = FakeDestination()
 
     def reject_when(_bodies: list[bytes]) -> list[bytes]:
@@ -144,7 +144,7 @@ def test_a_refusal_that_any_record_would_meet_ends_the_run(status: int) -> None:
     assert len(destination.requests) == 1
 
 
-def test_when_the_last_row_of_a_key_is_refused_the_one_before_is_sent() -> None:
+def test_if_the_last_row_of_a_key_is_rejected_the_previous_one_is_sent() -> None:
     destination = FakeDestination(merges_by_key=True)
     destination.reject_when = {b"3", b"4"}.intersection
     destination.takes_the_rest = False
@@ -156,7 +156,7 @@ def test_when_the_last_row_of_a_key_is_refused_the_one_before_is_sent() -> None:
     assert sum(counts.superseded.values()) == 1
 
 
-def test_a_long_row_of_refused_rows_of_one_key_is_no_obstacle() -> None:
+def test_many_rejected_rows_of_one_key_are_handled() -> None:
     destination = FakeDestination(merges_by_key=True)
     destination.reject_when = lambda bodies: bodies
     destination.takes_the_rest = False
@@ -164,7 +164,7 @@ def test_a_long_row_of_refused_rows_of_one_key_is_no_obstacle() -> None:
     assert len(batch_result.rejections) == 3000
 
 
-def test_a_destination_that_refuses_everything_ends_the_run_and_reports_no_record() -> None:
+def test_if_everything_is_rejected_the_run_fails_without_reporting_records() -> None:
     destination = FakeDestination()
     destination.takes_the_rest = False
     destination.reject_when = set

@@ -25,7 +25,7 @@ MONA, MONETATE = (plugin for plugin in PLUGINS if plugin.name in {"target-mona",
 
 
 @EACH_PLUGIN
-def test_right_settings_are_printed_with_a_tick(
+def test_valid_settings_are_printed_with_a_check_mark(
     plugin: Plugin, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     outcome = run(plugin, plugin.settings(sandbox), tmp_path, "--check")
@@ -36,7 +36,7 @@ def test_right_settings_are_printed_with_a_tick(
 
 
 @EACH_PLUGIN
-def test_each_wrong_setting_is_printed_in_a_line_of_its_own(
+def test_each_invalid_setting_has_its_own_line(
     plugin: Plugin, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     settings = {**plugin.settings(sandbox), "max_attempts": 0, "request_timeout_seconds": "x"}
@@ -50,7 +50,7 @@ def test_each_wrong_setting_is_printed_in_a_line_of_its_own(
 
 
 @EACH_PLUGIN
-def test_a_check_sends_nothing_and_makes_no_folder(
+def test_a_check_sends_nothing_and_creates_no_folder(
     plugin: Plugin, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     settings = {**plugin.settings(sandbox), "reject_path": str(tmp_path / "rejects")}
@@ -87,7 +87,7 @@ class StrictTarget(CheckedTarget):
         (StrictTarget, ["✓ settings", "✗ login: no one may\\nenter with [secret]"]),
     ],
 )
-def test_a_failed_check_is_one_line_and_status_1(
+def test_a_failed_check_ends_with_one_line_and_status_1(
     target: type[TargetMona], lines: list[str], sandbox: Sandbox, tmp_path: Path
 ) -> None:
     plugin = Plugin("target-mona", target, "mona", MONA.settings)
@@ -151,7 +151,7 @@ def test_stream_maps_are_checked_against_the_catalog(
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"type":"SCHEMA"', b'{"streams":[{}]}'])
-def test_an_input_that_holds_no_schema_is_named(
+def test_an_input_without_schema_is_an_error(
     sandbox: Sandbox, tmp_path: Path, content: bytes
 ) -> None:
     given = tmp_path / "given.jsonl"

@@ -34,7 +34,7 @@ def test_a_state_waits_for_every_record_before_it(capfd: pytest.CaptureFixture[s
     st.lists(st.booleans(), max_size=30),
     st.lists(st.one_of(st.none(), st.integers(1, 30)), max_size=10),
 )
-def test_no_state_ever_passes_a_record_that_is_open(
+def test_no_state_passes_an_unsettled_record(
     records: list[bool], questions: list[int | None]
 ) -> None:
     """Records and STATE in any order: what is written is the newest that may be."""
@@ -58,7 +58,9 @@ def test_no_state_ever_passes_a_record_that_is_open(
         last = max(last, newest)
 
 
-def test_of_several_states_at_one_place_the_last_is_kept(capfd: pytest.CaptureFixture[str]) -> None:
+def test_of_several_states_after_one_record_the_last_is_kept(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     checkpoints = Checkpoints(60)
     checkpoints.add(3, b"1")
     checkpoints.add(3, b"2")
@@ -75,7 +77,7 @@ def test_the_same_state_is_written_once(capfd: pytest.CaptureFixture[str]) -> No
     assert capfd.readouterr().out == "{}\n"
 
 
-def test_a_state_is_due_when_it_is_proven_and_the_last_one_is_old_enough() -> None:
+def test_a_state_is_due_when_its_records_are_settled_and_the_interval_has_passed() -> None:
     checkpoints = Checkpoints(60)
     assert not checkpoints.is_due(None)
     checkpoints.add(3, b"1")
@@ -87,14 +89,14 @@ def test_a_state_is_due_when_it_is_proven_and_the_last_one_is_old_enough() -> No
     assert not checkpoints.is_due(None)
 
 
-def test_a_dry_run_writes_none(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_writes_no_state(capfd: pytest.CaptureFixture[str]) -> None:
     checkpoints = Checkpoints(60, silent=True)
     checkpoints.add(1, b"{}")
     checkpoints.write(None)
     assert capfd.readouterr().out == ""
 
 
-def test_the_bytes_of_a_state_do_not_depend_on_the_terminal() -> None:
+def test_state_bytes_do_not_depend_on_the_terminal_encoding() -> None:
     program = (
         "from singer_martech.delivery.checkpoint import Checkpoints\n"
         "checkpoints = Checkpoints(1)\n"
@@ -108,7 +110,7 @@ def test_the_bytes_of_a_state_do_not_depend_on_the_terminal() -> None:
     assert output == b"\xc3\xa9\n"
 
 
-def test_large_states_do_not_fill_the_memory_while_records_wait(
+def test_pending_states_use_bounded_memory(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     checkpoints = Checkpoints(60)

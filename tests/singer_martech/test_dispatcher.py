@@ -61,7 +61,7 @@ def test_a_record_that_fits_exactly_is_not_too_large() -> None:
     assert destination.is_too_large(b"x" * 8)
 
 
-def test_as_many_requests_are_in_flight_as_allowed_and_no_more(tmp_path: Path) -> None:
+def test_the_number_of_requests_in_flight_equals_the_limit(tmp_path: Path) -> None:
     harness = Harness(tmp_path, parallel=3)
     destination = FakeDestination(max_rows=1)
     destination.gate.clear()
@@ -76,7 +76,7 @@ def test_as_many_requests_are_in_flight_as_allowed_and_no_more(tmp_path: Path) -
     assert harness.metrics.delivered == 26
 
 
-def test_a_slow_vendor_holds_the_reader_back(tmp_path: Path) -> None:
+def test_a_slow_vendor_pauses_the_reader(tmp_path: Path) -> None:
     harness = Harness(tmp_path, parallel=2)
     destination = FakeDestination(max_rows=10)
     destination.gate.clear()
@@ -124,7 +124,7 @@ def test_records_of_one_key_arrive_in_order_and_never_overlap(
     harness.close()
 
 
-def test_a_record_that_was_held_back_goes_before_a_later_one_of_its_key(tmp_path: Path) -> None:
+def test_a_held_record_is_sent_before_a_later_one_of_its_key(tmp_path: Path) -> None:
     harness = Harness(tmp_path, parallel=2)
     hot, cold = FakeDestination(max_rows=1), FakeDestination(max_rows=1)
     hot.gate.clear()
@@ -145,7 +145,7 @@ def test_a_record_that_was_held_back_goes_before_a_later_one_of_its_key(tmp_path
     harness.close()
 
 
-def test_no_state_passes_a_record_that_was_held_back_and_waits_for_room(
+def test_no_state_passes_a_held_record_that_waits_for_a_batch(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     harness = Harness(tmp_path, parallel=2)
@@ -186,7 +186,7 @@ def test_no_state_passes_a_record_that_was_held_back_and_waits_for_room(
     harness.close()
 
 
-def test_one_busy_key_does_not_hold_up_the_others(harness: Harness) -> None:
+def test_one_busy_key_does_not_delay_other_keys(harness: Harness) -> None:
     hot, cold = FakeDestination(max_rows=1), FakeDestination(max_rows=1)
     hot.gate.clear()
     for _ in range(100):
@@ -203,7 +203,7 @@ def test_one_busy_key_does_not_hold_up_the_others(harness: Harness) -> None:
     assert len(hot.taken) == 100
 
 
-def test_records_held_back_for_one_key_do_not_fill_the_memory(harness: Harness) -> None:
+def test_records_held_for_one_key_use_bounded_memory(harness: Harness) -> None:
     destination = FakeDestination(max_rows=1, max_bytes=10**7)
     destination.gate.clear()
     large = "x" * 4_000_000
@@ -218,7 +218,7 @@ def test_records_held_back_for_one_key_do_not_fill_the_memory(harness: Harness) 
     assert harness.metrics.delivered == 100
 
 
-def test_rows_that_others_replace_do_not_fill_the_memory(harness: Harness) -> None:
+def test_superseded_rows_use_bounded_memory(harness: Harness) -> None:
     destination = FakeDestination(max_rows=100, max_bytes=4_000_000, merges_by_key=True)
     for _ in range(100):
         harness.add(destination, "x" * 1_000_000, "hot")
@@ -227,7 +227,7 @@ def test_rows_that_others_replace_do_not_fill_the_memory(harness: Harness) -> No
     assert harness.metrics.delivered + harness.metrics.superseded == 100
 
 
-def test_a_failed_batch_keeps_the_states_of_those_that_were_delivered(
+def test_after_a_failed_batch_the_state_of_earlier_batches_is_written(
     harness: Harness, capfd: pytest.CaptureFixture[str]
 ) -> None:
     destination = FakeDestination(max_rows=1)
@@ -249,7 +249,7 @@ def test_a_failed_batch_keeps_the_states_of_those_that_were_delivered(
     assert json.loads(capfd.readouterr().out.splitlines()[-1]) == {"at": 4}
 
 
-def test_a_state_is_exact_to_the_record_not_to_the_batch(
+def test_state_is_exact_to_the_record_within_a_batch(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The third of four records in one batch is rejected: the state after the second is true."""
@@ -264,7 +264,7 @@ def test_a_state_is_exact_to_the_record_not_to_the_batch(
     harness.close()
 
 
-def test_a_record_that_was_read_when_another_was_one_too_many_is_delivered_too(
+def test_records_read_before_the_reject_limit_was_exceeded_are_delivered(
     tmp_path: Path,
 ) -> None:
     harness = Harness(tmp_path, parallel=1)
@@ -279,7 +279,7 @@ def test_a_record_that_was_read_when_another_was_one_too_many_is_delivered_too(
     harness.close()
 
 
-def test_a_state_within_the_allowance_passes_a_rejected_record(
+def test_state_passes_a_rejected_record_within_the_limit(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     harness = Harness(tmp_path, allowed=1)
@@ -294,7 +294,7 @@ def test_a_state_within_the_allowance_passes_a_rejected_record(
     harness.close()
 
 
-def test_a_stream_that_sends_nothing_holds_no_state_back(
+def test_an_idle_stream_delays_no_state(
     harness: Harness, capfd: pytest.CaptureFixture[str]
 ) -> None:
     harness.state()
@@ -302,7 +302,7 @@ def test_a_stream_that_sends_nothing_holds_no_state_back(
     assert json.loads(capfd.readouterr().out) == {"at": 0}
 
 
-def test_a_record_waits_for_company_only_so_long(tmp_path: Path) -> None:
+def test_a_record_waits_for_its_batch_for_a_limited_time(tmp_path: Path) -> None:
     harness = Harness(tmp_path, oldest_seconds=0.01)
     destination = FakeDestination()
     harness.add(destination)
@@ -312,7 +312,7 @@ def test_a_record_waits_for_company_only_so_long(tmp_path: Path) -> None:
     assert destination.requests == [[b"1"]]
 
 
-def test_after_a_stop_nothing_new_is_sent_and_what_is_in_flight_is_awaited(
+def test_after_a_signal_nothing_new_is_sent_and_requests_in_flight_finish(
     harness: Harness, capfd: pytest.CaptureFixture[str]
 ) -> None:
     destination = FakeDestination(max_rows=1)
@@ -332,7 +332,7 @@ def test_after_a_stop_nothing_new_is_sent_and_what_is_in_flight_is_awaited(
     assert json.loads(capfd.readouterr().out) == {"at": 4}
 
 
-def test_after_a_stop_requests_in_flight_are_not_awaited_for_ever(
+def test_after_a_signal_the_wait_for_requests_in_flight_is_limited(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     harness = Harness(tmp_path, grace_seconds=0.1)
@@ -350,7 +350,7 @@ def test_after_a_stop_requests_in_flight_are_not_awaited_for_ever(
     harness.close()
 
 
-def test_an_unforeseen_error_of_a_worker_ends_the_run(harness: Harness) -> None:
+def test_an_unexpected_error_in_a_worker_ends_the_run(harness: Harness) -> None:
     destination = FakeDestination(max_rows=1)
 
     def reject_when(_bodies: list[bytes]) -> list[bytes]:

@@ -128,7 +128,7 @@ _NAMES = ("a", "b", "é", 'q"', "x y")
 
 @given(field=_FIELD, is_required=st.booleans())
 @settings(max_examples=400)
-def test_what_takes_the_fast_path_is_valid(field: dict[str, Any], is_required: bool) -> None:
+def test_records_on_the_fast_path_are_valid(field: dict[str, Any], is_required: bool) -> None:
     schema = {"properties": {"x": field}, "definitions": _DEFINITIONS}
     required = ["x"] if is_required else []
     fast_path = compile_fast_path(schema, [], {}, required)
@@ -136,7 +136,7 @@ def test_what_takes_the_fast_path_is_valid(field: dict[str, Any], is_required: b
     for value in (*VALUES, *OBJECTS):
         if (
             len(value) > 1000
-        ):  # see test_a_number_that_no_decoder_holds_goes_out_if_nothing_reads_it
+        ):  # see test_an_unrepresentable_number_is_sent_if_the_mapping_does_not_read_it
             continue
         raw = f'{{"x": {value}}}'.encode()
         is_accepted = fast_path is not None and fast_path.values(raw) is not None
@@ -171,7 +171,7 @@ _CONFORMING = st.sampled_from(
     fields=st.dictionaries(st.sampled_from(_NAMES[:3]), _CONFORMING, min_size=1),
     data=st.data(),
 )
-def test_values_are_read_exactly_and_in_the_order_asked_for(
+def test_values_are_exact_and_in_the_requested_order(
     fields: dict[str, tuple[Any, str]], data: st.DataObject
 ) -> None:
     properties = {name: schema for name, (schema, _) in fields.items()}
@@ -189,7 +189,7 @@ def test_values_are_read_exactly_and_in_the_order_asked_for(
     assert [type(value) for value in found or ()] == [type(value) for value in expected]
 
 
-def test_a_record_with_an_unknown_field_or_without_a_read_one_takes_the_ordinary_path() -> None:
+def test_a_record_with_an_unknown_or_a_missing_field_takes_the_ordinary_path() -> None:
     fast_path = compile_fast_path({"properties": {"a": {}, "b": {}}}, ["a"], {}, ["b"])
     assert fast_path is not None
     assert fast_path.values(b'{"a":1,"b":2}') is not None
@@ -241,7 +241,7 @@ def path_of(**properties: Any) -> FastPath | None:
         ({"$ref": "https://example.com/schema"}, 5),
     ],
 )
-def test_usual_schemas_have_a_fast_path(field: Any, value: Any) -> None:
+def test_common_schemas_have_a_fast_path(field: Any, value: Any) -> None:
     fast_path = path_of(x=field)
     assert fast_path is not None
     assert fast_path.values(json.dumps({"x": value}).encode()) is not None
@@ -261,12 +261,12 @@ def test_usual_schemas_have_a_fast_path(field: Any, value: Any) -> None:
         {},
     ],
 )
-def test_what_the_decoder_cannot_check_has_no_fast_path(schema: Any) -> None:
+def test_constraints_that_the_decoder_cannot_check_prevent_the_fast_path(schema: Any) -> None:
     assert compile_fast_path(schema, [], {}) is None
 
 
 @pytest.mark.parametrize("value", ["1.50", "1.0", "1e2", "1E400"])
-def test_a_number_with_a_point_is_not_read(value: str) -> None:
+def test_a_number_with_a_point_is_not_extracted(value: str) -> None:
     schema = {"type": "object", "properties": {"price": {"type": "number"}}}
     fast_path = compile_fast_path(schema, ["price"], {"price": SCALARS})
     assert fast_path is not None
@@ -275,7 +275,7 @@ def test_a_number_with_a_point_is_not_read(value: str) -> None:
 
 
 @pytest.mark.parametrize("number", ["1e1000000000000000000", "-" + "9" * 5000])
-def test_a_number_that_no_decoder_holds_goes_out_if_nothing_reads_it(
+def test_an_unrepresentable_number_is_sent_if_the_mapping_does_not_read_it(
     number: str, sandbox: Sandbox
 ) -> None:
     fields = {"id": {"type": "string"}, "more": {"type": "object"}}
@@ -303,7 +303,7 @@ def test_the_schemas_of_well_known_taps_have_a_fast_path(name: str) -> None:
         assert fast_path.values(json.dumps(record).encode()) is None, record
 
 
-def test_a_record_of_many_fields_is_read_in_their_order() -> None:
+def test_many_fields_are_read_in_order() -> None:
     names = [f"n{number}" for number in range(200)]
     fields = {name: {"type": "integer"} for name in names}
     reads = ["n150", "n3"]
@@ -315,14 +315,14 @@ def test_a_record_of_many_fields_is_read_in_their_order() -> None:
     )
 
 
-def test_text_that_is_skipped_has_to_be_utf_8() -> None:
+def test_skipped_text_must_be_utf_8() -> None:
     fast_path = path_of(x={"type": "object"})
     assert fast_path is not None
     assert fast_path.values('{"x":{"a":"é"}}'.encode()) is not None
     assert fast_path.values(b'{"x":{"a":"\xff"}}') is None
 
 
-def test_when_most_records_are_refused_the_fast_path_closes() -> None:
+def test_if_most_records_need_the_ordinary_path_the_fast_path_is_disabled() -> None:
     fast_path = compile_fast_path({"properties": {"x": {"type": "string"}}}, ["x"], {})
     assert fast_path is not None
     for _ in range(500):
@@ -482,7 +482,7 @@ def _batch_result(target: MartechTarget, text: str) -> list[Any]:
     return batch_result
 
 
-def test_fields_that_do_not_go_out_as_received_have_no_fast_path(sandbox: Sandbox) -> None:
+def test_fields_that_change_before_sending_prevent_the_fast_path(sandbox: Sandbox) -> None:
     fields = {"id": {"type": "string"}, "_sdc_batched_at": {}, "MONA_x": {}}
     message = {"type": "SCHEMA", "stream": "people", "schema": {"properties": fields}}
     record = {"id": "1", "MONA_x": 1}
@@ -513,7 +513,7 @@ def test_a_record_without_its_key_takes_the_ordinary_path(sandbox: Sandbox) -> N
 
 
 @pytest.mark.parametrize("made", TARGETS)
-def test_both_paths_give_the_same(made: Any, sandbox: Sandbox) -> None:
+def test_both_paths_give_the_same_result(made: Any, sandbox: Sandbox) -> None:
     fields = {name: each for name, each in FIELDS.items() if name != "more" or made in NESTED}
     text = _lines(fields)
     with mock.patch.object(MartechSink, "load", autospec=True, side_effect=MartechSink.load) as spy:

@@ -55,7 +55,7 @@ def post(client: HttpClient, server: ScriptedServer, *, idempotent: bool = True)
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_a_passing_failure_is_tried_again(
+def test_a_temporary_failure_is_retried(
     client: HttpClient, server: ScriptedServer, status: int
 ) -> None:
     server.script(Reply(status), Reply(200, b'{"done": true}'))
@@ -67,7 +67,7 @@ def test_a_passing_failure_is_tried_again(
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 410, 413, 422])
-def test_a_refusal_is_never_repeated(
+def test_a_rejected_request_is_never_retried(
     client: HttpClient, server: ScriptedServer, status: int
 ) -> None:
     server.script(Reply(status, b"no such thing"))
@@ -93,7 +93,7 @@ def test_a_refusal_is_never_repeated(
         (422, errors.UnprocessableContent),
     ],
 )
-def test_a_rejection_is_named_by_its_status(
+def test_a_rejection_has_an_error_class_by_status(
     client: HttpClient, server: ScriptedServer, status: int, error: type[Exception]
 ) -> None:
     server.script(Reply(status, b"no"))
@@ -104,7 +104,7 @@ def test_a_rejection_is_named_by_its_status(
 
 
 @pytest.mark.parametrize("status", [300, 304, 307])
-def test_a_redirect_without_an_address_is_no_success(
+def test_a_redirect_without_a_location_is_an_error(
     client: HttpClient, server: ScriptedServer, status: int
 ) -> None:
     server.script(Reply(status, b""))
@@ -113,7 +113,7 @@ def test_a_redirect_without_an_address_is_no_success(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_request_that_writes_is_not_sent_on_to_another_address(
+def test_a_write_request_does_not_follow_redirects(
     client: HttpClient, server: ScriptedServer, status: int
 ) -> None:
     server.script(Reply(status, b"", {"Location": f"{server.url}/elsewhere"}))
@@ -122,7 +122,7 @@ def test_a_request_that_writes_is_not_sent_on_to_another_address(
     assert len(server.received) == 1
 
 
-def test_a_read_follows_a_redirect_without_taking_its_credentials_to_another_host(
+def test_a_read_follows_redirects_without_credentials_for_another_host(
     server: ScriptedServer,
 ) -> None:
     with ScriptedServer() as other:
@@ -134,7 +134,7 @@ def test_a_read_follows_a_redirect_without_taking_its_credentials_to_another_hos
         assert "authorization" not in other.received[0].headers
 
 
-def test_a_read_is_not_redirected_to_plain_http_elsewhere(
+def test_a_read_is_not_redirected_to_plain_http_on_another_host(
     client: HttpClient, server: ScriptedServer
 ) -> None:
     server.script(Reply(302, b"", {"Location": "http://example.com/there"}))
@@ -142,7 +142,7 @@ def test_a_read_is_not_redirected_to_plain_http_elsewhere(
         client.request("GET", server.url, label="reading")
 
 
-def test_tries_end_with_max_attempts(client: HttpClient, server: ScriptedServer) -> None:
+def test_attempts_end_with_max_attempts(client: HttpClient, server: ScriptedServer) -> None:
     server.script(Reply(503, b"down"))
     with pytest.raises(
         RetriesExhausted, match=r"gave up after 3 tries \(max_attempts\).*503: down"
@@ -151,14 +151,16 @@ def test_tries_end_with_max_attempts(client: HttpClient, server: ScriptedServer)
     assert len(server.received) == 3
 
 
-def test_answers_of_429_do_not_count_as_tries(client: HttpClient, server: ScriptedServer) -> None:
+def test_responses_with_status_429_do_not_count_as_attempts(
+    client: HttpClient, server: ScriptedServer
+) -> None:
     limited = Reply(429, headers={"Retry-After": "0.01"})
     server.script(Reply(500), *[limited] * 10, Reply(500), Reply(200))
     assert post(client, server).status == 200
     assert len(server.received) == 13
 
 
-def test_429_is_waited_out_no_longer_than_is_allowed(server: ScriptedServer) -> None:
+def test_429_responses_are_waited_out_up_to_the_limit(server: ScriptedServer) -> None:
     server.script(Reply(429, headers={"Retry-After": "31"}))
     client = HttpClient(PATIENT)
     with pytest.raises(RateLimited, match=r"max_rate_limit_wait_seconds \(30\)"):
@@ -168,7 +170,7 @@ def test_429_is_waited_out_no_longer_than_is_allowed(server: ScriptedServer) -> 
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_retry_after_in_seconds_is_honoured(
+def test_retry_after_in_seconds_is_respected(
     client: HttpClient, server: ScriptedServer, status: int
 ) -> None:
     server.script(Reply(status, headers={"Retry-After": "1.2"}), Reply(200))
@@ -177,7 +179,7 @@ def test_retry_after_in_seconds_is_honoured(
     assert time.monotonic() - began >= 1.2
 
 
-def test_retry_after_as_a_date_is_honoured(client: HttpClient, server: ScriptedServer) -> None:
+def test_retry_after_as_a_date_is_respected(client: HttpClient, server: ScriptedServer) -> None:
     when = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=2)
     server.script(Reply(429, headers={"Retry-After": format_datetime(when, usegmt=True)}), Reply())
     post(client, server)
@@ -192,20 +194,20 @@ def test_retry_after_as_a_date_is_honoured(client: HttpClient, server: ScriptedS
         "Mon, 01 Jan 2024 00:00:00 +99999999999999999999",
     ],
 )
-def test_a_useless_retry_after_is_ignored(
+def test_an_invalid_retry_after_is_ignored(
     client: HttpClient, server: ScriptedServer, text: str
 ) -> None:
     server.script(Reply(503, headers={"Retry-After": text}), Reply())
     assert post(client, server).status == 200
 
 
-def test_a_broken_connection_is_tried_again(client: HttpClient, server: ScriptedServer) -> None:
+def test_a_broken_connection_is_retried(client: HttpClient, server: ScriptedServer) -> None:
     server.script(Reply(RESET), Reply(200, b"{}" * 1000, cut=True), Reply())
     assert post(client, server).status == 200
     assert len(server.received) == 3
 
 
-def test_where_no_connection_can_be_made_the_host_is_named() -> None:
+def test_a_connection_error_names_the_host() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{free.getsockname()[1]}"
@@ -215,7 +217,7 @@ def test_where_no_connection_can_be_made_the_host_is_named() -> None:
         client.close()
 
 
-def test_a_connection_that_breaks_while_another_failure_is_handled_is_tried_again(
+def test_a_connection_broken_during_error_handling_is_retried(
     client: HttpClient, server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.script(Reply(200, b"{}" * 1000, cut=True), Reply(RESET), Reply())
@@ -230,7 +232,7 @@ def test_a_connection_that_breaks_while_another_failure_is_handled_is_tried_agai
     assert "Connection reset by peer" in caplog.text
 
 
-def test_silence_counts_as_a_failed_try(server: ScriptedServer) -> None:
+def test_a_timeout_counts_as_a_failed_attempt(server: ScriptedServer) -> None:
     server.script(Reply(SILENCE))
     client = HttpClient(HttpSettings(request_timeout_seconds=0.1, max_attempts=2))
     with pytest.raises(RetriesExhausted, match="no answer in time"):
@@ -240,7 +242,7 @@ def test_silence_counts_as_a_failed_try(server: ScriptedServer) -> None:
 
 
 @pytest.mark.parametrize("reply", [Reply(RESET), Reply(500), Reply(503), Reply(408)])
-def test_what_must_not_be_sent_twice_is_not_repeated_when_it_may_have_been_taken(
+def test_a_non_idempotent_request_is_not_repeated_if_it_may_have_been_accepted(
     client: HttpClient, server: ScriptedServer, reply: Reply
 ) -> None:
     server.script(reply, Reply())
@@ -249,7 +251,7 @@ def test_what_must_not_be_sent_twice_is_not_repeated_when_it_may_have_been_taken
     assert len(server.received) == 1
 
 
-def test_what_must_not_be_sent_twice_is_repeated_when_it_was_surely_not_taken(
+def test_a_non_idempotent_request_is_repeated_if_it_was_certainly_not_accepted(
     client: HttpClient, server: ScriptedServer
 ) -> None:
     server.script(Reply(429, headers={"Retry-After": "0.01"}), Reply())
@@ -257,7 +259,7 @@ def test_what_must_not_be_sent_twice_is_repeated_when_it_was_surely_not_taken(
     assert len(server.received) == 2
 
 
-def test_what_must_not_be_sent_twice_is_repeated_while_nobody_listens() -> None:
+def test_a_non_idempotent_request_is_repeated_if_no_connection_was_made() -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     client = HttpClient(PATIENT)
@@ -268,7 +270,7 @@ def test_what_must_not_be_sent_twice_is_repeated_while_nobody_listens() -> None:
     client.close()
 
 
-def test_what_must_not_be_sent_twice_gets_a_connection_of_its_own(
+def test_a_non_idempotent_request_uses_a_new_connection(
     client: HttpClient, server: ScriptedServer
 ) -> None:
     # an idle connection that the vendor has just closed would look like an unknown outcome
@@ -280,7 +282,7 @@ def test_what_must_not_be_sent_twice_gets_a_connection_of_its_own(
     assert len({each.connection for each in server.received}) == 4
 
 
-def test_an_answer_may_be_declared_the_last_word_whatever_its_status(
+def test_a_response_can_be_declared_final_for_any_status(
     client: HttpClient, server: ScriptedServer
 ) -> None:
     server.script(Reply(500, b'{"failed": 1}'), Reply())
@@ -292,7 +294,7 @@ def test_an_answer_may_be_declared_the_last_word_whatever_its_status(
     assert len(server.received) == 1
 
 
-def test_a_file_is_read_anew_for_each_try(client: HttpClient, server: ScriptedServer) -> None:
+def test_a_file_is_read_again_for_each_attempt(client: HttpClient, server: ScriptedServer) -> None:
     server.script(Reply(503), Reply())
     client.request("POST", server.url, label="sending", data=io.BytesIO(b"contents"))
     assert [each.body for each in server.received] == [b"contents", b"contents"]
@@ -303,7 +305,7 @@ def test_plain_http_is_refused_before_anything_is_sent() -> None:
         HttpClient(PATIENT).request("GET", "http://example.com", label="reading")
 
 
-def test_an_answer_that_is_too_large_is_not_read(
+def test_a_response_that_is_too_large_is_not_read(
     client: HttpClient, server: ScriptedServer
 ) -> None:
     server.script(Reply(200, b"x" * 1001))
@@ -311,7 +313,7 @@ def test_an_answer_that_is_too_large_is_not_read(
         client.request("GET", server.url, label="reading", max_bytes=1000)
 
 
-def test_an_answer_that_is_no_json_is_named_with_its_request(
+def test_an_error_for_a_response_that_is_not_json_names_the_request(
     client: HttpClient, server: ScriptedServer
 ) -> None:
     server.script(Reply(200, b"a\n proxy"))
@@ -331,7 +333,7 @@ def test_the_user_agent_is_sent(server: ScriptedServer) -> None:
 
 
 @pytest.mark.parametrize("value", ["Bearer a\nb", "Bearer \N{BULLET}\N{BULLET}"])
-def test_a_credential_that_no_header_may_hold_is_a_wrong_setting(
+def test_a_credential_with_characters_not_allowed_in_headers_is_a_setting_error(
     server: ScriptedServer, value: str
 ) -> None:
     client = HttpClient(PATIENT, auth=HeaderAuth(value))
@@ -341,7 +343,7 @@ def test_a_credential_that_no_header_may_hold_is_a_wrong_setting(
     assert value not in str(caught.value)
 
 
-def test_no_secret_is_in_a_failure_even_if_the_vendor_repeats_it(server: ScriptedServer) -> None:
+def test_no_error_contains_a_secret_even_if_the_response_does(server: ScriptedServer) -> None:
     server.script(Reply(400, b"token very-secret-token is wrong"))
     client = HttpClient(PATIENT, auth=HeaderAuth("very-secret-token"))
     with pytest.raises(RequestRejected) as caught:
@@ -364,7 +366,7 @@ def stop_when_asked(server: ScriptedServer, shutdown: ShutdownSignal) -> threadi
     return thread
 
 
-def test_a_stop_ends_a_wait_at_once(server: ScriptedServer) -> None:
+def test_a_signal_ends_a_wait_immediately(server: ScriptedServer) -> None:
     server.script(Reply(429, headers={"Retry-After": "30"}))
     shutdown = ShutdownSignal()
     client = HttpClient(PATIENT, shutdown=shutdown)
@@ -378,7 +380,7 @@ def test_a_stop_ends_a_wait_at_once(server: ScriptedServer) -> None:
     assert time.monotonic() - began < 10
 
 
-def test_a_stop_does_not_wait_for_a_vendor_that_is_silent(server: ScriptedServer) -> None:
+def test_a_signal_does_not_wait_for_a_silent_vendor(server: ScriptedServer) -> None:
     server.script(Reply(SILENCE))
     shutdown = ShutdownSignal()
     client = HttpClient(HttpSettings(request_timeout_seconds=60), shutdown=shutdown)
@@ -390,22 +392,20 @@ def test_a_stop_does_not_wait_for_a_vendor_that_is_silent(server: ScriptedServer
     assert time.monotonic() - began < 10
 
 
-def test_a_timeout_beyond_what_a_socket_bears_is_no_error(server: ScriptedServer) -> None:
+def test_a_timeout_above_the_socket_limit_is_accepted(server: ScriptedServer) -> None:
     client = HttpClient(HttpSettings(request_timeout_seconds=1e300))
     assert post(client, server).status == 200
     client.close()
 
 
-def test_what_a_try_sent_counts_though_its_connection_broke(
-    client: HttpClient, server: ScriptedServer
-) -> None:
+def test_bytes_of_a_broken_attempt_are_counted(client: HttpClient, server: ScriptedServer) -> None:
     server.script(Reply(RESET), Reply(200))
     stats = RequestStats()
     client.request("POST", server.url, label="sending", data=b"abc", stats=stats)
     assert stats == RequestStats(requests=2, retries=1, bytes=6)
 
 
-def test_a_secret_behind_much_blank_space_is_hidden_though_an_answer_is_cut(
+def test_a_secret_after_long_white_space_is_hidden_in_a_truncated_response(
     client: HttpClient, server: ScriptedServer
 ) -> None:
     register_secret("a-secret-that-is-cut")
@@ -414,7 +414,7 @@ def test_a_secret_behind_much_blank_space_is_hidden_though_an_answer_is_cut(
         post(client, server)
 
 
-def test_a_download_starts_the_file_anew_until_it_is_whole(
+def test_a_download_restarts_until_it_is_complete(
     client: HttpClient, server: ScriptedServer
 ) -> None:
     server.script(Reply(200, b"first, too long", cut=True), Reply(200, b"bad"), Reply(200, b"good"))
@@ -458,9 +458,7 @@ def test_a_token_is_fetched_once_and_shared_by_threads(server: ScriptedServer) -
 
 
 @pytest.mark.parametrize(("lifetime", "age"), [(14400, 14341), (100, 91), (10, 9.5), (0.01, 0.01)])
-def test_a_token_is_renewed_some_time_before_it_expires_whatever_its_lifetime(
-    lifetime: float, age: float
-) -> None:
+def test_a_token_is_renewed_before_it_expires_for_any_lifetime(lifetime: float, age: float) -> None:
     now = time.time()
     assert not Token("t", now - age + lifetime, now - age).is_fresh
     assert Token("t", now + lifetime * 10, now).is_fresh
@@ -479,7 +477,7 @@ def test_two_rejected_logins_in_a_row_end_the_run(
     assert sent == [f"Bearer token-{n}" for n in (1, 2, 2, 3, 4)]
 
 
-def test_tokens_that_end_in_mid_run_are_renewed_up_to_max_attempts(server: ScriptedServer) -> None:
+def test_tokens_revoked_during_a_run_are_renewed_up_to_max_attempts(server: ScriptedServer) -> None:
     client = HttpClient(PATIENT, auth=TokenAuth(Tokens(3600)))
     server.script(Reply(401), Reply(401), Reply(200))
     assert post(client, server).status == 200
@@ -491,7 +489,7 @@ def test_tokens_that_end_in_mid_run_are_renewed_up_to_max_attempts(server: Scrip
     once.close()
 
 
-def test_a_token_that_others_replaced_meanwhile_is_not_renewed_again() -> None:
+def test_a_token_replaced_by_another_thread_is_not_renewed_again() -> None:
     auth = TokenAuth(Tokens(3600))
     old = f"Bearer {auth.token().value}"
     assert auth.reject(old)
@@ -500,7 +498,7 @@ def test_a_token_that_others_replaced_meanwhile_is_not_renewed_again() -> None:
     assert auth.token().value == new
 
 
-def test_a_login_replaces_a_token_whose_refresh_was_rejected_at_once(
+def test_a_rejected_refresh_is_followed_by_a_login_immediately(
     server: ScriptedServer,
 ) -> None:
     replaced: list[str | None] = []
@@ -517,7 +515,7 @@ def test_a_login_replaces_a_token_whose_refresh_was_rejected_at_once(
     assert replaced == [None, "token-1", None, None]
 
 
-def test_a_token_of_unknown_lifetime_is_used_until_it_is_refused(server: ScriptedServer) -> None:
+def test_a_token_of_unknown_lifetime_is_used_until_it_is_rejected(server: ScriptedServer) -> None:
     server.script(Reply(200), Reply(200), Reply(401), Reply(200))
     tokens = Tokens(None)
     client = HttpClient(PATIENT, auth=TokenAuth(tokens))
@@ -527,7 +525,7 @@ def test_a_token_of_unknown_lifetime_is_used_until_it_is_refused(server: Scripte
     assert len(tokens.fetched) == 2
 
 
-def test_a_refused_login_does_not_pass_for_a_refusal_of_the_request(server: ScriptedServer) -> None:
+def test_a_rejected_login_is_not_reported_as_a_rejected_request(server: ScriptedServer) -> None:
     server.script(Reply(400, b"unknown client"))
     logins = HttpClient(PATIENT)
 
@@ -569,7 +567,7 @@ def test_an_html_page_is_never_success(
         assert file.getvalue() == b"row"
 
 
-def test_json_labelled_as_html_is_json(client: HttpClient, server: ScriptedServer) -> None:
+def test_json_with_an_html_content_type_is_json(client: HttpClient, server: ScriptedServer) -> None:
     server.script(Reply(200, b"{}", {"Content-Type": "text/html"}))
     assert post(client, server).body == b"{}"
     assert len(server.received) == 1
@@ -580,7 +578,7 @@ def refuse_empty(response: Response) -> None:
         raise errors.UnexpectedContent("it is empty")
 
 
-def test_a_client_says_which_responses_are_the_vendor_s(server: ScriptedServer) -> None:
+def test_a_client_decides_which_responses_are_genuine(server: ScriptedServer) -> None:
     client = HttpClient(PATIENT, validate=refuse_empty)
     server.script(Reply(200, b""), Reply(200, b"{}"))
     assert post(client, server).body == b"{}"
@@ -593,7 +591,7 @@ def test_a_client_says_which_responses_are_the_vendor_s(server: ScriptedServer) 
     client.close()
 
 
-def test_a_check_that_fails_is_not_taken_for_a_wrong_credential(
+def test_an_error_in_a_check_is_not_reported_as_a_bad_credential(
     client: HttpClient, server: ScriptedServer
 ) -> None:
     def check(_response: Response) -> None:
@@ -603,7 +601,7 @@ def test_a_check_that_fails_is_not_taken_for_a_wrong_credential(
         client.download("GET", server.url, label="a file", into=io.BytesIO(), check=check)
 
 
-def test_a_token_that_cannot_be_read_is_not_taken_for_a_wrong_credential(
+def test_an_unreadable_token_response_is_not_reported_as_a_bad_credential(
     server: ScriptedServer,
 ) -> None:
     def fetch(_old: Token | None) -> Token:
@@ -622,7 +620,7 @@ def test_interim_responses_are_skipped(client: HttpClient, server: ScriptedServe
     assert post(client, server, idempotent=False).body == b"{}"
 
 
-def test_interim_responses_without_end_are_a_failed_attempt(
+def test_endless_interim_responses_are_a_failed_attempt(
     client: HttpClient, server: ScriptedServer
 ) -> None:
     server.script(Reply(raw=b"HTTP/1.1 102 Processing\r\n\r\n" * 200), Reply())
@@ -638,7 +636,7 @@ def test_a_content_length_beside_chunks_is_ignored(
     assert post(client, server, idempotent=False).body == b"{}"
 
 
-def test_contradicting_content_lengths_are_named(
+def test_conflicting_content_lengths_are_an_error(
     client: HttpClient, server: ScriptedServer
 ) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"
@@ -649,7 +647,7 @@ def test_contradicting_content_lengths_are_named(
         post(client, server, idempotent=False)
 
 
-def test_a_tiny_retry_after_is_no_busy_loop(server: ScriptedServer) -> None:
+def test_a_tiny_retry_after_causes_no_busy_loop(server: ScriptedServer) -> None:
     server.script(Reply(429, headers={"Retry-After": "0.0001"}))
     limits = HttpSettings(max_attempts=1, max_rate_limit_wait_seconds=0.5)
     client = HttpClient(limits)
@@ -669,7 +667,7 @@ def bomb() -> bytes:
     return body
 
 
-def test_a_body_that_is_compressed_many_times_is_bounded(
+def test_the_size_of_a_body_compressed_several_times_is_bounded(
     client: HttpClient, server: ScriptedServer
 ) -> None:
     encodings = {"Content-Encoding": "gzip, gzip, gzip, gzip"}

@@ -77,7 +77,7 @@ def test_a_proxy_that_refuses_the_tunnel_has_sent_nothing(
     assert server.received == []
 
 
-def test_a_proxy_that_fails_in_mid_run_is_tried_again(
+def test_a_proxy_failure_during_a_run_is_retried(
     client: HttpClient, server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = certificate(tmp_path, address="vendor.example")
@@ -172,7 +172,7 @@ def test_a_file_of_authorities_that_is_missing_is_named(
         add(client, "https://127.0.0.1:1")
 
 
-def test_a_request_counts_as_begun_with_its_first_byte() -> None:
+def test_a_request_counts_as_started_from_its_first_byte() -> None:
     came = threading.Event()
 
     def take_one_byte(connection: socket.socket) -> None:

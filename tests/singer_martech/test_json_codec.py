@@ -35,11 +35,11 @@ def test_values_are_written_exactly(value: Any, text: str | None) -> None:
     "value",
     [Decimal("NaN"), Decimal("-Infinity"), {"a": [Decimal("sNaN")]}, object(), {1, object()}],
 )
-def test_what_json_cannot_carry_is_refused(value: Any) -> None:
+def test_values_that_json_cannot_represent_are_errors(value: Any) -> None:
     with pytest.raises(MappingError, match="cannot be written as JSON"):
         encode(value)
 
 
-def test_a_text_called_nan_beside_numbers_is_fine() -> None:
+def test_the_text_nan_is_valid() -> None:
     value = {"NaN": "Infinity", "x": Decimal("1.5")}
     assert json.loads(encode(value)) == {"NaN": "Infinity", "x": 1.5}

@@ -16,9 +16,7 @@ values = st.recursive(
 
 
 @given(st.dictionaries(st.text(), values, max_size=4), st.sampled_from([None, 0, 2]))
-def test_the_texts_of_the_members_make_the_object_again(
-    members: dict[str, Any], indent: int | None
-) -> None:
+def test_the_member_texts_recreate_the_object(members: dict[str, Any], indent: int | None) -> None:
     texts = member_texts(json.dumps(members, indent=indent))
     assert {name: json.dumps(json.loads(text)) for name, text in texts.items()} == {
         name: json.dumps(value) for name, value in members.items()
@@ -26,7 +24,7 @@ def test_the_texts_of_the_members_make_the_object_again(
 
 
 @given(st.dictionaries(st.text(), values, max_size=2), st.data())
-def test_a_text_is_refused_where_the_library_refuses_it(
+def test_a_text_is_invalid_if_the_json_library_rejects_it(
     members: dict[str, Any], data: st.DataObject
 ) -> None:
     text = json.dumps(members)
@@ -64,6 +62,6 @@ def test_a_text_is_refused_where_the_library_refuses_it(
         '{"a":"\n"}',
     ],
 )
-def test_what_is_no_object_is_refused(text: str) -> None:
+def test_other_values_than_objects_are_invalid(text: str) -> None:
     with pytest.raises(ValueError, match="not JSON"):
         member_texts(text)

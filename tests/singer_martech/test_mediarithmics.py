@@ -106,7 +106,7 @@ def test_a_list_without_pages_and_total_is_read_once(
     assert rows == [str(row) for row in range(50)]
 
 
-def test_a_list_that_grows_for_ever_is_given_up(
+def test_an_endless_list_is_an_error(
     client: MediarithmicsClient, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("singer_martech.mediarithmics.client._MAX_PAGES", 3)
@@ -123,7 +123,7 @@ def test_a_list_that_grows_for_ever_is_given_up(
         list(client.pages("exports", label="exports"))
 
 
-def test_a_refusal_holds_the_error_and_its_id(exports: Exports, sandbox: Sandbox) -> None:
+def test_a_rejection_has_the_error_and_its_id(exports: Exports, sandbox: Sandbox) -> None:
     sandbox.faults.add("mediarithmics", "exports/5", status=404, body=ERROR)
     with pytest.raises(RequestRejected) as error:
         exports.get("5")
@@ -131,7 +131,7 @@ def test_a_refusal_holds_the_error_and_its_id(exports: Exports, sandbox: Sandbox
     assert error.value.status == 404
 
 
-def test_a_failure_that_lasts_holds_the_error_id_too(exports: Exports, sandbox: Sandbox) -> None:
+def test_a_permanent_failure_has_the_error_id_too(exports: Exports, sandbox: Sandbox) -> None:
     sandbox.faults.add("mediarithmics", "exports/5", status=503, body=ERROR, times=None)
     with pytest.raises(RetriesExhausted, match=r"max_attempts.*error_id 9eedef5f-dfe3"):
         exports.get("5")
@@ -218,7 +218,7 @@ def test_an_error_object_is_worded_by_its_message(exports: Exports, sandbox: San
     "data",
     [None, [], {}, {"id": "1"}, {"creation_date": 1}, "text", {"id": "1", "creation_date": "soon"}],
 )
-def test_an_execution_without_what_it_needs_is_no_answer(
+def test_an_execution_without_required_members_is_an_invalid_response(
     vendor: Mediarithmics, exports: Exports, sandbox: Sandbox, data: Any
 ) -> None:
     body = {"status": "ok", "data": data}

@@ -56,7 +56,7 @@ def test_each_new_status_is_logged_once_at_info(
     assert len(messages) == len(set(messages)) < 20
 
 
-def test_an_execution_that_does_not_end_in_time_says_that_it_goes_on(
+def test_the_timeout_error_of_an_execution_says_that_it_still_runs(
     vendor: Mediarithmics, exports: Exports
 ) -> None:
     vendor.hold()

@@ -36,7 +36,7 @@ def test_a_file_is_written_and_replaced_for_its_owner_only(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_link_is_neither_followed_nor_replaced(tmp_path: Path, secret: Path) -> None:
+def test_links_are_neither_followed_nor_replaced(tmp_path: Path, secret: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(secret)
     with pytest.raises(OSError, match="symbolic link"):
@@ -47,7 +47,7 @@ def test_a_link_is_neither_followed_nor_replaced(tmp_path: Path, secret: Path) -
     assert link.is_symlink()
 
 
-def test_a_link_to_nothing_creates_nothing(tmp_path: Path) -> None:
+def test_a_dangling_link_creates_no_file(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "nothing")
     with pytest.raises(OSError, match="symbolic link"):
@@ -88,7 +88,7 @@ def test_a_fifo_is_written_to_and_stays(tmp_path: Path) -> None:
     assert stat.S_ISFIFO(fifo.stat().st_mode)
 
 
-def test_a_fifo_that_nobody_reads_is_an_error_and_no_wait(tmp_path: Path) -> None:
+def test_a_fifo_without_a_reader_is_an_error_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(OSError, match="No such device"):
         private_files.replace(tmp_path / "fifo", "text")
@@ -111,7 +111,7 @@ def test_a_standard_stream_is_written_to(tmp_path: Path, name: str, is_file: boo
         assert done.stdout == b"text"
 
 
-def test_a_folder_and_those_above_it_are_for_the_owner_only(tmp_path: Path) -> None:
+def test_a_new_folder_and_its_parents_are_private(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         private_files.make_folder(tmp_path / "a" / "b")

@@ -46,7 +46,7 @@ def read(reader: MessageReader, path: Path, *lines: bytes) -> list[dict[str, Any
     return messages
 
 
-def test_a_record_and_a_state_carry_their_json_as_received(
+def test_records_and_states_keep_their_json_as_received(
     reader: MessageReader, tmp_path: Path
 ) -> None:
     record = b'{ "a" : 1.10, "b":"\\u00e9", "c":[1e400, 123456789012345678901234567890] }'
@@ -91,7 +91,7 @@ def test_lines_of_any_length_and_ending_are_read(reader: MessageReader, tmp_path
     ],
     ids=["constants", "exponent", "digits", "depth"],
 )
-def test_a_record_that_json_cannot_represent_is_to_be_rejected_with_its_text_as_received(
+def test_a_record_that_json_cannot_represent_is_marked_for_rejection_as_received(
     reader: MessageReader, tmp_path: Path, record: bytes, reason: str
 ) -> None:
     line = b' { "stream":"s","record": %s , "type": "RECORD" } ' % record
@@ -139,7 +139,7 @@ def test_lone_surrogates_are_kept(reader: MessageReader, tmp_path: Path) -> None
     assert NOT_JSON not in message
 
 
-def test_a_state_that_is_no_strict_json_keeps_its_bytes(
+def test_a_state_that_is_not_strict_json_keeps_its_bytes(
     reader: MessageReader, tmp_path: Path
 ) -> None:
     (message,) = read(
@@ -181,7 +181,7 @@ def test_an_invalid_line_is_named_by_its_number(
         read(reader, tmp_path / "input", b"", line)
 
 
-def test_a_line_without_end_is_refused_before_it_fills_the_memory(
+def test_an_endless_line_is_an_error_in_bounded_memory(
     reader: MessageReader, tmp_path: Path
 ) -> None:
     with (tmp_path / "input").open("wb") as file:

@@ -53,7 +53,7 @@ def things(server: ScriptedServer) -> Iterator[Things]:
     client.close()
 
 
-def test_a_response_that_arrives_needs_no_search(things: Things) -> None:
+def test_no_search_is_made_if_the_response_arrives(things: Things) -> None:
     things.server.script(CREATED)
     assert things.recovered(lambda: 1) == 7
     assert things.lost == []
@@ -89,7 +89,7 @@ def test_a_rejection_is_raised_without_a_search(things: Things) -> None:
     assert things.lost == []
 
 
-def test_a_search_that_cannot_tell_ends_the_attempts(things: Things) -> None:
+def test_a_search_without_a_clear_result_ends_the_attempts(things: Things) -> None:
     things.server.script(Reply(RESET), CREATED)
 
     def find() -> int | None:

@@ -63,7 +63,7 @@ def test_short_texts_are_left_alone() -> None:
     assert redact("about") == "about"
 
 
-def test_a_log_record_is_masked_in_its_arguments_and_its_traceback() -> None:
+def test_a_log_record_is_redacted_in_arguments_and_traceback() -> None:
     register_secret("log-secret-123")
     try:
         int("log-secret-123")
@@ -84,7 +84,7 @@ def test_a_log_record_is_masked_in_its_arguments_and_its_traceback() -> None:
     assert f"'{MASK}'" in text
 
 
-def test_a_handler_that_a_log_configuration_gave_to_one_logger_masks_too() -> None:
+def test_handlers_of_single_loggers_redact_too() -> None:
     register_secret("handler-secret-123")
     written = io.StringIO()
     logger = logging.getLogger("tests.of_one_handler")
@@ -95,7 +95,7 @@ def test_a_handler_that_a_log_configuration_gave_to_one_logger_masks_too() -> No
     assert written.getvalue() == f"refused: {MASK}\n"
 
 
-def test_a_secret_is_hidden_beside_other_escapes_and_nothing_else_is() -> None:
+def test_only_the_secret_is_hidden_beside_other_escapes() -> None:
     register_secret("k=y&s/t'x")
     line = r"""100% \"a\u00e9\" k\u003dy\u0026s\/t&#39;x &amp; 50%25"""
     assert redact(line) == rf"""100% \"a\u00e9\" {MASK} &amp; 50%25"""
@@ -109,7 +109,7 @@ def test_a_secret_within_a_longer_base64_text_is_hidden() -> None:
         assert len(redact(header).replace(MASK, "")) < 20
 
 
-def test_escapes_without_end_take_no_time() -> None:
+def test_many_escapes_are_processed_in_linear_time() -> None:
     register_secret("a-secret-among-escapes")
     worst = ["\\" * 200_000, "%25" * 100_000, "&amp;" * 60_000, "\\u005c" * 50_000, "%C3" * 100_000]
     began = time.process_time()

@@ -42,7 +42,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_report_has_the_form_that_is_promised(tmp_path: Path) -> None:
+def test_a_report_has_the_documented_format(tmp_path: Path) -> None:
     report = rejects(tmp_path / "deep" / "rejects")
     report.add("orders", b'{"id": 1, "shop":"a", "price":1.10}', "too  dear\n", 422)
     report.add("orders", b'{"id":2}', "no shop", None)
@@ -75,12 +75,12 @@ def test_only_the_owner_may_read_a_report(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "rejects").stat().st_mode) == 0o700
 
 
-def test_nothing_is_created_while_nothing_is_rejected(tmp_path: Path) -> None:
+def test_no_report_is_created_without_rejects(tmp_path: Path) -> None:
     rejects(tmp_path / "rejects").close()
     assert not (tmp_path / "rejects").exists()
 
 
-def test_one_more_than_allowed_is_reported_and_ends_the_run(tmp_path: Path) -> None:
+def test_a_record_beyond_the_limit_is_reported_and_ends_the_run(tmp_path: Path) -> None:
     report = rejects(tmp_path, allowed=1)
     report.add("orders", b'{"id":1}', "bad", None)
     with pytest.raises(
@@ -94,7 +94,7 @@ def test_one_more_than_allowed_is_reported_and_ends_the_run(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("stream", ["shop/orders", "../orders", "a b", "ö", ".", "x" * 100])
-def test_a_stream_of_any_name_stays_in_the_folder(tmp_path: Path, stream: str) -> None:
+def test_any_stream_name_stays_within_the_folder(tmp_path: Path, stream: str) -> None:
     report = Rejects(str(tmp_path / "rejects"), "target-test", 100)
     report.begin_schema({**SCHEMA, "stream": stream})
     report.add(stream, b"{}", "bad", None)
@@ -117,7 +117,7 @@ def test_a_folder_that_cannot_be_written_names_the_setting(tmp_path: Path) -> No
         rejects(tmp_path / "file" / "rejects").add("orders", b"{}", "bad", None)
 
 
-def test_a_new_schema_begins_a_new_report(tmp_path: Path) -> None:
+def test_a_new_schema_starts_a_new_report(tmp_path: Path) -> None:
     report = rejects(tmp_path)
     report.add("orders", b'{"id":1}', "bad", None)
     report.begin_schema(SCHEMA)
@@ -147,7 +147,7 @@ def test_a_summary_counts_reasons_and_gives_an_example_of_each(tmp_path: Path) -
     ]
 
 
-def test_a_replay_gives_back_the_schema_and_the_records_as_received(tmp_path: Path) -> None:
+def test_a_replay_prints_the_schema_and_the_records_as_received(tmp_path: Path) -> None:
     report = rejects(tmp_path)
     raw = b'{"id": 1, "shop":"\\ud800", "price":1.10, "big":123456789012345678901234567890}'
     report.add("orders", raw, "bad", None)
@@ -164,7 +164,9 @@ def test_a_replay_gives_back_the_schema_and_the_records_as_received(tmp_path: Pa
 @pytest.mark.parametrize(
     "contents", ["nonsense\n", "{}\n", '{"stream":"orders"}\n', "[]\n", '{"stream": 5']
 )
-def test_a_file_that_is_no_report_is_named(tmp_path: Path, command: str, contents: str) -> None:
+def test_a_file_that_is_not_a_report_is_an_error(
+    tmp_path: Path, command: str, contents: str
+) -> None:
     path = tmp_path / "target-test.orders.x.jsonl"
     path.write_text(contents)
     path.with_name("target-test.orders.x.schema.json").write_text(json.dumps(SCHEMA))
@@ -174,7 +176,7 @@ def test_a_file_that_is_no_report_is_named(tmp_path: Path, command: str, content
     assert "Traceback" not in result.stderr
 
 
-def test_a_replay_without_its_schema_file_says_what_is_missing(tmp_path: Path) -> None:
+def test_a_replay_without_its_schema_file_names_the_missing_file(tmp_path: Path) -> None:
     report = rejects(tmp_path)
     report.add("orders", b"{}", "bad", None)
     report.close()
@@ -199,7 +201,7 @@ def entry_without(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["key", "reason", "status", "record"])
-def test_a_line_that_lacks_something_is_no_line_of_a_report(tmp_path: Path, name: str) -> None:
+def test_a_line_without_a_required_member_is_an_error(tmp_path: Path, name: str) -> None:
     path = tmp_path / "report.jsonl"
     path.write_text(entry_without(name) + "\n")
     result = run("summary", path)

@@ -33,7 +33,7 @@ def write_report(
     return path
 
 
-def test_schema_and_error_files_that_a_pattern_meets_are_left_out(tmp_path: Path) -> None:
+def test_schema_and_error_files_that_match_a_pattern_are_skipped(tmp_path: Path) -> None:
     write_report(tmp_path)
     result = run("replay", *tmp_path.iterdir())
     assert (result.returncode, result.stderr) == (0, "")
@@ -41,7 +41,7 @@ def test_schema_and_error_files_that_a_pattern_meets_are_left_out(tmp_path: Path
 
 
 @pytest.mark.parametrize("command", ["summary", "replay"])
-def test_a_pattern_that_no_shell_expanded_is_expanded(tmp_path: Path, command: str) -> None:
+def test_an_unexpanded_pattern_is_expanded(tmp_path: Path, command: str) -> None:
     write_report(tmp_path)
     result = run(command, tmp_path / "target-mona.*")
     assert result.returncode == 0
@@ -55,7 +55,7 @@ def test_reports_of_two_targets_are_not_replayed_together(tmp_path: Path) -> Non
     assert "reports of target-mona and target-monetate; replay those of one" in result.stderr
 
 
-def test_reports_of_another_target_than_given_are_refused(tmp_path: Path) -> None:
+def test_reports_of_another_target_are_rejected(tmp_path: Path) -> None:
     path = write_report(tmp_path)
     result = run("--target", "target-monetate", "replay", path)
     assert (result.returncode, result.stdout) == (1, "")
@@ -63,7 +63,7 @@ def test_reports_of_another_target_than_given_are_refused(tmp_path: Path) -> Non
     assert run("--target", "target-mona", "replay", path).returncode == 0
 
 
-def test_a_summary_shows_the_record_where_the_key_is_empty(tmp_path: Path) -> None:
+def test_a_summary_shows_the_record_if_the_key_is_empty(tmp_path: Path) -> None:
     result = run("summary", write_report(tmp_path, key="{}"))
     assert (result.returncode, result.stderr) == (0, "")
     assert 'such as {"id":7.10}' in result.stdout
@@ -86,7 +86,9 @@ def test_a_file_that_does_not_exist_is_named(tmp_path: Path, names: list[str]) -
 @pytest.mark.parametrize(
     "arguments", [["summary"], ["replay"], ["--help"], ["--version"]], ids=lambda each: each[0]
 )
-def test_a_full_output_is_one_line(tmp_path: Path, arguments: list[str]) -> None:
+def test_a_full_disk_at_the_output_is_reported_in_one_line(
+    tmp_path: Path, arguments: list[str]
+) -> None:
     files = (
         [str(write_report(tmp_path))] if len(arguments[0]) < 8 and arguments[0][0] != "-" else []
     )

@@ -156,7 +156,7 @@ def test_the_page_of_a_real_run_shows_what_the_target_counted(
     assert "id = 1200" in page.text
 
 
-def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
+def test_the_page_is_self_contained(tmp_path: Path) -> None:
     page = page_of(tmp_path, summary(), summary("b", started_at="2026-11-21T11:00:00+00:00"))
     (policy,) = [each for each in page.all("meta") if each.get("http-equiv")]
     assert policy["content"] == "default-src 'none'; style-src 'unsafe-inline'"
@@ -169,7 +169,7 @@ def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
     assert not re.search(r"url\(|@import|https?:", page.source)
 
 
-def test_what_summaries_hold_is_text_and_nothing_else(tmp_path: Path) -> None:
+def test_values_of_summaries_are_escaped(tmp_path: Path) -> None:
     harmless = page_of(tmp_path, summary())
     nasty = summary(target=NASTY, version=NASTY, run=NASTY, outcome="failed", reason=NASTY)
     nasty["streams"][0]["stream"] = NASTY
@@ -183,7 +183,7 @@ def test_what_summaries_hold_is_text_and_nothing_else(tmp_path: Path) -> None:
     assert page.text.count(NASTY) >= 6
 
 
-def test_every_link_leads_to_a_run(tmp_path: Path) -> None:
+def test_every_link_has_a_target(tmp_path: Path) -> None:
     runs = [summary(str(number), started_at=f"2026-11-2{number}T10:00:00Z") for number in range(3)]
     page = page_of(tmp_path, *runs)
     ids = {attributes.get("id") for _, attributes in page.elements}
@@ -191,7 +191,7 @@ def test_every_link_leads_to_a_run(tmp_path: Path) -> None:
     assert {f"run-{number}" for number in (1, 2, 3)} <= ids
 
 
-def test_runs_add_up_and_equal_reasons_merge(tmp_path: Path) -> None:
+def test_runs_are_summed_and_equal_reasons_merged(tmp_path: Path) -> None:
     page = page_of(
         tmp_path,
         summary("a"),
@@ -206,7 +206,7 @@ def test_runs_add_up_and_equal_reasons_merge(tmp_path: Path) -> None:
     assert "id = s-7" in page.text
 
 
-def test_a_dry_run_shows_what_it_would_deliver_and_is_not_added_up(tmp_path: Path) -> None:
+def test_a_dry_run_is_shown_but_not_summed(tmp_path: Path) -> None:
     dry = summary("b", dry_run=True)
     dry["streams"][0]["would_deliver"] = dry["streams"][0].pop("delivered")
     page = page_of(tmp_path, summary("a"), dry)
@@ -246,13 +246,13 @@ def test_a_run_names_its_pipeline_and_its_meltano_run(tmp_path: Path) -> None:
     assert "Pipeline prod:tap-shop-to-target-mona. Meltano run 01a2-77." in page.text
 
 
-def test_reasons_stand_above_runs(tmp_path: Path) -> None:
+def test_reasons_are_shown_above_runs(tmp_path: Path) -> None:
     page = page_of(tmp_path, summary("a"), summary("b", started_at="2026-11-21T11:00:00Z"))
     headings = [text for tag, text in page.texts if tag == "h2"]
     assert headings[:2] == ["Why records were rejected", "The runs"]
 
 
-def test_a_choice_hides_what_belongs_to_another_target_or_stream(tmp_path: Path) -> None:
+def test_a_filter_hides_other_targets_and_streams(tmp_path: Path) -> None:
     other = summary("b", target="target-monetate")
     other["streams"][0]["stream"] = other["rejects"][0]["stream"] = "orders"
     page = page_of(tmp_path, summary("a"), other)
@@ -271,11 +271,11 @@ def test_a_choice_hides_what_belongs_to_another_target_or_stream(tmp_path: Path)
     assert len(rows) == 4  # two reasons, two runs
 
 
-def test_one_target_and_one_stream_need_no_choice(tmp_path: Path) -> None:
+def test_one_target_and_one_stream_have_no_filter(tmp_path: Path) -> None:
     assert not page_of(tmp_path, summary("a")).all("select")
 
 
-def test_a_bad_file_is_left_out_and_named(tmp_path: Path) -> None:
+def test_an_invalid_file_is_skipped_and_named(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("not JSON\x1b")
     (tmp_path / "good.json").write_text(json.dumps(summary()))
     done = CliRunner().invoke(main, [str(tmp_path), "--output", str(tmp_path / "page.html")])
@@ -291,7 +291,7 @@ def test_the_same_run_given_twice_counts_once(tmp_path: Path) -> None:
     assert "A run of target-mona" in page.text
 
 
-def test_charts_say_in_words_what_they_show(tmp_path: Path) -> None:
+def test_charts_have_a_text_description(tmp_path: Path) -> None:
     page = page_of(tmp_path, summary())
     (chart,) = page.all("svg")
     assert chart["role"] == "img"
@@ -309,7 +309,7 @@ def test_charts_say_in_words_what_they_show(tmp_path: Path) -> None:
     ]
 
 
-def test_bars_stand_within_their_chart_and_as_high_as_their_numbers(tmp_path: Path) -> None:
+def test_bars_fit_the_chart_and_match_their_values(tmp_path: Path) -> None:
     page = page_of(tmp_path, summary())
     delivered = [
         {name: float(value or 0) for name, value in each.items()} for each in page.all("rect")[:2]
@@ -321,7 +321,7 @@ def test_bars_stand_within_their_chart_and_as_high_as_their_numbers(tmp_path: Pa
     assert all(bar["x"] >= 0 and bar["x"] + bar["width"] <= 960 for bar in delivered)
 
 
-def test_a_run_without_records_has_a_page_too(tmp_path: Path) -> None:
+def test_a_run_without_records_is_reported(tmp_path: Path) -> None:
     nothing = timeline((0, 0, 0, 0), (0, 0, 0, 0))
     page = page_of(
         tmp_path,
@@ -339,7 +339,7 @@ def test_a_run_without_records_has_a_page_too(tmp_path: Path) -> None:
     assert "No record was rejected" in page.text
 
 
-def test_many_runs_make_a_page_of_bounded_size(tmp_path: Path) -> None:
+def test_the_page_size_is_bounded(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     for number in range(300):
         day = f"2026-{1 + number // 28:02d}-{1 + number % 28:02d}T10:00:00Z"
@@ -353,7 +353,7 @@ def test_many_runs_make_a_page_of_bounded_size(tmp_path: Path) -> None:
     assert len(done.output) < 1_000_000
 
 
-def test_what_is_no_run_summary_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_run_summary_is_an_error(tmp_path: Path) -> None:
     def given(text: str) -> str:
         (tmp_path / "x.json").write_text(text)
         return rejection(str(tmp_path / "x.json"))
@@ -368,12 +368,12 @@ def test_what_is_no_run_summary_is_named(tmp_path: Path) -> None:
     assert "x.json" in given("[]")
 
 
-def test_a_folder_without_summaries_is_named(tmp_path: Path) -> None:
+def test_a_folder_without_summaries_is_an_error(tmp_path: Path) -> None:
     assert "summary_path" in rejection(str(tmp_path))
     assert "does not exist" in rejection(str(tmp_path / "nowhere"))
 
 
-def test_schema_files_of_reject_reports_in_the_same_folder_are_passed_over(tmp_path: Path) -> None:
+def test_schema_files_in_the_same_folder_are_skipped(tmp_path: Path) -> None:
     (tmp_path / "target-mona.scores.1.schema.json").write_text("{}")
     (tmp_path / "run.json").write_text(json.dumps(summary()))
     done = CliRunner().invoke(main, [str(tmp_path), "--output", "-"])

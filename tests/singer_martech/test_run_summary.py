@@ -62,7 +62,9 @@ def only_summary(folder: Path) -> dict[str, Any]:
     return summary
 
 
-def test_a_run_that_succeeds_says_what_it_delivered(config: dict[str, Any], tmp_path: Path) -> None:
+def test_the_summary_of_a_success_has_the_delivered_records(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
     load(config, [{"id": str(number), "score": 0.5} for number in range(2_500)])
     summary = only_summary(tmp_path / "summaries")
     (stream,) = summary.pop("streams")
@@ -81,7 +83,7 @@ def test_a_run_that_succeeds_says_what_it_delivered(config: dict[str, Any], tmp_
     assert len({len(column) for column in timeline.values()}) == 1
 
 
-def test_the_file_bears_the_name_of_the_run_that_the_reject_reports_have(
+def test_the_file_name_has_the_same_run_name_as_the_reject_reports(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
     load({**config, "max_rejected_records": 1}, [{"id": "a", "score": "high"}])
@@ -90,7 +92,7 @@ def test_the_file_bears_the_name_of_the_run_that_the_reject_reports_have(
     assert (tmp_path / "rejects" / f"target-mona.scores.{run}.jsonl").exists()
 
 
-def test_the_file_is_for_its_owner_alone_and_replaces_the_one_before(
+def test_the_file_is_private_and_replaces_the_previous_one(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
     file = tmp_path / "deep" / "last.json"
@@ -101,7 +103,7 @@ def test_the_file_is_for_its_owner_alone_and_replaces_the_one_before(
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_a_run_that_fails_says_why_and_counts_what_became_of_its_records(
+def test_the_summary_of_a_failure_has_its_reason_and_counts(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
     records: list[dict[str, Any]] = [{"id": "good", "score": 1}, {"id": "bad", "score": "high"}]
@@ -125,9 +127,7 @@ def test_equal_reasons_are_counted_together(config: dict[str, Any], tmp_path: Pa
     assert (reject["count"], reject["example"], reject["status"]) == (7, {"id": "0"}, None)
 
 
-def test_retries_are_on_the_time_line(
-    config: dict[str, Any], tmp_path: Path, sandbox: Sandbox
-) -> None:
+def test_the_timeline_has_retries(config: dict[str, Any], tmp_path: Path, sandbox: Sandbox) -> None:
     sandbox.faults.add("mona", path="/export", status=503, retry_after=0, times=2)
     load(config, [{"id": "a"}])
     (stream,) = only_summary(tmp_path / "summaries")["streams"]
@@ -135,7 +135,7 @@ def test_retries_are_on_the_time_line(
     assert stream["timeline"]["retries"][-1] == 2
 
 
-def test_a_dry_run_is_marked_as_one(config: dict[str, Any], tmp_path: Path) -> None:
+def test_a_dry_run_is_marked(config: dict[str, Any], tmp_path: Path) -> None:
     load({**config, "dry_run": True}, [{"id": "a"}])
     assert only_summary(tmp_path / "summaries")["dry_run"] is True
 
@@ -167,7 +167,9 @@ def test_without_meltano_there_is_no_pipeline(
     assert (summary["pipeline"], summary["meltano_run_id"]) == (None, None)
 
 
-def test_no_secret_is_in_the_file(config: dict[str, Any], tmp_path: Path, sandbox: Sandbox) -> None:
+def test_the_summary_contains_no_secret(
+    config: dict[str, Any], tmp_path: Path, sandbox: Sandbox
+) -> None:
     secret = sandbox.mona.credentials()["client_secret"]
     records = [{"id": f"id of {secret}", "score": f"as {secret}"}]
     load({**config, "max_rejected_records": 1}, records)
@@ -182,7 +184,7 @@ def test_without_the_setting_nothing_is_written(config: dict[str, Any], tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written_is_refused_before_anything_is_sent(
+def test_an_unwritable_path_is_an_error_before_anything_is_sent(
     config: dict[str, Any], tmp_path: Path, sandbox: Sandbox
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -192,7 +194,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_sent(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_a_signal_ends_says_so(
+def test_a_run_ended_by_a_signal_is_marked(
     config: dict[str, Any], tmp_path: Path, sandbox: Sandbox, number: signal.Signals
 ) -> None:
     (tmp_path / "config.json").write_text(json.dumps({**config, "max_request_rows": 1}))
@@ -214,7 +216,7 @@ def test_a_run_that_a_signal_ends_says_so(
     assert summary["streams"][0]["read"] == 1
 
 
-def test_the_time_line_of_a_month_has_a_few_hundred_points() -> None:
+def test_the_timeline_of_a_month_has_a_few_hundred_points() -> None:
     timeline = Timeline(started_at=0.0)
     metrics = StreamMetrics("events")
     late = StreamMetrics("late")
@@ -236,7 +238,7 @@ def test_the_time_line_of_a_month_has_a_few_hundred_points() -> None:
     assert len(timeline.columns(late)["delivered"]) == len(columns["seconds"])
 
 
-def test_a_flood_of_different_reasons_is_bounded() -> None:
+def test_the_number_of_reasons_is_bounded() -> None:
     reasons = RejectReasons()
     for number in range(1_000):
         reasons.add("s", f"reason {number}", 400, {"id": "x" * 10_000})

@@ -29,7 +29,7 @@ def check(**config: Any) -> tuple[dict[str, Any], list[str]]:
     return check_config(SCHEMA, {"api_token": "very-secret-token", **config}, "TARGET_TEST_")
 
 
-def test_defaults_are_those_of_the_contract() -> None:
+def test_defaults_match_the_documentation() -> None:
     config, faults = check()
     assert faults == []
     assert config == {
@@ -85,7 +85,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         ("nested", {"inner": " a "}, {"inner": "a"}),
     ],
 )
-def test_settings_may_come_as_text(name: str, given: Any, value: Any) -> None:
+def test_settings_can_be_given_as_text(name: str, given: Any, value: Any) -> None:
     config, faults = check(**{name: given})
     assert faults == []
     assert config[name] == value
@@ -161,14 +161,14 @@ ROOT = {"storage": {"root": "batches"}}
         ("stream_maps", {"a": {"__filter__": "b = 1"}}, "'stream_maps.a.__filter__' is no Python"),
     ],
 )
-def test_a_wrong_setting_of_the_sdk_is_named_in_one_line(name: str, given: Any, fault: str) -> None:
+def test_an_invalid_sdk_setting_is_named_in_one_line(name: str, given: Any, fault: str) -> None:
     with pytest.raises(ConfigValidationError) as caught:
         TargetMona(config={"access_token": "a-token", name: given})
     assert len(caught.value.errors) == 1
     assert re.search(fault, caught.value.errors[0])
 
 
-def test_the_settings_of_the_sdk_may_be_complete() -> None:
+def test_complete_sdk_settings_are_accepted() -> None:
     config = {
         "access_token": "a-token",
         "batch_config": {**LINES, **ROOT, "batch_size": 5},
@@ -179,7 +179,7 @@ def test_the_settings_of_the_sdk_may_be_complete() -> None:
     assert TargetMona(config=config).config["flattening_max_depth"] == 0
 
 
-def test_no_fault_shows_the_value_of_a_setting() -> None:
+def test_no_error_shows_the_value_of_a_setting() -> None:
     _, faults = check(api_token=["my-secret-in-a-list"], max_attempts="my-secret-here")
     assert len(faults) == 2
     assert "my-secret" not in " ".join(faults)

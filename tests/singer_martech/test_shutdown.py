@@ -10,7 +10,7 @@ from singer_martech.errors import Stopped
 from singer_martech.runtime.shutdown import ShutdownSignal
 
 
-def test_every_wait_ends_at_once_and_for_good() -> None:
+def test_a_request_ends_all_present_and_future_waits() -> None:
     for _ in range(100):
         shutdown = ShutdownSignal()
         ended: list[int] = []
@@ -39,21 +39,21 @@ def test_every_wait_ends_at_once_and_for_good() -> None:
             shutdown.wait(30)
 
 
-def test_a_wait_without_a_request_takes_its_time() -> None:
+def test_a_wait_without_a_request_lasts_its_full_time() -> None:
     began = time.monotonic()
     ShutdownSignal().wait(0.05)
     assert time.monotonic() - began >= 0.05
     ShutdownSignal().wait(-1)
 
 
-def test_a_wait_may_be_longer_than_the_system_can_count() -> None:
+def test_a_wait_can_exceed_the_system_limit() -> None:
     shutdown = ShutdownSignal()
     shutdown.request(signal.SIGTERM)
     with pytest.raises(Stopped):
         shutdown.wait(1e300)
 
 
-def test_whoever_wants_to_know_is_told() -> None:
+def test_callbacks_are_called_on_a_request() -> None:
     shutdown = ShutdownSignal()
     told: list[bool] = []
     shutdown.on_request(lambda: told.append(shutdown.is_set))

@@ -49,17 +49,17 @@ def batch() -> SpooledBatch:
     return batch
 
 
-def test_the_body_is_what_will_be_sent(batch: SpooledBatch) -> None:
+def test_the_body_is_the_request_body(batch: SpooledBatch) -> None:
     assert batch.body().read() == b"head\nbody 0\nbody 1\nbody 2\n"
     assert batch.bytes == len(b"head\nbody 0\nbody 1\nbody 2\n")
 
 
-def test_a_part_of_it_has_the_head_too(batch: SpooledBatch) -> None:
+def test_a_partial_body_has_the_head_too(batch: SpooledBatch) -> None:
     with batch.part(1, 3) as part:
         assert part.read() == b"head\nbody 1\nbody 2\n"
 
 
-def test_its_records_are_read_back_as_they_were(batch: SpooledBatch) -> None:
+def test_records_are_read_back_unchanged(batch: SpooledBatch) -> None:
     assert [(each.metrics, each.sequence, each.body, each.raw) for each in batch] == [
         (A, 10, b"body 0", b"raw 0"),
         (B, 11, b"body 1", b"raw 1"),
@@ -78,7 +78,7 @@ def test_records_are_read_while_the_body_is_being_sent(batch: SpooledBatch) -> N
     assert body.read() == b"dy 0\nbody 1\nbody 2\n"
 
 
-def test_memory_does_not_grow_with_the_bytes() -> None:
+def test_memory_does_not_grow_with_the_size_of_the_records() -> None:
     batch = SpooledBatch(Nowhere())
     tracemalloc.start()
     try:
@@ -91,7 +91,7 @@ def test_memory_does_not_grow_with_the_bytes() -> None:
     assert len(batch.body().read()) == 5_000 * 2001
 
 
-def test_what_was_taken_of_a_batch_that_failed_counts(batch: SpooledBatch) -> None:
+def test_delivered_records_of_a_failed_batch_are_counted(batch: SpooledBatch) -> None:
     batch_result = BatchResult(batch)
     batch_result.mark_delivered([batch.record(0)])
     batch_result.reject(batch.record(2), "bad")
@@ -101,7 +101,7 @@ def test_what_was_taken_of_a_batch_that_failed_counts(batch: SpooledBatch) -> No
     assert counts.first_unsettled == 11
 
 
-def test_records_that_nobody_can_name_are_counted_with_the_largest_stream_first(
+def test_unidentified_records_are_counted_for_the_largest_stream_first(
     batch: SpooledBatch,
 ) -> None:
     batch_result = BatchResult(batch, is_complete=True)
@@ -128,7 +128,7 @@ def small_disk() -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_full_disk_is_named_with_its_remedy() -> None:
+def test_a_full_disk_error_says_what_to_do() -> None:
     batch = SpooledBatch(Nowhere())
     batch.append(as_received(A, 1, None, b"x" * 3000, b"y"))
     batch.append(as_received(A, 2, None, b"x" * 3000, b"y"))

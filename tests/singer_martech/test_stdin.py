@@ -27,7 +27,7 @@ def thread() -> threading.Thread:
     return found
 
 
-def test_all_that_has_come_is_one_block(pipe: tuple[int, int]) -> None:
+def test_all_available_input_is_one_block(pipe: tuple[int, int]) -> None:
     output, given = pipe
     with StdinReader(output) as ahead:
         os.write(given, b"a\nb")
@@ -45,7 +45,7 @@ def test_all_that_has_come_is_one_block(pipe: tuple[int, int]) -> None:
     assert not reading.is_alive()
 
 
-def test_an_end_comes_after_all_else_and_stays(tmp_path: Path) -> None:
+def test_the_end_is_returned_last_and_repeatedly(tmp_path: Path) -> None:
     content = os.urandom(5_000_000)
     (tmp_path / "input").write_bytes(content)
     descriptor = os.open(tmp_path / "input", os.O_RDONLY)
@@ -59,7 +59,7 @@ def test_an_end_comes_after_all_else_and_stays(tmp_path: Path) -> None:
     os.close(descriptor)
 
 
-def test_no_more_is_read_ahead_than_is_allowed(tmp_path: Path) -> None:
+def test_reading_ahead_is_bounded(tmp_path: Path) -> None:
     (tmp_path / "input").write_bytes(b"x" * 20_000_000)
     descriptor = os.open(tmp_path / "input", os.O_RDONLY)
     with StdinReader(descriptor) as ahead:
@@ -73,7 +73,7 @@ def test_no_more_is_read_ahead_than_is_allowed(tmp_path: Path) -> None:
     os.close(descriptor)
 
 
-def test_what_cannot_be_read_is_an_error_after_all_else(tmp_path: Path) -> None:
+def test_a_read_error_is_raised_after_all_blocks(tmp_path: Path) -> None:
     descriptor = os.open(tmp_path, os.O_RDONLY)
     with StdinReader(descriptor) as ahead:
         for _ in range(2):
@@ -82,7 +82,7 @@ def test_what_cannot_be_read_is_an_error_after_all_else(tmp_path: Path) -> None:
     os.close(descriptor)
 
 
-def test_a_pipe_that_does_not_block_is_waited_for(pipe: tuple[int, int]) -> None:
+def test_a_non_blocking_pipe_is_awaited(pipe: tuple[int, int]) -> None:
     os.set_blocking(pipe[0], False)
     with StdinReader(pipe[0]) as ahead:
         assert ahead.block(0.05) is None
@@ -102,7 +102,7 @@ def test_any_failure_of_the_thread_is_raised(
         ahead.block(20)
 
 
-def test_a_wait_can_be_ended(pipe: tuple[int, int]) -> None:
+def test_wake_ends_a_wait(pipe: tuple[int, int]) -> None:
     with StdinReader(pipe[0]) as ahead:
         waker = threading.Timer(0.01, ahead.wake)
         waker.start()

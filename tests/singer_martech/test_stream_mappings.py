@@ -41,7 +41,7 @@ def test_a_stream_without_a_match_has_no_mapping() -> None:
     assert mappings({"A": {}}).find("a") is None
 
 
-def test_an_object_an_array_and_their_json_text_mean_the_same() -> None:
+def test_an_object_an_array_and_json_text_are_equivalent() -> None:
     by_name = {"a.b": {"message": {"x": 1}}}
     listed = [{"stream": "a.b", "message": {"x": 1}}]
     for value in (by_name, listed, json.dumps(by_name), json.dumps(listed)):
@@ -62,7 +62,7 @@ def test_an_object_an_array_and_their_json_text_mean_the_same() -> None:
         ("{", "setting 'streams' is not valid JSON"),
     ],
 )
-def test_a_wrong_mapping_is_named(value: Any, message: str) -> None:
+def test_an_invalid_mapping_is_an_error(value: Any, message: str) -> None:
     with pytest.raises(SettingError, match=message):
         mappings(value)
 

@@ -104,7 +104,7 @@ def test_text_that_looks_like_something_else_stays_text(text: str) -> None:
 
 
 @given(json_values)
-def test_what_is_no_template_stays_as_it_is(value: Any) -> None:
+def test_values_without_expressions_are_unchanged(value: Any) -> None:
     if "{" not in encode(value).decode().replace('{"', "").replace("{}", ""):
         assert same(value_of(value), value)
 
@@ -118,7 +118,7 @@ def test_a_field_may_have_any_name(name: str) -> None:
             assert value_of(source, **{name: "value"}) == "value"
 
 
-def test_record_and_stream_mean_the_record_and_the_stream() -> None:
+def test_record_and_stream_are_available_in_expressions() -> None:
     record = {"record": 1, "stream": 2}
     assert Template("{{ record }}", "orders")(record) == record
     assert Template("{{ (record) }}", "orders")(record) == record
@@ -126,7 +126,7 @@ def test_record_and_stream_mean_the_record_and_the_stream() -> None:
 
 
 @pytest.mark.parametrize("name", ["range", "dict", "lipsum", "cycler", "joiner", "namespace"])
-def test_the_global_names_of_jinja_are_not_there(name: str) -> None:
+def test_the_global_names_of_jinja_are_not_available(name: str) -> None:
     assert is_undefined(value_of(f"{{{{ {name} }}}}"))
     assert is_undefined(value_of(f"{{{{ {name}(3) }}}}"))
     assert value_of(f"{{{{ {name} is defined }}}}") is False
@@ -149,7 +149,7 @@ def test_keys_whose_value_is_undefined_are_left_out() -> None:
     assert is_undefined(value_of("{{ no }}"))
 
 
-def test_default_replaces_what_is_undefined() -> None:
+def test_default_replaces_undefined_values() -> None:
     assert value_of("{{ no.such | default('x') }}") == "x"
     assert value_of("{{ a if a is defined else 'x' }}") == "x"
 
@@ -188,7 +188,7 @@ def test_money_stays_exact(source: str, expected: str) -> None:
     assert encode(value_of(source, price=Decimal("10.00"), whole=3)).decode() == expected
 
 
-def test_filters_of_jinja_give_plain_values() -> None:
+def test_filters_of_jinja_return_plain_values() -> None:
     record = {"name": "a<b", "list": [3, 1], "price": Decimal("1.10")}
     source = {
         "escaped": "{{ name | escape }}",
@@ -230,11 +230,11 @@ def test_filters_of_jinja_give_plain_values() -> None:
         ("{{ 'x' | uuid1(none) }}", "72909f31-cefd-16d5-8383-df612ef26bb3"),
     ],
 )
-def test_the_filters_beside_those_of_jinja(source: str, expected: Any) -> None:
+def test_additional_filters(source: str, expected: Any) -> None:
     assert value_of(source) == expected
 
 
-def test_the_filters_leave_out_what_is_undefined() -> None:
+def test_filters_skip_undefined_values() -> None:
     for name in FILTERS:
         assert is_undefined(value_of(f"{{{{ no | {name} }}}}"))
 
@@ -275,7 +275,7 @@ def test_an_expression_that_fails_for_a_record_is_named_with_its_path() -> None:
         "{{ x.format.__globals__ }}",
     ],
 )
-def test_nothing_leads_out_of_the_record(source: str) -> None:
+def test_expressions_cannot_access_anything_outside_the_record(source: str) -> None:
     record = {"x": "text"}
     try:
         value = Template(source, "orders")(record)
@@ -287,14 +287,14 @@ def test_nothing_leads_out_of_the_record(source: str) -> None:
 
 
 @given(st.text())
-def test_a_uuid_is_that_of_the_standard_library(text: str) -> None:
+def test_a_uuid_equals_that_of_the_standard_library(text: str) -> None:
     namespace = uuid.uuid5(uuid.NAMESPACE_DNS, "singer-martech")
     assert Template("{{ x | uuid }}", "s")({"x": text}) == str(uuid.uuid5(namespace, text))
 
 
 @pytest.mark.parametrize("name", sorted(FILTERS))
 @pytest.mark.parametrize("value", [None, "2026-01-02T03:04:05.678Z", 1_700_000_000, "no time", []])
-def test_a_filter_on_a_plain_field_does_what_it_does_in_an_expression(
+def test_a_filter_gives_the_same_result_for_a_plain_field_and_an_expression(
     name: str, value: Any
 ) -> None:
     plain, general = (
@@ -344,7 +344,7 @@ def test_null_stays_null(expression: str) -> None:
 
 
 @pytest.mark.parametrize("expression", NULL_GIVES_NULL)
-def test_what_is_undefined_leaves_its_key_out(expression: str) -> None:
+def test_an_undefined_value_removes_its_key(expression: str) -> None:
     assert value_of({"key": f"{{{{ {expression} }}}}"}) == {}
 
 
@@ -354,7 +354,7 @@ def test_what_is_undefined_leaves_its_key_out(expression: str) -> None:
     ),
     st.booleans(),
 )
-def test_null_and_undefined_pass_every_filter(names: list[str], is_null: bool) -> None:
+def test_every_filter_returns_null_and_undefined_unchanged(names: list[str], is_null: bool) -> None:
     value = value_of(
         {"key": f"{{{{ x | {' | '.join(names)} }}}}"}, **({"x": None} if is_null else {})
     )
@@ -389,7 +389,7 @@ def test_null_and_undefined_pass_every_filter(names: list[str], is_null: bool) -
         ("[x, 'a'] | map('upper') | list", [None, "A"]),
     ],
 )
-def test_default_tests_conditions_and_texts_see_null(expression: str, expected: Any) -> None:
+def test_default_tests_conditions_and_texts_handle_null(expression: str, expected: Any) -> None:
     assert value_of(f"{{{{ {expression} }}}}", x=None) == expected
     assert value_of({"text": "<{{ x | lower }}>"}, x=None) == {"text": "<>"}
 
@@ -417,7 +417,9 @@ def test_default_tests_conditions_and_texts_see_null(expression: str, expected: 
         ("[0] * 2", [0, 0]),
     ],
 )
-def test_operators_and_filters_do_what_jinja_documents(expression: str, expected: Any) -> None:
+def test_operators_and_filters_match_the_jinja_documentation(
+    expression: str, expected: Any
+) -> None:
     value = value_of(f"{{{{ {expression} }}}}")
     assert (type(value), value) == (type(expected), expected)
 
@@ -529,7 +531,7 @@ def test_an_error_of_a_filter_is_named_with_its_class(
         assert set(result) <= {"key"}
 
 
-def test_a_template_lists_the_fields_it_names() -> None:
+def test_a_template_lists_its_fields() -> None:
     source = {
         "a": "{{ one }}",
         "b": "{{ record.two | lower ~ record['three'].x }}",
@@ -543,7 +545,7 @@ def test_a_template_lists_the_fields_it_names() -> None:
     assert (whole.named, whole.fields) == (template.named, None)
 
 
-def test_a_misspelt_field_is_listed_with_the_closest_column() -> None:
+def test_an_unknown_field_is_listed_with_the_most_similar_column() -> None:
     template = Template("{{ emial | lower }}{{ id }}{{ quux }}{{ _sdc_deleted_at }}", "orders")
     schema: dict[str, Any] = {"properties": {"email": {}, "id": {}}}
     assert unknown_fields(template, schema) == [("emial", "email"), ("quux", None)]
@@ -551,7 +553,7 @@ def test_a_misspelt_field_is_listed_with_the_closest_column() -> None:
 
 
 @given(texts, st.datetimes(datetime.datetime(1970, 1, 1), datetime.datetime(5236, 1, 1)))  # noqa: DTZ001
-def test_a_uuid1_has_its_version_its_time_and_is_always_the_same(
+def test_a_uuid1_has_its_version_and_time_and_is_deterministic(
     text: str, time: datetime.datetime
 ) -> None:
     plain = uuid.UUID(value_of("{{ x | uuid1 }}", x=text))

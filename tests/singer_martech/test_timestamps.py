@@ -23,7 +23,7 @@ _UTC = datetime.timezone.utc
         ("2024-05-01T10:00:00-0330", "2024-05-01T13:30:00Z"),
     ],
 )
-def test_iso_text_is_read_in_its_usual_forms(text: str, expected: str) -> None:
+def test_common_forms_of_iso_text_are_parsed(text: str, expected: str) -> None:
     assert iso(text) == expected
 
 
@@ -55,7 +55,7 @@ def test_iso_text_is_read_in_its_usual_forms(text: str, expected: str) -> None:
     ],
 )
 @pytest.mark.parametrize("read", [parse_timestamp, epoch_s, epoch_ms, iso])
-def test_what_is_no_time_is_refused_at_once(read: Any, value: Any) -> None:
+def test_other_values_are_errors_without_delay(read: Any, value: Any) -> None:
     with pytest.raises(ValueError, match=r"."):
         read(value)
 
@@ -68,7 +68,9 @@ def test_a_tiny_number_is_the_epoch() -> None:
     st.datetimes(datetime.datetime(1, 1, 2), datetime.datetime(9999, 12, 30)),  # noqa: DTZ001
     st.timezones(),
 )
-def test_what_is_written_is_read_back(time: datetime.datetime, zone: datetime.tzinfo) -> None:
+def test_formatted_timestamps_are_parsed_back(
+    time: datetime.datetime, zone: datetime.tzinfo
+) -> None:
     instant = time.replace(tzinfo=_UTC)
     assert parse_iso(iso(instant)) == instant
     assert parse_timestamp(instant.astimezone(zone)) == instant

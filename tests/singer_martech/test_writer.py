@@ -59,7 +59,7 @@ class LateReader(threading.Thread):
         self.received = self.reader.read(len(LINES))
 
 
-def test_a_signal_ends_a_write_to_a_pipe_that_nobody_reads(shutdown: ShutdownSignal) -> None:
+def test_a_signal_ends_a_write_to_a_pipe_without_reader(shutdown: ShutdownSignal) -> None:
     with piped() as (stdout, reader):
         threading.Timer(0.01, shutdown.request, (signal.SIGTERM,)).start()
         began = time.monotonic()
@@ -73,7 +73,7 @@ def test_a_signal_ends_a_write_to_a_pipe_that_nobody_reads(shutdown: ShutdownSig
 
 
 @pytest.mark.parametrize("is_blocking", [False, True])
-def test_a_reader_that_comes_within_the_grace_time_gets_every_line(
+def test_a_reader_within_the_grace_time_gets_every_line(
     shutdown: ShutdownSignal, *, is_blocking: bool
 ) -> None:
     shutdown.request(signal.SIGTERM)

@@ -67,12 +67,12 @@ def test_the_bookmark_of_another_key_does_not_count() -> None:
 
 
 @pytest.mark.parametrize("value", [True, [1], {"a": 1}])
-def test_values_without_an_order_are_refused(value: Any) -> None:
+def test_values_without_an_order_are_errors(value: Any) -> None:
     with pytest.raises(MartechError, match="'s', replication key 'k'"):
         max_value("", value)
 
 
-def test_values_that_cannot_be_compared_are_refused() -> None:
+def test_values_that_cannot_be_compared_are_errors() -> None:
     with pytest.raises(MartechError, match="cannot be compared"):
         max_value("", 1, "a")
 
@@ -89,7 +89,7 @@ def test_values_that_cannot_be_compared_are_refused() -> None:
         ("date-time", "2023-11-14T22:13:20.500Z", "1700000000500"),
     ],
 )
-def test_the_start_is_written_as_the_column_holds_it_and_in_milliseconds_where_that_is_unknown(
+def test_the_start_is_formatted_like_the_column_or_in_milliseconds(
     kind: str, old: Any, expected: str
 ) -> None:
     state = {"replication_key": "k", "replication_key_value": old}
@@ -149,7 +149,7 @@ def test_the_execution_read_last_is_understood_in_every_state(
         ),
     )
 )
-def test_no_state_of_another_tap_breaks_the_reading(state: dict[str, Any]) -> None:
+def test_a_state_of_another_tap_raises_no_unexpected_error(state: dict[str, Any]) -> None:
     assert isinstance(after_execution(state, 1), Cursor)
     with contextlib.suppress(MartechError):
         MaxValue("s", "k", "date-time", state)
@@ -180,7 +180,7 @@ def test_date_times_sort_as_their_milliseconds_do(one: int, other: int) -> None:
         ("2020-01-01 00:00", 1577836800000),
     ],
 )
-def test_the_usual_forms_of_a_date_are_read(text: str, milliseconds: int) -> None:
+def test_common_forms_of_a_date_are_parsed(text: str, milliseconds: int) -> None:
     instant = timestamps.parse(text)
     assert instant is not None
     assert timestamps.milliseconds(instant) == milliseconds
@@ -189,6 +189,6 @@ def test_the_usual_forms_of_a_date_are_read(text: str, milliseconds: int) -> Non
 @pytest.mark.parametrize(
     "text", ["", "soon", "2020-13-01", "12", "2020-01-01T25:00:00Z", "0001-01-01T00:00:00+14:00"]
 )
-def test_anything_else_is_no_date(text: str) -> None:
+def test_other_values_are_not_dates(text: str) -> None:
     assert timestamps.parse(text) is None
     assert not timestamps.is_date_time(text)

@@ -37,7 +37,7 @@ def check(config: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def test_right_settings_pass_and_nothing_is_written(
+def test_valid_settings_pass_and_nothing_is_written(
     vendor: Mediarithmics, config: dict[str, Any], item: dict[str, Any]
 ) -> None:
     query = {

@@ -45,7 +45,7 @@ def profiles(
 
 @pytest.mark.parametrize("with_catalog", [False, True])
 @pytest.mark.parametrize("more", [{}, {"unknown": 1}], ids=["fast path", "slow path"])
-def test_a_date_column_is_text_and_holds_every_form(
+def test_a_date_column_is_text_and_accepts_every_form(
     profiles: Any, sync: Any, with_catalog: bool, more: dict[str, Any]
 ) -> None:
     settings = profiles(*(sent for sent, _ in FORMS), more=more)

@@ -52,7 +52,7 @@ def ids(output: Output) -> list[str]:
     return [each["id"] for each in output.records("things")]
 
 
-def test_several_files_are_read_in_order_and_their_lines_counted_on(
+def test_several_files_are_read_in_order_with_continuous_line_numbers(
     vendor: Mediarithmics, export: str, read: Any
 ) -> None:
     vendor.add_execution(export, files=[b'{"id":"a"}\n{"id":"b"}\n', b"", b'{"id":"c"}'])
@@ -61,14 +61,16 @@ def test_several_files_are_read_in_order_and_their_lines_counted_on(
     assert [each["_line"] for each in output.records("things")] == [1, 2, 3]
 
 
-def test_a_null_result_means_a_file_named_export(
+def test_a_null_result_is_read_from_a_file_named_export(
     vendor: Mediarithmics, export: str, read: Any
 ) -> None:
     vendor.add_execution(export, files=[b'{"id":"a"}\n'], null_result=True)
     assert ids(read()) == ["a"]
 
 
-def test_an_empty_result_is_read_and_passed(vendor: Mediarithmics, export: str, read: Any) -> None:
+def test_an_empty_result_is_read_and_the_bookmark_advances(
+    vendor: Mediarithmics, export: str, read: Any
+) -> None:
     execution = vendor.add_execution(export, files=[b""])
     output = read()
     assert ids(output) == []
@@ -104,7 +106,7 @@ def test_when_both_apis_fail_both_reasons_are_named_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("fault", [{"reset": "mid-body"}, {"truncate": True}, {"status": 503}])
-def test_a_broken_download_is_repeated_and_emits_nothing_twice(
+def test_a_broken_download_is_retried_and_no_record_is_repeated(
     vendor: Mediarithmics, export: str, read: Any, sandbox: Sandbox, fault: dict[str, Any]
 ) -> None:
     content = b"".join(b'{"id":"%d"}\n' % number for number in range(5000))
@@ -113,7 +115,7 @@ def test_a_broken_download_is_repeated_and_emits_nothing_twice(
     assert ids(read()) == [str(number) for number in range(5000)]
 
 
-def test_a_result_whose_last_line_is_cut_is_broken_and_asked_for_again(
+def test_a_result_with_a_truncated_last_line_is_downloaded_again(
     vendor: Mediarithmics, export: str, read: Any, sandbox: Sandbox
 ) -> None:
     vendor.add_execution(export, files=[b'{"id":"a"}\n{"id":"b"}\n'])
@@ -122,7 +124,7 @@ def test_a_result_whose_last_line_is_cut_is_broken_and_asked_for_again(
     assert len(vendor.requests_to(FILES)) == 2
 
 
-def test_a_result_that_stays_cut_says_so(
+def test_a_result_that_stays_truncated_is_an_error(
     vendor: Mediarithmics, export: str, read: Any, sandbox: Sandbox
 ) -> None:
     vendor.add_execution(export, files=[b'{"id":"a"}\n'])
@@ -132,7 +134,7 @@ def test_a_result_that_stays_cut_says_so(
         read()
 
 
-def test_an_error_that_comes_in_place_of_a_result_is_no_result(
+def test_an_error_response_in_place_of_a_result_is_not_a_result(
     vendor: Mediarithmics, export: str, read: Any, sandbox: Sandbox
 ) -> None:
     vendor.add_execution(export, files=[b'{"id":"a"}\n'])
@@ -142,7 +144,7 @@ def test_an_error_that_comes_in_place_of_a_result_is_no_result(
 
 
 @pytest.mark.parametrize("stored", [True, False])
-def test_a_compressed_result_is_read_whether_stored_or_sent_so(
+def test_a_result_can_be_compressed_as_a_file_or_in_transit(
     vendor: Mediarithmics, export: str, read: Any, sandbox: Sandbox, stored: bool
 ) -> None:
     content = gzip.compress(b'{"id":"a"}\n') + gzip.compress(b'{"id":"b"}')
@@ -172,7 +174,7 @@ def test_a_compressed_result_without_its_end_is_broken(cut: int) -> None:
     ],
 )
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_a_whole_file_passes_the_check(content: bytes, pack: Callable[[bytes], bytes]) -> None:
+def test_a_complete_file_passes_the_check(content: bytes, pack: Callable[[bytes], bytes]) -> None:
     check_file(io.BytesIO(pack(content)))
 
 
@@ -193,7 +195,7 @@ def test_a_file_that_ends_within_a_line_fails_the_check(
         check_file(io.BytesIO(pack(content)))
 
 
-def test_a_broken_line_in_the_middle_fails_the_run_and_names_its_place(
+def test_an_invalid_line_fails_the_run_and_is_named(
     vendor: Mediarithmics, export: str, config: dict[str, Any], command: Any
 ) -> None:
     execution = vendor.add_execution(export, files=[b'{"id":"a"}\n{"id":\n{"id":"c"}\n'])
@@ -214,13 +216,13 @@ def test_zero_bytes_after_a_gzip_trailer_are_padding(
     assert ids(read()) == ["a"] * members
 
 
-def test_what_follows_a_gzip_trailer_and_is_no_padding_is_damage() -> None:
+def test_other_bytes_after_a_gzip_trailer_are_an_error() -> None:
     with pytest.raises(IncompleteBody, match="damaged"):
         check_file(io.BytesIO(gzip.compress(b"1") + b"\0more"))
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
-def test_a_byte_order_mark_is_passed_over_in_each_file(
+def test_a_byte_order_mark_is_skipped_in_each_file(
     vendor: Mediarithmics, export: str, read: Any, pack: Callable[[bytes], bytes]
 ) -> None:
     mark = b"\xef\xbb\xbf"
@@ -251,7 +253,7 @@ def test_an_execution_id_cannot_change_the_path_of_a_file(
 
 
 @pytest.mark.parametrize("impostor", IMPOSTORS)
-def test_a_result_that_is_not_the_vendors_is_asked_for_again(
+def test_a_foreign_response_in_place_of_a_result_is_retried(
     vendor: Mediarithmics, export: str, read: Any, sandbox: Sandbox, impostor: str
 ) -> None:
     vendor.add_execution(export, files=[b'{"id":"a"}\n'])
@@ -263,19 +265,19 @@ def test_a_result_that_is_not_the_vendors_is_asked_for_again(
 @pytest.mark.parametrize(
     "line", [b"{}", b'{"status":"ok"}', b'{"status":500}', b'{"error":1,"id":2}']
 )
-def test_a_row_is_not_taken_for_an_error(
+def test_a_row_that_looks_like_an_error_is_a_row(
     vendor: Mediarithmics, export: str, read: Any, line: bytes
 ) -> None:
     vendor.add_execution(export, files=[line])
     assert read().counts["things"] == 1
 
 
-def test_blank_lines_are_no_records(vendor: Mediarithmics, export: str, read: Any) -> None:
+def test_blank_lines_are_skipped(vendor: Mediarithmics, export: str, read: Any) -> None:
     vendor.add_execution(export, files=[b'{"id":"a"}\r\n\r\n  \n{"id":"b"}\n\n'])
     assert ids(read()) == ["a", "b"]
 
 
-def test_a_line_that_never_ends_is_refused(
+def test_an_endless_line_is_an_error(
     vendor: Mediarithmics, export: str, read: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tap_mediarithmics.result_files._MAX_LINE_BYTES", 3_000_000)
@@ -285,7 +287,7 @@ def test_a_line_that_never_ends_is_refused(
         read()
 
 
-def test_no_file_is_left_behind(
+def test_no_temporary_file_remains(
     vendor: Mediarithmics, export: str, config: dict[str, Any], command: Any, tmp_path: Path
 ) -> None:
     vendor.add_execution(export, files=[b'{"id":"a"}\n{"id":\n{"id":"c"}\n'])

@@ -70,7 +70,7 @@ def test_later_runs_rewrite_the_query_and_use_the_same_export(
     assert [each["name"] for each in vendor.exports()].count(NAME) == 1
 
 
-def test_a_result_without_rows_leaves_the_bookmark_where_it_was(
+def test_a_result_without_rows_keeps_the_bookmark(
     vendor: Mediarithmics, users: Any, sync: Any
 ) -> None:
     vendor.set_objects("UserPoint", points(START + 5))
@@ -81,7 +81,7 @@ def test_a_result_without_rows_leaves_the_bookmark_where_it_was(
     assert second.bookmark("users")["replication_key_value"] == "2020-01-01T00:00:00.005Z"
 
 
-def test_older_rows_and_nulls_never_take_the_bookmark_back(
+def test_older_rows_and_nulls_never_move_the_bookmark_back(
     vendor: Mediarithmics, users: Any, sync: Any, lines: Any
 ) -> None:
     state = {
@@ -103,7 +103,7 @@ def test_older_rows_and_nulls_never_take_the_bookmark_back(
     assert output.bookmark("users")["replication_key_value"] == "2024-01-01T00:00:00.000Z"
 
 
-def test_the_lookback_is_taken_off_the_bookmark_but_not_off_the_start_date(
+def test_the_lookback_is_subtracted_from_the_bookmark_but_not_from_the_start_date(
     vendor: Mediarithmics, users: Any, sync: Any, written: Any
 ) -> None:
     vendor.set_objects("UserPoint", points(START + 5_000))
@@ -122,7 +122,7 @@ def test_the_lookback_is_taken_off_the_bookmark_but_not_off_the_start_date(
         ("date", '"2020-01-01"'),
     ],
 )
-def test_the_start_is_written_in_the_chosen_form(
+def test_the_start_is_formatted_as_configured(
     vendor: Mediarithmics, users: Any, sync: Any, written: Any, *, start_format: str, expected: str
 ) -> None:
     vendor.set_objects("UserPoint", points(START))
@@ -175,7 +175,7 @@ def test_the_first_run_needs_a_start_date(vendor: Mediarithmics, users: Any, com
     assert vendor.requests_to("", "POST") == []
 
 
-def test_the_query_check_names_the_place_before_anything_is_made(
+def test_the_query_check_names_the_position_before_anything_is_created(
     vendor: Mediarithmics, users: Any, command: Any
 ) -> None:
     ended = command(
@@ -265,9 +265,7 @@ def test_failed_tasks_of_other_streams_are_a_warning_unless_a_limit_is_set(
         sync({**config, "exports": [{**item, "max_error_ratio": 0.05}]})
 
 
-def test_a_broken_download_leaves_the_bookmark_where_it_was(
-    users: Any, command: Any, sandbox: Sandbox
-) -> None:
+def test_a_broken_download_keeps_the_bookmark(users: Any, command: Any, sandbox: Sandbox) -> None:
     sandbox.faults.add("mediarithmics", "files/", status=500, times=None)
     sandbox.faults.add("mediarithmics", "data_file", status=500, times=None)
     ended = command(users())
@@ -277,7 +275,7 @@ def test_a_broken_download_leaves_the_bookmark_where_it_was(
 
 
 @pytest.mark.parametrize("value", ['x" OR "1"="1', "a}", "line\nend", "back\\slash"])
-def test_a_bookmark_that_would_change_the_query_is_refused(
+def test_a_bookmark_that_would_change_the_query_is_an_error(
     vendor: Mediarithmics, config: dict[str, Any], sync: Any, value: str
 ) -> None:
     item = {
@@ -291,9 +289,7 @@ def test_a_bookmark_that_would_change_the_query_is_refused(
     assert vendor.requests_to("", "POST") == []
 
 
-def test_a_bookmark_that_is_a_plain_text_is_written_as_it_is(
-    config: dict[str, Any], sync: Any
-) -> None:
+def test_a_text_bookmark_is_inserted_unchanged(config: dict[str, Any], sync: Any) -> None:
     query = 'SELECT { id } FROM UserPoint WHERE id >= "{start}"'
     item = {"stream": "users", "query": query, "replication_key": "id"}
     settings = {**config, "start_date": "2020-01-01", "exports": [item]}
@@ -306,7 +302,7 @@ def test_a_bookmark_that_is_a_plain_text_is_written_as_it_is(
         sync({**settings, "exports": [{**item, "lookback_seconds": 5}]}, state=state)
 
 
-def test_a_query_without_start_is_run_as_it_is(
+def test_a_query_without_start_is_run_unchanged(
     vendor: Mediarithmics, config: dict[str, Any], sync: Any
 ) -> None:
     item = {"stream": "users", "query": "SELECT { id } FROM UserPoint"}

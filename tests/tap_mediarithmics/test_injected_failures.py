@@ -110,7 +110,7 @@ def case(vendor: Mediarithmics, config: dict[str, Any], lines: Any) -> Case:
 
 # An exception injected while a generator is closed reaches nobody.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_exception_at_any_call_leaves_state_behind_the_records(case: Case) -> None:
+def test_after_an_exception_state_covers_written_records_only(case: Case) -> None:
     counted = Injector(0)
     everything = set().union(*case.expected.values())
     assert case.check(case.run(None, counted)) == everything

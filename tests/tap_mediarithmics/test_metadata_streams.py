@@ -37,7 +37,7 @@ def select(sync: Any) -> Callable[..., Output]:
 
 
 @pytest.mark.parametrize("with_catalog", [False, True])
-def test_the_streams_are_off_unless_selected(
+def test_the_streams_are_not_selected_by_default(
     config: dict[str, Any], sync: Any, with_catalog: bool
 ) -> None:
     catalog = TapMediarithmics(config=config, setup_mapper=False).catalog_dict
@@ -52,7 +52,7 @@ def test_the_streams_are_off_unless_selected(
     assert not output.counts
 
 
-def test_exports_are_listed_whole_every_time(
+def test_every_run_lists_all_exports(
     vendor: Mediarithmics, config: dict[str, Any], select: Any
 ) -> None:
     for number in range(120):
@@ -96,7 +96,7 @@ def test_an_execution_that_has_not_ended_is_read_again_when_it_has(
     assert third.counts["export_executions"] == 0
 
 
-def test_what_has_not_ended_after_a_week_holds_nothing_up(
+def test_an_execution_still_running_after_a_week_is_skipped(
     vendor: Mediarithmics, config: dict[str, Any], select: Any
 ) -> None:
     vendor.polls_until_done = 1000
@@ -114,7 +114,7 @@ def test_executions_before_the_start_date_are_not_listed(
     assert output.counts["export_executions"] == 0
 
 
-def test_a_state_with_a_date_alone_is_understood(config: dict[str, Any], select: Any) -> None:
+def test_a_state_with_only_a_date_is_understood(config: dict[str, Any], select: Any) -> None:
     state = {
         "bookmarks": {
             "export_executions": {
@@ -126,7 +126,7 @@ def test_a_state_with_a_date_alone_is_understood(config: dict[str, Any], select:
     assert select(config, state=state).counts["export_executions"] == 0
 
 
-def test_unknown_fields_and_numbers_for_ids_are_taken(
+def test_unknown_fields_and_numeric_ids_are_accepted(
     config: dict[str, Any], select: Any, sandbox: Sandbox
 ) -> None:
     body = {

@@ -134,7 +134,7 @@ def test_executions_before_the_start_date_are_ignored(
     assert read(sync({**things(mode=mode), "start_date": "2023-11-14"})) == [new]
 
 
-def test_lists_are_paged_as_far_as_needed_and_no_further(
+def test_no_more_pages_are_requested_than_needed(
     vendor: Mediarithmics, export: str, things: Any, sync: Any
 ) -> None:
     made = [
@@ -154,7 +154,7 @@ def test_lists_are_paged_as_far_as_needed_and_no_further(
 
 
 @pytest.mark.parametrize("with_total", [True, False])
-def test_lists_without_a_total_are_read_to_their_end_too(
+def test_lists_without_a_total_are_read_to_the_end(
     vendor: Mediarithmics, export: str, things: Any, sync: Any, with_total: bool
 ) -> None:
     vendor.with_total = with_total
@@ -212,7 +212,7 @@ def test_run_of_a_query_id_without_an_export_creates_one_named_after_the_stream(
     assert len(vendor.export_executions(made["id"])) == 2
 
 
-def test_a_launch_whose_answer_is_lost_is_found_and_not_repeated(
+def test_a_launch_with_a_lost_response_is_found_and_not_repeated(
     vendor: Mediarithmics, export: str, things: Any, sync: Any, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add("mediarithmics", "executions", method="POST", reset="after")
@@ -228,7 +228,7 @@ def test_a_launch_that_never_arrived_is_repeated(
     assert len(vendor.export_executions(export)) == 1
 
 
-def test_an_export_whose_creation_was_not_answered_is_found_by_its_name(
+def test_an_export_created_with_a_lost_response_is_found_by_its_name(
     vendor: Mediarithmics, config: dict[str, Any], sync: Any, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add("mediarithmics", "*/exports", method="POST", reset="after")
@@ -237,7 +237,7 @@ def test_an_export_whose_creation_was_not_answered_is_found_by_its_name(
     assert [each["name"] for each in vendor.exports()].count("singer-martech things") == 1
 
 
-def test_a_failed_execution_brings_its_error_and_the_head_of_its_error_file(
+def test_the_error_of_a_failed_execution_has_the_start_of_its_error_file(
     vendor: Mediarithmics, things: Any, command: Any
 ) -> None:
     vendor.plan(
@@ -281,7 +281,7 @@ def test_the_timeout_names_the_execution_and_leaves_it_running(
     assert read(sync(things(mode="run"))) == [str(execution.id)]
 
 
-def test_internal_statuses_are_polled_on(
+def test_internal_statuses_are_polled_further(
     vendor: Mediarithmics, export: str, things: Any, sync: Any
 ) -> None:
     vendor.hold()

@@ -88,7 +88,7 @@ def test_the_text_of_a_schema_types_every_scalar_list_object_and_enumeration() -
     }
 
 
-def test_the_list_of_types_says_the_same_but_for_enumerations() -> None:
+def test_the_list_of_types_is_equivalent_except_for_enumerations() -> None:
     listed = ObjectTypes.from_list(
         [
             {
@@ -112,7 +112,7 @@ def test_the_list_of_types_says_the_same_but_for_enumerations() -> None:
     }
 
 
-def test_what_selects_wrongly_is_any_json_and_never_a_guess() -> None:
+def test_an_invalid_selection_is_typed_as_any_json() -> None:
     types = ObjectTypes.from_text("type T { a: Int b: U } type U { x: Int }")
     assert typed_properties(parse("SELECT { a { b } b } FROM T"), types) == {
         "a": any_json(),
@@ -152,12 +152,12 @@ def test_field_types_are_read_strictly(text: str, expected: FieldType | None) ->
         "<html></html>",
     ],
 )
-def test_a_schema_that_is_not_understood_is_refused(text: str) -> None:
+def test_an_invalid_schema_is_an_error(text: str) -> None:
     with pytest.raises(UnknownSchema):
         ObjectTypes.from_text(text)
 
 
-def test_extensions_add_fields_and_what_is_no_object_is_passed_over() -> None:
+def test_extensions_add_fields_and_other_definitions_are_skipped() -> None:
     types = ObjectTypes.from_text(
         "type T { a: Int } extend type T { b: [Int] } type Empty union U = T | Empty"
     )
@@ -165,12 +165,12 @@ def test_extensions_add_fields_and_what_is_no_object_is_passed_over() -> None:
 
 
 @given(st.text(alphabet='type enum T{}:[]!@()"# \na', max_size=60))
-def test_no_text_breaks_the_parser(text: str) -> None:
+def test_no_text_raises_an_unexpected_error(text: str) -> None:
     with contextlib.suppress(UnknownSchema):
         assert isinstance(ObjectTypes.from_text(text).fields, dict)
 
 
-def test_a_sample_types_what_its_lines_agree_on() -> None:
+def test_a_sample_types_the_fields_on_which_its_lines_agree() -> None:
     head = (
         b'{"id":"1","n":1,"x":null,"mixed":1,"tags":["a"],"o":{"a":true,"b":1}}\n'
         b'{"id":"2","n":2.5,"mixed":"b","tags":[],"o":{"a":null,"c":[{"d":1}]}}\n'
@@ -196,12 +196,12 @@ def test_a_sample_types_what_its_lines_agree_on() -> None:
     }
 
 
-def test_an_object_with_data_for_keys_gets_no_columns_of_its_own() -> None:
+def test_an_object_with_data_as_keys_gets_no_columns() -> None:
     fields = ",".join(f'"user{number}":1' for number in range(400))
     assert sampled_properties(b'{"o":{%s}}' % fields.encode()) == {"o": nullable("object")}
 
 
-def test_an_empty_sample_knows_nothing() -> None:
+def test_an_empty_sample_gives_no_columns() -> None:
     assert sampled_properties(b"") == {}
 
 

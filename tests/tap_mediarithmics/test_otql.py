@@ -25,7 +25,7 @@ def test_the_tree_and_its_type_are_read() -> None:
     assert tree(query.selection) == {"id": None, "emails": {"email": None}}
 
 
-def test_layout_commas_comments_and_case_of_keywords_do_not_matter() -> None:
+def test_layout_commas_comments_and_keyword_case_are_ignored() -> None:
     query = parse("# visits\nselect {\n  id, # the id\n  ts\n}\nfrom UserActivity\n")
     assert tree(query.selection) == {"id": None, "ts": None}
 
@@ -49,14 +49,14 @@ def test_what_follows_where_is_ignored() -> None:
         ("SELECT { ts @date_histogram(interval:1) } FROM T", "@date_histogram"),
     ],
 )
-def test_aggregations_are_refused_with_their_place(query: str, directive: str) -> None:
+def test_an_aggregation_is_an_error_with_its_position(query: str, directive: str) -> None:
     with pytest.raises(AggregationQuery) as error:
         parse(query)
     assert directive in str(error.value)
     assert "select fields" in str(error.value)
 
 
-def test_an_aggregation_in_a_text_or_in_the_condition_is_none() -> None:
+def test_an_aggregation_in_a_text_or_a_condition_is_ignored() -> None:
     query = parse('SELECT { id } FROM T WHERE name = "@count" AND x @count')
     assert query.object_type == "T"
 
@@ -90,7 +90,7 @@ def test_unknown_syntax_is_never_guessed(query: str) -> None:
         parse(query)
 
 
-def test_the_place_of_what_is_unknown_is_named() -> None:
+def test_the_position_of_unknown_syntax_is_named() -> None:
     with pytest.raises(UnknownOtql, match=r"\( found where .* line 2, column 5"):
         parse("SELECT {\n  id(first: 3) } FROM T")
 
@@ -113,14 +113,14 @@ def written(selection: dict[str, object]) -> str:
 
 
 @given(trees, names)
-def test_every_tree_is_read_as_it_was_written(selection: dict[str, object], name: str) -> None:
+def test_every_written_tree_is_parsed_back(selection: dict[str, object], name: str) -> None:
     query = parse(" ".join(["SELECT", written(selection), "FROM", name]))
     assert tree(query.selection) == selection
     assert query.object_type == name
 
 
 @given(st.text(alphabet='SELECT FROM{}@count"#,\\\n x(:', max_size=60))
-def test_no_text_breaks_the_parser(text: str) -> None:
+def test_no_text_raises_an_unexpected_error(text: str) -> None:
     try:
         query = parse(text)
     except (UnknownOtql, AggregationQuery):

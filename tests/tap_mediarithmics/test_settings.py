@@ -79,7 +79,7 @@ def faults(**settings: Any) -> str:
         ("[{", "setting 'exports' must be an array (JSON)"),
     ],
 )
-def test_each_item_is_judged_by_itself_and_named_by_its_place(exports: Any, expected: str) -> None:
+def test_each_item_is_validated_and_named_by_its_index(exports: Any, expected: str) -> None:
     assert expected in faults(exports=exports)
 
 
@@ -104,7 +104,7 @@ def test_required_settings_are_named_with_their_variable(name: str, command: Any
     assert TOKEN not in ended.stderr
 
 
-def test_an_unencrypted_address_is_refused(command: Any) -> None:
+def test_an_unencrypted_address_is_an_error(command: Any) -> None:
     ended = command({"api_token": TOKEN, "organisation_id": "1", "api_url": "http://example.com"})
     assert ended.status == 1
     assert "setting 'api_url' must start with https://" in ended.last_line
@@ -164,7 +164,7 @@ def test_an_unknown_export_is_reported_with_its_stream(
     assert "Traceback" not in ended.stderr
 
 
-def test_a_name_that_a_discovered_export_would_have_is_refused(
+def test_a_name_that_collides_with_a_discovered_export_is_an_error(
     vendor: Mediarithmics, config: dict[str, Any], command: Any
 ) -> None:
     first, second = (each["id"] for each in vendor.exports()[:2])
@@ -203,7 +203,7 @@ def test_about_and_version_need_no_settings() -> None:
         "",
     ],
 )
-def test_answers_of_another_shape_end_the_run_with_one_line(
+def test_responses_of_another_shape_end_the_run_with_one_line(
     config: dict[str, Any], command: Any, sandbox: Sandbox, body: str
 ) -> None:
     sandbox.faults.add("mediarithmics", "*/exports", status=200, body=body, times=None)
@@ -213,7 +213,7 @@ def test_answers_of_another_shape_end_the_run_with_one_line(
     assert "Traceback" not in ended.stderr
 
 
-def test_a_list_that_repeats_itself_before_its_total_is_no_list(
+def test_a_list_that_repeats_before_its_total_is_an_error(
     vendor: Mediarithmics, config: dict[str, Any], command: Any, sandbox: Sandbox
 ) -> None:
     rows = [{"id": str(number)} for number in range(50)]

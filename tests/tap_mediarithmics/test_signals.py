@@ -98,7 +98,7 @@ def test_a_killed_tap_finds_the_execution_that_it_had_launched(
     assert len(vendor.export_executions(export["id"])) == 1
 
 
-def test_a_signal_in_the_middle_of_a_result_leaves_the_state_before_it(
+def test_a_signal_during_a_result_keeps_the_previous_state(
     vendor: Mediarithmics, config: dict[str, Any], started: Any
 ) -> None:
     export = vendor.add_export("Things", "SELECT { id } FROM UserPoint")

@@ -50,7 +50,7 @@ ADDED = {
 
 
 @pytest.mark.parametrize("way", ["query", "query_id", "export_id"])
-def test_the_live_schema_types_a_stream_however_its_query_is_given(
+def test_the_live_schema_types_a_stream_for_every_way_to_give_its_query(
     vendor: Mediarithmics, config: dict[str, Any], sync: Any, way: str
 ) -> None:
     query = vendor.add_query(QUERY)
@@ -84,7 +84,7 @@ def test_without_a_datamart_the_newest_result_is_sampled(
     assert vendor.requests_to("datamarts/") == []
 
 
-def test_a_sample_does_not_read_a_large_result_whole(
+def test_a_sample_reads_only_a_part_of_a_large_result(
     vendor: Mediarithmics, config: dict[str, Any]
 ) -> None:
     export = vendor.add_export("Sampled", QUERY)
@@ -99,7 +99,7 @@ def test_a_sample_does_not_read_a_large_result_whole(
     "query",
     ["SELECT { alias: id } FROM UserPoint", "SELECT { id } FROM Ghost"],
 )
-def test_a_query_that_cannot_be_typed_falls_back_to_the_sample(
+def test_for_an_untyped_query_the_columns_come_from_the_sample(
     vendor: Mediarithmics, config: dict[str, Any], sync: Any, lines: Any, query: str
 ) -> None:
     export = vendor.add_export("Sampled", query)
@@ -112,7 +112,7 @@ def test_a_query_that_cannot_be_typed_falls_back_to_the_sample(
 @pytest.mark.parametrize(
     "response", [{"status": 403}, {"status": 200, "body": {"status": "ok", "data": 5}}]
 )
-def test_a_schema_that_cannot_be_had_falls_back_to_the_sample(
+def test_without_a_schema_the_columns_come_from_the_sample(
     vendor: Mediarithmics,
     config: dict[str, Any],
     sync: Any,
@@ -144,7 +144,7 @@ def test_without_schema_and_sample_the_selected_fields_are_columns_of_any_kind(
 
 
 @pytest.mark.parametrize("way", ["query_id", "export_id"])
-def test_a_first_run_without_a_catalog_is_typed_by_the_very_result_that_it_launches(
+def test_a_first_run_without_a_catalog_is_typed_from_its_own_result(
     vendor: Mediarithmics, config: dict[str, Any], sync: Any, way: str
 ) -> None:
     query = vendor.add_query("SELECT { id } FROM UserPoint")
@@ -200,7 +200,7 @@ def test_declared_columns_win_and_their_types_are_applied(
     assert (second["id"], second["_extra"]) == ("true", {"id": True})
 
 
-def test_a_key_without_a_type_gets_a_column_all_the_same(
+def test_a_key_without_a_type_gets_a_column_too(
     vendor: Mediarithmics, config: dict[str, Any], sync: Any, lines: Any
 ) -> None:
     export = vendor.add_export("Keyed", QUERY)
@@ -226,7 +226,7 @@ def test_a_stored_aggregation_is_refused_with_a_reason(
         sync({**config, "exports": [{"stream": "totals", way: given}]})
 
 
-def test_discovered_exports_get_a_stream_each_but_aggregations_and_known_ones(
+def test_each_discovered_export_gets_a_stream_except_aggregations_and_known_ones(
     vendor: Mediarithmics, config: dict[str, Any], sync: Any, caplog: Any
 ) -> None:
     known = vendor.exports()[0]["id"]
@@ -240,7 +240,7 @@ def test_discovered_exports_get_a_stream_each_but_aggregations_and_known_ones(
     assert f"export {totals} is left out: @count" in caplog.text
 
 
-def test_a_catalog_spares_asking_for_columns_and_decides_about_them(
+def test_with_a_catalog_columns_are_not_requested_from_the_vendor(
     vendor: Mediarithmics, config: dict[str, Any], sync: Any
 ) -> None:
     export = vendor.add_export("Typed", QUERY)
@@ -274,7 +274,7 @@ def test_deselected_columns_are_left_out(
     assert output.counts["users"] == len(vendor.objects("UserPoint"))
 
 
-def test_both_ways_of_writing_make_the_same_messages(
+def test_both_writing_paths_give_the_same_messages(
     vendor: Mediarithmics, config: dict[str, Any], sync: Any, lines: Any
 ) -> None:
     export = vendor.add_export(

@@ -93,7 +93,7 @@ def test_a_batch_that_fails_holds_back_the_states_of_later_ones(
     assert (run.states or [0])[-1] == missing[0] - 1
 
 
-def test_a_stream_that_sends_nothing_holds_no_state_back(target: Target) -> None:
+def test_an_idle_stream_delays_no_state(target: Target) -> None:
     run = target(schema("a"), schema("b"), record("a", id=1), state("one"))
     assert run.states == ["one"]
     assert target(state("nothing at all")).states == ["nothing at all"]
@@ -281,7 +281,7 @@ def test_a_reader_of_the_output_that_is_gone_ends_the_run_with_one_line(target: 
     assert b"Traceback" not in log
 
 
-def test_a_slow_vendor_holds_the_reader_back(target: Target, sandbox: Sandbox, mona: Mona) -> None:
+def test_a_slow_vendor_pauses_the_reader(target: Target, sandbox: Sandbox, mona: Mona) -> None:
     held = sandbox.faults.add("mona", "/export", hold=True, times=None)
     process = target.start(max_request_rows=10, parallel_requests=2)
     assert process.stdin is not None
