@@ -101,6 +101,7 @@ class RunSummary:
         self._reasons = reasons
         self._began = datetime.datetime.now(datetime.timezone.utc)
         self._started_at = time.monotonic()
+        self._is_written = False
         self._all_streams = StreamMetrics("")
         self._timeline = Timeline(self._started_at)
         self._path = None if path is None else _file(path, f"{about['target']}.{about['run']}.json")
@@ -122,14 +123,14 @@ class RunSummary:
         self._timeline.add(now, [self._all_streams, *metrics_by_stream])
 
     def write(self, error: BaseException | None) -> None:
-        """Write the file atomically.
+        """Write the file atomically, unless that was done.
 
         The records are delivered and in STATE, so a full disk only causes a warning.
 
         Args:
             error: The error that ended the run, or None.
         """
-        if self._path is None:
+        if self._path is None or self._is_written:
             return
         text = json.dumps(_without_secrets(self._document(error)))
         try:
@@ -140,6 +141,7 @@ class RunSummary:
                 self._path,
                 failure.strerror,
             )
+        self._is_written = True
 
     def _document(self, error: BaseException | None) -> dict[str, Any]:
         now = time.monotonic()

@@ -325,9 +325,9 @@ class MartechTarget(MartechPlugin, Target):
             self.dispatcher.flush()
             self.dispatcher.write_state(now=True)
             self.rejects.raise_if_exceeded()
-        super().process_endofpipe()
-        for problem in self._unused_mappings():
-            logger.warning("%s", problem)
+            super().process_endofpipe()
+            for problem in self._unused_mappings():
+                logger.warning("%s", problem)
         self._conclude()
 
     def _has_pending(self, stream: str) -> bool:
@@ -355,8 +355,8 @@ class MartechTarget(MartechPlugin, Target):
             finally:
                 try:
                     self._conclude(end)
-                except Exception as second:  # noqa: BLE001 - the first error is the reason
-                    logger.warning("%s", second)
+                except BaseException as second:  # noqa: BLE001 - the first error is the reason
+                    logger.warning("%s", str(second) or type(second).__name__)
             if end is not error:
                 raise end from error
             raise
@@ -364,13 +364,19 @@ class MartechTarget(MartechPlugin, Target):
     def _conclude(self, error: BaseException | None = None) -> None:
         """End the run; a failing step does not prevent the others."""
         with contextlib.ExitStack() as steps:  # runs its callbacks in reverse order
+            for _ in range(2):  # the summary names why it could not be written at first
+                steps.push(partial(self._write_summary, error))
             for metrics in reversed(self._metrics_by_stream.values()):
                 steps.callback(_log_summary, metrics)
-            steps.callback(self._summary.write, error)
             steps.callback(self.rejects.close)
             steps.callback(self.dispatcher.close)
             steps.callback(self.dispatcher.write_state, now=True)
             steps.callback(self.dispatcher.finish_in_flight)
+
+    def _write_summary(
+        self, error: BaseException | None, _: object, failure: BaseException | None, *__: object
+    ) -> None:
+        self._summary.write(error or failure)
 
     def _tick(self) -> None:
         self.dispatcher.tick()

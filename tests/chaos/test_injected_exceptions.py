@@ -1,0 +1,241 @@
+"""An exception of any class at any call of a plugin loses nothing and ends with one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.chaos.injector import ERRORS
+from tests.robustness.plugins import TAPS, TARGETS
+from tests.sandbox.server import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from tests.robustness.plugins import Plugin
+
+SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "").split()] or [1]
+RUNS = int(os.environ.get("CHAOS_REQUESTS") or 60) // 10
+RECORDS, REJECTED = 6, 4
+
+#: The ids that each vendor has taken.
+LANDED: Mapping[str, Callable[[Sandbox], set[str]]] = {
+    "target-mona": lambda box: {each["message"]["id"] for each in box.mona.messages()},
+    "target-monetate": lambda box: {row["id"] for row in box.monetate.rows("people")},
+    "target-mediarithmics": lambda box: {
+        document["user_account_id"] for document in box.mediarithmics.documents()
+    },
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, in a folder of its own, with an exception at one call."""
+
+    folder: Path
+    status: int | None
+
+    @property
+    def out(self) -> list[dict[str, Any]]:
+        """The messages, or STATEs, that it wrote."""
+        return [json.loads(line) for line in self._lines("out")]
+
+    @property
+    def calls(self) -> int:
+        """How many calls could have failed."""
+        return int((self.folder / "calls").read_text(encoding="utf-8"))
+
+    @property
+    def reported(self) -> set[str]:
+        """The ids in reject reports."""
+        reports = (self.folder / "rejects").glob("*.jsonl")
+        lines = [line for report in reports for line in report.read_bytes().splitlines()]
+        return {json.loads(line)["record"]["id"] for line in lines}
+
+    def check(self) -> None:
+        """See that it ended well, or with one line, and left nothing but what it is to leave."""
+        log = self._lines("log")
+        assert self.status in {0, 1}, log
+        assert sum(b"| ERROR " in line for line in log) == self.status, log
+        assert not re.search(rb"Traceback|Exception ignored in(?!: <generator)", b"\n".join(log))
+        left = [path.name for path in self.folder.rglob(".*")]
+        assert left == []
+
+    def check_summary(self) -> None:
+        """See that the summary says how it ended, and that each stream's counts add up."""
+        (path,) = (self.folder / "summaries").iterdir()
+        summary = json.loads(path.read_bytes())
+        assert summary["outcome"] == ("failed" if self.status else "succeeded")
+        parts = ("delivered", "rejected", "skipped_deletes", "superseded", "undelivered")
+        for stream in summary["streams"]:
+            assert stream["read"] == sum(stream.get(part, 0) for part in parts)
+
+    def _lines(self, name: str) -> list[bytes]:
+        return (self.folder / name).read_bytes().splitlines()
+
+
+class Runner:
+    """Runs a plugin's command again and again."""
+
+    def __init__(self, plugin: Plugin, folder: Path) -> None:
+        name = f"{plugin.plugin.__module__}:{plugin.plugin.__name__}"
+        self._folder = folder
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.injector", name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+
+    def run(
+        self,
+        name: str,
+        config: Mapping[str, Any],
+        *,
+        lines: bytes = b"",
+        state: Mapping[str, Any] | None = None,
+        at: int | None = None,
+        error: str = "MemoryError",
+        function: str | None = None,
+    ) -> Run:
+        """Run the command, with an exception at a call if one is given."""
+        folder = self._folder / name
+        folder.mkdir()
+        arguments = ["--config", "config.json"]
+        files = {"config.json": json.dumps(config).encode(), "input": lines}
+        if state is not None:
+            arguments += ["--state", "state.json"]
+            files["state.json"] = json.dumps(state).encode()
+        for file, content in files.items():
+            (folder / file).write_bytes(content)
+        job = {"folder": str(folder), "at": at, "error": error, "function": function}
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({**job, "arguments": arguments}) + "\n")
+        self._process.stdin.flush()
+        return Run(folder, json.loads(self._process.stdout.readline()))
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as started:
+        yield started
+
+
+@pytest.fixture
+def runner(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runner]:
+    runner = Runner(request.getfixturevalue("plugin"), tmp_path)
+    yield runner
+    runner.close()
+
+
+def lines(plugin: Plugin, after: int = 0) -> bytes:
+    """Return what a tap would send after a STATE: numbered records, one of them invalid."""
+    schema = plugin.messages[0]
+    messages = [schema]
+    for number in range(after + 1, RECORDS + 1):
+        record = {"id": f"k{number}", "n": "none" if number == REJECTED else number}
+        messages.append({"type": "RECORD", "stream": schema["stream"], "record": record})
+        messages.append({"type": "STATE", "value": {"n": number}})
+    return b"".join(json.dumps(message).encode() + b"\n" for message in messages)
+
+
+def injections(seed: int, calls: int) -> Iterator[tuple[int, str]]:
+    """Draw calls and the errors that they raise."""
+    assert calls > 100
+    chance = random.Random(seed)
+    for at in sorted(chance.sample(range(1, calls + 1), min(RUNS, calls))):
+        yield at, chance.choice(sorted(ERRORS))
+
+
+LOAD: Mapping[str, Any] = {
+    "max_rejected_records": RECORDS,
+    "max_request_rows": 2,
+    "parallel_requests": 2,
+    "checkpoint_interval_seconds": 0.02,
+    "summary_path": "summaries",
+}
+
+
+@pytest.mark.parametrize("plugin", TARGETS[:1], ids=str)
+@pytest.mark.parametrize("function", ["_log_summary", "_document", "_replace"])
+def test_a_run_that_fails_once_all_is_delivered_has_a_summary_that_says_so(
+    plugin: Plugin, function: str, sandbox: Sandbox, runner: Runner
+) -> None:
+    config = {**plugin.settings(sandbox), **LOAD}
+    run = runner.run("1", config, lines=lines(plugin), at=1, function=function)
+    run.check()
+    run.check_summary()
+    assert run.status == 1
+    assert run.out[-1] == {"n": RECORDS}
+
+
+@pytest.mark.timeout(600 + 4 * RUNS)
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("plugin", TARGETS, ids=str)
+def test_a_load_survives_any_exception(
+    plugin: Plugin, seed: int, sandbox: Sandbox, runner: Runner
+) -> None:
+    landed = LANDED[plugin.name]
+    everything = {f"k{number}" for number in range(1, RECORDS + 1)}
+    clean = runner.run("clean", {**plugin.settings(sandbox), **LOAD}, lines=lines(plugin))
+    assert clean.status == 0
+    assert landed(sandbox) | clean.reported == everything
+    for at, error in injections(seed, clean.calls):
+        sandbox.reset()
+        config = {**plugin.settings(sandbox), **LOAD}
+        broken = runner.run(f"{at}", config, lines=lines(plugin), at=at, error=error)
+        broken.check()
+        broken.check_summary()
+        state = max((line["n"] for line in broken.out), default=0)
+        covered = {f"k{number}" for number in range(1, state + 1)}
+        assert covered <= landed(sandbox) | broken.reported
+        again = runner.run(f"{at}-again", config, lines=lines(plugin, after=state))
+        again.check()
+        assert again.status == 0
+        assert landed(sandbox) | broken.reported | again.reported == everything
+
+
+@pytest.mark.timeout(600 + 4 * RUNS)
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("plugin", TAPS, ids=str)
+def test_an_extraction_survives_any_exception(
+    plugin: Plugin, seed: int, sandbox: Sandbox, runner: Runner
+) -> None:
+    config = plugin.settings(sandbox)
+    clean = runner.run("clean", config)
+    assert clean.status == 0
+    everything = records(clean)
+    for at, error in injections(seed, clean.calls):
+        sandbox.reset()
+        config = plugin.settings(sandbox)
+        broken = runner.run(f"{at}", config, at=at, error=error)
+        broken.check()
+        states = [each["value"] for each in broken.out if each["type"] == "STATE"]
+        again = runner.run(f"{at}-again", config, state=states[-1] if states else None)
+        again.check()
+        assert again.status == 0
+        assert records(broken) | records(again) == everything
+
+
+def records(run: Run) -> set[tuple[str, str]]:
+    """Return streams and records, without what differs from execution to execution."""
+    rows = [(each["stream"], each["record"]) for each in run.out if each["type"] == "RECORD"]
+    return {
+        (stream, str(sorted((name, str(row[name])) for name in row if name[0] != "_")))
+        for stream, row in rows
+    }
