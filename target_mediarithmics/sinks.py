@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from singer_martech._compat import override
 from singer_martech.delivery.batch import PendingRecord
+from singer_martech.delivery.ledger_key import RecordKey
 from singer_martech.delivery.sink import MartechSink, SinkTarget
 from singer_martech.errors import MappingError, SettingError
 from singer_martech.mediarithmics.imports import CSV
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from singer_martech.mapping.template import Template
     from target_mediarithmics.destination import ImportDestination
+
+
+_NOT_IN_KEY = frozenset({"operation", "expiration_duration"})
 
 
 class MediarithmicsSinkTarget(SinkTarget, Protocol):
@@ -68,6 +72,20 @@ class MediarithmicsSink(MartechSink):
         self.destination = self.target.destination(destination)
 
     @override
+    def ledger_collection(self) -> str:
+        if "DELETE" not in self._stream_mapping.document_type.operations:
+            raise SettingError(
+                f"setting 'ledger': stream '{self.stream_name}': no document of the type "
+                f"{self._stream_mapping.wanted.document_type} replaces another at mediarithmics; "
+                "load the stream without a ledger"
+            )
+        return self._import_name
+
+    @override
+    def ledger_key(self, record: PendingRecord) -> RecordKey | None:
+        return record.ledger_key
+
+    @override
     def reads(self) -> Collection[str] | None:
         document = self._stream_mapping.document  # without one, the record is the document
         return None if document is None else document.fields
@@ -103,7 +121,20 @@ class MediarithmicsSink(MartechSink):
         # a hash takes little memory; identifiers that share one only wait for each other
         key = None if identifier is None else hash((self._import_name, identifier))
         unique_field = self._stream_mapping.document_type.unique_field
-        return PendingRecord(key, body, unique_field is None or bool(checked.get(unique_field)))
+        record = PendingRecord(key, body, unique_field is None or bool(checked.get(unique_field)))
+        if self.target.ledger is not None:
+            record.ledger_key = self._ledger_key(checked)
+        return record
+
+    def _ledger_key(self, document: dict[str, Any]) -> RecordKey:
+        """Return the key of a document: its user, and the segment or processing if it has one."""
+        deletion = deletion_of(self._stream_mapping.document_type, document)
+        key = {name: value for name, value in deletion.items() if name not in _NOT_IN_KEY}
+        return RecordKey(
+            encode([self._import_name, *sorted(key.items())]),
+            is_deletion=document.get("operation") == "DELETE",
+            deletion=None,
+        )
 
     @staticmethod
     def _document(template: Template, record: dict[str, Any]) -> dict[str, Any]:

@@ -76,6 +76,11 @@ class TargetMediarithmics(MartechTarget):
         *http_settings(),
     ).to_dict()
 
+    @property
+    @override
+    def account(self) -> str:
+        return f"{self.config['api_url']}, datamart {self.config['datamart_id']}"
+
     def import_destination(
         self, stream: str, stream_mapping: StreamMapping, columns: Sequence[str] | None
     ) -> ImportDestination:

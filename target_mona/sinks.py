@@ -53,6 +53,12 @@ class MonaSink(MartechSink):
         self._allowed_names = FieldNameCache()
 
     @override
+    def ledger_collection(self) -> str:
+        self._stream_mapping.check_for_ledger(self.stream_name, (self.mapping or {}).get("action"))
+        arc = self._stream_mapping.fixed_arc
+        return "" if arc is None else arc.name
+
+    @override
     def accepts_names(self, names: tuple[str, ...]) -> bool:
         is_reserved = any(name.startswith(RESERVED_PREFIX) for name in names)
         return super().accepts_names(names) and not is_reserved

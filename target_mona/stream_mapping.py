@@ -67,6 +67,25 @@ class StreamMapping(NamedTuple):
         read = fields_of(*templates, self.message, self.action)
         return None if read is None else read.union(self.context_fields)
 
+    def check_for_ledger(self, stream: str, action: object) -> None:
+        """Check that Mona merges the stream's messages by their context id.
+
+        Raises:
+            SettingError: It does not.
+        """
+        if not self.context_fields and self.context_template is None:
+            problem = (
+                "has no context id, so Mona adds every message and none replaces another: set the "
+                "key 'context_id'"
+            )
+        elif action == "ADD":
+            problem = "has the action ADD, with which Mona adds every message to the one before"
+        else:
+            return
+        raise SettingError(
+            f"setting 'ledger': stream '{stream}' {problem}, or load the stream without a ledger"
+        )
+
     @classmethod
     def from_mapping(
         cls, stream: str, mapping: Mapping[str, Any], key_properties: Sequence[str]

@@ -96,6 +96,11 @@ class TargetMona(MartechTarget):
         yield Check("user id", self._client.check_user_id, is_prerequisite=True)
         yield from super().checks()
 
+    @property
+    @override
+    def account(self) -> str:
+        return f"{self.config['api_url']}, user {self._client.user_id}"
+
     @cached_property
     def export_destination(self) -> ExportDestination:
         """The destination that all streams share."""

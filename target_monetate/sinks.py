@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from singer_martech._compat import override
 from singer_martech.delivery.batch import PendingRecord
 from singer_martech.delivery.sink import MartechSink, SinkTarget
-from singer_martech.errors import MappingError, MartechError
+from singer_martech.errors import MappingError, MartechError, SettingError
 from singer_martech.mapping.stream_mappings import compiled
 from singer_martech.mapping.template import fields_of
 from singer_martech.mapping.undefined import is_undefined
@@ -80,6 +80,16 @@ class MonetateSink(MartechSink):
         self._warn(dataset, row)
         self._absent = self._warn_of_absent(dataset, sources)
         self._min_fields = len(dataset.fields) - len(self._absent)
+
+    @override
+    def ledger_collection(self) -> str:
+        if self._unique_key is None:
+            raise SettingError(
+                f"setting 'ledger': stream '{self.stream_name}': the dataset "
+                f"'{self._dataset.name}' has no unique key, so Monetate adds every row and none "
+                "replaces another; load the stream without a ledger"
+            )
+        return self._dataset.name
 
     @override
     def map_record(self, record: dict[str, Any], raw_json: bytes | None) -> PendingRecord:

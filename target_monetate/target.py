@@ -172,6 +172,11 @@ class TargetMonetate(MartechTarget):
             pool_size=config["parallel_requests"],
         )
 
+    @property
+    @override
+    def account(self) -> str:
+        return f"{self.config['api_url']}, retailer {self.config['retailer']}"
+
     def dataset_destination(self, name: str) -> DatasetDestination:
         """Return the destination of a dataset, the same for all streams."""
         if name not in self._destinations:

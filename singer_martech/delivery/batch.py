@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
 
+    from singer_martech.delivery.ledger_key import RecordKey
     from singer_martech.delivery.metrics import StreamMetrics
 
 
@@ -32,6 +33,8 @@ class PendingRecord:
         sequence: Its position in the input; a STATE waits for all smaller ones.
         raw: The record as received, as JSON, for the reject report.
         superseded: The earlier record of the same key that this one replaces.
+        mark: The hashes of its key and body; set with a ledger only.
+        ledger_key: Its key there; set by sinks that cannot derive it from ``key``.
     """
 
     key: Hashable | None
@@ -41,6 +44,8 @@ class PendingRecord:
     sequence: int = field(init=False)
     raw: bytes = field(init=False)
     superseded: PendingRecord | None = field(init=False, default=None)
+    mark: bytes = field(init=False, default=b"")
+    ledger_key: RecordKey = field(init=False)
 
     @property
     def size(self) -> int:

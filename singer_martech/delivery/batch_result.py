@@ -100,6 +100,24 @@ class BatchResult:
             if each.file is not None:
                 each.file.close()
 
+    def fates(self) -> Iterator[tuple[PendingRecord, bool]]:
+        """Yield every record of the batch, the oldest of a key first, and whether it was taken.
+
+        A record that may or may not have been taken counts as not taken.
+        """
+        rejected = {_identity(each.record) for each in self.rejections}
+        delivered = {_identity(record) for record in self._delivered}
+        for newest in self.batch:
+            chain = list(with_superseded(newest))
+            kept = next((each for each in chain if _identity(each) not in rejected), None)
+            is_taken = (
+                kept is not None
+                and not self.unidentified
+                and (self.is_complete or _identity(kept) in delivered)
+            )
+            for record in reversed(chain):
+                yield record, is_taken and record is kept
+
     def counts(self) -> BatchCounts:
         """Return the number of delivered, superseded and rejected records per stream."""
         result = BatchCounts()

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
+from singer_martech.delivery.ledger_settings import ledger_settings
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -126,4 +128,5 @@ def delivery_settings(
                 "delivered; also while no input comes."
             ),
         ),
+        *ledger_settings(),
     ]

@@ -9,6 +9,8 @@ from singer_sdk.exceptions import MissingKeyPropertiesError
 from singer_sdk.sinks import Sink
 
 from singer_martech._compat import override
+from singer_martech.delivery.ledger_key import RecordKey, stable
+from singer_martech.delivery.ledger_store import Scope
 from singer_martech.delivery.rejects import TooManyRejects
 from singer_martech.errors import MappingError, MartechError
 from singer_martech.mapping.fast_path import SCALARS, compile_fast_path
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from singer_martech.delivery.batch import PendingRecord
     from singer_martech.delivery.destination import Destination
     from singer_martech.delivery.dispatcher import Dispatcher
+    from singer_martech.delivery.ledger import Ledger
     from singer_martech.delivery.metrics import StreamMetrics
     from singer_martech.mapping.fast_path import FastPath
     from singer_martech.mapping.stream_mappings import StreamMappings
@@ -56,16 +59,24 @@ class SinkTarget(Protocol):
     """The interface of the target that a sink uses.
 
     Attributes:
+        name: The name of the plugin.
         sequence: The position of the current record in the input.
+        ledger: The ledger, or None without the setting.
     """
 
+    name: str
     sequence: int
+    ledger: Ledger | None
     mappings: StreamMappings
     dispatcher: Dispatcher
 
     @property
     def config(self) -> Mapping[str, Any]:
         """The validated settings."""
+
+    @property
+    def account(self) -> str:
+        """The API and the account there, for the ledger."""
 
     def metrics(self, stream: str) -> StreamMetrics:
         """Return the counts of a stream."""
@@ -99,6 +110,32 @@ class MartechSink(Sink):
         Raises:
             MartechError: The stream cannot be loaded.
         """
+
+    @abc.abstractmethod
+    def ledger_collection(self) -> str:
+        """Return the dataset, import or arc class; asked after ``prepare``, with a ledger only.
+
+        Raises:
+            SettingError: The vendor does not merge the stream's records by key.
+        """
+
+    def ledger_key(self, record: PendingRecord) -> RecordKey | None:
+        """Return the key of a record in the ledger, or None if the vendor does not merge it."""
+        if record.key is None:
+            return None
+        return RecordKey(stable(record.key), is_final=record.idempotent)
+
+    def open_ledger(self) -> None:
+        """Compare the records from now on with the ledger, if there is one.
+
+        Raises:
+            SettingError: The stream can have no ledger.
+            LedgerError: Another run uses it.
+        """
+        target = self.target
+        if target.ledger is not None:
+            scope = Scope(target.name, target.account, self.ledger_collection(), self.stream_name)
+            self._submit = target.ledger.stream(scope, self.metrics, self.ledger_key).submit
 
     @abc.abstractmethod
     def map_record(self, record: dict[str, Any], raw_json: bytes | None) -> PendingRecord:
@@ -180,6 +217,7 @@ class MartechSink(Sink):
         )
         super().__init__(cast("Target", target), stream_name, schema, key_properties)
         self.metrics: StreamMetrics = target.metrics(stream_name)
+        self._submit = target.dispatcher.submit
         self._deletes: str = target.config["deletes"]
         self._accepted_names = FieldNameCache()
         self._adds_metadata = self.include_sdc_metadata_properties
@@ -270,7 +308,7 @@ class MartechSink(Sink):
     def _enqueue(self, record: PendingRecord, raw: bytes) -> None:
         target = self.target
         record.metrics, record.sequence, record.raw = self.metrics, target.sequence, raw
-        target.dispatcher.submit(self.destination, record)
+        self._submit(self.destination, record)
 
     def _map(
         self, message: Mapping[str, Any], record: dict[str, Any], raw_json: bytes | None

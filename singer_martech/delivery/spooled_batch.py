@@ -45,6 +45,7 @@ class SpooledBatch(Batch):
         self._metrics: list[StreamMetrics] = []
         self._stream_indexes: dict[StreamMetrics, int] = {}
         self._keys = array("q")
+        self._marks = bytearray()
         self._write(self._body, head)
 
     @override
@@ -82,6 +83,8 @@ class SpooledBatch(Batch):
             self._metrics.append(record.metrics)
         if record.key is not None:
             self._keys.append(record.key)  # type: ignore[arg-type] # by contract
+        if record.mark:  # with a ledger, every record of the batch has one
+            self._marks += record.mark
         self._body_ends.append(self._body_ends[-1] + len(body) + 1)
         self._raw_ends.append(self._raw_ends[-1] + len(raw))
         self._streams.append(index)
@@ -104,6 +107,11 @@ class SpooledBatch(Batch):
     def metrics(self, index: int) -> StreamMetrics:
         """Return the counts of a record's stream."""
         return self._metrics[self._streams[index]]
+
+    def mark(self, index: int) -> bytes:
+        """Return the hashes of a record's key and body; empty without a ledger."""
+        size = len(self._marks) // len(self)
+        return bytes(self._marks[index * size : (index + 1) * size])
 
     def sequence(self, index: int) -> int:
         """Return a record's position in the input."""
@@ -200,6 +208,7 @@ class _SpooledRecord(PendingRecord):
         self.key = None
         self.idempotent = batch.idempotent
         self.superseded = None
+        self.mark = batch.mark(index)
 
     @property
     def body(self) -> bytes:  # type: ignore[override]

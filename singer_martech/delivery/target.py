@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import logging
 import time
@@ -21,6 +22,7 @@ from singer_martech._compat import override
 from singer_martech.delivery.checkpoint import Checkpoints
 from singer_martech.delivery.dispatcher import Dispatcher
 from singer_martech.delivery.dry_run import DryRunDestination
+from singer_martech.delivery.ledger_settings import check_ledger_settings, open_ledger
 from singer_martech.delivery.metrics import StreamMetrics
 from singer_martech.delivery.rejects import Rejects
 from singer_martech.delivery.run_summary import RunSummary
@@ -93,6 +95,7 @@ class MartechTarget(MartechPlugin, Target):
         interval = float(self.config["checkpoint_interval_seconds"])
         self._checkpoints = Checkpoints(interval, silent=self.config["dry_run"])
         self.message_reader: MessageReader
+        self.ledger = open_ledger(self.config)
         self.dispatcher = Dispatcher(
             # a dry run shows the first request, whose choice must be deterministic
             parallel_requests=1 if self.config["dry_run"] else self.config["parallel_requests"],
@@ -103,6 +106,7 @@ class MartechTarget(MartechPlugin, Target):
             oldest_seconds=interval / 2,
             wake=self.message_reader.wake,
             while_waiting=self._show_progress,
+            ledger=self.ledger,
         )
         self._summary = RunSummary(
             self.config.get("summary_path"),
@@ -129,6 +133,7 @@ class MartechTarget(MartechPlugin, Target):
                 self.default_sink_class.check_mapping(name, mapping)
         except SettingError as error:
             yield str(error)
+        yield from check_ledger_settings(config)
 
     @override
     @classmethod
@@ -182,6 +187,11 @@ class MartechTarget(MartechPlugin, Target):
         # the SDK adds these to every target; they have no effect here
         for name in ("load_method", "batch_size_rows"):
             config_jsonschema["properties"].pop(name, None)
+
+    @property
+    @abc.abstractmethod
+    def account(self) -> str:
+        """The API and the account there, for the ledger."""
 
     def metrics(self, stream: str) -> StreamMetrics:
         """Return the counts of a stream."""
@@ -283,6 +293,7 @@ class MartechTarget(MartechPlugin, Target):
         for sink in self._sinks_of(message):
             sink.metrics.source = stream
             sink.prepare()
+            sink.open_ledger()
             self._warn_about_mapping(sink)
 
     def _warn_about_mapping(self, sink: MartechSink) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from singer_martech.delivery.ledger import Ledger
     from tests.kit.fake_destination import FakeDestination
 
 
@@ -30,6 +31,7 @@ class Harness:
         allowed: int = 0,
         oldest_seconds: float = 60.0,
         grace_seconds: float = 20.0,
+        ledger: Ledger | None = None,
     ) -> None:
         self.shutdown = ShutdownSignal()
         self.metrics = new_metrics()
@@ -46,6 +48,7 @@ class Harness:
             wake=self.woken.set,
             while_waiting=self.waits.release,
             grace_seconds=grace_seconds,
+            ledger=ledger,
         )
         self.sequence = 0
 

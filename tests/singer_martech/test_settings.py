@@ -48,6 +48,7 @@ def test_defaults_match_the_documentation() -> None:
         "keep_sdc_columns": False,
         "dry_run": False,
         "checkpoint_interval_seconds": 60,
+        "ledger_reset": False,
     }
 
 

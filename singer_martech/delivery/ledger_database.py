@@ -1,0 +1,96 @@
+"""A ledger in PostgreSQL, for runs on many machines. Needs the extra ``singer-martech[ledger]``."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from singer_martech.delivery.ledger_store import LedgerError
+from singer_martech.runtime.redaction import register_secret
+
+try:
+    import sqlalchemy
+except ImportError as error:
+    raise LedgerError(
+        "a database URL needs the extra: pip install 'singer-martech[ledger]'"
+    ) from error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from singer_martech.delivery.ledger_store import Statement
+
+
+class SqlDatabase:
+    """One connection, for one thread.
+
+    Args:
+        url: The URL, as SQLAlchemy reads it.
+
+    Raises:
+        LedgerError: There is no such database, or it is not PostgreSQL.
+    """
+
+    binary = "BYTEA"
+    options = ""
+
+    def __init__(self, url: str) -> None:
+        """Connect."""
+        with contextlib.suppress(ValueError):
+            register_secret(unquote(urlsplit(url).password or ""))
+        self.name = url.partition("://")[0]
+        with self._errors():
+            parsed = sqlalchemy.make_url(url)
+            self.name = parsed.render_as_string(hide_password=True)
+            if parsed.get_backend_name() != "postgresql":
+                raise LedgerError(f"ledger {self.name}: only PostgreSQL is supported, or a path")
+            self._engine = sqlalchemy.create_engine(parsed, poolclass=sqlalchemy.NullPool)
+            self._connection = self._engine.connect()
+
+    def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        with self._errors(), self._connection.begin():
+            result = self._connection.execute(sqlalchemy.text(statement), parameters)
+            return [tuple(row) for row in result]
+
+    def entries(self, keys: Sequence[bytes]) -> list[tuple[Any, ...]]:
+        """Return key, body, taken_at and seen of the keys that are in the ledger."""
+        if not keys:
+            return []
+        with self._errors(), self._connection.begin():
+            result = self._connection.execute(_ENTRIES, {"keys": list(keys)})
+            return [tuple(row) for row in result]
+
+    def write(self, statements: Iterable[Statement]) -> None:
+        """Execute statements in one transaction, each once per set of parameters."""
+        with self._errors(), self._connection.begin():
+            for statement, parameters in statements:
+                if parameters:
+                    self._connection.execute(sqlalchemy.text(statement), list(parameters))
+
+    def lock(self, number: int) -> bool:
+        """Take a lock until ``close``; return False if another run has it."""
+        return bool(self.rows("SELECT pg_try_advisory_lock(:number)", number=number)[0][0])
+
+    def problems(self) -> list[str]:
+        """Return nothing: PostgreSQL looks after its own files."""
+        return []
+
+    def close(self) -> None:
+        """Close the connection, which gives back all locks."""
+        with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
+            self._connection.close()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+            cause = getattr(error, "orig", None) or error
+            raise LedgerError(f"ledger {self.name}: {' '.join(str(cause).split())}") from error
+
+
+_ENTRIES = sqlalchemy.text(
+    "SELECT key, body, taken_at, seen FROM ledger_entries WHERE key IN :keys"
+).bindparams(sqlalchemy.bindparam("keys", expanding=True))

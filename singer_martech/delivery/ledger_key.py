@@ -1,0 +1,42 @@
+"""The key of a record in the ledger."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from singer_martech.values.json_codec import encode
+from singer_martech.values.numbers import without_zero_fraction
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+
+class RecordKey(NamedTuple):
+    """What the ledger needs to know of a record.
+
+    Attributes:
+        key: What the vendor merges by, the same in every run.
+        is_deletion: Whether the record removes the key.
+        deletion: What deletes the key at the vendor, for mirrored streams.
+        is_final: False if the vendor's state depends on more than this record's body.
+    """
+
+    key: bytes
+    is_deletion: bool = False
+    deletion: bytes | None = None
+    is_final: bool = True
+
+
+def stable(key: Hashable) -> bytes:
+    """Return a key as bytes, the same in every run and for values that compare as equal."""
+    if isinstance(key, tuple):
+        return encode([_canonical(each) for each in key])
+    return encode(_canonical(key))
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    value = without_zero_fraction(int(value) if isinstance(value, bool) else value)
+    return value.normalize() if isinstance(value, Decimal) else value

@@ -1,0 +1,104 @@
+"""The settings of the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk import typing as th
+
+from singer_martech.errors import SettingError
+from singer_martech.runtime.redaction import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from singer_martech.delivery.ledger import Ledger
+    from singer_martech.delivery.ledger_store import LedgerStore
+
+_SECONDS_PER_DAY = 86_400
+
+
+def ledger_settings() -> list[th.Property[Any]]:
+    """Declare the settings of the ledger."""
+    return [
+        th.Property(
+            "ledger",
+            th.StringType,
+            title="Ledger",
+            description=(
+                "Path of a SQLite file, or URL of a PostgreSQL database such as "
+                "postgresql+psycopg://user:password@host/name (with the extra "
+                "singer-martech[ledger]), that remembers what the vendor took last for each key. "
+                "Unchanged records are not sent again. By default every record is sent."
+            ),
+        ),
+        th.Property(
+            "resend_after_days",
+            th.NumberType(exclusive_minimum=0),
+            title="Resend after days",
+            description=(
+                "Age in days after which an unchanged record is sent again. By default it is never "
+                "sent again. Needs a ledger."
+            ),
+        ),
+        th.Property(
+            "ledger_reset",
+            th.BooleanType,
+            default=False,
+            title="Ledger reset",
+            description="Forget what the ledger has of each stream before the stream is loaded.",
+        ),
+    ]
+
+
+def check_ledger_settings(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each setting that needs a ledger, if there is none."""
+    if not config.get("ledger"):
+        for name in ("resend_after_days", "ledger_reset"):
+            if config.get(name):
+                yield f"setting '{name}' needs the setting 'ledger'"
+
+
+def open_ledger(config: Mapping[str, Any]) -> Ledger | None:
+    """Return the ledger that the settings name, or None.
+
+    Raises:
+        SettingError: It cannot be opened.
+    """
+    location = config.get("ledger")
+    if not location:
+        return None
+    from singer_martech.delivery.ledger import Ledger  # noqa: PLC0415 - rarely used
+
+    days = config.get("resend_after_days")
+    return Ledger(
+        open_store(location, read_only=config["dry_run"]),
+        resend_after_seconds=None if days is None else days * _SECONDS_PER_DAY,
+        is_dry_run=config["dry_run"],
+        reset=config["ledger_reset"],
+    )
+
+
+def open_store(location: str, *, read_only: bool = False) -> LedgerStore:
+    """Open the ledger that the setting ``ledger`` names.
+
+    Args:
+        location: A path, or a database URL.
+        read_only: Write nothing; where there is no file, the ledger is empty.
+
+    Raises:
+        SettingError: It cannot be opened.
+    """
+    # sqlite3 and SQLAlchemy are loaded only when they are used
+    from singer_martech.delivery.ledger_store import LedgerError, LedgerStore  # noqa: PLC0415
+
+    try:
+        if "://" in location:
+            from singer_martech.delivery.ledger_database import SqlDatabase  # noqa: PLC0415
+
+            return LedgerStore(SqlDatabase(location))
+        from singer_martech.delivery.ledger_sqlite import SqliteDatabase  # noqa: PLC0415
+
+        return LedgerStore(SqliteDatabase(location, read_only=read_only))
+    except LedgerError as error:
+        raise SettingError(f"setting 'ledger': {redact(str(error))}") from error

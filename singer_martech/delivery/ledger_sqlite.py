@@ -1,0 +1,140 @@
+"""A ledger in a SQLite file, which only its owner can read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from singer_martech.delivery.ledger_store import LedgerError
+from singer_martech.runtime import private_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from singer_martech.delivery.ledger_store import Statement
+
+_OWNER_ONLY = 0o600
+_BUSY_SECONDS = 60
+"""Another run's transaction lasts less than this."""
+_MAX_PARAMETERS = 500
+_CACHE_KIB = 32 * 1024
+
+
+class SqliteDatabase:
+    """One connection, for one thread.
+
+    Args:
+        path: The file; it is created where there is none.
+        read_only: Write nothing; where there is no file, the database is empty.
+
+    Raises:
+        LedgerError: The file cannot be opened, or belongs to another user.
+    """
+
+    binary = "BLOB"
+    options = " WITHOUT ROWID"
+
+    def __init__(self, path: str, *, read_only: bool = False) -> None:
+        """Open the file."""
+        self._path = Path(path).expanduser().absolute()
+        self.name = str(self._path)
+        self._locks: dict[int, FileLock] = {}
+        is_temporary = read_only and not self._path.exists()
+        with self._errors():
+            if not is_temporary:
+                _make_private(self._path)
+            self._connection = sqlite3.connect(
+                ":memory:" if is_temporary else self._path,
+                timeout=_BUSY_SECONDS,
+                isolation_level=None,  # transactions are explicit
+            )
+            # a commit that was reported survives a power failure
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", f"cache_size=-{_CACHE_KIB}"):
+                self._connection.execute(f"PRAGMA {pragma}")
+
+    def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        with self._errors():
+            return self._connection.execute(statement, parameters).fetchall()
+
+    def entries(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes | None, Any, Any]]:
+        """Return key, body, taken_at and seen of the keys that are in the ledger."""
+        with self._errors():
+            for start in range(0, len(keys), _MAX_PARAMETERS):
+                part = list(keys[start : start + _MAX_PARAMETERS])
+                part += [b""] * (_MAX_PARAMETERS - len(part))  # one statement for all, cached
+                yield from self._connection.execute(_ENTRIES, part)
+
+    def write(self, statements: Iterable[Statement]) -> None:
+        """Execute statements in one transaction, each once per set of parameters."""
+        connection = self._connection
+        with self._errors():
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                for statement, parameters in statements:
+                    if parameters:
+                        connection.executemany(statement, parameters)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def lock(self, number: int) -> bool:
+        """Take a lock until ``close``; return False if another run has it."""
+        if number in self._locks:
+            return True
+        lock = FileLock(f"{self._path}.{number:x}.lock", mode=_OWNER_ONLY)
+        with self._errors():
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                return False
+        self._locks[number] = lock
+        return True
+
+    def problems(self) -> list[str]:
+        """Return what SQLite finds wrong with the file."""
+        return [str(row[0]) for row in self.rows("PRAGMA integrity_check") if row[0] != "ok"]
+
+    def close(self) -> None:
+        """Close the file and give back all locks."""
+        self._connection.close()
+        for lock in self._locks.values():
+            lock.release()
+        self._locks.clear()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise LedgerError(f"ledger {self.name}: {error}") from error
+        except OSError as error:
+            raise LedgerError(f"ledger {self.name}: {error.strerror or error}") from error
+
+
+_ENTRIES = (
+    "SELECT key, body, taken_at, seen FROM ledger_entries "  # noqa: S608 - question marks only
+    f"WHERE key IN ({','.join('?' * _MAX_PARAMETERS)})"
+)
+
+
+def _make_private(path: Path) -> None:
+    """Create the file for its owner only; SQLite gives the files beside it the same mode."""
+    private_files.make_folder(path.parent)
+    with contextlib.suppress(FileExistsError):
+        private_files.create(path).close()
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(None, "it is not a regular file")
+    if status.st_uid != os.geteuid():
+        raise OSError(None, "it belongs to another user")
+    if stat.S_IMODE(status.st_mode) & ~_OWNER_ONLY:
+        path.chmod(_OWNER_ONLY)

@@ -1,0 +1,382 @@
+"""The tables of a ledger, in SQLite or in another SQL database.
+
+- ``ledger_destinations``: one row per target, API account, collection (dataset, import or arc
+  class) and stream.
+- ``ledger_entries``: one row per key. ``body`` is null while nobody knows what the vendor holds.
+- ``ledger_journal``: the keys that are being sent. What a killed run leaves there is in doubt.
+"""
+
+from __future__ import annotations
+
+import time
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from singer_martech.errors import MartechError, SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    Parameters = Mapping[str, Any]
+    Statement = tuple[str, Sequence[Parameters]]
+
+FORMAT = 1
+"""Version of the tables. A ledger of another version is refused."""
+
+KEY_BYTES = 16
+"""Length of a hash of a key or a body."""
+
+_PAGE_ROWS = 1000
+
+
+class LedgerError(MartechError):
+    """The ledger cannot be read or written."""
+
+
+class Scope(NamedTuple):
+    """What the entries of one stream belong to.
+
+    Attributes:
+        target: The name of the target.
+        account: The API and the account there.
+        collection: The dataset, import or arc class; empty if it differs between records.
+        stream: The name of the stream.
+    """
+
+    target: str
+    account: str
+    collection: str
+    stream: str
+
+    @property
+    def id(self) -> int:
+        """A number for the scope, the same on every machine."""
+        return int.from_bytes(_digest(*self, size=6), "big")
+
+    @property
+    def lock(self) -> int:
+        """A number for what two runs must not load at the same time."""
+        return int.from_bytes(_digest(*self[:3], size=6), "big")
+
+    @property
+    def account_digest(self) -> bytes:
+        """Separates the keys of different accounts; streams of one collection share keys."""
+        return _digest(self.target, self.account, size=KEY_BYTES)
+
+    def __str__(self) -> str:
+        """Return the scope for messages."""
+        collection = f", {self.collection}" if self.collection else ""
+        return f"stream '{self.stream}' ({self.target}, {self.account}{collection})"
+
+
+class Entry(NamedTuple):
+    """What the ledger knows of a key.
+
+    Attributes:
+        body: Hash of the body that the vendor took last; None if that is in doubt.
+        taken_at: When, in seconds since 1970.
+        seen: Version of the full read in which a mirrored key was last read.
+    """
+
+    body: bytes | None
+    taken_at: int | None
+    seen: int | None
+
+
+class Summary(NamedTuple):
+    """One destination, as ``singer-martech-ledger show`` lists it.
+
+    Attributes:
+        scope: The destination.
+        entries: Number of keys.
+        in_doubt: Those of them whose body at the vendor is unknown.
+        first: When the oldest body was taken, in seconds since 1970.
+        last: When the newest body was taken.
+    """
+
+    scope: Scope
+    entries: int
+    in_doubt: int
+    first: int | None
+    last: int | None
+
+
+class Database(Protocol):
+    """A SQL database. Parameters are named ``:name``; every error is a LedgerError.
+
+    Attributes:
+        name: Its path or URL, without a password.
+        binary: Its type for bytes.
+        options: What follows the columns of a table with a binary key.
+    """
+
+    name: str
+    binary: str
+    options: str
+
+    def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+
+    def entries(self, keys: Sequence[bytes]) -> Iterable[tuple[bytes, bytes | None, Any, Any]]:
+        """Return key, body, taken_at and seen of the keys that are in the ledger."""
+
+    def write(self, statements: Iterable[Statement]) -> None:
+        """Execute statements in one transaction, each once per set of parameters."""
+
+    def lock(self, number: int) -> bool:
+        """Take a lock until ``close``; return False if another run has it."""
+
+    def problems(self) -> list[str]:
+        """Return what the database finds wrong with its own files."""
+
+    def close(self) -> None:
+        """Close the connection and give back all locks."""
+
+
+class LedgerStore:
+    """Reads and writes the tables."""
+
+    def __init__(self, database: Database) -> None:
+        """Create the tables where there are none.
+
+        Raises:
+            LedgerError: The database cannot be used.
+            SettingError: The tables were written by another version.
+        """
+        self._database = database
+        self.name = database.name
+        database.write(
+            (table.format(binary=database.binary, options=database.options), [{}])
+            for table in _TABLES
+        )
+        formats = database.rows("SELECT format FROM ledger_format")
+        if not formats:
+            database.write([("INSERT INTO ledger_format VALUES (:format)", [{"format": FORMAT}])])
+        elif formats[0][0] != FORMAT:
+            raise SettingError(
+                f"setting 'ledger': {self.name} has format {formats[0][0]}, but this version knows "
+                f"format {FORMAT}; upgrade singer-martech, or name another ledger"
+            )
+
+    def open(self, scope: Scope, *, reset: bool = False) -> None:
+        """Lock a destination, and recover what a killed run left.
+
+        Raises:
+            LedgerError: Another run uses it.
+        """
+        self.lock(scope)
+        if reset:
+            self.forget(scope)
+        self._database.write([(_ADD_DESTINATION, [{"id": scope.id, **scope._asdict()}])])
+        self._recover(scope.lock)
+
+    def lock(self, scope: Scope) -> None:
+        """Keep other runs out of a destination.
+
+        Raises:
+            LedgerError: One uses it now.
+        """
+        if not self._database.lock(scope.lock):
+            raise LedgerError(
+                f"ledger {self.name}: another run is using it for {scope}; run one after the other"
+            )
+
+    def _recover(self, lock: int) -> None:
+        """Mark the keys that a killed run was sending as in doubt."""
+        rows = self._database.rows("SELECT keys FROM ledger_journal WHERE lock = :id", id=lock)
+        if rows:
+            keys = [key for (blob,) in rows for key in _split(bytes(blob))]
+            self._database.write(
+                [
+                    (_DOUBT, [{"key": key} for key in keys]),
+                    ("DELETE FROM ledger_journal WHERE lock = :id", [{"id": lock}]),
+                ]
+            )
+
+    def lookup(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Return the entries of these keys, as far as there are any."""
+        return {
+            bytes(key): Entry(None if body is None else bytes(body), taken_at, seen)
+            for key, body, taken_at, seen in self._database.entries(keys)
+        }
+
+    def write_ahead(
+        self, journal: Iterable[tuple[int, int, bytes]], sightings: Sequence[Parameters]
+    ) -> None:
+        """Write what must be known before a request is sent.
+
+        Args:
+            journal: Lock, last sequence and joined keys of what is being sent.
+            sightings: ``key``, ``destination``, ``seen`` and ``identifiers`` of mirrored keys.
+        """
+        rows = [
+            {"lock": lock, "sequence": sequence, "keys": keys} for lock, sequence, keys in journal
+        ]
+        self._database.write([(_JOURNAL, rows), (_SIGHT, sightings)])
+
+    def write_settled(
+        self,
+        taken: Iterable[tuple[bytes, int, bytes]],
+        doubted: Iterable[bytes],
+        deleted: Iterable[bytes],
+        sightings: Sequence[Parameters],
+    ) -> None:
+        """Write what became of records.
+
+        Args:
+            taken: Key, destination and body of what the vendor took.
+            doubted: Keys of which nobody knows what the vendor holds.
+            deleted: Keys that the vendor deleted.
+            sightings: As for ``write_ahead``.
+        """
+        now = int(time.time())
+        rows = [
+            {"key": key, "destination": destination, "body": body, "now": now}
+            for key, destination, body in taken
+        ]
+        self._database.write(
+            [
+                ("DELETE FROM ledger_entries WHERE key = :key", [{"key": key} for key in deleted]),
+                (_DOUBT, [{"key": key} for key in doubted]),
+                (_TAKE, rows),
+                (_SIGHT, sightings),
+            ]
+        )
+
+    def trim_journal(self, locks: Iterable[int], first_unsettled: int | None) -> None:
+        """Drop the journal of what is settled."""
+        before = 2**62 if first_unsettled is None else first_unsettled
+        self._database.write(
+            [
+                (
+                    "DELETE FROM ledger_journal WHERE lock = :id AND sequence < :before",
+                    [{"id": lock, "before": before} for lock in locks],
+                )
+            ]
+        )
+
+    def count(self, scope: Scope) -> int:
+        """Return the number of keys of a destination."""
+        rows = self._database.rows(
+            "SELECT count(*) FROM ledger_entries WHERE destination = :id", id=scope.id
+        )
+        return int(rows[0][0])
+
+    def count_unseen(self, scope: Scope, version: int) -> tuple[int, int]:
+        """Return how many keys were not in this full read, and how many have no identifiers."""
+        rows = self._database.rows(
+            f"SELECT count(*), count(identifiers) FROM ledger_entries WHERE {_UNSEEN}",  # noqa: S608 - a constant
+            id=scope.id,
+            version=version,
+        )
+        total, named = (int(each) for each in rows[0])
+        return total, total - named
+
+    def unseen(self, scope: Scope, version: int) -> Iterator[bytes]:
+        """Yield the identifiers of the keys that were not in this full read."""
+        after = b""
+        while rows := self._database.rows(
+            f"SELECT key, identifiers FROM ledger_entries WHERE {_UNSEEN} "  # noqa: S608 - a constant
+            "AND identifiers IS NOT NULL AND key > :after ORDER BY key LIMIT :limit",
+            id=scope.id,
+            version=version,
+            after=after,
+            limit=_PAGE_ROWS,
+        ):
+            for key, identifiers in rows:
+                after = bytes(key)
+                yield bytes(identifiers)
+
+    def scopes(self) -> list[Scope]:
+        """Return all destinations."""
+        return [
+            Scope(*row)
+            for row in self._database.rows(
+                "SELECT target, account, collection, stream FROM ledger_destinations "
+                "ORDER BY 1, 2, 3, 4"
+            )
+        ]
+
+    def summaries(self) -> list[Summary]:
+        """Return all destinations with counts and dates."""
+        counts = {
+            row[0]: row[1:]
+            for row in self._database.rows(
+                "SELECT destination, count(*), count(*) - count(body), min(taken_at), "
+                "max(taken_at) FROM ledger_entries GROUP BY destination"
+            )
+        }
+        return [
+            Summary(scope, *counts.get(scope.id, (0, 0, None, None))) for scope in self.scopes()
+        ]
+
+    def forget(self, scope: Scope) -> int:
+        """Remove all that is known of a destination; return the number of keys."""
+        self._recover(scope.lock)
+        count = self.count(scope)
+        self._database.write(
+            (f"DELETE FROM {table} WHERE {column} = :id", [{"id": scope.id}])  # noqa: S608 - constants
+            for table, column in (
+                ("ledger_entries", "destination"),
+                ("ledger_destinations", "id"),
+            )
+        )
+        return count
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the ledger."""
+        problems = self._database.problems()
+        known = "(SELECT id FROM ledger_destinations)"
+        checks = {
+            "keys belong to no destination": f"destination NOT IN {known}",
+            "keys have a hash of a wrong length": (
+                f"length(key) <> {KEY_BYTES} OR length(body) <> {KEY_BYTES}"
+            ),
+        }
+        for problem, condition in checks.items():
+            (count,) = self._database.rows(
+                f"SELECT count(*) FROM ledger_entries WHERE {condition}"  # noqa: S608 - constants
+            )[0]
+            if count:
+                problems.append(f"{count:,} {problem}")
+        return problems
+
+    def close(self) -> None:
+        """Close the database and give back all locks."""
+        self._database.close()
+
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS ledger_format (format INTEGER NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS ledger_destinations (
+        id BIGINT PRIMARY KEY, target TEXT NOT NULL, account TEXT NOT NULL,
+        collection TEXT NOT NULL, stream TEXT NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS ledger_entries (
+        key {binary} PRIMARY KEY, destination BIGINT NOT NULL, body {binary},
+        taken_at BIGINT, seen BIGINT, identifiers {binary}){options}""",
+    """CREATE TABLE IF NOT EXISTS ledger_journal (
+        lock BIGINT NOT NULL, sequence BIGINT NOT NULL, keys {binary} NOT NULL)""",
+)
+_ADD_DESTINATION = """INSERT INTO ledger_destinations
+    VALUES (:id, :target, :account, :collection, :stream) ON CONFLICT DO NOTHING"""
+_DOUBT = "UPDATE ledger_entries SET body = NULL WHERE key = :key"
+_TAKE = (
+    "INSERT INTO ledger_entries (key, destination, body, taken_at) "
+    "VALUES (:key, :destination, :body, :now) ON CONFLICT (key) DO UPDATE SET "
+    "destination = excluded.destination, body = excluded.body, taken_at = excluded.taken_at"
+)
+_SIGHT = (
+    "INSERT INTO ledger_entries (key, destination, seen, identifiers) "
+    "VALUES (:key, :destination, :seen, :identifiers) ON CONFLICT (key) DO UPDATE SET "
+    "destination = excluded.destination, seen = excluded.seen, identifiers = excluded.identifiers"
+)
+_JOURNAL = "INSERT INTO ledger_journal VALUES (:lock, :sequence, :keys)"
+_UNSEEN = "destination = :id AND (seen IS NULL OR seen <> :version)"
+
+
+def _split(keys: bytes) -> Iterator[bytes]:
+    return (keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES))
+
+
+def _digest(*texts: str, size: int) -> bytes:
+    return blake2b("\0".join(texts).encode(), digest_size=size).digest()

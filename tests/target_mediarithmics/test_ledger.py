@@ -1,0 +1,107 @@
+"""target-mediarithmics with a ledger, against the sandbox."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.target_mediarithmics.conftest import TABLE, record, schema, state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.sandbox.mediarithmics import Mediarithmics
+    from tests.target_mediarithmics.conftest import Run
+
+DELETED = "2026-01-02T03:04:05Z"
+SEGMENT = {
+    "list": {
+        "document_type": "USER_SEGMENT",
+        "document": {
+            "operation": "UPDATE",
+            "email_hash": "{{ id }}",
+            "segment_id": "{{ segment or '8' }}",
+            "expiration_duration": "{{ minutes or 60 }}",
+        },
+    }
+}
+
+
+@pytest.fixture
+def ledger(settings: dict[str, Any], tmp_path: Path) -> str:
+    settings["ledger"] = str(tmp_path / "ledger.db")
+    return str(settings["ledger"])
+
+
+@pytest.mark.usefixtures("ledger")
+@pytest.mark.parametrize("streams", [SEGMENT, TABLE], ids=["JSON", "CSV"])
+def test_only_changed_documents_are_sent(
+    load: Callable[..., Run], vendor: Mediarithmics, streams: dict[str, Any]
+) -> None:
+    people = [record(id=name, name={"n": name}) for name in ("a", "b", "c")]
+    load(schema(), *people, state(1), streams=streams)
+    run = load(schema(), *people, record(id="d", name={"n": "d"}), state(2), streams=streams)
+    assert run.states == [2]
+    assert [each["email_hash"] for each in vendor.documents()] == ["a", "b", "c", "d"]
+    assert run.summaries["list"]["unchanged"] == 3
+    run = load(schema(), *people, state(3), streams=streams)
+    assert run.states == [3]
+    assert run.summaries["list"]["requests"] == 0
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_user_in_two_segments_has_two_keys(
+    load: Callable[..., Run], vendor: Mediarithmics
+) -> None:
+    lines = [record(id="a", segment="8"), record(id="a", segment="9")]
+    for _ in range(2):
+        load(schema(), *lines, streams=SEGMENT)
+    assert [each["segment_id"] for each in vendor.documents()] == ["8", "9"]
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_member_who_was_deleted_is_added_again(
+    load: Callable[..., Run], vendor: Mediarithmics
+) -> None:
+    load(schema(), record(id="a"), streams=SEGMENT)
+    load(schema(), record(id="a", _sdc_deleted_at=DELETED), streams=SEGMENT, deletes="apply")
+    assert vendor.members("8") == {}
+    load(schema(), record(id="a"), streams=SEGMENT)
+    assert list(vendor.members("8")) == ["email_hash=a"]
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_failed_line_is_sent_again(load: Callable[..., Run], vendor: Mediarithmics) -> None:
+    people = [record(id=name) for name in ("a", "b")]
+    vendor.refuse_if = lambda _, document: document["email_hash"] == "b"
+    first = load(schema(), *people, streams=SEGMENT, max_rejected_records=1)
+    second = load(schema(), *people, streams=SEGMENT, max_rejected_records=1)
+    summaries = [run.summaries["list"] for run in (first, second)]
+    assert [summary["rejected"] for summary in summaries] == [1, 1]
+    assert [summary["unchanged"] for summary in summaries] == [0, 1]
+
+
+@pytest.mark.usefixtures("ledger")
+@pytest.mark.parametrize("shape", ["free_text"])
+def test_when_nobody_knows_which_lines_failed_all_are_sent_again(
+    load: Callable[..., Run], vendor: Mediarithmics, shape: str
+) -> None:
+    people = [record(id=name) for name in ("a", "b")]
+    vendor.error_shape = shape
+    vendor.refuse_if = lambda _, document: document["email_hash"] == "b"
+    load(schema(), *people, streams=SEGMENT, max_rejected_records=1)
+    run = load(schema(), *people, streams=SEGMENT, max_rejected_records=1)
+    assert run.summaries["list"]["unchanged"] == 0
+
+
+@pytest.mark.usefixtures("ledger")
+def test_documents_that_do_not_replace_others_take_no_ledger(load: Callable[..., Run]) -> None:
+    mapping = {
+        "list": {"document_type": "USER_ACTIVITY", "document": {"$user_account_id": "{{ id }}"}}
+    }
+    run = load(schema(), record(id="a"), streams=mapping)
+    assert "setting 'ledger': stream 'list': no document of the type USER_ACTIVITY" in str(
+        run.error
+    )
