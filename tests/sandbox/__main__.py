@@ -13,7 +13,7 @@ from tests.sandbox.server import Sandbox
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT; print one line of JSON once requests are answered."""
+    """Serve until SIGTERM or SIGINT; print one line of JSON when requests are accepted."""
     arguments = _arguments()
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -27,7 +27,7 @@ def main() -> int:
             sandbox.robotmia.set_big_day(day, int(events))
         line = json.dumps(sandbox.description())
         if arguments.ready_file:
-            # Renamed into place, so that whoever waits for the file finds it whole.
+            # Renamed into place, so that readers never see an incomplete file.
             unfinished = arguments.ready_file.with_suffix(".unfinished")
             unfinished.write_text(line + "\n")
             unfinished.replace(arguments.ready_file)

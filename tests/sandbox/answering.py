@@ -1,4 +1,4 @@
-"""How a request comes to its answer: read, acted upon, and broken as the fault plan says."""
+"""Handle a request: read it, let the vendor act, and apply the fault plan."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ async def answer(
     handler: Handler,
     fault: Fault | None,
 ) -> web.StreamResponse:
-    """Return the vendor's answer, or what the fault makes of it.
+    """Return the vendor's response, modified by the fault, if any.
 
-    The record's status stays None when the connection is reset instead.
+    The record's status stays None if the connection is reset.
     """
     record = request[RECORD]
     if fault is None:
@@ -96,7 +96,7 @@ async def _send(
     if fault.reset:
         return _reset_connection(request)
     if fault.truncate:
-        # Closed while aiohttp still means to write the end, which it then cannot.
+        # The transport may be closed before aiohttp writes the end.
         if request.transport is not None:
             request.transport.close()
         return partial
@@ -127,7 +127,7 @@ def _reset_connection(request: web.Request) -> web.Response:
     if transport is not None:
         connection = transport.get_extra_info("socket")
         if connection is not None:
-            # Lingering for zero seconds turns the close into a reset.
+            # A linger time of zero seconds turns the close into a reset.
             linger = struct.pack("ii", 1, 0)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         transport.abort()

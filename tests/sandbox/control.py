@@ -1,4 +1,4 @@
-"""The sandbox's own addresses: its page, its records, its faults and its clocks."""
+"""The sandbox's own endpoints: page, request records, faults and clocks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def control_routes(sandbox: Sandbox) -> list[web.RouteDef]:
-    """Return the routes with which people and other processes steer the sandbox."""
+    """Return the routes that control the sandbox."""
     control = _Control(sandbox)
     return [
         web.get("/", control.page),

@@ -1,4 +1,4 @@
-"""The fault plan: which requests go wrong, and how."""
+"""The fault plan: which requests fail, and how."""
 
 from __future__ import annotations
 
@@ -24,36 +24,35 @@ Reset = Literal["before", "after", "mid-body"]
 
 @dataclass
 class Fault:
-    """What happens to the requests it matches.
+    """One fault, applied to the requests that it matches.
 
-    Which requests:
+    Matching:
         vendor: The vendor's name, or `*`.
-        path: Part of the path, or a glob when it holds `*` or `[`. Empty: every path.
+        path: Part of the path, or a glob if it contains `*` or `[`. Empty: every path.
         method: The HTTP method; None: any.
-        times: How many requests it hits; None: every one.
-        after: How many matching requests pass unharmed first.
-        probability: The chance of a matching request to be hit, drawn from the plan's seed.
+        times: The number of requests to affect; None: all.
+        after: The number of matching requests to skip first.
+        probability: The probability to affect a matching request, drawn from the plan's seed.
 
-    What happens, in this order:
-        hold: The request waits until `release()` (or the plan is cleared).
-        delay: Seconds of silence before anything is done.
-        expire_token: Every token handed out so far stops being valid; the request then goes on.
-        reset "before": The connection is reset before the body is read or anything is done.
-        status, body, headers, retry_after: This answer instead of the vendor's (a body that is
-            no text is sent as JSON; without one the vendor's own error body is sent). With
-            `after_acting` the vendor acts first, so what was sent has landed all the same.
-            Without a status, `headers` and `retry_after` are added to the vendor's own answer.
-        impostor: One of `IMPOSTORS` by its name, such as `captive portal`: an answer with status
-            200 that does not come from the vendor. `after_acting` counts here too.
-        terminated_early: The answer breaks off half-way at a line's end, its last line being the
-            text given (`True`: `terminated early`); gzip and HTTP end cleanly.
-        cut_gzip: The gzip stream ends without its trailer and with half of its lines, each of
-            them whole, and a clean HTTP end. An int cuts that many last bytes off instead
-            (8: everything is there but the trailer).
-        reset "after": The vendor acts, then the connection is reset without an answer.
-        reset "mid-body": Half of the answer's body, then a reset.
-        truncate: Half of the answer's body, then an ordinary close.
-        stall: Seconds of silence after half of the answer's body, which then goes on.
+    Effects, in this order:
+        hold: The request waits until `release()` (or until the plan is cleared).
+        delay: Seconds to wait before anything is done.
+        expire_token: All tokens issued so far become invalid; the request then continues.
+        reset "before": The connection is reset before the body is read or the vendor acts.
+        status, body, headers, retry_after: A response that replaces the vendor's (a body that
+            is not text is sent as JSON; the default is the vendor's error body). With
+            `after_acting` the vendor acts first, so the data is stored anyway.
+            Without a status, `headers` and `retry_after` are added to the vendor's response.
+        impostor: A name from `IMPOSTORS`, such as `captive portal`: a response with status 200
+            that does not come from the vendor. `after_acting` applies here too.
+        terminated_early: The body ends half-way at the end of a line, followed by the given
+            text (`True`: `terminated early`); gzip and HTTP end cleanly.
+        cut_gzip: The gzip stream has half of its lines, each complete, no trailer, and a clean
+            HTTP end. An int removes that many last bytes instead (8: only the trailer).
+        reset "after": The vendor acts, then the connection is reset without a response.
+        reset "mid-body": Half of the body is sent, then the connection is reset.
+        truncate: Half of the body is sent, then the connection is closed normally.
+        stall: Seconds to wait after half of the body, before the rest is sent.
     """
 
     vendor: str
@@ -94,16 +93,16 @@ class Fault:
 
     @property
     def stands_in(self) -> bool:
-        """Whether the answer is the fault's own, not the vendor's."""
+        """Whether the fault replaces the vendor's response."""
         return self.status is not None or self.impostor is not None
 
     @classmethod
     def accepted(cls) -> set[str]:
-        """Return the names that a fault may be described with."""
+        """Return the keys that describe a fault."""
         return {item.name for item in fields(cls) if item.init}
 
     def matches(self, vendor: str, method: str, path: str) -> bool:
-        """Tell whether the fault speaks of this request at all."""
+        """Return whether the fault matches this request."""
         if self.vendor not in {"*", vendor}:
             return False
         if self.method is not None and self.method.upper() != method:
@@ -113,14 +112,14 @@ class Fault:
         return self.path in path
 
     def release(self) -> None:
-        """Let the requests that this fault holds go on."""
+        """Release the requests that this fault holds."""
         if self._waker is None:
             self.released.set()
         else:
             self._waker(self.released.set)
 
     def describe(self) -> str:
-        """Return the fault in a few words, for the record and the page."""
+        """Return a short description of the fault, for the record and the page."""
         parts = [str(self.status)] if self.status is not None else []
         parts += [f"impostor: {self.impostor}"] if self.impostor else []
         parts += [f"reset {self.reset}"] if self.reset else []
@@ -140,7 +139,7 @@ class Fault:
         return ", ".join(parts) or "headers"
 
     def answer(self, default_body: Callable[[int], Any]) -> web.Response:
-        """Return the answer that stands in for the vendor's; `stands_in` must be true."""
+        """Return the response that replaces the vendor's; `stands_in` must be true."""
         if self.impostor is not None:
             impostor = IMPOSTORS[self.impostor]
             kind = {"Content-Type": impostor.content_type} if impostor.content_type else None
@@ -154,7 +153,7 @@ class Fault:
         return web.json_response(body, status=status)
 
     def alter(self, response: web.Response) -> web.Response:
-        """Return the answer with the fault's headers and broken body."""
+        """Return the vendor's response with the fault's headers and body changes."""
         if self.terminated_early:
             words = self.terminated_early
             _end_early(response, words if isinstance(words, str) else "terminated early")
@@ -167,10 +166,10 @@ class Fault:
 
 
 class FaultPlan:
-    """The faults to come, first added first tried; safe to use from any thread.
+    """The planned faults, matched in the order in which they were added; thread-safe.
 
     Args:
-        seed: What the probabilities are drawn from.
+        seed: The seed of the probabilities.
         waker: Runs a function in the server's thread.
     """
 
@@ -182,10 +181,10 @@ class FaultPlan:
         self._random = random.Random(seed)
 
     def add(self, vendor: str, path: str = "", **what: Any) -> Fault:
-        """Plan a fault; see `Fault` for the words. Returns it, to `release()` or count `served`.
+        """Plan a fault; see `Fault` for the keys. Returns it, to `release()` or to read `served`.
 
         Raises:
-            ValueError: A word that no fault knows.
+            ValueError: A key is unknown.
         """
         unknown = sorted(set(what) - Fault.accepted())
         if unknown:
@@ -198,7 +197,7 @@ class FaultPlan:
         return fault
 
     def clear(self) -> None:
-        """Forget every fault, let held requests go on, and start the probabilities afresh."""
+        """Remove all faults, release held requests, and restart the probabilities."""
         with self._lock:
             faults, self._faults = self._faults, []
             self._random = random.Random(self._seed)
@@ -206,7 +205,7 @@ class FaultPlan:
             fault.release()
 
     def match(self, vendor: str, method: str, path: str) -> Fault | None:
-        """Return the fault that hits this request, counting it as served."""
+        """Return the fault for this request and count it as served."""
         with self._lock:
             for fault in self._faults:
                 if fault.times is not None and fault.served >= fault.times:
@@ -223,7 +222,7 @@ class FaultPlan:
         return None
 
     def as_list(self) -> list[dict[str, Any]]:
-        """Return the plan for the page and the control address."""
+        """Return the plan for the page and the control endpoint."""
         with self._lock:
             return [
                 {
@@ -262,17 +261,17 @@ def _cut_gzip(response: web.Response, last_bytes: int) -> None:
     if last_bytes:
         response.body = gzip.compress(text, compresslevel=1)[:-last_bytes]
     else:
-        # A flush without an end: everything sent so far can be read, and nothing follows it.
+        # A sync flush: all data so far is readable, but the stream has no end.
         stream = zlib.compressobj(1, wbits=31)
         response.body = stream.compress(_first_half(text)) + stream.flush(zlib.Z_SYNC_FLUSH)
     response.headers["Content-Encoding"] = "gzip"
 
 
 def parse_faults(text: bytes) -> list[dict[str, Any]]:
-    """Return the faults described by a JSON object or array of objects.
+    """Return the faults described by a JSON object or an array of objects.
 
     Raises:
-        ValueError: The text describes no faults.
+        ValueError: The text does not describe faults.
     """
     described = json.loads(text)
     items = described if isinstance(described, list) else [described]

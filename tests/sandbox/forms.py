@@ -1,4 +1,4 @@
-"""Forms with files, read from a body that is already there."""
+"""Read forms with files from a complete body."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _FILE_NAME = re.compile(rb"content-disposition:[^\r\n]*;\s*filename\*?=", re.IGN
 
 
 def uploaded_file(content_type: str, body: bytes) -> bytes | None:
-    """Return the bytes of the first file in a `multipart/form-data` body; None: there is none."""
+    """Return the bytes of the first file in a `multipart/form-data` body, or None."""
     named = _BOUNDARY.search(content_type)
     if named is None:
         return None
     boundary = b"\r\n--" + (named.group(1) or named.group(2)).encode()
-    # What stands before the first boundary is no part, and "--" follows the last one.
+    # The text before the first boundary is not a part; "--" follows the last boundary.
     for part in (b"\r\n" + body).split(boundary)[1:]:
         head, found, content = part.partition(b"\r\n\r\n")
         if found and not part.startswith(b"--") and _FILE_NAME.search(head):

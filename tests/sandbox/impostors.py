@@ -1,4 +1,4 @@
-"""Answers that look like a success and do not come from the vendor."""
+"""Success responses that do not come from the vendor."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _JSON = "application/json"
 
 @dataclass(frozen=True)
 class Impostor:
-    """A whole answer with status 200.
+    """A complete response with status 200.
 
     Attributes:
-        body: The bytes of its body.
-        content_type: Its Content-Type; None sends no such header.
+        body: Its body.
+        content_type: Its Content-Type; None for no such header.
     """
 
     body: bytes
@@ -40,11 +40,11 @@ def _json(value: object) -> Impostor:
     return Impostor(json.dumps(value).encode(), _JSON)
 
 
-#: What stands between a client and the vendor, by the name that a fault calls it.
+#: Responses of intermediaries between client and vendor, by the name used in faults.
 IMPOSTORS = {
     "captive portal": _page(_CAPTIVE_PORTAL),
     "proxy login": _page(_PROXY_LOGIN),
-    # Some proxies name the type that the client asked for, whatever they send.
+    # Some proxies return the content type that the client requested for any content.
     "proxy login as JSON": Impostor(_PROXY_LOGIN.encode(), _JSON),
     "empty": Impostor(b"", None),
     "empty JSON": Impostor(b"", _JSON),

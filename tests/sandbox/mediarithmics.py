@@ -1,6 +1,6 @@
 """The mediarithmics sandbox: queries, exports, schemas and document imports of one datamart.
 
-Settings of a test (taken back by `reset()`): `polls_until_done`, `hold()`, `plan(...)`,
+Settings for tests (reset by `reset()`): `polls_until_done`, `hold()`, `plan(...)`,
 `polls_until_parameters`, `pending_with_result`, `files_per_execution`, `date_forms`,
 `with_total`, `max_results`, `error_shape`, `refuse_if`, `rules`, `max_upload_bytes`,
 `creation_latency`.
@@ -61,7 +61,7 @@ _DEFAULT_EXPORTS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ),
 )
 
-#: The vendor page's own sample: id, created, started, ended, tasks, done, erroneous.
+#: The example on the vendor's page: id, created, started, ended, tasks, done, erroneous.
 _SAMPLE_EXECUTIONS = (
     (4564564, 1535555844642, 1535555850435, 1535556187942, None, None, None),
     (9879879, 1561655188369, 1561655192158, 1561655605298, 284602, 263822, 20780),
@@ -79,7 +79,7 @@ class Mediarithmics(Wire):
     live_schema_id: ClassVar[str] = "312"
 
     def reset(self) -> None:
-        """Take settings back, forget executions, and bring the shop and its exports back."""
+        """Reset settings, remove executions, and recreate the shop and its exports."""
         super().reset()
         self.executions = Executions(self.store, self._milliseconds)
         self._exports = Exports(self)
@@ -90,7 +90,7 @@ class Mediarithmics(Wire):
         }
         #: Polls of an import's execution before its `parameters` are filled.
         self.polls_until_parameters = 2
-        #: An import's open execution says PENDING with a filled result, as on the vendor's page.
+        #: An open import execution has status PENDING with a result, as on the vendor's page.
         self.pending_with_result = False
         self.files_per_execution = 1
         self.date_forms = set(DATE_FORMS)
@@ -107,7 +107,7 @@ class Mediarithmics(Wire):
             self._open_shop()
 
     def _open_shop(self) -> None:
-        # One shop an hour: a reset is to cost next to nothing.
+        # Cached per hour, so that a reset costs next to nothing.
         objects = shop_objects(self.sandbox.seed, self.now.timestamp() // 3600 * 3600)
         for object_type, items in objects.items():
             self.set_objects(object_type, items)
@@ -129,11 +129,11 @@ class Mediarithmics(Wire):
             web.get(f"{base}/data_file/data", self._data_file, allow_head=False),
         ]
 
-    # What tests set and look at: time and outcomes.
+    # For tests: time and outcomes.
 
     @property
     def polls_until_done(self) -> int:
-        """How many times a client sees an execution before it has ended (default 2)."""
+        """The number of polls until an execution ends (default 2)."""
         return self.executions.polls_until_done
 
     @polls_until_done.setter
@@ -141,11 +141,11 @@ class Mediarithmics(Wire):
         self.executions.polls_until_done = polls
 
     def hold(self) -> None:
-        """Keep executions started from now on PENDING, whatever the polls."""
+        """Keep executions started from now on PENDING, regardless of polls."""
         self.executions.holding = True
 
     def release(self) -> None:
-        """Let executions that are held go on."""
+        """Release held executions."""
         self.executions.release()
 
     def start(self, execution_id: int | str) -> None:
@@ -153,29 +153,29 @@ class Mediarithmics(Wire):
         self.executions.start(self._existing(execution_id))
 
     def finish(self, execution_id: int | str, status: str = "SUCCEEDED", **outcome: Any) -> None:
-        """End an execution at once; the words are those of `plan`."""
+        """End an execution immediately; the options are those of `plan`."""
         execution = self._existing(execution_id)
         execution.outcome = Outcome(status=status, **outcome)
         self.executions.end(execution)
 
     def plan(self, kind: Kind, **outcome: Any) -> None:
-        """Say how the next execution that is started will end; plans queue up.
+        """Set the outcome of the next execution to start; several plans are queued.
 
         Args:
             kind: `export` or `import`.
-            outcome: status, error (null, a text or {"message"}), error_file (text of a FAILED
-                export's), erroneous_ratio (of the tasks), null_result, files (bytes each),
+            outcome: status, error (null, a text or {"message"}), error_file (the text for a FAILED
+                export), erroneous_ratio (of the tasks), null_result, files (bytes each),
                 possible_issue_on_identifiers, lose_error_file, land_when_failed.
         """
         self.executions.plans[kind].append(Outcome(**outcome))
 
     def execution(self, execution_id: int | str) -> dict[str, Any]:
-        """Return an execution as the API would write it, without counting as a poll."""
+        """Return an execution as in the API, without counting as a poll."""
         return self._existing(execution_id).as_dict(self.organisation_id)
 
     @property
     def max_open_executions(self) -> int:
-        """The largest number of executions of one export or import open at once."""
+        """The maximum number of concurrently open executions of one export or import."""
         return max(self.executions.max_open.values(), default=0)
 
     def _existing(self, execution_id: int | str) -> Execution:
@@ -184,10 +184,10 @@ class Mediarithmics(Wire):
             raise KeyError(execution_id)
         return execution
 
-    # What tests set and look at: exports.
+    # For tests: exports.
 
     def exports(self) -> list[dict[str, Any]]:
-        """Return all exports as the API writes them, newest first."""
+        """Return all exports as in the API, newest first."""
         return self._exports.all()
 
     def add_query(self, text: str) -> str:
@@ -217,12 +217,12 @@ class Mediarithmics(Wire):
         files: Sequence[bytes | Iterable[bytes]] | None = None,
         **outcome: Any,
     ) -> str:
-        """Add an execution of the past to an export and return its id.
+        """Add a past execution to an export and return its id.
 
         Args:
             export_id: The export.
-            created: When it was launched, in epoch ms; a second ago unless given.
-            status: How it ended; PENDING and RUNNING ones stay open until polled to their end.
+            created: When it was launched, in epoch ms; default: a second ago.
+            status: Its status; PENDING and RUNNING ones stay open until enough polls.
             files: Its output files, bytes or pieces of bytes; None runs the export's query.
             outcome: As in `plan`.
         """
@@ -253,7 +253,7 @@ class Mediarithmics(Wire):
         return str(execution.id)
 
     def add_sample_executions(self, export_id: str, lines: bytes = b'{"id":"1"}\n') -> list[str]:
-        """Add the executions of the vendor page's sample: 7 % of the tasks are erroneous."""
+        """Add the executions of the vendor page's example: 7 % of the tasks are erroneous."""
         for number, created, started, ended, tasks, done, erroneous in _SAMPLE_EXECUTIONS:
             execution = Execution(
                 id=number,
@@ -273,11 +273,11 @@ class Mediarithmics(Wire):
         return [str(sample[0]) for sample in _SAMPLE_EXECUTIONS]
 
     def set_result(self, export_id: str, files: list[bytes]) -> None:
-        """Give every coming execution of an export these output files."""
+        """Set the output files of all future executions of an export."""
         self.forced_results[export_id] = files
 
     def set_objects(self, object_type: str, objects: Iterable[dict[str, Any]]) -> None:
-        """Put these objects in place of all of their type, for queries to find."""
+        """Replace all objects of a type with these, for queries."""
         with self.store.transaction() as connection:
             connection.execute("DELETE FROM mediarithmics_objects WHERE type = ?", (object_type,))
             connection.executemany(
@@ -289,14 +289,14 @@ class Mediarithmics(Wire):
         """Return the objects of a type."""
         return self._exports.objects(object_type)
 
-    # What tests set and look at: imports.
+    # For tests: imports.
 
     def imports(self) -> list[dict[str, Any]]:
-        """Return all document imports as the API writes them, oldest first."""
+        """Return all document imports as in the API, oldest first."""
         return self._imports.all()
 
     def add_import(self, name: str, document_type: str, **more: str) -> str:
-        """Store a document import (ndjson unless `mime_type` says otherwise); return its id."""
+        """Store a document import (ndjson by default) and return its id."""
         return self._imports.add(
             {
                 "name": name,
@@ -307,15 +307,15 @@ class Mediarithmics(Wire):
         )
 
     def import_executions(self, import_id: str | None = None) -> list[Execution]:
-        """Return the executions of an import, or of all, oldest first."""
+        """Return the executions of an import, or of all imports, oldest first."""
         return self.executions.of("import", import_id)[::-1]
 
     def export_executions(self, export_id: str | None = None) -> list[Execution]:
-        """Return the executions of an export, or of all, oldest first."""
+        """Return the executions of an export, or of all exports, oldest first."""
         return self.executions.of("export", export_id)[::-1]
 
     def documents(self, name: str | None = None) -> list[dict[str, Any]]:
-        """Return the lines taken, in order of landing.
+        """Return the accepted lines, in the order in which they were stored.
 
         Args:
             name: The id or the name of an import; None: all.
@@ -331,7 +331,7 @@ class Mediarithmics(Wire):
         return [json.loads(row["document"]) for row in rows]
 
     def activities(self) -> list[dict[str, Any]]:
-        """Return the activities that are stored: one for each `$unique_key`, all without one."""
+        """Return the stored activities: one for each `$unique_key`, and all without one."""
         rows = self.store.rows("SELECT document FROM mediarithmics_activities ORDER BY number")
         return [json.loads(row["document"]) for row in rows]
 
@@ -359,7 +359,7 @@ class Mediarithmics(Wire):
         return await self._exports.data_file(request)
 
     def sections(self) -> list[Section]:
-        """Return executions, imports and what landed."""
+        """Return executions, imports and stored documents."""
         columns = ("id", "of", "status", "tasks", "erroneous", "result")
 
         def shown(kind: Kind) -> list[tuple[Any, ...]]:

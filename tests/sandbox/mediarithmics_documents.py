@@ -1,4 +1,4 @@
-"""The documents of the mediarithmics imports: what one line of each type must be."""
+"""The documents of the mediarithmics imports: the rules for a line of each type."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ SESSION_STATUSES = frozenset(
 
 UPDATE_STRATEGIES = frozenset({"PARTIAL_UPDATE", "PARTIAL_DELETE", "FORCE_REPLACE"})
 
-#: Epoch milliseconds of 1990 and of 2100: a time in seconds or in microseconds lies outside.
+#: Epoch milliseconds of 1990 and 2100: times in seconds or microseconds are outside.
 _EARLIEST_MS = 631_152_000_000
 _LATEST_MS = 4_102_444_800_000
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECASE)
 _DIGITS = re.compile(r"[0-9]+")
 
-#: The identifiers that an activity may have, each of them optional.
+#: The optional identifiers of an activity.
 _ACTIVITY_IDENTIFIERS = (
     "$user_account_id",
     "$user_agent_id",
@@ -70,25 +70,25 @@ Document = dict[str, Any]
 
 
 class LineError(Exception):
-    """Why a line is not taken."""
+    """The reason why a line is rejected."""
 
 
 @dataclass
 class Rules:
-    """Which rules of the vendor's pages are enforced; a test may switch each.
+    """The rules of the vendor's pages to enforce; a test may switch each.
 
     Attributes:
-        force_replace: A USER_CHOICE with UPSERT needs `force_replace`, as the page on user choices
-            says.
-        json_data_bag: The `data_bag` of a USER_SEGMENT is text that holds JSON, as the page on user
-            segments says.
-        uuid1_keys: A `$unique_key` is a UUID of version 1, as the page on activities describes it.
-            Without this rule a UUID of any version is taken.
-        csv_for_segments_only: TEXT_CSV is for USER_SEGMENT; the pages of the other types say that
-            they take ndjson only. Without this rule it is refused for USER_ACTIVITY alone.
-        narrow: Only the shapes of the pages' complete examples are taken, whatever the vendor's own
-            code and test files hold: one identifier in an activity, no null in it, at least two
-            identifiers in an association, a profile that repeats the line's identifiers.
+        force_replace: A USER_CHOICE with UPSERT needs `force_replace`, according to the page on
+            user choices.
+        json_data_bag: The `data_bag` of a USER_SEGMENT is JSON text, according to the page on
+            user segments.
+        uuid1_keys: A `$unique_key` is a version 1 UUID, according to the page on activities.
+            Without this rule any version is accepted.
+        csv_for_segments_only: TEXT_CSV is for USER_SEGMENT; the pages of the other types allow
+            ndjson only. Without this rule it is rejected for USER_ACTIVITY only.
+        narrow: Only the shapes of the pages' complete examples are accepted, regardless of the
+            vendor's code and test files: one identifier in an activity without null, at least
+            two identifiers in an association, a profile that repeats the line's identifiers.
     """
 
     force_replace: bool = True
@@ -102,10 +102,10 @@ _EXAMPLES = Rules(force_replace=False, narrow=True)
 
 
 def parse_lines(file: IO[bytes], mime_type: str) -> Iterator[tuple[int, str, Any]]:
-    """Yield number, text and content of every line that holds something.
+    """Yield number, text and content of every line that is not empty.
 
-    The content is a LineError for a line that cannot be parsed. Numbers count from 1; in CSV
-    they count the rows below the header.
+    The content is a LineError if the line cannot be parsed. Numbers start at 1; in CSV they
+    count the rows below the header.
     """
     if mime_type == "TEXT_CSV":
         yield from _parse_csv(file)
@@ -166,13 +166,13 @@ def check_document(
     mime_type: str,
     rules: Rules | None = None,
 ) -> None:
-    """Check one line against the rules of its type; a type that is not known takes any object.
+    """Check one line against the rules of its type; an unknown type accepts any object.
 
     Args:
         document_type: The type.
         document: The line.
         mime_type: In CSV every value is text.
-        rules: How the pages are read; None: by their examples alone.
+        rules: The rules to enforce; None: those of the pages' examples.
 
     Raises:
         LineError: The line breaks a rule; the message names the field.
@@ -187,9 +187,9 @@ def identifier_of(document: Document, prefix: str = "", *, narrow: bool = False)
 
     Args:
         document: The line.
-        prefix: `$` in activities, whose names all begin so.
-        narrow: A compartment without an account is refused. The vendor has one beside an e-mail
-            address too, where it says nothing about the identifier.
+        prefix: `$` in activities, whose names all start with it.
+        narrow: Reject a compartment without an account. The vendor has one beside an e-mail
+            address too, where it does not identify anything.
 
     Raises:
         LineError: The line has no identifier, or more than one.
@@ -267,7 +267,7 @@ def _narrow_activity(document: Document) -> None:
 
 
 def _activity_identifiers(document: Document) -> None:
-    """Check that there is an identifier, and that those that are there can be ones.
+    """Check that there is an identifier and that all identifiers are valid.
 
     Each is optional and may be null or empty beside another.
     """
@@ -349,7 +349,7 @@ def _choice(document: Document, rules: Rules, _: bool) -> None:
         return
     moment = choice.get("$choice_ts")
     if isinstance(moment, str) and _DIGITS.fullmatch(moment):
-        moment = int(moment)  # the page's example has it in quotes
+        moment = int(moment)  # text in the page's example
     _milliseconds(moment, "user_choice.$choice_ts")
     if rules.force_replace and not isinstance(document.get("force_replace"), bool):
         raise LineError("force_replace is mandatory for UPSERT")
@@ -413,11 +413,11 @@ _CHECKS: dict[str, Check] = {
 
 
 def error_line(shape: str, number: int, text: str, reason: str) -> str:
-    """Return a line of an error file, in one of the shapes that a client has to live with.
+    """Return a line of an error file, in one of the shapes that clients must support.
 
-    Shapes: `line_number` (`Line 3: reason`), `echo` (the line as it was sent), `json` (number,
-    reason and the line as text) and `json_echo` (reason and document, no number). The fourth
-    kind, `free_text`, has no lines of its own.
+    Shapes: `line_number` (`Line 3: reason`), `echo` (the line as sent), `json` (number, reason
+    and the line as text) and `json_echo` (reason and document, no number). The fourth kind,
+    `free_text`, has no lines.
     """
     if shape == "line_number":
         return f"Line {number}: {reason}"

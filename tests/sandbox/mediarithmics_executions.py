@@ -1,4 +1,4 @@
-"""Executions of exports and imports: their life, driven by polls or by a test."""
+"""Executions of exports and imports, which advance with polls or by a test."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TABLES = (
 
 @dataclass
 class Outcome:
-    """How an execution is to end; see `Mediarithmics.plan`."""
+    """The outcome of an execution; see `Mediarithmics.plan`."""
 
     status: str = "SUCCEEDED"
     error: Any = None
@@ -50,7 +50,7 @@ class Outcome:
 
 @dataclass
 class Execution:
-    """One execution; `detail` holds what its kind needs (query, upload, result files)."""
+    """One execution; `detail` has what its kind needs (query, upload, result files)."""
 
     id: int
     kind: Kind
@@ -72,11 +72,11 @@ class Execution:
 
     @property
     def is_open(self) -> bool:
-        """Whether it has yet to end."""
+        """Whether it has not ended."""
         return self.status not in ENDED
 
     def as_dict(self, organisation_id: str) -> dict[str, Any]:
-        """Return the execution as the API writes it."""
+        """Return the execution as in the API."""
         export = self.kind == "export"
         duration = None
         if self.start_date is not None and self.end_date is not None:
@@ -110,12 +110,12 @@ class Execution:
 
 
 class Executions:
-    """All executions, and the files that go with them.
+    """All executions and their files.
 
-    Files stand beside the database file, or in a temporary folder when there is none.
+    Files are stored beside the database file, or in a temporary folder without one.
 
     Args:
-        store: Where executions are kept.
+        store: The database.
         milliseconds: The vendor's clock.
     """
 
@@ -124,9 +124,9 @@ class Executions:
         self.polls_until_done = 2
         self.holding = False
         self.plans: dict[Kind, deque[Outcome]] = {"export": deque(), "import": deque()}
-        #: Work done when an execution ends: sets result and counts.
+        #: Called when an execution ends, to set result and counts.
         self.finishers: dict[Kind, Callable[[Execution], None]] = {}
-        #: The largest number of executions of one parent that were open at once.
+        #: The maximum number of concurrently open executions of one parent.
         self.max_open: dict[str, int] = {}
         self._store = store
         self._milliseconds = milliseconds
@@ -169,14 +169,14 @@ class Executions:
             return execution
 
     def add(self, execution: Execution) -> Execution:
-        """Add an execution of the past, just as it is described."""
+        """Add a past execution as described."""
         with self.lock:
             self._all[execution.id] = execution
             self.save(execution)
             return execution
 
     def next_id(self) -> int:
-        """Return the id of the execution that comes next."""
+        """Return the id of the next execution."""
         return max(self._all, default=7_000_000) + 1
 
     def of(self, kind: Kind, parent: str | None = None) -> list[Execution]:
@@ -197,7 +197,7 @@ class Executions:
     def save(self, execution: Execution) -> None:
         """Write an execution into the database."""
         outcome = asdict(execution.outcome)
-        # Planned files have been written when it ended; bytes have no place in JSON.
+        # Planned files were written when it ended; bytes cannot be stored as JSON.
         outcome["files"] = None
         detail = {**vars(execution), "outcome": outcome}
         with self._store.transaction() as connection:
@@ -215,7 +215,7 @@ class Executions:
             )
 
     def poll(self, executions: Sequence[Execution]) -> None:
-        """Let time pass for executions that a client has asked about."""
+        """Advance executions that a client has polled."""
         for execution in executions:
             with self.lock:
                 if not execution.is_open:
@@ -239,7 +239,7 @@ class Executions:
                 self.save(execution)
 
     def end(self, execution: Execution) -> None:
-        """End an execution as planned; nothing happens to one that has ended."""
+        """End an execution as planned; an ended execution does not change."""
         with self.lock:
             if not execution.is_open:
                 return
@@ -251,7 +251,7 @@ class Executions:
             self.save(execution)
 
     def release(self) -> None:
-        """Let the executions that are held go on with the next poll."""
+        """Let held executions advance with the next poll."""
         with self.lock:
             self.holding = False
             for execution in self._all.values():

@@ -1,4 +1,4 @@
-"""Exports of mediarithmics: definitions, executions and the files that they leave."""
+"""Exports of mediarithmics: definitions, executions and output files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _DATA_FILE = re.compile(
     r"mics://data_file/tenants/(\d+)/jobs/executions/(\d+)/result/(\w+)\.(data|error)\Z",
 )
 
-#: From this size on a file is sent from disk, unless a fault has to cut it.
+#: Files of at least this size are sent from disk, unless a fault must cut them.
 _LARGE_FILE_BYTES = 4 * 1024 * 1024
 
 
@@ -71,7 +71,7 @@ class Exports:
     # Definitions.
 
     def export(self, export_id: int | str) -> dict[str, Any] | None:
-        """Return an export as the API writes it."""
+        """Return an export as in the API."""
         rows = self._store.rows("SELECT * FROM mediarithmics_exports WHERE id = ?", str(export_id))
         return self._described(rows[0]) if rows else None
 
@@ -224,7 +224,7 @@ class Exports:
         return self._vendor.page(request, [item.as_dict(organisation) for item in executions], 10)
 
     def finish(self, execution: Execution) -> None:
-        """Write the files of an execution that ends, and its counts."""
+        """Write the files of an execution that ends, and set its counts."""
         outcome = execution.outcome
         if outcome.status in {"SUCCEEDED", "SUCCESS"}:
             forced = outcome.files or self._vendor.forced_results.get(execution.parent)
@@ -265,12 +265,12 @@ class Exports:
                 date_forms=self._vendor.date_forms,
             )
         ]
-        # The vendor sorts nothing; neither may a client count on it.
+        # The vendor does not sort the result, so clients must not depend on its order.
         random.Random(execution.id).shuffle(lines)
         yield from lines
 
     def write_files(self, execution: Execution, contents: Sequence[Iterable[bytes]]) -> None:
-        """Write the output files: `export`, or `export_1` and on when there are several."""
+        """Write the output files: `export`, or `export_1` and so on for several."""
         names = (
             ["export"]
             if len(contents) == 1
@@ -308,7 +308,7 @@ class Exports:
         return self.send(request, path)
 
     async def data_file(self, request: web.Request) -> web.Response:
-        """Answer a data file named by its `mics://` address."""
+        """Return a data file by its `mics://` address."""
         refused = self._vendor.refused(request)
         if refused:
             return refused
@@ -327,7 +327,7 @@ class Exports:
         )
 
     def send(self, request: web.Request, path: Path) -> web.Response:
-        """Return a file as it is, or 404."""
+        """Return a file unchanged, or 404."""
         if not path.exists():
             return self._vendor.not_found()
         size = path.stat().st_size

@@ -1,4 +1,4 @@
-"""Document imports of mediarithmics: definitions, executions and what landed."""
+"""Document imports of mediarithmics: definitions, executions and stored documents."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ TABLES = (
     ),
 )
 
-#: An identifier on more than this share of an upload's lines, from so many lines on, is suspect.
+#: An identifier on more than this share of an upload's lines causes a warning, from a minimum size.
 _SUSPECT_SHARE = 0.2
 _SUSPECT_FROM_LINES = 100
 
@@ -91,7 +91,7 @@ class Imports:
     # Definitions.
 
     def definition(self, import_id: str) -> dict[str, Any] | None:
-        """Return an import as the API writes it."""
+        """Return an import as in the API."""
         rows = self._store.rows("SELECT * FROM mediarithmics_imports WHERE id = ?", import_id)
         return self._described(rows[0]) if rows else None
 
@@ -133,7 +133,7 @@ class Imports:
         fault = _definition_fault(body, self._vendor.rules)
         if fault:
             return self._vendor.refuse(400, fault)
-        # Two that create at once both succeed: there is nothing unique about a name.
+        # Two concurrent creations both succeed: names need not be unique.
         await asyncio.sleep(self._vendor.creation_latency)
         return self._vendor.ok(self.definition(self.add(body)))
 
@@ -292,7 +292,7 @@ class Imports:
         return execution, refused
 
     def finish(self, execution: Execution) -> None:
-        """Check and take the lines of an execution that ends."""
+        """Check and store the lines of an execution that ends."""
         detail, outcome = execution.detail, execution.outcome
         path = self._vendor.executions.file(f"{execution.id}.upload")
         lands = outcome.status in {"SUCCEEDED", "SUCCESS"} or outcome.land_when_failed
@@ -359,7 +359,7 @@ class Imports:
                 return reason if isinstance(reason, str) else "refused"
         return None
 
-    # What landed.
+    # Stored documents.
 
     def _land(self, execution: Execution, taken: list[tuple[int, Document]]) -> None:
         document_type = execution.detail["document_type"]
@@ -407,9 +407,9 @@ def _definition_fault(body: Any, rules: Rules) -> str | None:
 
 
 def _upload(request: web.Request, body: bytes, definition: dict[str, Any]) -> bytes | str:
-    """Return the documents that a request brings, or why it is refused."""
+    """Return the documents of a request, or the reason for its rejection."""
     if request.content_type == "multipart/form-data":
-        # As the vendor's page uploads a file; what type the part names does not matter.
+        # The vendor's page uploads a file in a form; the type of the part is ignored.
         file = uploaded_file(request.headers["Content-Type"], body)
         return "The form holds no file" if file is None else file
     expected = CONTENT_TYPES[definition["mime_type"]]
@@ -424,7 +424,7 @@ def _may_be_csv(document_type: str, rules: Rules) -> bool:
 
 def _count_lines(body: bytes, definition: dict[str, Any]) -> int:
     if definition["mime_type"] == "TEXT_CSV":
-        # A cell may hold line breaks.
+        # A cell may contain line breaks.
         rows = csv.reader(io.StringIO(body.decode(errors="replace"), newline=""))
         return sum(1 for row in rows if row) - 1
     return sum(1 for line in body.split(b"\n") if line.strip())
@@ -441,7 +441,7 @@ def _apply_activity(connection: sqlite3.Connection, document: Document) -> None:
     connection.execute(
         "INSERT INTO mediarithmics_activities (unique_key, document) VALUES (?, ?)"
         " ON CONFLICT (unique_key) DO UPDATE SET document = excluded.document",
-        # An empty key is none.
+        # An empty key counts as missing.
         (document.get("$unique_key") or None, json.dumps(document)),
     )
 

@@ -1,6 +1,6 @@
-"""A small part of OTQL: enough to check a query and to run it over the sandbox's objects.
+"""A subset of OTQL: enough to check a query and to run it over the sandbox's objects.
 
-Understood: `SELECT { field other { nested } } FROM Type WHERE condition LIMIT n`, with the
+Supported: `SELECT { field other { nested } } FROM Type WHERE condition LIMIT n`, with the
 comparisons `= == != < <= > >=`, `IN [..]`, `is_defined(field)`, `AND OR NOT`, parentheses and
 conditions on nested objects, `segments { id = "…" }`. Dates are written as epoch milliseconds, as
 ISO-8601 text, as a date, or relative (`"now-7d/d"`).
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Condition = Callable[[dict[str, Any]], bool]
 
-#: The forms in which a date may stand in a query.
+#: The forms of a date in a query.
 DATE_FORMS = frozenset({"epoch_ms", "iso", "date", "relative"})
 
 _TOKEN = re.compile(
@@ -59,7 +59,7 @@ ErrorType = Literal["PARSING", "FIELD", "TYPINGS", "DIRECTIVE"]
 
 
 class OtqlError(Exception):
-    """A query that is wrong, with where and how."""
+    """A query is invalid; has position and reason."""
 
     def __init__(self, message: str, error_type: ErrorType, row: int, col: int) -> None:
         super().__init__(message)
@@ -68,7 +68,7 @@ class OtqlError(Exception):
         self.col = col
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the error as the query check answers it."""
+        """Return the error as in the response of the query check."""
         return {
             "type": "PARSING_ERROR" if self.error_type == "PARSING" else "VALIDATION_ERROR",
             "status": "error",
@@ -82,7 +82,7 @@ class OtqlError(Exception):
 
 @dataclass
 class Token:
-    """A word of the query and where it stands, rows and columns from 1."""
+    """A token of the query and its position, with rows and columns from 1."""
 
     kind: str
     text: str
@@ -90,7 +90,7 @@ class Token:
     col: int
 
     def error(self, message: str, error_type: ErrorType = "PARSING") -> OtqlError:
-        """Return an error that points at this word."""
+        """Return an error at the position of this token."""
         return OtqlError(message, error_type, self.row, self.col)
 
 
@@ -126,7 +126,7 @@ class Query:
 
 
 def check(text: str) -> dict[str, Any]:
-    """Return what the vendor's query check answers about a query."""
+    """Return the response of the vendor's query check."""
     try:
         Parser(text).query()
     except OtqlError as error:
@@ -141,13 +141,13 @@ def run(
     now: float,
     date_forms: Iterable[str] = DATE_FORMS,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the result of a query; nothing at all, and no word of it, when it is wrong.
+    """Yield the result of a query; an invalid query yields nothing and no error.
 
     Args:
         text: The query.
-        objects: Gives the objects of a type.
-        now: The moment that relative dates count from, in epoch seconds.
-        date_forms: The forms of dates that this datamart takes; a query with another finds nothing.
+        objects: Returns the objects of a type.
+        now: The reference time of relative dates, in epoch seconds.
+        date_forms: The supported forms of dates; a query with another form finds nothing.
     """
     try:
         query = Parser(text, now=now).query()
@@ -163,7 +163,7 @@ class Parser:
 
     Args:
         text: The query.
-        now: The moment that relative dates count from, in epoch seconds.
+        now: The reference time of relative dates, in epoch seconds.
     """
 
     def __init__(self, text: str, *, now: float = 0.0) -> None:
@@ -174,13 +174,13 @@ class Parser:
         self._date_forms: set[str] = set()
 
     def query(self) -> Query:
-        """Read the whole query.
+        """Parse the whole query.
 
         Raises:
-            OtqlError: The query is wrong.
+            OtqlError: The query is invalid.
         """
         self._keyword("SELECT")
-        # The type stands behind the selection that it explains: read it first, then go back.
+        # The selection needs the type, which follows it: read the type first, then go back.
         selection_at = self._place
         self._skip_selection()
         self._keyword("FROM")
@@ -413,7 +413,7 @@ def _comparable(value: Any, scalar: str) -> Any:
 
 
 def _moment(value: Any, now: float) -> tuple[float | None, str]:
-    """Return a moment as epoch milliseconds, and the form that it was written in."""
+    """Return a time as epoch milliseconds, and the form in which it is written."""
     if isinstance(value, bool):
         return None, ""
     if isinstance(value, (int, float)):

@@ -1,4 +1,4 @@
-"""The object tree of the sandbox's datamart: what a query can select."""
+"""The object tree of the sandbox's datamart, from which queries select."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ OBJECT_TYPES: dict[str, dict[str, str]] = {
 #: Enumerations that the schema's text declares.
 ENUMERATIONS: dict[str, tuple[str, ...]] = {"Gender": ("F", "M", "X")}
 
-#: Enumerations the platform brings along; no text declares them.
+#: Enumerations of the platform, which the schema's text does not declare.
 BUILT_IN_ENUMERATIONS = frozenset(
     {
         "ActivitySource",
@@ -104,7 +104,7 @@ TEXT_SCALARS = frozenset({"ID", "String"})
 NUMBER_SCALARS = frozenset({"Int", "Float", "Double", "BigDecimal", "Number"})
 TIME_SCALARS = frozenset({"Timestamp", "Date"})
 
-#: Types whose instances the tree is searched from.
+#: Types from which queries can start.
 _ROOT = "UserPoint"
 _INDEXED = {"UserPoint", "UserActivity", "UserProfile", "UserEmail", "UserAccount", "UserSegment"}
 
@@ -115,12 +115,12 @@ def bare_type(notation: str) -> str:
 
 
 def is_list(notation: str) -> bool:
-    """Tell whether a notation is that of a list."""
+    """Return whether a notation is that of a list."""
     return notation.startswith("[")
 
 
 def object_types_deep(schema_id: str) -> list[dict[str, Any]]:
-    """Return the types with their fields and directives, as `object_types/deep` answers."""
+    """Return the types with their fields and directives, as in `object_types/deep`."""
     types = []
     for number, (name, fields) in enumerate(OBJECT_TYPES.items(), start=1):
         type_id = str(int(schema_id) * 100 + number)
@@ -152,7 +152,7 @@ def object_types_deep(schema_id: str) -> list[dict[str, Any]]:
 
 
 def schema_text() -> str:
-    """Return the schema as text, in the language that the vendor's editor shows."""
+    """Return the schema as text, in the language of the vendor's editor."""
     blocks = [
         f"enum {name} {{\n  " + "\n  ".join(values) + "\n}" for name, values in ENUMERATIONS.items()
     ]

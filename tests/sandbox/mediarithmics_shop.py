@@ -1,4 +1,4 @@
-"""What the datamart of the sandbox's shop holds: users, their profiles and what they did."""
+"""The objects in the datamart of the sandbox's shop: users, profiles and activities."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PRODUCTS: tuple[tuple[str, str, str, float], ...] = (
 )
 _DAY_MS = 86_400_000
 
-#: Segments of the datamart: id and what its members share.
+#: Segments of the datamart: id and the common property of the members.
 NEWSLETTER_SEGMENT = "18001"
 BUYERS_SEGMENT = "18002"
 
@@ -33,9 +33,9 @@ def shop_objects(seed: int, now: float, users: int = 120) -> Objects:
     """Return the objects of each type, generated from a seed.
 
     Args:
-        seed: The same seed and moment give the same shop.
-        now: The moment that nothing lies behind, in epoch seconds.
-        users: How many user points there are; a third of them never logged in.
+        seed: The same seed and time give the same shop.
+        now: The latest time of any object, in epoch seconds.
+        users: The number of user points; a third of them never logged in.
     """
     chance = random.Random(seed)
     moment = int(now * 1000)

@@ -1,4 +1,4 @@
-"""What every answer of mediarithmics has in common: token, envelopes, pages, errors."""
+"""Common parts of mediarithmics responses: token, envelopes, pages, errors."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from tests.sandbox.vendor import Vendor, whole_number
 
 
 class Wire(Vendor):
-    """The base of `Mediarithmics`: who may ask, and the form of answers."""
+    """The base of `Mediarithmics`: authorization and response formats."""
 
     api_token: ClassVar[str] = "api:Vq3sandbox/token+of=mediarithmics"
     organisation_id: ClassVar[str] = "1426"
     datamart_id: ClassVar[str] = "1509"
 
     def reset(self) -> None:
-        """Take settings back."""
+        """Reset the settings."""
         super().reset()
         self.token_valid = True
-        #: Lists say their `total`; it is not always there.
+        #: Whether lists have their `total`; the vendor does not always send it.
         self.with_total = True
-        #: No page of a list is longer.
+        #: The maximum page size of a list.
         self.max_results = 100
 
     def credentials(self) -> dict[str, Any]:
@@ -37,11 +37,11 @@ class Wire(Vendor):
         }
 
     def expire_tokens(self) -> None:
-        """Make the token invalid; `token_valid = True` brings it back."""
+        """Make the token invalid; `token_valid = True` makes it valid again."""
         self.token_valid = False
 
     def error_body(self, status: int, reason: str) -> Any:
-        """Return the envelope of an error; each has an id of its own."""
+        """Return the envelope of an error with its own id."""
         if status == 404:
             reason = "Resource Not Found"
         return {"status": "error", "error": reason, "error_id": str(uuid.uuid4())}
@@ -55,7 +55,7 @@ class Wire(Vendor):
         return web.json_response({"status": "ok", "data": data})
 
     def page(self, request: web.Request, items: list[Any], default: int) -> web.Response:
-        """Return the page of a list that the request asks for."""
+        """Return the requested page of a list."""
         first = whole_number(request.query.get("first_result", "0"))
         most = whole_number(request.query.get("max_results", str(default)))
         if first is None or not most:
@@ -76,13 +76,13 @@ class Wire(Vendor):
         return web.json_response(body)
 
     def refused(self, request: web.Request) -> web.Response | None:
-        """Return the refusal of a request without the token; it stands raw in the header."""
+        """Return the error for a request without the token, which is sent without a scheme."""
         if self.token_valid and request.headers.get("Authorization") == self.api_token:
             return None
         return self.refuse(401, "Unauthorized")
 
     def foreign(self, request: web.Request) -> web.Response | None:
-        """Return the refusal of a request to another organisation or datamart."""
+        """Return the error for a request to another organisation or datamart."""
         datamart = request.match_info.get("datamart")
         if datamart is not None:
             return None if datamart == self.datamart_id else self.refuse(403, "Forbidden")
@@ -92,7 +92,7 @@ class Wire(Vendor):
         return None if organisation == self.organisation_id else self.refuse(403, "Forbidden")
 
     async def json_body(self, request: web.Request) -> Any:
-        """Return the body of a request as JSON; None when it is none, or does not say so."""
+        """Return the JSON body of a request, or None if it is not JSON or not declared as JSON."""
         if request.content_type != "application/json":
             return None
         try:

@@ -1,4 +1,4 @@
-"""Mona's REST export and the token service that guards it."""
+"""Mona's REST export and its token service."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ FailureKeys = Literal[
     "index", "context_id", "both", "index_list", "none", "text", "null", "missing"
 ]
 
-#: Where messages go. The vendor's own client has an older and a newer name for each of two
-#: addresses, and sends no token to those in `_WITHOUT_TOKEN`.
+#: The paths for messages. The vendor's own client has an older and a newer name for each of two
+#: paths, and sends no token to those in `_WITHOUT_TOKEN`.
 _EXPORT_PATHS = ("/mona/export", "/mona/sendEvent", "/mona/monaExport", "/mona/monaSendEvent")
 _WITHOUT_TOKEN = frozenset({"/mona/monaExport", "/mona/monaSendEvent"})
 
@@ -48,22 +48,22 @@ _WITHOUT_TOKEN = frozenset({"/mona/monaExport", "/mona/monaSendEvent"})
 class Mona(Vendor):
     """Mona, for user 1234567890.
 
-    Settings, all back at their default after a reset:
-        user_id, client_id, client_secret: What a plugin logs in with.
-        expires_in: Seconds for which an access token is good.
+    Settings, reset to their defaults by a reset:
+        user_id, client_id, client_secret: The credentials of a plugin.
+        expires_in: The lifetime of an access token in seconds.
         single_use_refresh: A refresh token works once.
-        refuse_if: A function of a message (as sent) to a reason, or None to take it.
-        failure_keys: How the refusal of messages names them: `index` and `context_id` map each to
-            its reason (`context_id` cannot name a message without one), `both` has both kinds of
-            keys, `index_list` maps a reason to the places it holds for, `none` is `{}`, `text`
-            is the first reason as plain text, `null` is null, and `missing` leaves
-            `failure_reasons` out. What the vendor really sends is not known in public.
-        refusal_body: What a refusal of messages is answered with instead: text as it is, anything
-            else as JSON. None: as `failure_keys` says.
-        takes_without_token: `/monaExport` and `/monaSendEvent` need no token. The vendor opens
-            them for a user who asks for it; False refuses them.
-        max_request_bytes, max_messages: More than that in one request is a 413; None: no limit.
-        success_status, success_body: What a request that was taken whole is answered with.
+        refuse_if: A function from a message (as sent) to a reason, or None to accept it.
+        failure_keys: How rejected messages are named: `index` and `context_id` map each to its
+            reason (`context_id` cannot name a message without one), `both` has both kinds of keys,
+            `index_list` maps a reason to the indexes, `none` is `{}`, `text` is the first reason as
+            plain text, `null` is null, and `missing` omits `failure_reasons`. The vendor's real
+            format is not public.
+        refusal_body: The response to rejected messages: text is sent unchanged, anything else as
+            JSON. None: according to `failure_keys`.
+        takes_without_token: `/monaExport` and `/monaSendEvent` need no token. The vendor enables
+            this for a user on request; False rejects them.
+        max_request_bytes, max_messages: A larger request is a 413; None: no limit.
+        success_status, success_body: The response to a request that is accepted completely.
     """
 
     name = "mona"
@@ -94,12 +94,12 @@ class Mona(Vendor):
 
     @property
     def auth_base_url(self) -> str:
-        """Where the token service is."""
+        """The base URL of the token service."""
         return f"{self.sandbox.url}/mona-auth"
 
     @property
     def auth_url(self) -> str:
-        """The whole address that tokens come from, as the vendor writes it."""
+        """The complete URL for tokens, as in the vendor's documentation."""
         return self.auth_base_url + TOKEN_PATH
 
     def credentials(self) -> dict[str, Any]:
@@ -121,13 +121,13 @@ class Mona(Vendor):
     def error_body(self, status: int, reason: str) -> Any:  # noqa: ARG002 - each vendor has a form
         return {"topLevelError": reason}
 
-    # What tests ask
+    # For tests
 
     def messages(self) -> list[dict[str, Any]]:
         """Every accepted message in order of arrival.
 
-        Each has `request` (its number), `arc_class`, `context_id` (a made-up one when none was
-        `given`), `given`, `action`, `export_timestamp` (JSON text or None), `message`.
+        Each has `request` (its number), `arc_class`, `context_id` (generated if none was given),
+        `given`, `action`, `export_timestamp` (JSON text or None), `message`.
         """
         return read_messages(self.store)
 
@@ -136,16 +136,16 @@ class Mona(Vendor):
         return merge(self.messages())
 
     def refusals(self) -> list[dict[str, Any]]:
-        """Every refused message: `request`, `place` in it, `reason`, `message` (JSON text)."""
+        """The rejected messages: `request`, `place` (index), `reason`, `message` (JSON text)."""
         return self.store.rows("SELECT * FROM mona_refusals ORDER BY request, place")
 
     @property
     def exports(self) -> list[RecordedRequest]:
-        """The export requests; `notes["keys"]` holds the keys that each carried."""
+        """The export requests; `notes["keys"]` has the keys of each."""
         return [item for item in self.requests_to("/mona/") if item.path in _EXPORT_PATHS]
 
     def overlaps(self) -> list[tuple[Key, RecordedRequest, RecordedRequest]]:
-        """The pairs of exports that carried the same key at the same time; best is none."""
+        """The pairs of concurrent exports that had the same key; should be empty."""
         return overlaps(self.exports)
 
     def sections(self) -> list[Section]:
@@ -168,14 +168,14 @@ class Mona(Vendor):
         ]
 
     def access_token(self, expires_in: float | None = None) -> str:
-        """Return a new access token, as a person copies one from the dashboard."""
+        """Return a new access token, like one copied from the dashboard."""
         return self.tokens.issue(expires_in)
 
     def expire_tokens(self) -> None:
         self.tokens.access_tokens.clear()
 
     def expire_refresh_tokens(self) -> None:
-        """Make every refresh token handed out so far invalid."""
+        """Make every refresh token issued so far invalid."""
         self.tokens.refresh_tokens.clear()
 
     # Exports
@@ -216,7 +216,7 @@ class Mona(Vendor):
     def observe(self, record: RecordedRequest, body: bytes) -> None:
         if record.path not in _EXPORT_PATHS:
             return
-        # What cannot be read carries no keys; the vendor has its say when it is to act.
+        # An unreadable request has no keys; the vendor reports the error when it acts.
         with suppress(KeyError, TypeError, ValueError):
             messages = read_body(body)["messages"]
             record.notes.update(keys=_keys(messages), messages=len(messages))
@@ -227,7 +227,7 @@ class Mona(Vendor):
         messages: list[Any],
         default_action: str | None,
     ) -> dict[int, str]:
-        """Store what is right and return the reasons of what is not, by place."""
+        """Store the valid messages and return the reasons of the others, by index."""
         rows: list[tuple[Any, ...]] = []
         refused: dict[int, str] = {}
         for place, item in enumerate(messages):
@@ -303,7 +303,7 @@ class Mona(Vendor):
 
 
 class _Refused(Exception):
-    """The request is refused whole."""
+    """The whole request is rejected."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)

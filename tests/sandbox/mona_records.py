@@ -1,4 +1,4 @@
-"""What Mona makes of the messages it accepted: one record per arc class and context."""
+"""The records that Mona builds from accepted messages: one per arc class and context."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
     from tests.sandbox.recording import RecordedRequest
     from tests.sandbox.store import Store
 
-#: The key by which Mona merges: arc class and context id.
+#: The merge key of Mona: arc class and context id.
 Key = tuple[str, str]
 
 
 def merge(messages: list[dict[str, Any]]) -> dict[Key, dict[str, Any]]:
-    """Return the records that the messages make, in order of arrival.
+    """Return the records of the messages, in order of arrival.
 
-    OVERWRITE lays fields over the record, and a null clears its field. ADD appends to each
-    field's list, which a first value starts. NEW puts the message in the record's place.
+    OVERWRITE replaces fields of the record, and null removes its field. ADD appends to each
+    field's list, which the first value starts. NEW replaces the record with the message.
     """
     records: dict[Key, dict[str, Any]] = {}
     for item in messages:
@@ -53,7 +53,7 @@ def read_messages(store: Store) -> list[dict[str, Any]]:
 def overlaps(
     requests: list[RecordedRequest],
 ) -> list[tuple[Key, RecordedRequest, RecordedRequest]]:
-    """Return the pairs of requests that carried the same key while both were under way."""
+    """Return the pairs of concurrent requests that had the same key."""
     found = []
     last: dict[Key, RecordedRequest] = {}
     for request in sorted(requests, key=lambda item: item.started):

@@ -1,7 +1,7 @@
-"""What Mona says of a request: the reasons for which it refuses one, or one of its messages.
+"""Mona's validation of a request and of each message.
 
-The vendor's own Python client sends null for every optional that is not set, so null counts as
-absent everywhere here. It also sends `sampleConfigName` and `sendTimestamp` (the newer name of
+The vendor's own Python client sends null for every unset option, so null counts as missing
+everywhere here. It also sends `sampleConfigName` and `sendTimestamp` (the newer name of
 `exportTimestamp`) with a message, and `defaultAction` and `sampleConfigName` beside the messages.
 """
 
@@ -37,12 +37,12 @@ def read_body(body: bytes) -> Any:
     """Return the request's JSON.
 
     Raises:
-        ValueError: It is none, or holds NaN or an infinity.
+        ValueError: It is not JSON, or contains NaN or an infinity.
     """
     try:
         return _reader.decode(body)
     except msgspec.DecodeError:
-        # Lone surrogates are fine in JSON, though not in UTF-8.
+        # Lone surrogates are valid in JSON, but not in UTF-8.
         return json.loads(body, parse_constant=_no_number)
 
 
@@ -59,7 +59,7 @@ def _no_number(name: str) -> None:
 
 
 def request_fault(payload: Any, user_id: str) -> str | None:
-    """Return why the whole request is refused, or None."""
+    """Return why the whole request is rejected, or None."""
     if not isinstance(payload, dict):
         return "The payload is no JSON object"
     unknown = sorted(set(payload) - _REQUEST_FIELDS)
@@ -80,7 +80,7 @@ def _user_fault(user: Any, user_id: str) -> str | None:
 
 
 def message_fault(item: Any) -> str | None:
-    """Return why one message is refused, or None."""
+    """Return why one message is rejected, or None."""
     if not isinstance(item, dict):
         return "not an object"
     unknown = sorted(item.keys() - _MESSAGE_FIELDS)
@@ -134,7 +134,7 @@ def _timestamp_fault(item: dict[str, Any], name: str) -> str | None:
     if not isinstance(value, str):
         return f"{name} is neither a number nor a string"
     if _DIGITS.fullmatch(value):
-        # 8 digits would be a date of ISO 8601, which the vendor does not read them as.
+        # 8 digits are an ISO 8601 date, but the vendor does not read them as one.
         right = len(value) in _TIMESTAMP_DIGITS
         return None if right else f"{name} has neither 10 nor 13 digits"
     try:
@@ -162,6 +162,6 @@ def _sampling_fault(given: dict[str, Any]) -> str | None:
 
 
 def timestamp_of(item: dict[str, Any]) -> Any:
-    """Return when a message was sent, under its newer name or its older one; None: not given."""
+    """Return when a message was sent, by its newer or older name, or None."""
     newer = item.get("sendTimestamp")
     return item.get("exportTimestamp") if newer is None else newer

@@ -1,4 +1,4 @@
-"""The token service in front of Mona: logging in, refreshing, and what a token is worth."""
+"""Mona's token service: login, refresh, and token validation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SIGNING_KEY = "the sandbox alone signs and reads these tokens"
 
 
 class TokenService:
-    """Hands out access and refresh tokens for the credentials that its Mona names."""
+    """Issues access and refresh tokens for the credentials of its Mona."""
 
     def __init__(self, mona: Mona) -> None:
         self._mona = mona
@@ -43,7 +43,7 @@ class TokenService:
         return jwt.encode(claims, _SIGNING_KEY, algorithm="HS256")
 
     def authorizes(self, request: web.Request) -> bool:
-        """Tell whether the request carries a token that is good now."""
+        """Return whether the request has a valid token."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme != "Bearer":
             return False
@@ -52,7 +52,7 @@ class TokenService:
                 token,
                 _SIGNING_KEY,
                 algorithms=["HS256"],
-                # The vendor's clock decides, which a test may have set.
+                # Uses the vendor's clock, which a test may have set.
                 options={"verify_exp": False, "verify_iat": False},
             )
         except jwt.InvalidTokenError:
@@ -61,7 +61,7 @@ class TokenService:
         return good and claims["jti"] in self.access_tokens
 
     async def log_in(self, request: web.Request) -> web.Response:
-        """Answer `{"clientId", "secret"}` with tokens."""
+        """Return tokens for `{"clientId", "secret"}`."""
         fields = _fields(request, await request.read(), {"clientId", "secret"})
         if fields is None:
             return _refusal(400, "clientId and secret are expected, as JSON")
@@ -70,7 +70,7 @@ class TokenService:
         return self._tokens()
 
     async def refresh(self, request: web.Request) -> web.Response:
-        """Answer `{"refreshToken"}` with tokens."""
+        """Return tokens for `{"refreshToken"}`."""
         fields = _fields(request, await request.read(), {"refreshToken"})
         if fields is None:
             return _refusal(400, "refreshToken is expected, as JSON")
@@ -88,7 +88,7 @@ class TokenService:
                 "accessToken": self.issue(),
                 "refreshToken": refresh,
                 "expiresIn": self._mona.expires_in,
-                # An HTTP date, as in the vendor's own client; `expiresIn` is what it reads.
+                # An HTTP date, as in the vendor's own client, which reads `expiresIn`.
                 "expires": format_datetime(
                     self._mona.now + timedelta(seconds=self._mona.expires_in),
                     usegmt=True,

@@ -1,12 +1,12 @@
 """The Monetate sandbox: tokens by signed assertion, datasets, rows.
 
-Settings of a test (taken back by `reset()`): `page_size`, `error_shape`, `partial_on_400`,
+Settings for tests (reset by `reset()`): `page_size`, `error_shape`, `partial_on_400`,
 `accept_null`, `refuse_unknown_fields`, `refuse_compact_offsets`, `refuse_if`, `warnings`,
 `max_rows`, `max_bytes`, `latency`, `token_lifetime`, `null_identifier`, `spot_checks_per_second`.
 
-With its settings at their defaults every answer of the Data API agrees with the vendor's OpenAPI
-description, as `test_monetate_openapi.py` says. Some settings leave it on purpose: the shapes
-`object` and `strings` of `error_shape`, and `null_identifier`.
+With default settings, every response of the Data API conforms to the vendor's OpenAPI description,
+as `test_monetate_openapi.py` verifies. Some settings deviate on purpose: the shapes `object` and
+`strings` of `error_shape`, and `null_identifier`.
 """
 
 from __future__ import annotations
@@ -113,39 +113,39 @@ class Monetate(Vendor):
     username: ClassVar[str] = "api-100-shop"
 
     def reset(self) -> None:
-        """Take settings and tokens back, make a valid key known, and bring the datasets back."""
+        """Reset settings and tokens, register a valid key, and recreate the datasets."""
         super().reset()
         self.private_key_pem, self.public_key_pem = key_pair()
         self.tokens = Tokens(self)
         self._rows = Rows(self)
         self.register_key(self.public_key_pem)
-        #: Seconds that a token really lives; None: the ttl that was asked for.
+        #: The real lifetime of a token in seconds; None: the requested ttl.
         self.token_lifetime: float | None = None
         self.page_size = 50
         self.error_shape = "rows"
-        #: On a 400, the valid rows of the request are taken all the same.
+        #: Whether the valid rows of a request with status 400 are accepted.
         self.partial_on_400 = False
-        #: An explicit null of an optional field passes for an absent one.
+        #: Whether an explicit null of an optional field counts as missing.
         self.accept_null = False
-        #: A row with a field that the dataset does not have is refused. The vendor's description
-        #: does not forbid one; False takes it, and the field is kept in `raw_rows` alone.
+        #: Whether a row with an unknown field is rejected. The vendor's description does not forbid
+        #: one; False accepts it, and the field is stored in `raw_rows` only.
         self.refuse_unknown_fields = True
-        #: A DATETIME whose offset has no colon (`+0200`) is refused: the vendor's description says
-        #: `format: date-time`, which is RFC 3339. False takes it.
+        #: Whether a DATETIME whose offset has no colon (`+0200`) is rejected: the vendor's
+        #: description says `format: date-time`, which is RFC 3339. False accepts it.
         self.refuse_compact_offsets = False
-        #: (dataset, row) -> a reason, or True, to refuse a row that breaks no rule.
+        #: (dataset, row) -> a reason, or True, to reject a row that breaks no rule.
         self.refuse_if: Callable[[str, Row], str | bool | None] | None = None
-        #: What `meta.warnings` of every accepted post says.
+        #: `meta.warnings` of every accepted post.
         self.warnings: list[dict[str, Any]] = []
         self.max_rows: int | None = None
         self.max_bytes: int | None = None
-        #: Seconds that a post takes, so that posts overlap.
+        #: The time that a post takes in seconds, so that posts overlap.
         self.latency = 0.0
-        #: A dataset without Identifier Name leaves `named_identifier` out, which is a string in
-        #: the vendor's description; True: it is null.
+        #: A dataset without Identifier Name omits `named_identifier`, which is a string in the
+        #: vendor's description; True: it is null.
         self.null_identifier = False
         self.spot_checks_per_second = 1
-        #: Keys that were in two posts under way at once; must stay empty.
+        #: Keys that were in two concurrent posts; must stay empty.
         self.overlapping_keys: list[tuple[str, str]] = []
         if not self.store.value("SELECT count(*) FROM monetate_datasets"):
             for name, (kind, identifier, fields) in _DEFAULT_DATASETS.items():
@@ -181,17 +181,17 @@ class Monetate(Vendor):
         }
 
     def expire_tokens(self) -> None:
-        """Make every token handed out so far invalid."""
+        """Make every token issued so far invalid."""
         self.tokens.live.clear()
 
-    # What tests set and look at.
+    # For tests.
 
     def register_key(self, public_key_pem: str, username: str | None = None) -> None:
-        """Make a further public key known, as a customer does in Monetate's own pages."""
+        """Register another public key, as a customer does in Monetate's UI."""
         self.tokens.public_keys.setdefault(username or self.username, []).append(public_key_pem)
 
     def revoke_key(self, public_key_pem: str | None = None) -> None:
-        """Deactivate a public key: its tokens and assertions are answered 403 from now on."""
+        """Deactivate a public key: its tokens and assertions get a 403 from now on."""
         self.tokens.revoked_keys.add(public_key_pem or self.public_key_pem)
 
     def add_dataset(
@@ -202,11 +202,11 @@ class Monetate(Vendor):
         type: str = "attribute",  # noqa: A002 - the API's own word
         named_identifier: str | None = "customer_id",
     ) -> Dataset:
-        """Add a dataset, or put it in place of the one of that name, without rows.
+        """Add a dataset without rows, or replace the one of the same name.
 
         Args:
             name: Its name.
-            fields: Field by name: a Field, a dictionary as in the API, or just the data type.
+            fields: Field by name: a Field, a dictionary as in the API, or only the data type.
             type: Its type.
             named_identifier: Its Identifier Name; None: not set yet.
         """
@@ -228,7 +228,7 @@ class Monetate(Vendor):
         return dataset
 
     def dataset(self, name: str) -> Dataset | None:
-        """Return a dataset as it stands."""
+        """Return a dataset."""
         text = self.store.value("SELECT definition FROM monetate_datasets WHERE name = ?", name)
         if text is None:
             return None
@@ -237,9 +237,9 @@ class Monetate(Vendor):
         return Dataset(fields=fields, **definition)
 
     def rows(self, name: str) -> list[Row]:
-        """Return a dataset's rows in order of arrival, every field there, absent ones None.
+        """Return a dataset's rows in order of arrival, with None for missing fields.
 
-        A replaced row stands where its first version stood.
+        A replaced row keeps the position of its first version.
         """
         dataset = self.dataset(name)
         if dataset is None:
@@ -247,7 +247,7 @@ class Monetate(Vendor):
         return [complete(dataset, json.loads(text)) for text in self.raw_rows(name)]
 
     def raw_rows(self, name: str) -> list[str]:
-        """Return a dataset's rows as JSON text, exactly as they were sent."""
+        """Return a dataset's rows as JSON text, exactly as sent."""
         sql = "SELECT row FROM monetate_rows WHERE dataset = ? ORDER BY number"
         return [row["row"] for row in self.store.rows(sql, name)]
 
@@ -269,7 +269,7 @@ class Monetate(Vendor):
 
     @property
     def posts(self) -> list[Any]:
-        """The posts of rows, oldest first."""
+        """The posted requests with rows, oldest first."""
         return self.requests_to(r"/data/\w+/$", "POST")
 
     def sections(self) -> list[Section]:
@@ -304,7 +304,7 @@ class Monetate(Vendor):
         ]
         return [datasets, *newest]
 
-    # `reset()` renews what answers these, so they are looked up at each request.
+    # `reset()` replaces the handlers' objects, so they are looked up at each request.
 
     async def _refresh(self, request: web.Request) -> web.Response:
         return await self.tokens.refresh(request)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.sandbox.monetate import Monetate
 
 _ALGORITHMS = ["RS256", "RS384", "RS512"]
-#: Its age is checked apart, by the vendor's own rule and clock.
+#: The age is checked separately, by the vendor's rule and clock.
 _SIGNATURE_ONLY: Options = {"verify_iat": False, "verify_exp": False, "verify_nbf": False}
 _ASSERTION_SKEW_SECONDS = 60
 _SHORTEST_TTL, _LONGEST_TTL, _DEFAULT_TTL = 900, 43200, 3600
@@ -35,7 +35,7 @@ class _Token:
 
 @functools.cache
 def key_pair() -> tuple[str, str]:
-    """Return a private and a public key as PEM, the same ones as long as Python runs."""
+    """Return a private and a public key as PEM, the same ones within a process."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     private = key.private_bytes(
         serialization.Encoding.PEM,
@@ -50,23 +50,23 @@ def key_pair() -> tuple[str, str]:
 
 
 class AssertionRefusedError(Exception):
-    """Why an assertion gets no token."""
+    """The reason why an assertion is rejected."""
 
 
 class Tokens:
-    """The keys that are known and the tokens that are live, for one `Monetate`."""
+    """The known keys and the valid tokens of one `Monetate`."""
 
     def __init__(self, vendor: Monetate) -> None:
         self._vendor = vendor
         #: Public keys by user name.
         self.public_keys: dict[str, list[str]] = {}
         self.revoked_keys: set[str] = set()
-        #: Live tokens by their text.
+        #: Valid tokens by their text.
         self.live: dict[str, _Token] = {}
         self.issued = 0
 
     async def refresh(self, request: web.Request) -> web.Response:
-        """Answer an assertion with a token."""
+        """Return a token for an assertion."""
         scheme, _, assertion = request.headers.get("Authorization", "").partition(" ")
         if scheme != "JWT" or not assertion:
             return self._vendor.refuse(401, "Authorization must be: JWT <assertion>")
@@ -100,10 +100,10 @@ class Tokens:
         )
 
     def _verify(self, assertion: str) -> tuple[str, str]:
-        """Return the user name of an assertion and the public key that it is signed for.
+        """Return the user name of an assertion and the public key of its signature.
 
         Raises:
-            AssertionRefusedError: It is not to be believed.
+            AssertionRefusedError: It is invalid.
         """
         try:
             algorithm = jwt.get_unverified_header(assertion).get("alg")
@@ -132,7 +132,7 @@ class Tokens:
         raise AssertionRefusedError("the signature matches no public key of this user")
 
     def unauthorized(self, request: web.Request) -> web.Response | None:
-        """Return the refusal of a request without a live token of this retailer."""
+        """Return the error for a request without a valid token of this retailer."""
         scheme, _, text = request.headers.get("Authorization", "").partition(" ")
         if scheme != "Token" or not text:
             return self._vendor.refuse(401, "Authorization must be: Token <token>")

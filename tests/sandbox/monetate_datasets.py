@@ -1,4 +1,4 @@
-"""Monetate datasets: their fields, and what a row must be to be taken."""
+"""Monetate datasets: their fields, and the validation of rows."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Field:
     required: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the field as the API writes it."""
+        """Return the field as in the API."""
         return {"data_type": self.data_type, **{name: getattr(self, name) for name in FLAGS}}
 
 
@@ -77,7 +77,7 @@ class Dataset:
 
     @property
     def unique_key(self) -> str | None:
-        """The field whose value names a row; None when every post appends."""
+        """The field that identifies a row; None if every post appends."""
         return self._flagged("unique_key")
 
     @property
@@ -89,7 +89,7 @@ class Dataset:
         return next((name for name, item in self.fields.items() if getattr(item, flag)), None)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the dataset as the API writes it."""
+        """Return the dataset as in the API."""
         return {
             "id": self.id,
             "name": self.name,
@@ -102,7 +102,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class RowError:
-    """Why a row is not taken."""
+    """The reason why a row is rejected."""
 
     row: int
     field: str | None
@@ -111,14 +111,14 @@ class RowError:
 
 @dataclass
 class FieldErrors:
-    """What is wrong with a description of fields."""
+    """The errors in a description of fields."""
 
     messages: list[str] = field(default_factory=list)
     fields: dict[str, Field] = field(default_factory=dict)
 
 
 def read_fields(described: object) -> FieldErrors:
-    """Read the `fields` object of a request, noting everything that is wrong with it."""
+    """Read the `fields` object of a request and collect all its errors."""
     found = FieldErrors()
     if not isinstance(described, dict) or not described:
         found.messages.append("fields must be an object with at least one field")
@@ -145,12 +145,12 @@ def _is_data_type(value: object) -> bool:
 
 
 def is_identifier_name(value: object) -> bool:
-    """Tell whether a value can be a dataset's Identifier Name."""
+    """Return whether a value is a valid Identifier Name."""
     return isinstance(value, str) and _IDENTIFIER_NAME.fullmatch(value) is not None
 
 
 def dataset_faults(dataset: Dataset) -> Iterator[str]:
-    """Yield what keeps a dataset from being one."""
+    """Yield the errors in the description of a dataset."""
     if not DATASET_NAME.match(dataset.name):
         yield "name must begin with a letter and hold letters, digits and _ only, at most 64"
     if dataset.type not in DATASET_TYPES:
@@ -181,16 +181,16 @@ def row_errors(
     refuse_unknown: bool = True,
     refuse_compact_offsets: bool = False,
 ) -> list[RowError]:
-    """Return everything that keeps a row from being taken.
+    """Return all errors of a row.
 
     Args:
-        dataset: Where the row is to go.
-        number: The row's place in its request, from 0.
+        dataset: The dataset of the row.
+        number: The row's index in its request.
         row: The row as parsed.
-        accept_null: Take an explicit null of an optional field for an absent one; the vendor's
-            description knows no nullable field.
-        refuse_unknown: Refuse a row for a field that its dataset does not have.
-        refuse_compact_offsets: Refuse a timestamp whose offset has no colon.
+        accept_null: Whether an explicit null of an optional field counts as missing; the
+            vendor's description has no nullable field.
+        refuse_unknown: Whether a field that the dataset does not have is an error.
+        refuse_compact_offsets: Whether a timestamp whose offset has no colon is an error.
     """
     if not isinstance(row, dict):
         return [RowError(number, None, "a row is an object")]
@@ -215,7 +215,7 @@ def row_errors(
 
 
 def value_fault(data_type: str, value: object) -> str | None:
-    """Return why a value is none of its data type, or None when it is."""
+    """Return why a value does not match its data type, or None."""
     if data_type == "NUMBER":
         right = isinstance(value, (int, float)) and not isinstance(value, bool)
         return None if right else "a valid number is required"
@@ -242,7 +242,7 @@ def _text_fault(data_type: str, value: str) -> str | None:
 
 
 def is_timestamp(text: str) -> bool:
-    """Tell whether a text is an ISO-8601 timestamp: a date alone is none."""
+    """Return whether a text is an ISO 8601 timestamp; a date by itself is not."""
     match = _TIMESTAMP.match(text)
     if not match:
         return False
@@ -253,13 +253,13 @@ def is_timestamp(text: str) -> bool:
 def split_multi_string(text: str) -> list[str]:
     """Return the values of a MULTI_STRING.
 
-    Values are separated by commas; one that holds a comma stands in double quotes, in which a
-    double quote is doubled.
+    Values are separated by commas; a value with a comma is enclosed in double quotes, in which
+    a double quote is doubled.
 
     Raises:
-        ValueError: The quotes do not pair, or a value is empty.
+        ValueError: The quotes are unbalanced, or a value is empty.
     """
-    readable = text.replace("\0", _NO_CHARACTER)  # csv takes no NUL before Python 3.11
+    readable = text.replace("\0", _NO_CHARACTER)  # csv rejects NUL before Python 3.11
     try:
         fields = next(csv.reader([readable], strict=True, skipinitialspace=True))
     except (csv.Error, StopIteration) as error:
@@ -271,16 +271,16 @@ def split_multi_string(text: str) -> list[str]:
 
 
 def complete(dataset: Dataset, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row with every field of its dataset: what is absent is null."""
+    """Return a row with every field of its dataset; missing ones are null."""
     return {name: row.get(name) for name in dataset.fields}
 
 
 def error_shapes(errors: list[RowError], rows: int, shape: str) -> Any:
-    """Return `meta.errors` in one of the shapes that a client has to live with.
+    """Return `meta.errors` in one of the shapes that clients must support.
 
     The vendor describes the errors as objects of any form. Shapes: `rows` (row, field and
-    message), `nested` (per row, per field, as form libraries write it), `object` (no list at
-    all), `strings`, and `bare` (nothing that tells which row it was).
+    message), `nested` (per row and field, as form libraries write it), `object` (not a list),
+    `strings`, and `bare` (nothing that identifies the row).
     """
     if shape == "rows":
         return [

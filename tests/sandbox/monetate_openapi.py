@@ -1,7 +1,7 @@
-"""What the answers of Monetate's Data API look like, by the vendor's OpenAPI description (v1).
+"""The responses of Monetate's Data API according to the vendor's OpenAPI description (v1).
 
-Only the facts that an answer can be checked by are here, as JSON Schema: names, types, required
-members and enumerations. What the description leaves open is open here too.
+Only verifiable facts are included, as JSON Schema: names, types, required members and
+enumerations. What the description leaves open is open here too.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ _DATASET = {
         "named_identifier": {"type": "string"},
     },
 }
-#: A value of each data type. "Marked as null if absent" is said of optional fields.
+#: A value of each data type. Optional fields are described as "Marked as null if absent".
 _VALUES: dict[str, dict[str, Any]] = {
     "STRING": {"type": ["string", "null"]},
     "MULTI_STRING": {"type": ["string", "null"]},
@@ -98,14 +98,14 @@ def _envelope(data: dict[str, Any], meta: dict[str, Any] = _META) -> dict[str, A
     }
 
 
-#: Every refusal, whatever its status.
+#: Every error, regardless of its status.
 ERROR = _envelope(_ANY_OBJECT)
 DATASET = _envelope(_DATASET)
 DATASETS = _envelope({"type": "array", "items": _DATASET}, _PAGED_META)
 ADDED_FIELDS = _envelope(
     {"type": "object", "required": ["fields"], "properties": {"fields": _FIELDS}},
 )
-#: The description's text has this answer, though its schema for a PATCH asks for `fields`.
+#: The description's text has this response, although its schema for a PATCH requires `fields`.
 NAMED_IDENTIFIER = _envelope(
     {
         "type": "object",
@@ -116,7 +116,7 @@ NAMED_IDENTIFIER = _envelope(
 
 
 def rows_of(fields: dict[str, str]) -> dict[str, Any]:
-    """Return the schema of an answer with rows, also to a POST of them.
+    """Return the schema of a response with rows, also to a POST of them.
 
     Args:
         fields: The data type of each field.
@@ -135,6 +135,6 @@ def rows_of(fields: dict[str, str]) -> dict[str, Any]:
 
 
 def faults(schema: dict[str, Any], answer: Any) -> list[str]:
-    """Return where and why an answer is none of its schema."""
+    """Return the path and reason of each violation of the response's schema."""
     validator = Draft202012Validator(schema, format_checker=FormatChecker())
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(answer)]

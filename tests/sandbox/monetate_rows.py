@@ -1,4 +1,4 @@
-"""Monetate's Data API: rows, posted and checked on."""
+"""Monetate's Data API: posting and reading rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _Body(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of a post; each row is kept as it was sent, so numbers stay exact."""
+    """The body of a post; each row is kept as sent, so that numbers stay exact."""
 
     schema_rows: list[msgspec.Raw]
     sent_time: str | None = msgspec.field(default=None, name="_sent_time")
@@ -43,7 +43,7 @@ class Rows:
         self._spot_checks: list[float] = []
 
     async def spot_check(self, request: web.Request) -> web.Response:
-        """Answer one row, at most one a second."""
+        """Return one row, at most one per second."""
         refused = self._vendor.tokens.unauthorized(request)
         dataset = self._vendor.dataset(request.match_info["name"])
         if refused or dataset is None:
@@ -68,7 +68,7 @@ class Rows:
         return self._vendor.answer(200, {"schema_rows": [complete(dataset, json.loads(text))]})
 
     async def post(self, request: web.Request) -> web.Response:
-        """Take the rows of a request, or refuse it."""
+        """Store the rows of a request, or reject it."""
         refused = self._vendor.tokens.unauthorized(request)
         dataset = self._vendor.dataset(request.match_info["name"])
         if refused or dataset is None:
@@ -188,5 +188,5 @@ class Rows:
 
 
 def is_json(request: web.Request) -> bool:
-    """Tell whether a request says that its body is JSON."""
+    """Return whether a request declares a JSON body."""
     return request.content_type == "application/json"

@@ -1,4 +1,4 @@
-"""The page at `/`: what each vendor received, refused and was made to get wrong."""
+"""The page at `/`: received and rejected requests of each vendor, and faults."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ code { font-size: 12px }
 
 
 def render_page(sandbox: Sandbox) -> str:
-    """Return the page as HTML, complete in itself."""
+    """Return the page as self-contained HTML."""
     vendors = list(sandbox.vendors.values())
     links = " · ".join(f'<a href="#{item.name}">{item.name}</a>' for item in vendors)
     faults = sandbox.faults.as_list()

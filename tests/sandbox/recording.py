@@ -1,4 +1,4 @@
-"""What the sandbox remembers of every request it was sent."""
+"""The record of every request to the sandbox."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiohttp import web
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-#: Bodies up to this many bytes are kept with the record; of larger ones only the size is.
+#: Bodies up to this size in bytes are recorded; of larger ones only the size is.
 KEPT_BODY_BYTES = 64 * 1024
 
 _SECRET_FIELD = re.compile(r"secret|token|key|password", re.IGNORECASE)
@@ -21,12 +21,12 @@ _SECRET_FIELD = re.compile(r"secret|token|key|password", re.IGNORECASE)
 
 @dataclass
 class RecordedRequest:
-    """One request as the server saw it.
+    """One request as seen by the server.
 
-    `started` and `ended` are seconds of a monotonic clock; a request has ended when its answer is
-    ready to be written, which is before the client can have read it. `status` is None while the
-    request is under way and when the connection was reset instead of answered. The value of
-    `Authorization` is kept as its scheme alone; `authorized` tells whether there was one.
+    `started` and `ended` are seconds of a monotonic clock; a request has ended when its response
+    is ready to be written, which is before the client can have read it. `status` is None while
+    the request is in progress and if the connection was reset. Of the value of `Authorization`
+    only the scheme is recorded; `authorized` tells whether there was one.
     """
 
     number: int
@@ -45,12 +45,12 @@ class RecordedRequest:
 
     @property
     def authorized(self) -> bool:
-        """Whether the request carried a credential in its headers."""
+        """Whether the request had a credential in its headers."""
         return "authorization" in self.headers
 
     @property
     def json(self) -> Any:
-        """The body as JSON; None when it is none, or was too large to be kept."""
+        """The body as JSON; None if it is not JSON or was too large to be recorded."""
         try:
             return json.loads(self.body) if self.body else None
         except ValueError:
@@ -58,7 +58,7 @@ class RecordedRequest:
 
     @property
     def form(self) -> dict[str, str]:
-        """The fields of a form body; empty when the body is no form."""
+        """The fields of a form body; empty if the body is not a form."""
         kind = self.headers.get("content-type", "")
         if not kind.startswith("application/x-www-form-urlencoded") or not self.body:
             return {}
@@ -66,11 +66,11 @@ class RecordedRequest:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The query's and the form's fields together."""
+        """The fields of query and form together."""
         return {**self.query, **self.form}
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what is shown over HTTP and on the page; never a secret."""
+        """Return the public members for HTTP and the page, without secrets."""
         return {
             "number": self.number,
             "vendor": self.vendor,
@@ -88,12 +88,12 @@ class RecordedRequest:
         }
 
 
-#: Where a handler finds the record of the request it serves.
+#: The request key under which a handler finds its record.
 RECORD: web.RequestKey[RecordedRequest] = web.RequestKey("record", RecordedRequest)
 
 
 def safe_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers under lower-case names, with credentials cut to their scheme."""
+    """Return the headers with lower-case names, and credentials reduced to their scheme."""
     kept = {name.lower(): value for name, value in headers.items()}
     if "authorization" in kept:
         scheme, separator, _ = kept["authorization"].partition(" ")
@@ -102,7 +102,7 @@ def safe_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def max_concurrent(requests: Iterable[RecordedRequest]) -> int:
-    """Return the largest number of the requests that were under way at one moment."""
+    """Return the maximum number of concurrent requests."""
     steps: list[tuple[float, int]] = []
     for request in requests:
         steps.append((request.started, 1))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _PARAMETERS = {"from_date", "to_date", "event", "where"}
 _FORM = "application/x-www-form-urlencoded"
 
-#: How the vendor words what a fault plan makes it say.
+#: The vendor's texts for the statuses of a fault plan.
 _REASONS = {
     400: "Unable to authenticate request",
     401: "Unable to authenticate request",
@@ -42,21 +42,21 @@ _REASONS = {
 class Robotmia(Vendor):
     """robotmia, for one project of a shop.
 
-    Settings, all back at their default after a reset:
-        api_secret, project_timezone: The project's.
+    Settings, reset to their defaults by a reset:
+        api_secret, project_timezone: Of the project.
         utc_times: The project's `time` is true UTC, as in some projects.
-        events_per_day, history_days: How many generated events there are, and since when
-            (today, in the project's zone, is the last of the days).
-        refusal_status: The status of a refused credential: 401, 400 or 403.
-        has_api_access: False answers 402.
-        max_concurrent_exports: More at one moment are a 429; None: no limit.
-        hourly_budget, budget_seconds: So many exports in so many seconds, then 429; None: any.
-        send_retry_after: A 429 of the budget says when to come back.
-        extra_keys: What every generated event has beside `event` and `properties`, as rows of the
-            same wire format have elsewhere; for example `EXTRA_KEYS`. Events that a test gives are
-            exported as they are.
-        gzip_minimum_bytes: Smaller bodies are sent as they are.
-        chunked: Bodies come in chunks, without their length.
+        events_per_day, history_days: The number of generated events per day, and of days up to
+            today in the project's zone.
+        refusal_status: The status for a rejected credential: 401, 400 or 403.
+        has_api_access: False returns 402.
+        max_concurrent_exports: More concurrent exports get a 429; None: no limit.
+        hourly_budget, budget_seconds: Exports per period before a 429; None: no limit.
+        send_retry_after: Whether a 429 of the budget has Retry-After.
+        extra_keys: Keys of every generated event beside `event` and `properties`, as in rows of the
+            same wire format elsewhere; for example `EXTRA_KEYS`. Events given by a test are
+            exported unchanged.
+        gzip_minimum_bytes: Smaller bodies are not compressed.
+        chunked: Bodies are sent in chunks, without their length.
     """
 
     name = "robotmia"
@@ -99,7 +99,7 @@ class Robotmia(Vendor):
         }
 
     def routes(self) -> list[web.RouteDef]:
-        # Clients of the same wire format ask without the slash that the vendor's page has.
+        # Clients of the same wire format omit the slash on the vendor's page.
         paths = [f"{self.prefixes[0]}/export/", f"{self.prefixes[0]}/export"]
         gets = [web.get(path, self._export, allow_head=False) for path in paths]
         return [*gets, *(web.post(path, self._export) for path in paths)]
@@ -110,10 +110,10 @@ class Robotmia(Vendor):
     def planned_reason(self, status: int) -> str:
         return _REASONS.get(status, super().planned_reason(status))
 
-    # What tests say and ask
+    # For tests
 
     def set_events(self, events: Iterable[Event | dict[str, Any] | str | bytes]) -> None:
-        """Have these events and no generated ones; each as `add_event` takes it."""
+        """Set the events and generate none; each as for `add_event`."""
         self.data.set_events(events)
 
     def add_event(
@@ -123,32 +123,32 @@ class Robotmia(Vendor):
         time: float | None = None,
         arrives_at: float = 0.0,
     ) -> None:
-        """Have one more event.
+        """Add one event.
 
         Args:
-            event: `{"event": …, "properties": {"time": raw, …}}`, or a line, sent as it is.
-            time: The raw time that puts the line in its day and place, if not its own.
-            arrives_at: Epoch seconds before which exports do not have it.
+            event: `{"event": …, "properties": {"time": raw, …}}`, or a line to send unchanged.
+            time: The raw time that determines the line's day and order, if not its own.
+            arrives_at: Epoch seconds before which exports do not contain it.
         """
         self.data.add(event_from(event, time=time, arrives_at=arrives_at))
 
     def set_body(self, day: date | str, body: bytes, *, gzipped: bool = False) -> None:
-        """Have this body for a day, not filtered; with `gzipped`, it is sent as it is."""
+        """Set the body for a day, which is not filtered; if `gzipped`, it is sent unchanged."""
         self.data.set_body(_day(day), body, gzipped=gzipped)
 
     def set_big_day(self, day: date | str, lines: int) -> None:
-        """Have a day with so many events of 26 properties, some 760 bytes a line."""
+        """Set the number of events of a day, with 26 properties and some 760 bytes per line."""
         chosen = _day(day)
         self.set_body(chosen, compressed(big_day(chosen, lines, self.sandbox.seed)), gzipped=True)
 
     def events(self, first: date | str, last: date | str | None = None) -> list[Event]:
-        """Return what an export of these days would hold now, in its order."""
+        """Return the current content of an export of these days, in order."""
         export = Export(_day(first), _day(last or first))
         return [event for day in export.days for event in self.data.day(day)]
 
     @property
     def exports(self) -> list[RecordedRequest]:
-        """The export requests; `parameters` holds what each asked for."""
+        """The export requests; `parameters` has those of each."""
         return self.requests_to("/export/?$")
 
     def sections(self) -> list[Section]:
@@ -194,11 +194,11 @@ class Robotmia(Vendor):
         if scheme != "Basic":
             return False
         try:
-            # Clients of the same wire format write it with the alphabet of URLs,
+            # Clients of the same wire format use the URL-safe alphabet
             credential = base64.urlsafe_b64decode(encoded.replace("+", "-").replace("/", "_"))
         except ValueError:
             return False
-        # and without the colon.
+        # and no colon.
         return credential in {f"{self.api_secret}:".encode(), self.api_secret.encode()}
 
     def _over_budget(self) -> web.Response | None:

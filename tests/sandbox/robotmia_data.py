@@ -1,4 +1,4 @@
-"""What robotmia has to export: generated or given events, and whole bodies for a day."""
+"""The data that robotmia exports: generated or given events, and complete bodies for a day."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from tests.sandbox.robotmia import Robotmia
     from tests.sandbox.robotmia_events import Event
 
-#: Compressed bodies that are kept, at most.
+#: Maximum number of cached compressed bodies.
 _KEPT_BODIES = 64
 
 
 @dataclass(frozen=True)
 class Export:
-    """What an export asks for: days, both inclusive, and which of their events."""
+    """The parameters of an export: days, both inclusive, and event names."""
 
     first: date
     last: date
@@ -50,7 +50,7 @@ class EventData:
         self.clear()
 
     def clear(self) -> None:
-        """Go back to generated events alone."""
+        """Return to generated events only."""
         self._generated = True
         self._given: dict[date, list[Event]] = {}
         self._whole: dict[date, bytes] = {}
@@ -58,24 +58,24 @@ class EventData:
         self._bodies: dict[Any, bytes] = {}
 
     def set_events(self, events: Iterable[Event | dict[str, Any] | str | bytes]) -> None:
-        """Have these events and no others."""
+        """Set the events."""
         self.clear()
         self._generated = False
         for event in events:
             self.add(event_from(event))
 
     def add(self, event: Event) -> None:
-        """Have this event too."""
+        """Add an event."""
         self._given.setdefault(self._day_of(event.time), []).append(event)
         self._version = object()
 
     def set_body(self, day: date, body: bytes, *, gzipped: bool) -> None:
-        """Have this body for a day, whatever an export asks of its events."""
+        """Set the body for a day, regardless of an export's event names."""
         self._whole[day] = body if gzipped else gzip.compress(body, compresslevel=1)
         self._version = object()
 
     def _day_of(self, time: float) -> date:
-        # Some lines that tests give have their time in milliseconds.
+        # Some lines of tests have their time in milliseconds.
         seconds = time / 1000 if time > 10**11 else time
         zone = ZoneInfo(self._vendor.project_timezone) if self._vendor.utc_times else timezone.utc
         return datetime.fromtimestamp(seconds, zone).date()
@@ -100,10 +100,10 @@ class EventData:
         return sorted(arrived, key=lambda event: event.time)
 
     def body(self, export: Export) -> bytes:
-        """Return the answer to an export as gzip; empty bytes when there are no events.
+        """Return the response to an export as gzip; empty bytes without events.
 
         Raises:
-            ValueError: The filter is not understood.
+            ValueError: The filter is invalid.
         """
         keeps = parse_where(export.where) if export.where else None
         chosen: list[list[Event] | bytes] = []
@@ -119,7 +119,7 @@ class EventData:
                     and (keeps is None or keeps(event.properties))
                 ],
             )
-        # What has arrived only ever grows, so that the counts tell two states apart.
+        # Arrived events only increase, so the counts identify a state.
         counts = tuple(len(part) for part in chosen)
         vendor = self._vendor
         state = (

@@ -1,4 +1,4 @@
-"""One event as robotmia stores it, and the odd properties that events really have."""
+"""One event as robotmia stores it, and special cases of properties in real events."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-#: What may be added to an event's properties, as JSON text, because projects do hold it. All but
-#: those in `ON_DEMAND` occur in the generated data every day.
+#: Special properties in real projects, as JSON text. All but those in `ON_DEMAND` occur in the
+#: generated data every day.
 ODDITIES = {
     "names that differ by case": '"City":"Lyon","city":"lyon","CITY":69000',
     "names that differ by a dollar": '"$city":"Paris","city":"paris"',
@@ -29,11 +29,11 @@ ODDITIES = {
     "long text": f'"long":"{"x" * 200_000}"',
 }
 
-#: Oddities that only tests which ask for them get.
+#: Special cases only for tests that request them.
 ON_DEMAND = {"lone surrogate", "many properties", "long text"}
 
 
-#: Keys that rows of the same wire format have beside `event` and `properties` elsewhere.
+#: Keys of rows of the same wire format elsewhere, beside `event` and `properties`.
 EXTRA_KEYS: dict[str, Any] = {
     "labels": ["imported", "é"],
     "dataset": "$mixpanel",
@@ -43,15 +43,15 @@ EXTRA_KEYS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Event:
-    """A line of an export and what the vendor knows of it.
+    """A line of an export with its metadata.
 
     Attributes:
         line: The line as exported, without its line end.
-        time: The raw time that it is sorted by.
-        name: The event's name; None when the line tells none.
-        properties: The parsed properties; empty when the line is no event.
-        arrives_at: Epoch seconds (true UTC) from which on exports have it.
-        true_time: Epoch seconds (true UTC) at which it happened, where the sandbox knows.
+        time: The raw time by which it is sorted.
+        name: The event's name; None if the line has none.
+        properties: The parsed properties; empty if the line is not an event.
+        arrives_at: Epoch seconds (true UTC) from which on exports contain it.
+        true_time: Epoch seconds (true UTC) at which it happened, if known.
     """
 
     line: bytes
@@ -71,7 +71,7 @@ def event_from(
     """Return an event from a dictionary (`{"event", "properties"}`) or from its line.
 
     Raises:
-        ValueError: The line tells no time, and none is given.
+        ValueError: The line has no time, and none is given.
     """
     if isinstance(given, Event):
         return given
@@ -92,7 +92,7 @@ def event_from(
 
 
 def with_keys(event: Event, keys: dict[str, Any]) -> Event:
-    """Return an event whose line also has these keys beside those it has."""
+    """Return an event with additional keys in its line."""
     if not event.line.endswith(b"}") or not keys:
         raise ValueError("Keys are added to a line that is an object, and there is at least one")
     added = json.dumps(keys, ensure_ascii=False, separators=(",", ":"))
@@ -100,7 +100,7 @@ def with_keys(event: Event, keys: dict[str, Any]) -> Event:
 
 
 def with_oddity(event: dict[str, Any], oddity: str, *, ascii_only: bool = False) -> bytes:
-    """Return the line of an event whose properties also have one of `ODDITIES`."""
+    """Return the line of an event with one of `ODDITIES` in its properties."""
     text = json.dumps(event, ensure_ascii=ascii_only, separators=(",", ":"))
     if not text.endswith("}}") or not event["properties"]:
         raise ValueError("The properties stand last in an event, and are not empty")

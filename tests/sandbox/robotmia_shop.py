@@ -1,4 +1,4 @@
-"""The shop that robotmia's generated events come from: visitors, sessions, orders, lateness."""
+"""The generator of robotmia's events: visitors, sessions, orders, late events."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _PLATFORMS = (
     ("iphone", "iOS", None),
     ("android", "Android", None),
 )
-#: A session's steps, and the chance to go on to the next one.
+#: The steps of a session, and the probability of the next one.
 _STEPS = (
     ("Page Viewed", 0.9),
     ("Product Viewed", 0.7),
@@ -78,21 +78,21 @@ def _visitors(seed: int) -> tuple[_Visitor, ...]:
 
 
 def raw_time(moment: float, zone: ZoneInfo) -> int:
-    """Return the project's wall clock at a true UTC moment, read as if it were UTC."""
+    """Return the project's local time at a true UTC time, read as if it were UTC."""
     local = datetime.fromtimestamp(moment, zone)
     return int(local.replace(tzinfo=timezone.utc).timestamp())
 
 
 @lru_cache(maxsize=512)
 def shop_day(seed: int, zone_name: str, day: date, count: int, *, utc: bool) -> tuple[Event, ...]:
-    """Return a project-local day's events, about `count` of them, sorted by raw time.
+    """Return about `count` events of a project-local day, sorted by raw time.
 
     Args:
-        seed: What everything comes from; the same arguments give the same events.
+        seed: The seed; the same arguments give the same events.
         zone_name: The project's time zone.
         day: The project-local day.
         count: The number of events before the duplicates and the special ones.
-        utc: Whether `time` is true UTC, as in projects that say so.
+        utc: Whether `time` is true UTC.
     """
     return tuple(_Day(seed, ZoneInfo(zone_name), day, utc=utc).events(count))
 
@@ -122,7 +122,7 @@ class _Day:
     def _session(self) -> None:
         random = self._random
         visitor = random.choice(self._visitors)
-        # Most of a day's visits are in the afternoon.
+        # Most visits are in the afternoon.
         moment = random.triangular(self._start, self._end, self._start + 0.65 * 86400)
         mobile = visitor.library != "web"
         delayed = mobile and random.random() < 0.25
@@ -230,13 +230,13 @@ class _Day:
             del event["properties"][name]
             self._add(event, moment)
         event, moment = self._some_event()
-        # An import of old data names no arrival.
+        # An import of old data has no arrival time.
         for name in ("mp_processing_time_ms", "$mp_api_timestamp_ms"):
             del event["properties"][name]
         self._add(event, moment)
 
     def _ambiguous_hour(self) -> None:
-        """On the day when clocks go back, two events of each ambiguous quarter of an hour."""
+        """On the day when DST ends, add two events in each ambiguous quarter of an hour."""
         first = datetime.fromtimestamp(self._start, self._zone).utcoffset()
         last = datetime.fromtimestamp(self._end - 1, self._zone).utcoffset()
         if first is None or last is None or last >= first:
@@ -254,7 +254,7 @@ class _Day:
         for event in self._random.sample(self._found, k=max(1, len(self._found) // 100)):
             self._found.append(event)
         event = self._random.choice(self._found)
-        # The same event with its names in another order.
+        # The same event with its keys in another order.
         parsed = {"properties": dict(reversed(event.properties.items())), "event": event.name}
         line = json.dumps(parsed, ensure_ascii=False).encode()
         self._found.append(

@@ -1,4 +1,4 @@
-"""Export bodies of the size that benchmarks need, made fast."""
+"""Fast generation of export bodies of benchmark size."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CITIES = ("Paris", "Lyon", "Zürich", "São Paulo", "Seattle")
 
 
 def big_day(day: date, lines: int, seed: int = 1) -> Iterator[bytes]:
-    """Yield a day's export in blocks: events of 26 properties, some 760 bytes a line."""
+    """Yield a day's export in blocks: events of 26 properties, some 760 bytes per line."""
     random = Random(f"{seed} {day} {lines}")
     midnight = int(datetime(day.year, day.month, day.day, tzinfo=timezone.utc).timestamp())
     for first in range(0, lines, _BLOCK):

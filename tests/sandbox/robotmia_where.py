@@ -1,4 +1,4 @@
-"""The part of robotmia's filter expressions that the sandbox knows."""
+"""The subset of robotmia's filter expressions that the sandbox supports."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _WORDS = {"true": True, "false": False, "null": None}
 
 
 def parse_where(expression: str) -> Test:
-    """Return a function of an event's properties that tells whether the filter keeps it.
+    """Return a function from an event's properties to whether the filter selects it.
 
-    Known are `properties["x"]`, text, numbers, true, false and null, the comparisons, `and`,
+    Supported are `properties["x"]`, text, numbers, true, false and null, the comparisons, `and`,
     `or`, `not`, `defined(…)` and parentheses.
 
     Raises:
-        ValueError: The expression is not understood.
+        ValueError: The expression is invalid.
     """
     reader = _Reader(expression)
     test = reader.alternatives()

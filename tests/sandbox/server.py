@@ -65,7 +65,7 @@ __all__ = ["RECORD", "VENDORS", "Fault", "RecordedRequest", "Sandbox", "Section"
 
 VENDORS = ("robotmia", "mona", "monetate", "mediarithmics")
 
-#: The largest body a vendor takes in, above every limit that the vendors themselves have.
+#: The maximum size of a body, above all limits of the vendors.
 MAX_BODY_BYTES = 1024 * 1024 * 1024
 
 _REQUESTS_TABLE = """
@@ -79,10 +79,10 @@ class Sandbox:
     """The server and its vendors; a context manager that listens while it is open.
 
     Args:
-        seed: What all generated data and chances come from.
+        seed: The seed of all generated data and probabilities.
         vendors: The vendors to serve.
-        port: The loopback port; 0 takes a free one.
-        database: The SQLite file, kept between runs; None holds everything in memory.
+        port: The loopback port; 0 selects a free one.
+        database: The SQLite file, kept between runs; None stores everything in memory.
     """
 
     robotmia: Robotmia
@@ -107,7 +107,7 @@ class Sandbox:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._thread: threading.Thread | None = None
-        # Bound at once: the address is known, and connections wait, before the server runs.
+        # Bound first: the address is known, and connections wait, before the server runs.
         self._socket = socket.create_server(("127.0.0.1", port), backlog=512)
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self.vendors: dict[str, Vendor] = {}
@@ -134,7 +134,7 @@ class Sandbox:
         self.stop()
 
     def start(self) -> None:
-        """Serve in a thread of its own; returns once requests are answered."""
+        """Serve in a thread; return when requests are accepted."""
         ready: Future[None] = Future()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._run(ready)),
@@ -145,7 +145,7 @@ class Sandbox:
         ready.result()
 
     def stop(self) -> None:
-        """End the server and close the database; requests that are held break off."""
+        """End the server and close the database; held requests are aborted."""
         self.faults.clear()
         self._in_loop(self._stopping.set)
         if self._thread is not None:
@@ -154,7 +154,7 @@ class Sandbox:
         self.store.close()
 
     def reset(self) -> None:
-        """Forget requests, faults and data, and take every vendor's settings back."""
+        """Remove requests, faults and data, and reset every vendor's settings."""
         self.faults.clear()
         self.errors.clear()
         self.store.clear()
@@ -168,10 +168,10 @@ class Sandbox:
         return sorted(found, key=lambda request: request.number)
 
     def wait_until(self, condition: Callable[[], bool], timeout: float = 20.0) -> None:
-        """Wait for a condition, looked at whenever a request begins or ends.
+        """Wait for a condition, checked whenever a request begins or ends.
 
         Raises:
-            TimeoutError: It did not come true in time.
+            TimeoutError: It did not become true in time.
         """
         with self._changed:
             if not self._changed.wait_for(condition, timeout):
@@ -184,12 +184,12 @@ class Sandbox:
         count: int = 1,
         timeout: float = 20.0,
     ) -> None:
-        """Wait until so many requests to paths that match the expression have arrived."""
+        """Wait until `count` requests to paths that match the expression have arrived."""
         chosen = self.vendors[vendor]
         self.wait_until(lambda: len(chosen.requests_to(path)) >= count, timeout)
 
     def description(self) -> dict[str, Any]:
-        """Return the addresses, and each vendor's settings for its plugin."""
+        """Return the addresses, and the settings of each vendor's plugin."""
         vendors = {name: vendor.credentials() for name, vendor in self.vendors.items()}
         return {"url": self.url, "seed": self.seed, **vendors}
 
@@ -244,7 +244,7 @@ class Sandbox:
             fault = self.faults.match(vendor.name, request.method, request.path)
             response = await answer(vendor, request, handler, fault)
         except (asyncio.CancelledError, ConnectionError):
-            raise  # the client is gone
+            raise  # the client has disconnected
         except Exception:  # noqa: BLE001 - a fault of the sandbox must not look like the vendor's
             self.errors.append(traceback.format_exc())
             response = vendor.refuse(500, "The sandbox itself failed")

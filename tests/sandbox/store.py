@@ -1,4 +1,4 @@
-"""What the sandbox holds, in SQLite, so that a person can query it while it runs."""
+"""The data of the sandbox in SQLite, so that it can be queried while it runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Store:
     """One SQLite database shared by the server's thread and the tests' threads.
 
     Args:
-        path: The database file, kept between runs; None holds everything in memory.
+        path: The database file, kept between runs; None stores everything in memory.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -27,7 +27,7 @@ class Store:
             isolation_level=None,
         )
         self._connection.row_factory = sqlite3.Row
-        # A shell may read while the sandbox writes; durability is of no use here.
+        # A shell may read while the sandbox writes; durability is not needed.
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=OFF")
 
@@ -39,7 +39,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection for one transaction: committed whole, or rolled back."""
+        """Return the connection for one transaction, which is committed or rolled back."""
         with self._lock:
             self._connection.execute("BEGIN")
             try:
@@ -61,7 +61,7 @@ class Store:
             return None if row is None else row[0]
 
     def clear(self) -> None:
-        """Empty every table."""
+        """Delete all rows of every table."""
         names = self.rows(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
         )

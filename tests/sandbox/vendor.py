@@ -1,4 +1,4 @@
-"""What the four vendors of the sandbox have in common."""
+"""The base of the four vendors of the sandbox."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from tests.sandbox.recording import RecordedRequest
     from tests.sandbox.server import Sandbox
 
-#: Not `str.isdigit`, which takes superscripts; a longer one is no number that anybody means.
+#: Not `str.isdigit`, which accepts superscripts; longer numbers are not realistic.
 _DIGITS = re.compile(r"[0-9]{1,18}")
 
 
 def whole_number(text: str) -> int | None:
-    """Return the number that a parameter or a path writes in plain digits, or None."""
+    """Return the number written in plain digits in a parameter or path, or None."""
     return int(text) if _DIGITS.fullmatch(text) else None
 
 
 @dataclass
 class Section:
-    """A table on the sandbox's page: a title, column names, rows of anything that has a text."""
+    """A table on the sandbox's page: title, column names, and rows."""
 
     title: str
     columns: Sequence[str]
@@ -39,15 +39,15 @@ class Section:
 class Vendor:
     """The base of each vendor of the sandbox.
 
-    A vendor names its address prefixes and tables, gives its routes, and takes its settings
-    (attributes that a test may change) back to their defaults in `reset()`. Its handlers are
-    coroutine methods `(self, request) -> web.Response`, with whole bodies (`bytes` or text), so
-    that a fault can cut them. Faults, recording, 404 and 405 are the server's work.
+    A vendor has path prefixes and tables, returns its routes, and resets its settings
+    (attributes that a test may change) in `reset()`. Its handlers are coroutine methods
+    `(self, request) -> web.Response` with complete bodies (`bytes` or text), so that a fault can
+    cut them. The server handles faults, recording, 404 and 405.
     """
 
-    #: The vendor's name in the fault plan, the records and as attribute of the sandbox.
+    #: The vendor's name in the fault plan and the records, and the attribute of the sandbox.
     name: ClassVar[str]
-    #: The paths under which it answers, without a slash at the end; the first holds its API.
+    #: The path prefixes, without a trailing slash; the first is that of its API.
     prefixes: ClassVar[tuple[str, ...]]
     #: `CREATE TABLE IF NOT EXISTS` statements; every table's name starts with the vendor's.
     tables: ClassVar[tuple[str, ...]] = ()
@@ -62,12 +62,12 @@ class Vendor:
 
     @property
     def api_url(self) -> str:
-        """What the plugin's setting `api_url` is to be."""
+        """The value for the plugin's setting `api_url`."""
         return self.sandbox.url + self.prefixes[0]
 
     @property
     def now(self) -> datetime:
-        """The vendor's clock, in UTC: the real one until a moment is set; None sets it back."""
+        """The vendor's clock in UTC: the real one unless a time is set; None resets it."""
         return self._now or datetime.now(timezone.utc)
 
     @now.setter
@@ -78,7 +78,7 @@ class Vendor:
 
     @property
     def max_concurrent(self) -> int:
-        """The largest number of requests that were under way at one moment."""
+        """The maximum number of concurrent requests."""
         return max_concurrent(self.requests)
 
     def requests_to(self, path: str, method: str | None = None) -> list[RecordedRequest]:
@@ -90,23 +90,23 @@ class Vendor:
         ]
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the vendor's routes, with whole paths (`/mona/export`)."""
+        """Return the vendor's routes, with complete paths (`/mona/export`)."""
         raise NotImplementedError
 
     def credentials(self) -> dict[str, Any]:
-        """Return the settings with which the plugin reaches this vendor."""
+        """Return the settings for the plugin of this vendor."""
         return {"api_url": self.api_url}
 
     def sections(self) -> list[Section]:
-        """Return what the page shows of this vendor beside its requests."""
+        """Return this vendor's tables for the page, beside its requests."""
         return []
 
     def error_body(self, status: int, reason: str) -> Any:
-        """Return the JSON body (or text) with which this vendor refuses a request."""
+        """Return the JSON body (or text) of this vendor's error response."""
         return {"error": reason, "status": status}
 
     def planned_reason(self, status: int) -> str:  # noqa: ARG002 - vendors may tell them apart
-        """Return what the vendor says when the fault plan has it answer with a status."""
+        """Return the vendor's text for an error status of the fault plan."""
         return "planned fault"
 
     def refuse(
@@ -115,19 +115,19 @@ class Vendor:
         reason: str,
         headers: dict[str, str] | None = None,
     ) -> web.Response:
-        """Return a refusal in the vendor's own form."""
+        """Return an error response in the vendor's format."""
         body = self.error_body(status, reason)
         if isinstance(body, str):
             return web.Response(status=status, text=body, headers=headers)
         return web.json_response(body, status=status, headers=headers)
 
     def observe(self, record: RecordedRequest, body: bytes) -> None:
-        """Note what matters of a request that a fault answers in the vendor's place."""
+        """Record what matters of a request whose response a fault replaces."""
 
     def expire_tokens(self) -> None:
-        """Make every token handed out so far invalid."""
+        """Make every token issued so far invalid."""
 
     def reset(self) -> None:
-        """Take every setting back to its default and forget what is not in the store."""
+        """Reset every setting and remove what is not in the store."""
         self.requests = []
         self._now = None
