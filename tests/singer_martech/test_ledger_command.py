@@ -1,0 +1,101 @@
+"""The command ``singer-martech-ledger``."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from singer_martech.cli.ledger import main
+from tests.kit.fake_destination import FakeDestination
+from tests.kit.ledger import SCOPE, LedgerRun
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    """A ledger with two streams of two keys each."""
+    for stream in ("orders", "people"):
+        with LedgerRun(tmp_path, scope=SCOPE._replace(stream=stream)) as run:
+            run.load(FakeDestination(), [(f"{stream}-{number}", "A") for number in range(2)])
+            run.finish()
+    return tmp_path / "ledger.db"
+
+
+def command(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(each) for each in arguments])
+
+
+def test_show_lists_destinations_with_counts_and_dates(ledger: Path) -> None:
+    result = command("show", ledger)
+    first, second = result.output.splitlines()
+    assert first.startswith(
+        "stream 'orders' (target-test, account, collection): 2 keys, taken from 20"
+    )
+    assert second.startswith("stream 'people'")
+
+
+def test_forget_removes_one_stream(ledger: Path, tmp_path: Path) -> None:
+    result = command("forget", ledger, "--stream", "people")
+    assert result.output == (
+        "stream 'people' (target-test, account, collection): 2 keys forgotten\n"
+    )
+    assert len(command("show", ledger).output.splitlines()) == 1
+    destination = FakeDestination()
+    with LedgerRun(tmp_path) as run:
+        run.load(destination, [("people-0", "A"), ("orders-0", "A")])
+        run.finish()
+    assert destination.taken == [b"A"]
+
+
+def test_forget_removes_all(ledger: Path) -> None:
+    assert command("forget", ledger, "--all").exit_code == 0
+    assert command("show", ledger).output == ""
+
+
+@pytest.mark.parametrize("options", [(), ("--all", "--stream", "orders")])
+def test_forget_must_be_told_what(ledger: Path, options: tuple[str, ...]) -> None:
+    assert command("forget", ledger, *options).exit_code == 2
+    assert len(command("show", ledger).output.splitlines()) == 2
+
+
+def test_forget_says_when_there_is_no_such_destination(ledger: Path) -> None:
+    result = command("forget", ledger, "--stream", "nothing")
+    assert result.exit_code == 1
+    assert "has no such destination" in result.output
+
+
+def test_forget_waits_for_no_run(ledger: Path, tmp_path: Path) -> None:
+    with LedgerRun(tmp_path):
+        result = command("forget", ledger, "--stream", "orders")
+    assert result.exit_code == 1
+    assert "another run is using it" in result.output
+    assert len(command("show", ledger).output.splitlines()) == 2
+
+
+def test_verify_finds_no_damage_in_a_good_ledger(ledger: Path) -> None:
+    result = command("verify", ledger)
+    assert (result.exit_code, result.output) == (0, "4 keys, no damage found\n")
+
+
+def test_verify_names_damage(ledger: Path) -> None:
+    with sqlite3.connect(ledger) as connection:
+        connection.execute("UPDATE ledger_entries SET body = x'00'")
+        connection.execute("DELETE FROM ledger_destinations WHERE stream = 'people'")
+    result = command("verify", ledger)
+    assert result.exit_code == 1
+    assert "2 keys belong to no destination" in result.output
+    assert "4 keys have a hash of a wrong length" in result.output
+
+
+def test_a_ledger_that_is_not_there_is_not_created(tmp_path: Path) -> None:
+    result = command("show", tmp_path / "none.db")
+    assert result.exit_code == 1
+    assert "does not exist" in result.output
+    assert list(tmp_path.iterdir()) == []
