@@ -22,6 +22,9 @@ installed_clients := $(venv_clients)/.installed
 audited := dev $(third_party) airflow
 # The clients are not audited: they are given nothing but the sandbox.
 locks := $(third_party) airflow clients
+# What the tests of the plugins need beside the plugins, in the environment of test-lowest.
+test_packages := aiohttp editables hatchling hypothesis psutil pytest pytest-timeout pytest-xdist
+product_tests := tests/singer_martech tests/robustness $(wildcard tests/tap_*) $(wildcard tests/target_*)
 side_by_side := --numprocesses logical --maxprocesses 4 --dist worksteal
 compile = $(bin)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.10 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
@@ -59,6 +62,21 @@ test-clients: $(installed) $(installed_clients) ## Compare with clients that oth
 chaos: $(installed) ## Break the plugins at random for long (SEEDS="1 2", REQUESTS=2000)
 	CHAOS_SEEDS="$(or $(SEEDS),$(shell date +%s))" CHAOS_REQUESTS="$(or $(REQUESTS),2000)" \
 	  $(bin)/python -m pytest tests/chaos -s --timeout 3600 $(PYTEST)
+
+.PHONY: test-lowest
+test-lowest: $(installed) ## Test the plugins with the lowest versions that pyproject.toml allows
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	python="$$folder/venv/bin/python" && \
+	$(bin)/python -m uv venv --quiet --python $(bin)/python "$$folder/venv" && \
+	$(bin)/python -m uv pip compile --quiet --resolution lowest-direct --no-header --no-annotate \
+	  --no-emit-index-url --python "$$python" --output-file "$$folder/lowest.txt" pyproject.toml && \
+	$(bin)/python -m uv pip install --quiet --python "$$python" --requirement "$$folder/lowest.txt" && \
+	$(bin)/python -m uv pip install --quiet --python "$$python" --constraint "$$folder/lowest.txt" \
+	  $(test_packages) && \
+	$(bin)/python -m uv pip install --quiet --python "$$python" --no-deps --no-build-isolation \
+	  --editable . && \
+	PATH="$$folder/venv/bin:$$PATH" "$$python" -m pytest -o cache_dir="$$folder/cache" $(side_by_side) \
+	  $(or $(TESTS),$(product_tests)) $(PYTEST)
 
 .PHONY: pythons
 pythons: ## Run the tests on every supported Python that is found (TESTS="tests/singer_martech")
