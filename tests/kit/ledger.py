@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from tests.kit.fake_destination import FakeDestination
 
 SCOPE = Scope("target-test", "account", "collection", "orders")
-DELETED = "deleted"
-"""The body of a deletion."""
+_DELETED = "deleted "
+"""The start of the body of a deletion."""
 
 
 class LedgerRun:
@@ -62,9 +62,8 @@ class LedgerRun:
         for key, body in records:
             self.harness.sequence += 1
             self.metrics.read += 1
-            record = pending_record(
-                self.metrics, self.harness.sequence, DELETED if body is None else body, key
-            )
+            sent = f"{_DELETED}{key}" if body is None else body
+            record = pending_record(self.metrics, self.harness.sequence, sent, key)
             self.stream.submit(destination, record)
 
     def finish(self) -> None:
@@ -78,7 +77,11 @@ class LedgerRun:
         self.ledger.release()
         for destination, batch in list(dispatcher._open.items()):  # noqa: SLF001 - a process is killed anywhere
             dispatcher._dispatch(destination, batch)  # noqa: SLF001 - likewise
-        pool = dispatcher._pool  # noqa: SLF001 - likewise
+        self.wait_for_requests()
+
+    def wait_for_requests(self) -> None:
+        """Wait until the vendor has all that was sent, without settling it."""
+        pool = self.harness.dispatcher._pool  # noqa: SLF001 - likewise
         for result in pool.awaited:
             while not result.has_ended:
                 pool.wait(1)
@@ -93,4 +96,4 @@ class LedgerRun:
 def _key(record: PendingRecord) -> RecordKey | None:
     if record.key is None:
         return None
-    return RecordKey(stable(record.key), is_deletion=record.body == DELETED.encode())
+    return RecordKey(stable(record.key), is_deletion=record.body.startswith(_DELETED.encode()))

@@ -127,7 +127,7 @@ def test_a_deletion_is_always_sent_and_removes_the_key(tmp_path: Path) -> None:
             run.finish()
             count = run.store.count(SCOPE)
         assert count == (0 if body is None else 1)
-    assert destination.taken == [b"A", b"deleted", b"deleted", b"A"]
+    assert destination.taken == [b"A", b"deleted k", b"deleted k", b"A"]
 
 
 def test_state_covers_unchanged_records(run: LedgerRun, capsys: pytest.CaptureFixture[str]) -> None:
