@@ -86,19 +86,12 @@ class Rules:
             Without this rule any version is accepted.
         csv_for_segments_only: TEXT_CSV is for USER_SEGMENT; the pages of the other types allow
             ndjson only. Without this rule it is rejected for USER_ACTIVITY only.
-        narrow: Only the shapes of the pages' complete examples are accepted, regardless of the
-            vendor's code and test files: one identifier in an activity without null, at least
-            two identifiers in an association, a profile that repeats the line's identifiers.
     """
 
     force_replace: bool = True
     json_data_bag: bool = True
-    uuid1_keys: bool = False
-    csv_for_segments_only: bool = False
-    narrow: bool = False
-
-
-_EXAMPLES = Rules(force_replace=False, narrow=True)
+    uuid1_keys: bool = True
+    csv_for_segments_only: bool = True
 
 
 def parse_lines(file: IO[bytes], mime_type: str) -> Iterator[tuple[int, str, Any]]:
@@ -164,7 +157,7 @@ def check_document(
     document_type: str,
     document: Document,
     mime_type: str,
-    rules: Rules | None = None,
+    rules: Rules,
 ) -> None:
     """Check one line against the rules of its type; an unknown type accepts any object.
 
@@ -172,24 +165,24 @@ def check_document(
         document_type: The type.
         document: The line.
         mime_type: In CSV every value is text.
-        rules: The rules to enforce; None: those of the pages' examples.
+        rules: The rules to enforce.
 
     Raises:
         LineError: The line breaks a rule; the message names the field.
     """
     check = _CHECKS.get(document_type)
     if check:
-        check(document, _EXAMPLES if rules is None else rules, mime_type == "TEXT_CSV")
+        check(document, rules, mime_type == "TEXT_CSV")
 
 
-def identifier_of(document: Document, prefix: str = "", *, narrow: bool = False) -> str:
+def identifier_of(document: Document, prefix: str = "") -> str:
     """Return the identifier of a line as text, such as `email_hash=5d41…`.
+
+    A compartment beside an e-mail address identifies nothing.
 
     Args:
         document: The line.
         prefix: `$` in activities, whose names all start with it.
-        narrow: Reject a compartment without an account. The vendor has one beside an e-mail
-            address too, where it does not identify anything.
 
     Raises:
         LineError: The line has no identifier, or more than one.
@@ -200,8 +193,6 @@ def identifier_of(document: Document, prefix: str = "", *, narrow: bool = False)
     if account is not None:
         where = f"compartment_id={compartment}," if compartment is not None else ""
         found.append(where + f"user_account_id={_identifier(account, 'user_account_id')}")
-    elif compartment is not None and narrow:
-        raise LineError(f"{prefix}compartment_id needs {prefix}user_account_id")
     agent = document.get(f"{prefix}user_agent_id")
     if agent is not None:
         found.append(f"user_agent_id={_identifier(agent, 'user_agent_id')}")
@@ -228,8 +219,6 @@ def _identifier(value: object, name: str) -> str:
 
 
 def _activity(document: Document, rules: Rules, _: bool) -> None:
-    if rules.narrow:
-        _narrow_activity(document)
     _activity_identifiers(document)
     if "operation" in document:
         raise LineError("operation: an activity has none")
@@ -250,20 +239,6 @@ def _activity(document: Document, rules: Rules, _: bool) -> None:
             _milliseconds(event["$ts"], "$events.$ts")
         if not isinstance(event.get("$properties"), dict | None):
             raise LineError("$events.$properties must be an object")
-
-
-def _narrow_activity(document: Document) -> None:
-    identifier_of(document, "$", narrow=True)
-    _one_of(document, "$session_status", SESSION_STATUSES)
-    _milliseconds(document.get("$ts"), "$ts")
-    events = document.get("$events")
-    if not isinstance(events, list):
-        raise LineError("$events must be a list")
-    for event in events:
-        if isinstance(event, dict):
-            _milliseconds(event.get("$ts"), "$events.$ts")
-    if document.get("$unique_key") == "":
-        raise LineError("$unique_key must be a UUID")
 
 
 def _activity_identifiers(document: Document) -> None:
@@ -294,27 +269,23 @@ def _unique_key(value: object, rules: Rules) -> None:
         raise LineError("$unique_key must be a UUID of version 1")
 
 
-def _profile(document: Document, rules: Rules, _: bool) -> None:
-    identifier_of(document, narrow=rules.narrow)
+def _profile(document: Document, _: Rules, __: bool) -> None:
+    identifier_of(document)
     _one_of(document, "operation", {"UPSERT", "DELETE"})
     if document["operation"] == "DELETE":
         return
     if "update_strategy" in document:
         _one_of(document, "update_strategy", UPDATE_STRATEGIES)
-    profile = document.get("user_profile")
-    if not isinstance(profile, dict):
+    if not isinstance(document.get("user_profile"), dict):
         raise LineError("user_profile must be an object")
-    for name in ("user_account_id", "compartment_id"):
-        if rules.narrow and name in document and profile.get(f"${name}") != document[name]:
-            raise LineError(f"user_profile must repeat ${name}")
 
 
 def _segment(document: Document, rules: Rules, text: bool) -> None:
-    identifier_of(document, narrow=rules.narrow)
+    identifier_of(document)
     _one_of(document, "operation", {"UPDATE", "DELETE"})
     names = ("segment_id", "segment_technical_name")
     segments = [name for name in names if document.get(name) is not None]
-    if not segments or (rules.narrow and len(segments) > 1):
+    if not segments:
         raise LineError("segment_id or segment_technical_name is needed")
     for name in segments:
         _identifier(document[name], name)
@@ -339,7 +310,7 @@ def _data_bag(value: object) -> None:
 
 
 def _choice(document: Document, rules: Rules, _: bool) -> None:
-    identifier_of(document, narrow=rules.narrow)
+    identifier_of(document)
     _one_of(document, "operation", {"UPSERT", "DELETE"})
     choice = document.get("user_choice")
     if not isinstance(choice, dict):
@@ -355,19 +326,11 @@ def _choice(document: Document, rules: Rules, _: bool) -> None:
         raise LineError("force_replace is mandatory for UPSERT")
 
 
-def _association(document: Document, rules: Rules, _: bool) -> None:
-    # The vendor's own tests declare one identifier, which creates its user point.
-    _declared_list(document, at_least=2 if rules.narrow else 1)
-
-
-def _dissociation(document: Document, _: Rules, __: bool) -> None:
-    _declared_list(document, at_least=1)
-
-
-def _declared_list(document: Document, at_least: int) -> None:
+def _declarations(document: Document, _: Rules, __: bool) -> None:
+    # The vendor's own tests associate a single identifier, which creates its user point.
     identifiers = document.get("identifiers")
-    if not isinstance(identifiers, list) or len(identifiers) < at_least:
-        raise LineError(f"identifiers must be a list of {at_least} or more")
+    if not isinstance(identifiers, list) or not identifiers:
+        raise LineError("identifiers must be a list of one or more")
     for identifier in identifiers:
         if not isinstance(identifier, dict):
             raise LineError("identifiers: each is an object")
@@ -405,8 +368,8 @@ _CHECKS: dict[str, Check] = {
     "USER_PROFILE": _profile,
     "USER_SEGMENT": _segment,
     "USER_CHOICE": _choice,
-    "USER_IDENTIFIERS_ASSOCIATION_DECLARATIONS": _association,
-    "USER_IDENTIFIERS_DISSOCIATION_DECLARATIONS": _dissociation,
+    "USER_IDENTIFIERS_ASSOCIATION_DECLARATIONS": _declarations,
+    "USER_IDENTIFIERS_DISSOCIATION_DECLARATIONS": _declarations,
     "USER_IDENTIFIERS_DELETION": _identifier_deletion,
     "USER_POINTS_DELETION": _point_deletion,
 }
