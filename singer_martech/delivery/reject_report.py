@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 from singer_martech.errors import MartechError
 from singer_martech.runtime import private_files
-from singer_martech.runtime.temp_files import raise_if_disk_full
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +107,6 @@ class RejectReport:
             self._file = None
 
     def _fail(self, error: OSError) -> NoReturn:
-        raise_if_disk_full(error, "the reject report")
         raise MartechError(
             f"the reject report {self.path} cannot be written ({error.strerror}); "
             "choose another folder with the setting 'reject_path'"
