@@ -1,4 +1,4 @@
-"""What every test may use: the sandbox of the four vendors' APIs."""
+"""Fixtures for all tests: the sandbox of the four vendors' APIs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.sandbox.server import Sandbox
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# The SDK's notice at every start on Python 3.10 is none of what the processes are looked at for.
+# The SDK warns at every start on Python 3.10; the tests of process output must not see that.
 os.environ.setdefault("PYTHONWARNINGS", "ignore:Python 3.10 reached its end of life")
 
-# How long an example takes says more about the machine than about the code, and whether a
-# change is right is not up to chance: new examples are for `pytest --hypothesis-profile random`.
+# Run times depend on the machine, and tests must be deterministic: use
+# `pytest --hypothesis-profile random` for new examples.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("random", deadline=None)
 hypothesis.settings.load_profile("project")
@@ -26,21 +26,21 @@ hypothesis.settings.load_profile("project")
 
 @pytest.fixture(autouse=True)
 def _secrets_of_this_test_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process knows the secrets of one run; those of all tests would slow every log line."""
+    """A process registers the secrets of one run; those of all tests would slow down logging."""
     monkeypatch.setattr(redaction, "_known", set())
     monkeypatch.setattr(redaction, "_pattern", None)
 
 
 @pytest.fixture(scope="session")
 def sandbox_server() -> Iterator[Sandbox]:
-    """One server for the whole run; use `sandbox` instead."""
+    """One server for all tests; use `sandbox` instead."""
     with Sandbox(seed=1) as server:
         yield server
 
 
 @pytest.fixture
 def sandbox(sandbox_server: Sandbox) -> Iterator[Sandbox]:
-    """The sandbox as new; the test fails when a handler of the sandbox itself failed."""
+    """The sandbox in its initial state; the test fails if a handler of the sandbox fails."""
     sandbox_server.reset()
     yield sandbox_server
     sandbox_server.faults.clear()

@@ -1,4 +1,4 @@
-"""Airflow with a scheduler and real worker processes, in a folder of its own."""
+"""Airflow with a scheduler and real worker processes, in its own folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class TaskTries:
-    """How a task of a run ended, after how many tries, and from when to when the last one was."""
+    """The result of a task of a run: number of attempts, start and end of the last one."""
 
     name: str
     state: str
@@ -40,10 +40,10 @@ class TaskTries:
 
 
 class Engine:
-    """A scheduler, and the server that its tasks report to.
+    """A scheduler, and the API server of its tasks.
 
     Args:
-        folder: Where all of it is kept.
+        folder: The folder for all its files.
         environment: The environment of Airflow and of the tasks that it starts.
         pools: The pools and their slots.
     """
@@ -97,7 +97,7 @@ class Engine:
                 process.wait()
 
     def say(self, *command: str) -> str:
-        """Run a command of Airflow's."""
+        """Run an Airflow command."""
         done = subprocess.run(
             [self._command, *command],
             env=self.environment,
@@ -112,11 +112,11 @@ class Engine:
         return done.stdout
 
     def begin(self, dag: str) -> None:
-        """Let the schedule of a DAG begin; its first run is due at once."""
+        """Activate a DAG; its first run is due immediately."""
         self.say("dags", "unpause", dag)
 
     def trigger(self, dag: str, run_id: str, conf: dict[str, Any]) -> None:
-        """Begin a run of a DAG."""
+        """Start a run of a DAG."""
         self.begin(dag)
         self.say("dags", "trigger", dag, "--run-id", run_id, "--conf", json.dumps(conf))
 
@@ -130,7 +130,7 @@ class Engine:
         return wait_for(state, timeout, self.logs)
 
     def tasks(self, dag: str) -> dict[str, list[TaskTries]]:
-        """Return the tasks of a DAG's run, those that were mapped in their order."""
+        """Return the tasks of a DAG run, mapped ones in order."""
         query = (
             "SELECT task_id, rendered_map_index, state, try_number, start_date, end_date"
             " FROM task_instance WHERE dag_id = ? ORDER BY task_id, map_index"
@@ -141,7 +141,7 @@ class Engine:
         return found
 
     def logs(self) -> str:
-        """Return the last lines of all logs, for the message of a test that fails."""
+        """Return the last lines of all logs, for a failed assertion."""
         files = sorted(self._folder.rglob("*.log"), key=lambda path: path.stat().st_mtime)
         return "\n".join(
             f"--- {path.relative_to(self._folder)}\n{path.read_text(errors='replace')[-3000:]}"
@@ -155,10 +155,10 @@ class Engine:
 
 
 def wait_for(look: Callable[[], Found | None], timeout: float, explain: Callable[[], str]) -> Found:
-    """Look until there is something, and return it.
+    """Poll until there is a value, and return it.
 
     Raises:
-        AssertionError: There was nothing in time.
+        AssertionError: There was no value in time.
     """
     deadline = time.monotonic() + timeout
     while (found := look()) is None:
@@ -168,7 +168,7 @@ def wait_for(look: Callable[[], Found | None], timeout: float, explain: Callable
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens at."""
+    """Return an unused local port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""An S3 of its own, for the states that all workers share."""
+"""A local S3 server for the states that all workers share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUCKET = "states"
 
 
 class ObjectStore:
-    """Serves S3 over HTTP, as moto does it."""
+    """Serves S3 over HTTP with moto."""
 
     def __init__(self) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
@@ -43,7 +43,7 @@ class ObjectStore:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The environment variables with which Meltano keeps its states here."""
+        """The environment variables that make Meltano keep its states here."""
         return {
             "MELTANO_STATE_BACKEND_URI": f"s3://{BUCKET}/meltano",
             "MELTANO_STATE_BACKEND_S3_ENDPOINT_URL": self.url,
@@ -53,7 +53,7 @@ class ObjectStore:
         }
 
     def bookmarks(self, state_id: str) -> dict[str, Any]:
-        """Return the bookmarks of a state; none while it is not there."""
+        """Return the bookmarks of a state; none if it does not exist."""
         found = self._request("GET", f"/meltano/{quote(state_id)}/state.json")
         if not found:
             return {}
@@ -65,7 +65,7 @@ class ObjectStore:
         request = urllib.request.Request(  # noqa: S310 - our own server
             f"{self.url}/{BUCKET}{path}",
             method=method,
-            headers={"Authorization": "AWS any:any"},  # without one, only what is public is seen
+            headers={"Authorization": "AWS any:any"},  # without it, only public objects are visible
         )
         try:
             with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - likewise

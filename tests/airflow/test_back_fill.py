@@ -1,4 +1,4 @@
-"""A month is back-filled by Airflow in shards, one of which is killed, and the job goes on."""
+"""Airflow backfills a month in shards; one shard is killed, and the daily job continues."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ DAY = timedelta(days=1)
 
 
 class HeldDay(EventData):
-    """The events of a project, one day of which is not answered until it is let go."""
+    """The events of a project; the export of one day is held until released."""
 
     def hold(self, day: date) -> None:
         self.day_held = day
@@ -57,16 +57,16 @@ class HeldDay(EventData):
 
 @dataclass(frozen=True)
 class BackFill:
-    """What a back-fill did.
+    """The result of a backfill.
 
     Attributes:
-        asked_after_the_kill: The days that were asked for, in their order.
-        landed: What was at Mona at its end, by arc class and context id.
-        single_run: What one run of the same days left there.
+        asked_after_the_kill: The days requested after the kill, in order.
+        delivered: The final records at Mona, by arc class and context id.
+        single_run: The records after a single run of the same days.
     """
 
     asked_after_the_kill: list[str]
-    landed: Records
+    delivered: Records
     single_run: Records
 
 
@@ -86,7 +86,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def days(sandbox: Sandbox) -> list[date]:
-    """The days to back-fill; they end two days ago."""
+    """The days to backfill; they end two days ago."""
     last = sandbox.robotmia.today - 2 * DAY
     return [last - number * DAY for number in reversed(range(DAYS))]
 
@@ -119,7 +119,7 @@ def engine(
         **sandbox_settings(sandbox),
         **store.settings,
         "MELTANO_PROJECT_ROOT": str(project),
-        # Meltano of Airflow's environment knows S3; the plugins are those of this project.
+        # Meltano in Airflow's environment supports S3; the plugins are those of this project.
         "PATH": os.pathsep.join(
             [str(Path(os.environ["AIRFLOW"]).parent), str(MELTANO.parent), os.environ["PATH"]]
         ),
@@ -131,7 +131,7 @@ def engine(
 
 @pytest.fixture(scope="module")
 def single_run(sandbox: Sandbox, engine: Engine, days: list[date]) -> Records:
-    """What one run of the same days leaves at Mona."""
+    """The records at Mona after a single run of the same days."""
     meltano(
         engine,
         "run",
@@ -142,7 +142,7 @@ def single_run(sandbox: Sandbox, engine: Engine, days: list[date]) -> Records:
         TAP_ROBOTMIA_END_DATE=str(days[-1]),
         MELTANO_ENVIRONMENT="sandbox",
     )
-    records = landed(sandbox)
+    records = delivered(sandbox)
     sandbox.store.clear()
     for vendor in (sandbox.mona, sandbox.mediarithmics):
         vendor.reset()
@@ -157,7 +157,7 @@ def back_filled(
     days: list[date],
     single_run: Records,
 ) -> BackFill:
-    """The month, back-filled in shards; of the third, the run is killed in its fourth day."""
+    """The month, backfilled in shards; the third is killed in its fourth day."""
     held = sandbox.robotmia.data
     assert isinstance(held, HeldDay)
     third = days[10:15]
@@ -174,7 +174,7 @@ def back_filled(
     engine.trigger(BACK_FILL, "month", conf)
     assert held.asked.wait(180), engine.logs()
 
-    # The third day is loaded, and Meltano's state says so.
+    # The third day is loaded and in Meltano's state.
     state_id = f"{JOB}:month-{third[0]}-to-{third[-1]}"
     loaded = instant(third[3])
     wait_for(
@@ -192,11 +192,11 @@ def back_filled(
     held.go.set()
     assert engine.ended(BACK_FILL) == "success", engine.logs()
     asked = [request.parameters["from_date"] for request in sandbox.robotmia.exports[killed_at:]]
-    return BackFill(asked, landed(sandbox), single_run)
+    return BackFill(asked, delivered(sandbox), single_run)
 
 
 def kill(suffix: str) -> None:
-    """End a run and all that it started at once, as the loss of its machine would."""
+    """Kill a run and its child processes, as if its machine were lost."""
     runs = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -221,12 +221,12 @@ def meltano(engine: Engine, *command: str, **environment: str) -> str:
     return done.stdout
 
 
-def landed(sandbox: Sandbox) -> Records:
+def delivered(sandbox: Sandbox) -> Records:
     return dict(sandbox.mona.records())
 
 
 def distinct(events: list[Event]) -> set[Any]:
-    """Return what tells events apart: their insert id, else all that they hold."""
+    """Return the identity of an event: its insert id, or its whole content."""
     found = set()
     for event in events:
         said = json.loads(event.line)
@@ -246,7 +246,7 @@ def test_the_shards_give_the_same_result_as_a_single_run(
 ) -> None:
     events = distinct(sandbox.robotmia.events(days[0], days[-1]))
     assert len(back_filled.single_run) == len(events) > DAYS * 100
-    assert back_filled.landed == back_filled.single_run
+    assert back_filled.delivered == back_filled.single_run
 
 
 def test_only_the_killed_shard_is_retried_and_continues_from_its_state(
@@ -267,7 +267,7 @@ def test_only_the_killed_shard_is_retried_and_continues_from_its_state(
 def test_the_pool_limits_parallel_shards_and_exports(
     back_filled: BackFill, sandbox: Sandbox, engine: Engine
 ) -> None:
-    assert back_filled.landed
+    assert back_filled.delivered
     shards = engine.tasks(BACK_FILL)["run"]
     at_once = [
         sum(other.began <= shard.began < other.ended for other in shards) for shard in shards
@@ -293,9 +293,9 @@ def test_the_daily_job_continues_without_a_gap_and_reads_only_the_lookback_again
         str(lookback + number * DAY) for number in range((today - lookback).days + 1)
     ]
     new = distinct(sandbox.robotmia.events(days[-1] + DAY, today))
-    found = landed(sandbox)
-    assert len(found) == len(back_filled.landed) + len(new)
-    assert {key: found[key] for key in back_filled.landed} == back_filled.landed
+    found = delivered(sandbox)
+    assert len(found) == len(back_filled.delivered) + len(new)
+    assert {key: found[key] for key in back_filled.delivered} == back_filled.delivered
     assert store.bookmarks(JOB)["events"]["replication_key_value"] > instant(today)
 
 

@@ -1,4 +1,4 @@
-"""The plan without Airflow: whatever runs its lines leaves what a single run leaves."""
+"""The plan without Airflow: any scheduler gives the same result as a single run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ JOB = "sandbox:tap-robotmia-to-target-mona"
 
 @pytest.fixture
 def environment() -> Iterator[dict[str, str]]:
-    """The environment of every worker: their states are in one PostgreSQL database."""
+    """The environment of every worker, with the states in one PostgreSQL database."""
     with postgres("SELECT") as server:
         inherited = {
             name: value
@@ -74,7 +74,7 @@ def test_states_in_a_database_work_with_the_lines_of_a_plan(
         shards: list[dict[str, Any]] = [json.loads(line) for line in lines.splitlines()]
         assert len(shards) == 2
 
-        run("meltano", "state", "list")  # makes the tables
+        run("meltano", "state", "list")  # creates the tables
         with ThreadPoolExecutor() as workers:
             list(workers.map(lambda each: run(*each["command"], **each["environment"]), shards))
         after = run(
@@ -88,8 +88,8 @@ def test_states_in_a_database_work_with_the_lines_of_a_plan(
         kept = json.loads(run("meltano", "state", "get", JOB))["singer_state"]["bookmarks"]
         assert kept["events"]["replication_key_value"] == shards[-1]["until"]
         assert kept["events"]["start_date"] == str(first)
-        landed = sandbox.mona.records()
-        times = {record["properties"]["time"] for record in landed.values()}
+        delivered = sandbox.mona.records()
+        times = {record["properties"]["time"] for record in delivered.values()}
         expected = {
             json.loads(event.line)["properties"]["time"]
             for event in sandbox.robotmia.events(first, last)

@@ -1,4 +1,4 @@
-"""Taps in a storm: what they wrote before each STATE is compared with what that STATE claims."""
+"""Taps under random faults: each STATE is compared with the records written before it."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _THINGS, _USERS = "things", "users"
 
 
 class Extraction(ABC):
-    """One tap, its vendor, and what there is to read. A key is a stream and what names a record.
+    """One tap, its vendor, and the data to read. A key is a stream and a record's identifier.
 
     Args:
-        sandbox: Holds the vendor, which is given its data.
-        size: About how many requests it should take to read it all.
-        chance: What the data come from.
+        sandbox: The sandbox of the vendor, which gets the data.
+        size: The approximate number of requests to read everything.
+        chance: The random generator of the data.
     """
 
     tap: ClassVar[str]
     vendor_name: ClassVar[str]
-    #: The streams that are looked at.
+    #: The streams to compare.
     streams: ClassVar[Sequence[str]]
-    storm: ClassVar[Sequence[tuple[float, dict[str, Any]]]]
+    random_faults: ClassVar[Sequence[tuple[float, dict[str, Any]]]]
 
     def __init__(self, sandbox: Sandbox, size: int, chance: random.Random) -> None:
         self.sandbox = sandbox
@@ -52,30 +52,30 @@ class Extraction(ABC):
 
     @abstractmethod
     def expected(self) -> Keys:
-        """Return the keys of all there is."""
+        """Return the keys of all data."""
 
     @abstractmethod
     def key(self, stream: str, record: Mapping[str, Any]) -> Hashable:
-        """Return what names a record."""
+        """Return the identifier of a record."""
 
     @abstractmethod
     def claimed(self, stream: str, bookmark: str) -> Keys:
-        """Return the keys that a bookmark says were written."""
+        """Return the keys that are written according to a bookmark."""
 
     def may_repeat(self, stream: str, key: Hashable, bookmark: str) -> bool:
-        """Whether a run that began at a bookmark may write a record that it claims."""
+        """Whether a run that began at a bookmark may write a record that the bookmark covers."""
         del stream, key, bookmark
         return False
 
     def time_passes(self) -> None:  # noqa: B027 - where nothing new happens, nothing is to do
-        """Let something new happen at the vendor between two runs."""
+        """Add data at the vendor between two runs."""
 
 
 class RobotmiaExtraction(Extraction):
     tap = "tap-robotmia"
     vendor_name = "robotmia"
     streams = ("events", "event_order")
-    storm = (
+    random_faults = (
         *BODIES,
         (0.03, {"terminated_early": True}),
         (0.002, {"status": 401}),
@@ -84,12 +84,12 @@ class RobotmiaExtraction(Extraction):
     _LOOKBACK_DAYS = 2
     _EVENTS_PER_DAY = 7
     _ZONE = ZoneInfo("America/Los_Angeles")
-    _START = datetime(2005, 1, 1, tzinfo=timezone.utc)  # so that no storm reaches the future
+    _START = datetime(2005, 1, 1, tzinfo=timezone.utc)  # so that no run reaches the future
 
     def __init__(self, sandbox: Sandbox, size: int, chance: random.Random) -> None:
         super().__init__(sandbox, size, chance)
         self._days = max(10, size * 2 // 3)
-        # an event's time is the wall clock of the project, read as if it were UTC
+        # an event's time is the project's local time, read as if it were UTC
         self._moments = sorted(
             self._START + timedelta(days=self._days * chance.random())
             for _ in range(self._days * self._EVENTS_PER_DAY)
@@ -147,7 +147,7 @@ class MediarithmicsExtraction(Extraction):
     tap = "tap-mediarithmics"
     vendor_name = "mediarithmics"
     streams = (_THINGS, _USERS)
-    storm = (
+    random_faults = (
         *((odds, {"path": "/files/", **fault}) for odds, fault in BODIES),
         *((odds, {"path": "/data_file/", **fault}) for odds, fault in BODIES),
         (0.001, {"status": 401}),
@@ -216,7 +216,7 @@ class MediarithmicsExtraction(Extraction):
         return {(stream, line) for line, created in self._lines.items() if created <= end}
 
     def may_repeat(self, stream: str, key: Hashable, bookmark: str) -> bool:
-        # a query begins with what has the bookmark's own value
+        # a query includes rows with the bookmark's own value
         if stream != _USERS:
             return False
         (last,) = {max(n for _, n in self.claimed(stream, bookmark))}  # type: ignore[type-var]
@@ -227,7 +227,7 @@ EXTRACTIONS: Sequence[type[Extraction]] = (RobotmiaExtraction, MediarithmicsExtr
 
 
 class Campaign:
-    """Runs of one tap, each resumed from the last one's STATE, until all has been read."""
+    """Runs of one tap, each resumed from the last STATE, until everything is read."""
 
     def __init__(self, extraction: type[Extraction], seed: int, size: int, folder: Path) -> None:
         self._chance = random.Random(f"{extraction.tap} {seed}")
@@ -242,7 +242,7 @@ class Campaign:
         self.history: list[str] = []
 
     def carry_out(self) -> None:
-        """Run until a run succeeds, and look at everything in the end."""
+        """Run until a run succeeds, and check everything at the end."""
         with self._sandbox:
             while not self._run():
                 assert len(self.history) < _MOST_RUNS, self.history
@@ -254,7 +254,7 @@ class Campaign:
 
     def _run(self) -> bool:
         chance, extraction = self._chance, self._extraction
-        plan_faults(self._sandbox.faults, extraction.vendor_name, chance, *extraction.storm)
+        plan_faults(self._sandbox.faults, extraction.vendor_name, chance, *extraction.random_faults)
         kill = None
         if len(self.history) < most_kills(self._size):
             kill = Kill.drawn(chance, self._size // 3)
@@ -301,7 +301,7 @@ class Campaign:
                 yield stream, entry["replication_key_value"]
 
     def __str__(self) -> str:
-        """Say what happened."""
+        """Describe the runs, for a failed assertion."""
         requests = self._extraction.vendor.requests
         faults = sum(request.fault is not None for request in requests)
         return (

@@ -1,4 +1,4 @@
-"""The weather that a plugin has to live with: what may befall a request, drawn from a seed."""
+"""Random faults of requests, drawn from a seed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
     from tests.sandbox.faults import FaultPlan
 
-#: The longest silence that a plugin is set to bear, in seconds.
+#: The request timeout of the plugins in seconds; silence may last longer.
 REQUEST_TIMEOUT_SECONDS = 2.0
 
 _SOON = 0.05
 
-#: What may befall any request: the chance in a calm storm, and the fault.
+#: The faults of any request, each with its minimum probability.
 ANY_REQUEST: Sequence[tuple[float, dict[str, Any]]] = (
     (0.030, {"status": 429, "retry_after": _SOON}),
     (0.004, {"status": 429}),
@@ -30,10 +30,10 @@ ANY_REQUEST: Sequence[tuple[float, dict[str, Any]]] = (
     (0.010, {"delay": 0.3}),
 )
 
-#: Silence after the server acted, for longer than is borne.
+#: Silence after the server acted, for longer than the timeout.
 TOO_SLOW: dict[str, Any] = {"stall": REQUEST_TIMEOUT_SECONDS + 0.5, "times": 1}
 
-#: What may befall a body that is read.
+#: The faults of a body that is read.
 BODIES: Sequence[tuple[float, dict[str, Any]]] = (
     (0.03, {"truncate": True}),
     (0.03, {"cut_gzip": True}),
@@ -47,7 +47,7 @@ def plan_faults(
     chance: random.Random,
     *more: tuple[float, dict[str, Any]],
 ) -> None:
-    """Plan a storm of its own for one run: other odds, each time."""
+    """Plan the faults of one run; the probabilities differ from run to run."""
     faults.clear()
     strength = chance.choice([0.4, 1.0, 1.0, 2.0])
     odds = [*more, *ANY_REQUEST]

@@ -1,7 +1,7 @@
-"""Runs a plugin's command in forks of one process, each with an exception at one of its calls.
+"""Run a plugin's command in forks of one process, each with an exception at one of its calls.
 
-A program of its own: ``python -m tests.chaos.injector MODULE:CLASS`` reads jobs, objects in lines,
-from standard input and answers each with the exit status of its run, or null if it did not end.
+``python -m tests.chaos.injector MODULE:CLASS`` reads jobs as JSON lines from standard input and
+prints the exit status of each run, or null if it did not end.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ ERRORS: dict[str, type[BaseException]] = {
 }
 ROOT = Path(singer_martech.__file__).parents[1]
 FIRST = frozenset({"process_lines", "discover_streams"})
-"""Calls count from the first of these on; settings are read by then."""
+"""Calls are counted from the first of these on; settings are read by then."""
 SKIPPED = frozenset({"__exit__"})
-"""The interpreter's own release of a lock does not fail."""
+"""Releasing a lock in the interpreter cannot fail."""
 MOST_SECONDS = 60
 
 
 class Injection:
-    """Raises an error at a call that the plugin's own code makes or receives, in any thread.
+    """Raises an error at a call that the plugin's code makes or receives, in any thread.
 
     Args:
-        at: The number of the call; None for none.
+        at: The number of the call; None for no error.
         error: The error.
-        function: Only calls of and by functions of this name count.
+        function: Count only calls of and by functions of this name.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ def _wait(process: int) -> int | None:
 
 
 def main() -> None:
-    """Carry out jobs until there are no more."""
+    """Run jobs until the input ends."""
     module, _, name = sys.argv[1].partition(":")
     command = getattr(importlib.import_module(module), name).cli.main
     jobs = os.fdopen(os.dup(0))

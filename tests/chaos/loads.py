@@ -1,4 +1,4 @@
-"""Targets in a storm: numbered records go in, and what landed is compared with STATE at once."""
+"""Targets under random faults: delivered records are compared with each STATE immediately."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Records:
     def __init__(self, count: int, chance: random.Random) -> None:
         self.count = count
         kinds = [chance.random() < 0.7 for _ in range(count)]
-        #: The stream of each record, its number being its place counted from 1.
+        #: The stream of each record; the number of a record is its position, starting at 1.
         self.streams = [KEYED if keyed else UNKEYED for keyed in kinds]
         self.ids = [f"k{chance.randrange(1 + count // 5)}" for _ in kinds]
         self._states = {n for n in range(1, count) if chance.random() < 0.2} | {count}
@@ -52,7 +52,7 @@ class Records:
         return {self.ids[n - 1]: n for n in self.numbers(KEYED)}
 
     def lines(self, after: int) -> Iterator[bytes]:
-        """Yield the messages that a tap would send which resumes from a STATE."""
+        """Yield the messages of a tap that resumes from a STATE."""
         for schema in _SCHEMAS:
             yield json.dumps(schema).encode() + b"\n"
         for n in range(after + 1, self.count + 1):
@@ -64,18 +64,18 @@ class Records:
 
 
 class Load(ABC):
-    """One target, its vendor, and what the vendor took.
+    """One target, its vendor, and the accepted records.
 
     Attributes:
-        requests_per_batch: About how many requests a batch takes.
-        rows: The most records of a batch.
+        requests_per_batch: The approximate number of requests per batch.
+        rows: The maximum number of records per batch.
     """
 
     target: ClassVar[str]
     vendor_name: ClassVar[str]
     rows: ClassVar[int] = 10
     requests_per_batch: ClassVar[int] = 1
-    storm: ClassVar[Sequence[tuple[float, dict[str, Any]]]]
+    random_faults: ClassVar[Sequence[tuple[float, dict[str, Any]]]]
 
     def __init__(self, sandbox: Sandbox, records: Records) -> None:
         self.sandbox = sandbox
@@ -84,44 +84,44 @@ class Load(ABC):
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Return the settings beside those that all targets get."""
+        """Return the settings in addition to those of all targets."""
 
     @abstractmethod
     def missing(self, numbers: Sequence[int]) -> set[int]:
-        """Return those of the numbers whose records the vendor has not taken."""
+        """Return those of the numbers whose records the vendor has not accepted."""
 
     @abstractmethod
     def value_of_each_key(self) -> dict[str, int]:
-        """Return, by key, the number that the vendor holds in the end."""
+        """Return the final number of each key at the vendor."""
 
     @abstractmethod
     def arrivals(self) -> Iterator[tuple[str, int]]:
-        """Yield sender and number of each record that must not come twice in one run.
+        """Yield sender and number of each record that must not arrive twice in one run.
 
-        Each run has a User-Agent of its own: what a killed one sent last may well be taken
-        when the next has begun.
+        Each run has its own User-Agent: the last request of a killed run may be accepted after
+        the next run has begun.
         """
 
     def calm_down(self) -> None:  # noqa: B027 - most leave nothing
-        """Bring what a run left under way at the vendor to its end."""
+        """Finish what a run left in progress at the vendor."""
 
     def overlaps(self) -> list[Any]:
-        """Return pairs of requests under way at once that carried one key."""
+        """Return pairs of concurrent requests with the same key."""
         return []
 
     def repeats(self) -> list[tuple[str, int]]:
-        """Return sender and number of what was taken twice in one run."""
+        """Return sender and number of records accepted twice in one run."""
         return [each for each, count in Counter(self.arrivals()).items() if count > 1]
 
     def senders(self) -> dict[int, str]:
-        """Return who sent each request."""
+        """Return the sender of each request."""
         return {each.number: each.headers["user-agent"] for each in self.vendor.requests}
 
 
 class MonaLoad(Load):
     target = "target-mona"
     vendor_name = "mona"
-    storm = (
+    random_faults = (
         (0.01, {"path": "/mona/export", "expire_token": True}),
         (0.002, {"path": "/mona/export", "status": 401}),
         (0.1, {"path": "/mona-auth", "status": 503, "retry_after": 0.05}),
@@ -150,7 +150,7 @@ class MonaLoad(Load):
         return ((senders[request], n) for request, arc, n in self._taken if arc == UNKEYED)
 
     def overlaps(self) -> list[Any]:
-        # silence after the vendor acted is no reason to wait for it
+        # do not wait for silence after the vendor acted
         pairs = self.sandbox.mona.overlaps()
         return [pair for pair in pairs if "stall" not in (pair[1].fault or "")]
 
@@ -169,7 +169,7 @@ class MonaLoad(Load):
 class MonetateLoad(Load):
     target = "target-monetate"
     vendor_name = "monetate"
-    storm = (
+    random_faults = (
         (0.01, {"path": "/data/v1", "expire_token": True}),
         (0.002, {"path": "/data/v1", "status": 401}),
         (0.1, {"path": "/auth/", "status": 503, "retry_after": 0.05}),
@@ -205,7 +205,7 @@ class MonetateLoad(Load):
         rows = self.vendor.store.rows(
             "SELECT request, row FROM monetate_rows WHERE dataset = ?", UNKEYED
         )
-        senders = self.senders()  # afterwards, so that it knows those of all rows
+        senders = self.senders()  # read last, so that it covers all rows
         return ((senders[row["request"]], json.loads(row["row"])["n"]) for row in rows)
 
     def overlaps(self) -> list[Any]:
@@ -217,7 +217,7 @@ class MediarithmicsLoad(Load):
     vendor_name = "mediarithmics"
     rows = 40
     requests_per_batch = 5
-    storm = ((0.001, {"status": 401}),)
+    random_faults = ((0.001, {"status": 401}),)
 
     def __init__(self, sandbox: Sandbox, records: Records) -> None:
         super().__init__(sandbox, records)
@@ -259,7 +259,7 @@ class MediarithmicsLoad(Load):
         return {name.rpartition("=")[2]: profile["n"] for name, profile in profiles.items()}
 
     def arrivals(self) -> Iterator[tuple[str, int]]:
-        # an upload is looked for before it is sent again, so nothing comes twice in one run
+        # an upload is looked up before it is repeated, so nothing arrives twice in one run
         self._look()
         executions = self.sandbox.mediarithmics.import_executions()
         senders = {each.id: each.detail["sender"] for each in executions}
@@ -287,10 +287,10 @@ LOADS: Sequence[type[Load]] = (MonaLoad, MonetateLoad, MediarithmicsLoad)
 
 
 class Campaign:
-    """Runs of one target, each resumed from the last one's STATE, until all input is through.
+    """Runs of one target, each resumed from the last STATE, until all input is delivered.
 
     Attributes:
-        history: What the runs were and how they ended.
+        history: The runs and their results.
     """
 
     def __init__(self, load: type[Load], seed: int, requests: int, folder: Path) -> None:
@@ -305,7 +305,7 @@ class Campaign:
         self.history: list[str] = []
 
     def carry_out(self) -> None:
-        """Run until a run succeeds, and look at everything in the end."""
+        """Run until a run succeeds, and check everything at the end."""
         with self._sandbox:
             while not self._run():
                 assert len(self.history) < _MOST_RUNS, self.history
@@ -314,7 +314,7 @@ class Campaign:
 
     def _run(self) -> bool:
         chance, load = self._chance, self._load
-        plan_faults(self._sandbox.faults, load.vendor_name, chance, *load.storm)
+        plan_faults(self._sandbox.faults, load.vendor_name, chance, *load.random_faults)
         kill = None
         if len(self.history) < most_kills(self._requests):
             kill = Kill.drawn(chance, self._requests // 4)
@@ -341,7 +341,7 @@ class Campaign:
         return ended.status == 0
 
     def _state_line(self, line: bytes) -> None:
-        """See that STATE is not ahead of what the vendor has taken by now."""
+        """Assert that STATE covers only records that the vendor has accepted."""
         n = json.loads(line)["n"]
         assert n >= self._state, "STATE goes back"
         missing = self._load.missing(range(self._state + 1, n + 1)) - self._unknown()
@@ -349,11 +349,11 @@ class Campaign:
         self._state = n
 
     def _unknown(self) -> set[int]:
-        """Return the records that were reported as of unknown outcome; no others may be."""
+        """Return the records reported with an unknown outcome; no others may be reported."""
         numbers = set()
         for path in (self._folder / "rejects").glob("*.jsonl"):
             for line in path.read_bytes().splitlines(keepends=True):
-                if line.endswith(b"\n"):  # a killed process may leave half a line
+                if line.endswith(b"\n"):  # a killed process may leave an incomplete line
                     entry = json.loads(line)
                     assert entry["stream"] == UNKEYED, entry
                     assert entry["reason"].startswith("outcome unknown"), entry
@@ -369,7 +369,7 @@ class Campaign:
         assert self._sandbox.errors == []
 
     def __str__(self) -> str:
-        """Say what happened."""
+        """Describe the runs, for a failed assertion."""
         requests = self._load.vendor.requests
         faults = sum(request.fault is not None for request in requests)
         return (

@@ -1,4 +1,4 @@
-"""One run of a plugin as a process of its own, which may be killed while it works."""
+"""One run of a plugin in its own process, which may be killed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)
 
 
 def most_kills(requests: int) -> int:
-    """Return how many runs of a campaign of so many requests may be killed."""
+    """Return how many runs of a campaign with this many requests may be killed."""
     return max(4, requests // 60)
 
 
@@ -42,28 +42,28 @@ class Kill:
 
     @property
     def statuses(self) -> set[int]:
-        """How the process may end; it may also have been at its end already."""
+        """The possible exit statuses; the process may have ended before the signal."""
         own = -self.signum if self.signum == signal.SIGKILL else 128 + self.signum
         return {own, 0, 1}
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended."""
+    """The result of a run."""
 
     status: int
     log: str
 
 
 class Plugin:
-    """A plugin as users start it.
+    """A plugin as started by users.
 
     Args:
         name: The console script.
         config: Its settings.
-        folder: Where it runs; its temporary files go to a folder in there.
-        sandbox: What it speaks to.
-        vendor: Likewise.
+        folder: Its working folder, which contains its temporary files.
+        sandbox: The sandbox that it uses.
+        vendor: Its vendor in the sandbox.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Plugin:
         feed: Iterable[bytes] | None = None,
         kill: Kill | None = None,
     ) -> Ended:
-        """Run to the end; `on_line` is given every whole line of stdout as it comes."""
+        """Run to the end; `on_line` is called with every complete line of stdout."""
         process = subprocess.Popen(
             [*self._command, *arguments],
             stdin=subprocess.DEVNULL if feed is None else subprocess.PIPE,
@@ -110,7 +110,7 @@ class Plugin:
             thread.start()
         try:
             for line in process.stdout:
-                if line.endswith(b"\n"):  # half a line is what a killed process leaves
+                if line.endswith(b"\n"):  # a killed process leaves an incomplete line
                     on_line(line)
         finally:
             if sys.exc_info()[0] is not None:
@@ -122,7 +122,7 @@ class Plugin:
             process.stderr.close()
         ended = Ended(status, b"".join(log).decode())
         self._check(ended, kill)
-        # whoever starts a run again starts it when nothing of the last one is under way
+        # users start the next run when no request of the last one is in progress
         self._sandbox.wait_until(
             lambda: all(request.ended is not None for request in list(self._vendor.requests))
         )

@@ -19,7 +19,7 @@ REQUESTS = int(os.environ.get("CHAOS_REQUESTS") or 500)
 
 
 def carry_out(campaign: Callable[[int, Path], Campaign], name: str, folder: Path) -> None:
-    """Carry out a campaign for every seed, all at once: most of their time is waiting."""
+    """Run a campaign for every seed in parallel: most of their time is waiting."""
 
     def one(seed: int) -> None:
         mine = folder / str(seed)

@@ -27,8 +27,8 @@ SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "").split()] or [1]
 RUNS = int(os.environ.get("CHAOS_REQUESTS") or 60) // 10
 RECORDS, REJECTED = 6, 4
 
-#: The ids that each vendor has taken.
-LANDED: Mapping[str, Callable[[Sandbox], set[str]]] = {
+#: The ids that each vendor has accepted.
+DELIVERED: Mapping[str, Callable[[Sandbox], set[str]]] = {
     "target-mona": lambda box: {each["message"]["id"] for each in box.mona.messages()},
     "target-monetate": lambda box: {row["id"] for row in box.monetate.rows("people")},
     "target-mediarithmics": lambda box: {
@@ -39,7 +39,7 @@ LANDED: Mapping[str, Callable[[Sandbox], set[str]]] = {
 
 @dataclass(frozen=True)
 class Run:
-    """One run, in a folder of its own, with an exception at one call."""
+    """One run in its own folder, with an exception at one call."""
 
     folder: Path
     status: int | None
@@ -51,7 +51,7 @@ class Run:
 
     @property
     def calls(self) -> int:
-        """How many calls could have failed."""
+        """The number of calls that could have failed."""
         return int((self.folder / "calls").read_text(encoding="utf-8"))
 
     @property
@@ -62,7 +62,7 @@ class Run:
         return {json.loads(line)["record"]["id"] for line in lines}
 
     def check(self) -> None:
-        """See that it ended well, or with one line, and left nothing but what it is to leave."""
+        """Assert that it succeeded, or failed with one line, and left no unexpected file."""
         log = self._lines("log")
         assert self.status in {0, 1}, log
         assert sum(b"| ERROR " in line for line in log) == self.status, log
@@ -71,7 +71,7 @@ class Run:
         assert left == []
 
     def check_summary(self) -> None:
-        """See that the summary says how it ended, and that each stream's counts add up."""
+        """Assert that the summary has the result, and that each stream's counts add up."""
         (path,) = (self.folder / "summaries").iterdir()
         summary = json.loads(path.read_bytes())
         assert summary["outcome"] == ("failed" if self.status else "succeeded")
@@ -84,7 +84,7 @@ class Run:
 
 
 class Runner:
-    """Runs a plugin's command again and again."""
+    """Runs a plugin's command repeatedly."""
 
     def __init__(self, plugin: Plugin, folder: Path) -> None:
         name = f"{plugin.plugin.__module__}:{plugin.plugin.__name__}"
@@ -144,7 +144,7 @@ def runner(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runner]:
 
 
 def lines(plugin: Plugin, after: int = 0) -> bytes:
-    """Return what a tap would send after a STATE: numbered records, one of them invalid."""
+    """Return the messages of a tap after a STATE: numbered records, one of them invalid."""
     schema = plugin.messages[0]
     messages = [schema]
     for number in range(after + 1, RECORDS + 1):
@@ -190,11 +190,11 @@ def test_a_run_that_fails_once_all_is_delivered_has_a_summary_that_says_so(
 def test_a_load_survives_any_exception(
     plugin: Plugin, seed: int, sandbox: Sandbox, runner: Runner
 ) -> None:
-    landed = LANDED[plugin.name]
+    delivered = DELIVERED[plugin.name]
     everything = {f"k{number}" for number in range(1, RECORDS + 1)}
     clean = runner.run("clean", {**plugin.settings(sandbox), **LOAD}, lines=lines(plugin))
     assert clean.status == 0
-    assert landed(sandbox) | clean.reported == everything
+    assert delivered(sandbox) | clean.reported == everything
     for at, error in injections(seed, clean.calls):
         sandbox.reset()
         config = {**plugin.settings(sandbox), **LOAD}
@@ -203,11 +203,11 @@ def test_a_load_survives_any_exception(
         broken.check_summary()
         state = max((line["n"] for line in broken.out), default=0)
         covered = {f"k{number}" for number in range(1, state + 1)}
-        assert covered <= landed(sandbox) | broken.reported
+        assert covered <= delivered(sandbox) | broken.reported
         again = runner.run(f"{at}-again", config, lines=lines(plugin, after=state))
         again.check()
         assert again.status == 0
-        assert landed(sandbox) | broken.reported | again.reported == everything
+        assert delivered(sandbox) | broken.reported | again.reported == everything
 
 
 @pytest.mark.timeout(600 + 4 * RUNS)
@@ -233,7 +233,7 @@ def test_an_extraction_survives_any_exception(
 
 
 def records(run: Run) -> set[tuple[str, str]]:
-    """Return streams and records, without what differs from execution to execution."""
+    """Return streams and records, without values that differ between executions."""
     rows = [(each["stream"], each["record"]) for each in run.out if each["type"] == "RECORD"]
     return {
         (stream, str(sorted((name, str(row[name])) for name in row if name[0] != "_")))

@@ -1,4 +1,4 @@
-"""A vendor made of memory, for tests of delivery without HTTP."""
+"""An in-memory vendor, for tests of delivery without HTTP."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def rejection(status: int = 400) -> RequestRejected:
 
 
 class FakeDestination(Destination):
-    """Takes every record, unless told otherwise, and remembers what was sent.
+    """Accepts every record by default, and records what was sent.
 
     Attributes:
-        sent: The bodies of each request that was taken, at least in part.
+        sent: The bodies of each request that was accepted, at least in part.
         requests: The bodies of each request.
-        taken: The bodies that were taken, in their order.
-        reject_when: Called with a request's bodies; it may raise, or return those it refuses.
-        names_rejected: Whether a refusal of some records says which they are.
-        gate: Each request waits for it.
+        taken: The accepted bodies, in order.
+        reject_when: Called with a request's bodies; it may raise, or return those to reject.
+        names_rejected: Whether a partial rejection identifies the records.
+        gate: An event for which each request waits.
     """
 
     name = "memory"
@@ -77,7 +77,7 @@ class FakeDestination(Destination):
                 self.busy -= 1
 
     def wait_until_busy(self, count: int) -> None:
-        """Wait until so many requests are in flight."""
+        """Wait until this many requests are in flight."""
         with self._lock:
             assert self._lock.wait_for(lambda: self.busy >= count, 20)
 
@@ -119,7 +119,7 @@ def as_received(
     *,
     idempotent: bool = True,
 ) -> PendingRecord:
-    """Return a record as a sink hands it to the dispatcher."""
+    """Return a record as a sink passes it to the dispatcher."""
     record = PendingRecord(key, body, idempotent)
     record.metrics, record.sequence, record.raw = metrics, sequence, raw
     return record

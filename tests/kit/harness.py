@@ -1,4 +1,4 @@
-"""The delivery core with its surroundings, without HTTP and without the SDK."""
+"""The delivery core with its dependencies, without HTTP and without the SDK."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Harness:
-    """A delivery with its surroundings."""
+    """A dispatcher with its dependencies."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Harness:
             self.add(destination, body, key)
 
     def load(self, destination: FakeDestination, count: int) -> None:
-        """Send records, each with a STATE after it."""
+        """Send records, each followed by a STATE."""
         for _ in range(count):
             self.add(destination)
             self.state()

@@ -26,7 +26,7 @@ _DELETED = "deleted "
 
 
 class LedgerRun:
-    """One run of the delivery core on the ledger in a folder."""
+    """One run of the delivery core with the ledger in a folder."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class LedgerRun:
         self.harness.dispatcher.write_state(now=True)
 
     def send_without_settling(self) -> None:
-        """Send everything, and stop as a killed process would."""
+        """Send everything, and stop like a killed process."""
         dispatcher = self.harness.dispatcher
         self.ledger.release()
         for destination, batch in list(dispatcher._open.items()):  # noqa: SLF001 - a process is killed anywhere

@@ -1,4 +1,4 @@
-"""A loopback server that answers with scripted replies."""
+"""A loopback server that sends scripted replies."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 RESET = -1
-"""In place of a status: reset the connection."""
+"""Used as a status: reset the connection."""
 SILENCE = -2
-"""In place of a status: answer nothing until the server is closed."""
+"""Used as a status: send nothing until the server is closed."""
 
 
 @dataclass
 class Reply:
-    """One answer.
+    """One reply.
 
     Attributes:
         status: Its HTTP status, or ``RESET`` or ``SILENCE``.
         body: Its body.
         headers: Further headers.
         cut: Close the connection after half of the body.
-        raw: The whole reply as bytes, in place of all of these.
+        raw: The whole reply as bytes, instead of the other attributes.
     """
 
     status: int = 200
@@ -54,7 +54,7 @@ class Received:
 
 
 class ScriptedServer:
-    """Answers with the replies of its script and repeats the last one; a context manager."""
+    """A context manager that sends the replies of its script and repeats the last one."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []
@@ -126,10 +126,10 @@ def _handler(server: ScriptedServer) -> type[BaseHTTPRequestHandler]:
         do_GET = do_POST = _response  # noqa: N815 - names that http.server looks for
 
         def log_message(self, *arguments: object) -> None:
-            """Stay silent."""
+            """Log nothing."""
 
         def finish(self) -> None:
-            """End a connection, unless the reply was a reset."""
+            """Close a connection, unless it was reset."""
             if self.connection.fileno() >= 0:
                 super().finish()
 

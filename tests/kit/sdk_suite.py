@@ -1,11 +1,11 @@
-"""The built-in target tests of singer-sdk that apply here."""
+"""The target tests of singer-sdk that apply here."""
 
 from __future__ import annotations
 
 from singer_sdk.testing.suites import target_tests
 
 TARGET_TESTS = [
-    # its SCHEMA names no columns, as tap-mongodb's first one does: every object is taken
+    # its SCHEMA has no columns, as the first one of tap-mongodb: every object is valid
     test
     for test in target_tests.tests
     if test.name != "invalid_schema"

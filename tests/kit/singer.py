@@ -1,4 +1,4 @@
-"""Singer messages, and what a run of the target did with them."""
+"""Singer messages, and the results of a target run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Line = dict[str, Any] | str | bytes
 
 
 def schema(stream: str = "orders", keys: list[str] | None = None, **properties: Any) -> Line:
-    """Return a SCHEMA message; without properties, any value is right."""
+    """Return a SCHEMA message; without properties, it accepts any record."""
     return {
         "type": "SCHEMA",
         "stream": stream,
@@ -50,12 +50,12 @@ def _text(line: dict[str, Any] | str) -> str:
 
 @dataclass
 class Run:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
         status: Its exit status.
-        output: What it wrote to standard output.
-        log: What it wrote to standard error.
+        output: Its standard output.
+        log: Its standard error.
         reject_path: Its setting.
     """
 
@@ -66,7 +66,7 @@ class Run:
 
     @property
     def states(self) -> list[Any]:
-        """Every STATE that it emitted."""
+        """Every STATE that it wrote."""
         return [json.loads(line) for line in self.output.splitlines()]
 
     @property
@@ -75,7 +75,7 @@ class Run:
         return self.log.splitlines()[-1].split("|", maxsplit=3)[-1].strip()
 
     def summary(self, stream: str = "orders") -> dict[str, Any]:
-        """Return the stream's summary, without what differs from run to run."""
+        """Return the stream's summary, without members that differ between runs."""
         for line in self.log.splitlines():
             _, found, text = line.partition("summary: ")
             if found and json.loads(text)["stream"] == stream:

@@ -62,11 +62,11 @@ def _name(address: str) -> x509.GeneralName:
 
 
 class RawServer:
-    """Hands each accepted connection to a function; a context manager.
+    """Passes each accepted connection to a function; a context manager.
 
     Attributes:
         port: The loopback port.
-        accepted: How many connections came.
+        accepted: The number of connections.
     """
 
     def __init__(self, serve: Callable[[socket.socket], object]) -> None:
@@ -97,13 +97,13 @@ class RawServer:
 
 
 class Front:
-    """Passes requests on to another server and records them; a context manager.
+    """Forwards requests to another server and records them; a context manager.
 
-    With a certificate it is the TLS front of a vendor, without one a proxy.
+    With a certificate it is a TLS front of a vendor, without one a proxy.
 
     Args:
         certificate: A file with its key and certificate, or None for plain HTTP.
-        behind: The server that requests and tunnels go to; None: the one they name.
+        behind: The server for requests and tunnels; None: the one that the client names.
     """
 
     def __init__(self, certificate: Path | None = None, behind: str | None = None) -> None:
@@ -165,7 +165,7 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:
             self.close_connection = True
 
         def log_message(self, *arguments: Any) -> None:
-            """Stay silent."""
+            """Log nothing."""
 
         def handle(self) -> None:
             """Serve a connection until the client or the server behind closes it."""

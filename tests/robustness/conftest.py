@@ -1,4 +1,4 @@
-"""Each test of hostile input runs in a folder of its own, where reports and files would land."""
+"""Each test of invalid input runs in its own folder, which contains all files it writes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the test's plugins run."""
+    """The working folder of the test's plugins."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture(autouse=True)
 def connections_may_stay_open() -> Iterator[None]:
-    """A command leaves it to the end of its process to close its idle connections."""
+    """Ignore idle connections, which a command leaves open until its process ends."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         yield
@@ -34,7 +34,7 @@ def connections_may_stay_open() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def left_connections_are_closed() -> Iterator[None]:
-    """What the runs of a module left in this process is gone before other tests begin."""
+    """Release what the runs of a module left in this process."""
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)

@@ -1,4 +1,4 @@
-"""The five plugins, each with settings for the sandbox and an input that uses all of it."""
+"""The five plugins, each with settings for the sandbox and an input that uses all features."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Plugin:
         name: Its console script.
         plugin: Its class.
         vendor: Its vendor in the sandbox.
-        settings: Makes settings for the sandbox.
+        settings: Returns settings for the sandbox.
         messages: The input of a target.
-        landed: Returns the number of records that the vendor accepted; None for a tap.
+        delivered: Returns the number of records that the vendor accepted; None for a tap.
     """
 
     name: str
@@ -55,12 +55,12 @@ class Plugin:
     vendor: str
     settings: Callable[[Sandbox], dict[str, Any]]
     messages: Sequence[Mapping[str, Any]] = ()
-    landed: Callable[[Sandbox], int] | None = None
+    delivered: Callable[[Sandbox], int] | None = None
 
     @property
     def is_tap(self) -> bool:
-        """Whether it reads from its vendor."""
-        return self.landed is None
+        """Whether it is a tap."""
+        return self.delivered is None
 
     @property
     def secrets(self) -> list[str]:
@@ -74,13 +74,13 @@ class Plugin:
         return b"".join(json.dumps(message).encode() + b"\n" for message in self.messages)
 
     def __str__(self) -> str:
-        """Name it."""
+        """Return the name, as the test id."""
         return self.name
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run within this process ended."""
+    """The result of a run within this process."""
 
     status: int
     out: bytes
@@ -88,7 +88,7 @@ class Outcome:
 
     @property
     def reason(self) -> str:
-        """The one line of a failed run."""
+        """The error line of a failed run."""
         lines = [line for line in self.log.splitlines() if "| ERROR " in line]
         assert len(lines) == 1, self.log
         return lines[0]
@@ -106,10 +106,10 @@ class Outcome:
         ]
 
     def check(self, cause: str = "") -> None:
-        """See that it succeeded, or failed with one line and without a traceback.
+        """Assert that it succeeded, or failed with one line and without a traceback.
 
         Args:
-            cause: A pattern of what the line of a failed run must name.
+            cause: A pattern that the line of a failed run must match.
         """
         assert "Traceback" not in self.log, self.log
         assert self.status in {0, 1}, self.log
@@ -154,7 +154,7 @@ def run(
 
 
 class _Kept(io.BytesIO):
-    """A file that stays open: a command closes its output at the end."""
+    """A file that stays open, because a command closes its output at the end."""
 
     def close(self) -> None:
         """Stay open."""

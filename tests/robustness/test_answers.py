@@ -42,7 +42,7 @@ BODIES: dict[str, Any] = {
 
 
 def endpoints(plugin: Plugin, sandbox: Sandbox, folder: Path) -> list[tuple[str, str]]:
-    """Return method and path of each request of a good run, each kind once."""
+    """Return method and path of each kind of request in a successful run."""
     good = run(plugin, plugin.settings(sandbox), folder)
     assert good.status == 0, good.log
     requests = sandbox.vendors[plugin.vendor].requests
@@ -54,7 +54,7 @@ def test_an_unexpected_response_is_a_one_line_error_or_harmless(
     plugin: Plugin, sandbox: Sandbox, folder: Path, body: str
 ) -> None:
     found = endpoints(plugin, sandbox, folder)
-    expected = None if plugin.landed is None else plugin.landed(sandbox)
+    expected = None if plugin.delivered is None else plugin.delivered(sandbox)
     assert found
     for method, path in found:
         sandbox.reset()
@@ -64,15 +64,15 @@ def test_an_unexpected_response_is_a_one_line_error_or_harmless(
         )
         outcome = run(plugin, config, folder)
         outcome.check()
-        if outcome.status == 0 and plugin.landed is not None and method == "GET":
-            # what could be done without was done without
-            assert plugin.landed(sandbox) == expected
+        if outcome.status == 0 and plugin.delivered is not None and method == "GET":
+            # the request was not essential
+            assert plugin.delivered(sandbox) == expected
         for line in outcome.out.splitlines():
             json.loads(line)
 
 
-#: Where a body without content is the vendor's own: an export without events, and Mona's
-#: success, whose body no public source shows.
+#: Where an empty body is a valid response: an export without events, and Mona's success,
+#: whose body is not public.
 WITHOUT_CONTENT = {
     ("tap-robotmia", "/export/"): {"empty", "empty JSON"},
     ("target-mona", "/export"): {"empty", "empty JSON", "empty object", "null"},
@@ -80,7 +80,7 @@ WITHOUT_CONTENT = {
 
 
 def impostors(plugin: Plugin, sandbox: Sandbox, folder: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield each request of a good run with each impostor that is none of its vendor's answers."""
+    """Yield each request of a successful run with each impostor that differs from the vendor."""
     for method, path in endpoints(plugin, sandbox, folder):
         for name in IMPOSTORS:
             allowed = WITHOUT_CONTENT.get((plugin.name, path[-8:] if plugin.is_tap else path[-7:]))
@@ -89,13 +89,13 @@ def impostors(plugin: Plugin, sandbox: Sandbox, folder: Path) -> Iterator[tuple[
 
 
 def achieved(plugin: Plugin, sandbox: Sandbox, outcome: Outcome) -> Any:
-    """Return what a run has brought about: records of a tap, or how many a vendor has."""
-    if plugin.landed is not None:
-        return plugin.landed(sandbox)
+    """Return the result of a run: records of a tap, or the number of records at a vendor."""
+    if plugin.delivered is not None:
+        return plugin.delivered(sandbox)
     return [
         (stream, {name: value for name, value in record.items() if not name.startswith("_exec")})
         for stream, record in outcome.records
-        if stream != "export_executions"  # whose rows hold the time of the run
+        if stream != "export_executions"  # its rows contain the time of the run
     ]
 
 
@@ -110,7 +110,7 @@ def test_a_foreign_success_response_is_never_a_success(
         sandbox.faults.add(plugin.vendor, path, method=method, times=None, impostor=name)
         outcome = run(plugin, config, folder)
         outcome.check()
-        if outcome.status == 0:  # it was possible without that request
+        if outcome.status == 0:  # the request was not essential
             assert achieved(plugin, sandbox, outcome) == expected, (method, path, name)
             assert plugin.is_tap or method == "GET", (method, path, name)
 

@@ -47,7 +47,7 @@ def test_an_untrusted_certificate_is_an_error_before_anything_is_sent(
     plugin: Plugin, sandbox: Sandbox, folder: Path, days: int, address: str
 ) -> None:
     file = certificate(folder, days=days, address=address)
-    # an own certificate is refused as it is; one that is trusted, where it ended or is another's
+    # an untrusted certificate is rejected; a trusted one is rejected if expired or for another host
     trusted = {} if (days, address) == (1, "127.0.0.1") else {"REQUESTS_CA_BUNDLE": str(file)}
     with Front(file, sandbox.url) as front:
         config = at(front.url, plugin, sandbox)

@@ -1,4 +1,4 @@
-"""Inputs of any shape: settings, catalogs, STATE and messages."""
+"""Arbitrary inputs: settings, catalogs, STATE and messages."""
 
 from __future__ import annotations
 
@@ -269,8 +269,8 @@ def test_any_input_is_loaded_or_rejected_and_never_lost(
             parts = ("delivered", "rejected", "skipped_deletes", "superseded", "undelivered")
             assert summary["read"] == sum(summary.get(part, 0) for part in parts)
     if outcome.status == 0:
-        assert target.landed is not None
+        assert target.delivered is not None
         reports = [path.read_bytes() for path in (folder / "rejects").glob("*.jsonl")]
         rejected = sum(report.count(b"\n") for report in reports)
         sent = sum(b'"RECORD"' in line for line in lines)
-        assert target.landed(sandbox) + rejected == sent
+        assert target.delivered(sandbox) + rejected == sent

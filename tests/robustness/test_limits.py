@@ -26,7 +26,7 @@ MEBIBYTE = 1024 * 1024
 GIBIBYTE = 1024 * MEBIBYTE
 
 
-#: Runs a command from a small process: what the one that starts it holds counts as its peak.
+#: Starts a command from a small process, because the parent's memory counts for its peak.
 MEASURED = """
 import resource, subprocess, sys
 status = subprocess.call(sys.argv[2:])
@@ -37,7 +37,7 @@ sys.exit(status)
 
 
 def child(name: str, config: dict[str, Any], *, feed: Iterable[bytes] = ()) -> tuple[str, int]:
-    """Run a command that is to fail; return its reason and the most memory that it took."""
+    """Run a command that must fail; return its reason and its peak memory."""
     Path("config.json").write_text(json.dumps(config), encoding="utf-8")
     plugin = [str(Path(sys.executable).with_name(name)), "--config", "config.json"]
     command = [sys.executable, "-c", MEASURED, "memory", *plugin]
@@ -121,7 +121,7 @@ def test_an_endless_response_is_an_error(sandbox: Sandbox, endless: str) -> None
 
 @pytest.fixture
 def endless() -> Iterator[str]:
-    """Return the address of a server whose answers have no end."""
+    """Return the address of a server with endless responses."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=_answer_for_ever, args=(server,), daemon=True)
         thread.start()
@@ -151,7 +151,7 @@ def test_an_endless_execution_ends_with_its_timeout_setting(
     outcome = run(plugin, config, folder)
     assert outcome.status == 1
     assert "execution_timeout_seconds" in outcome.reason
-    assert b'"users":{"' not in outcome.out  # no bookmark of what was not read
+    assert b'"users":{"' not in outcome.out  # no bookmark for unread data
 
 
 @pytest.mark.parametrize(

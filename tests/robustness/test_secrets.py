@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PASSPHRASE = 'pass "phrase" & märker'
 
-#: What befalls every request of a run; `{secret}` becomes what the vendor was sent or knows.
+#: A fault for every request of a run; `{secret}` is replaced with a secret of the request.
 FAILURES: dict[str, dict[str, Any] | None] = {
     "a good run": None,
     "a refused credential": {"status": 401},
@@ -39,7 +39,7 @@ FAILURES: dict[str, dict[str, Any] | None] = {
 
 
 def planted(plugin: Plugin, sandbox: Sandbox) -> tuple[dict[str, Any], list[str]]:
-    """Return settings whose every secret is a marker, and all that must never be seen."""
+    """Return settings whose secrets are markers, and all texts that must not appear."""
     config = plugin.settings(sandbox)
     if plugin.vendor == "robotmia":
         config["api_secret"] = sandbox.robotmia.api_secret = "Marker/of+the=robotmia secret"
@@ -63,19 +63,19 @@ def encrypted(pem: str) -> str:
 
 
 def issued(sandbox: Sandbox) -> list[str]:
-    """Return the tokens that the vendors have handed out."""
+    """Return the tokens that the vendors have issued."""
     return [*sandbox.monetate.tokens.live, *sandbox.mona.tokens.refresh_tokens]
 
 
 def forms(secret: str) -> Iterator[bytes]:
-    """Yield what a secret looks like where it leaks, whole or in part."""
+    """Yield the forms of a secret in a leak, complete or partial."""
     lines = [line for line in secret.splitlines() if line and not line.startswith("-----")]
     for text in {secret.strip(), *lines}:
         quotes = (quote(text), quote(text, safe=""), quote_plus(text))
         for form in (text, *quotes, json.dumps(text)[1:-1], repr(text)[1:-1]):
             yield form.encode()
             if len(form) > 14:
-                yield form[:12].encode()  # cut off in the middle
+                yield form[:12].encode()  # truncated
         yield base64.b64encode(f"{text}:".encode())
         yield base64.b64encode(f"{text}:".encode())[:12]
 
@@ -91,7 +91,7 @@ def leaks(secrets: Iterable[str], places: dict[str, bytes]) -> list[str]:
 
 
 def left_behind(folder: Path) -> dict[str, bytes]:
-    """Return the files of a run, but for those that it was given."""
+    """Return the files of a run, except its inputs."""
     given = {"config.json", "state.json", "catalog.json", "input"}
     return {
         str(path.relative_to(folder)): path.read_bytes()
@@ -110,7 +110,7 @@ def test_no_output_contains_a_secret(
         (folder / "summaries").mkdir()
     fault = FAILURES[failure]
     if fault is not None:
-        # also what only its login tells; a run without the fault shows the vendor's own words
+        # only the login's secrets; without the fault, the vendor's own texts are shown
         for secret in secrets:
             text = json.dumps(fault).replace("{secret}", json.dumps(secret)[1:-1])
             text = text.replace("{quoted}", quote(secret, safe=""))

@@ -55,5 +55,5 @@ def test_all_tokens_revoked_twice_while_requests_are_in_flight_lose_nothing(
     revoker.join()
     assert outcome.status == 0, outcome.log
     assert revoked == [IN_FLIGHT, IN_FLIGHT]
-    assert plugin.landed is not None
-    assert plugin.landed(sandbox) == 5
+    assert plugin.delivered is not None
+    assert plugin.delivered(sandbox) == 5

@@ -295,7 +295,7 @@ class Imports:
         """Check and store the lines of an execution that ends."""
         detail, outcome = execution.detail, execution.outcome
         path = self._vendor.executions.file(f"{execution.id}.upload")
-        lands = outcome.status in {"SUCCEEDED", "SUCCESS"} or outcome.land_when_failed
+        is_stored = outcome.status in {"SUCCEEDED", "SUCCESS"} or outcome.land_when_failed
         taken: list[tuple[int, Document]] = []
         errors: list[str] = []
         identifiers: Counter[str] = Counter()
@@ -310,19 +310,19 @@ class Imports:
         failures = len(errors)
         if self._vendor.error_shape == "free_text" and errors:
             errors = errors[:1]
-        if lands:
+        if is_stored:
             self._land(execution, taken)
         if failures and not outcome.lose_error_file:
             error_file = self._vendor.executions.file(f"{execution.id}.import.error")
             error_file.write_text("".join(f"{line}\n" for line in errors), encoding="utf-8")
         if outcome.status == "CANCELED":
             return
-        result = self._result(execution, len(taken) if lands else 0, failures)
+        result = self._result(execution, len(taken) if is_stored else 0, failures)
         self._suspect(execution, result, identifiers, len(taken))
-        execution.result = None if outcome.null_result or not lands else result
+        execution.result = None if outcome.null_result or not is_stored else result
         execution.num_tasks = detail["lines"]
         execution.erroneous_tasks = failures
-        execution.completed_tasks = len(taken) if lands else 0
+        execution.completed_tasks = len(taken) if is_stored else 0
 
     def _suspect(
         self,

@@ -35,7 +35,7 @@ def send(sandbox: Sandbox, context_id: str = "o-1", **options: Any) -> requests.
     )
 
 
-def landed(sandbox: Sandbox) -> int:
+def delivered(sandbox: Sandbox) -> int:
     return len(sandbox.mona.messages())
 
 
@@ -46,7 +46,7 @@ def test_a_status_fault_replaces_the_response_and_nothing_is_stored(sandbox: San
     assert answers[0].headers["Retry-After"] == "7"
     assert "topLevelError" in answers[0].json()
     assert fault.served == 2
-    assert landed(sandbox) == 1
+    assert delivered(sandbox) == 1
     assert [item.status for item in sandbox.mona.exports] == [503, 503, 200]
     assert [item.fault for item in sandbox.mona.exports] == ["503", "503", None]
 
@@ -64,7 +64,7 @@ def test_a_fault_sets_body_and_headers(sandbox: Sandbox) -> None:
 def test_a_fault_can_store_the_data_and_return_an_error(sandbox: Sandbox) -> None:
     sandbox.faults.add("mona", "/export", status=502, after_acting=True)
     assert send(sandbox).status_code == 502
-    assert landed(sandbox) == 1
+    assert delivered(sandbox) == 1
 
 
 def every_request(sandbox: Sandbox) -> list[tuple[str, str, str]]:
@@ -111,7 +111,7 @@ def test_behind_an_impostor_data_is_stored_only_if_the_vendor_acted(
     answer = send(sandbox)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"].startswith("text/html")
-    assert landed(sandbox) == count
+    assert delivered(sandbox) == count
 
 
 def test_an_impostor_must_have_a_known_name_and_no_status(sandbox: Sandbox) -> None:
@@ -138,7 +138,7 @@ def test_a_connection_is_reset_before_or_after_the_vendor_acts(
     sandbox.faults.add("mona", "/export", reset=moment)
     with pytest.raises(requests.ConnectionError, match="aborted"):
         send(sandbox)
-    assert landed(sandbox) == count
+    assert delivered(sandbox) == count
     assert sandbox.mona.exports[0].status is None
 
 
@@ -173,7 +173,7 @@ def test_a_held_request_continues_when_released(sandbox: Sandbox) -> None:
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(send, sandbox)
         sandbox.wait_for_requests("mona", "/export")
-        assert landed(sandbox) == 0
+        assert delivered(sandbox) == 0
         assert not answer.done()
         fault.release()
         assert answer.result().status_code == 200
@@ -293,7 +293,7 @@ def test_the_page_shows_requests_and_hides_secrets(sandbox: Sandbox) -> None:
 def test_several_sandboxes_run_in_parallel() -> None:
     with Sandbox(vendors=["mona"]) as one, Sandbox(vendors=["mona"]) as two:
         assert send(one).status_code == 200
-        assert (landed(one), landed(two)) == (1, 0)
+        assert (delivered(one), delivered(two)) == (1, 0)
         assert not hasattr(one, "robotmia")
 
 
@@ -345,4 +345,4 @@ def test_a_database_persists_between_runs(tmp_path: Path) -> None:
     for count in (1, 2):
         with Sandbox(vendors=["mona"], database=tmp_path / "sandbox.db") as sandbox:
             assert send(sandbox, f"o-{count}").status_code == 200
-            assert landed(sandbox) == count
+            assert delivered(sandbox) == count

@@ -56,8 +56,8 @@ def test_a_check_sends_nothing_and_creates_no_folder(
     settings = {**plugin.settings(sandbox), "reject_path": str(tmp_path / "rejects")}
     run(plugin, settings, tmp_path, "--check")
     assert not (tmp_path / "rejects").exists()
-    if plugin.landed is not None:
-        assert plugin.landed(sandbox) == 0
+    if plugin.delivered is not None:
+        assert plugin.delivered(sandbox) == 0
 
 
 class CheckedTarget(TargetMona):
