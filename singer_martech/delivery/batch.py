@@ -108,6 +108,11 @@ class Batch:
         return self._indexes
 
     @property
+    def is_on_disk(self) -> bool:
+        """Whether it holds files open."""
+        return False
+
+    @property
     def is_full(self) -> bool:
         """Whether the limits leave no room for another record."""
         return self.rows >= self._max_rows or self.held_bytes > self._max_held_bytes

@@ -36,8 +36,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MAX_PENDING_STATES = 10_000
-_MAX_OPEN_BATCHES = 100
-"""A batch on disk has two open files."""
+_MAX_BATCHES_ON_DISK = 32
+"""Each has up to two open files."""
+_BATCHES_BETWEEN_CHECKS = 16
+"""So many batches may be opened until the limits are checked again."""
+_MAX_OPEN_BYTES = 256 * 1024 * 1024
+"""Maximum memory of all batches that wait to be filled."""
 _QUIET_SECONDS = 5.0
 
 
@@ -120,6 +124,7 @@ class Dispatcher:
         if self._ledger is not None:
             self._ledger.release()
         self._batch_ready()
+        self._limit_open()
         now = time.monotonic()
         crowded = len(self._checkpoints) > _MAX_PENDING_STATES
         for destination, batch in list(self._open.items()):
@@ -236,6 +241,18 @@ class Dispatcher:
             if batch.is_full:
                 self._dispatch(destination, batch)
 
+    def _limit_open(self) -> None:
+        """Send the oldest batches when all together hold too many files or too much memory."""
+        files = sum(batch.is_on_disk for batch in self._open.values()) - _MAX_BATCHES_ON_DISK
+        excess = sum(batch.held_bytes for batch in self._open.values()) - _MAX_OPEN_BYTES
+        for destination, batch in list(self._open.items()):
+            if files <= 0 and excess <= 0:
+                return
+            if excess > 0 or batch.is_on_disk:
+                files -= batch.is_on_disk
+                excess -= batch.held_bytes
+                self._dispatch(destination, batch)
+
     def _reject_too_large(self, destination: Destination, record: PendingRecord) -> None:
         reason = f"larger than a request may be (max_request_bytes {destination.max_bytes})"
         self.settlement.reject(record.metrics, record.sequence, record.raw, reason)
@@ -243,9 +260,8 @@ class Dispatcher:
             self._ledger.drop(record)
 
     def _open_batch(self, destination: Destination) -> Batch:
-        if len(self._open) >= _MAX_OPEN_BATCHES:
-            first = next(iter(self._open))
-            self._dispatch(first, self._open[first])
+        if len(self._open) % _BATCHES_BETWEEN_CHECKS == 0:
+            self._limit_open()
         batch = self._open[destination] = destination.open_batch()
         return batch
 

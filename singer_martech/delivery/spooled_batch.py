@@ -1,17 +1,15 @@
-"""A batch on disk, for requests that are too large to hold in memory."""
+"""A batch that goes to disk once it is large, for requests too large to hold in memory."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import weakref
 from array import array
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, overload
 
 from singer_martech._compat import override
 from singer_martech.delivery.batch import Batch, PendingRecord
-from singer_martech.runtime.temp_files import open_temp_file, raise_if_disk_full
+from singer_martech.runtime.temp_files import SpoolFile
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
@@ -35,10 +33,9 @@ class SpooledBatch(Batch):
     """
 
     def __init__(self, limits: RequestLimits, head: bytes = b"") -> None:
-        """Open the files."""
+        """Create an empty batch in memory."""
         super().__init__(limits)
-        self._body, self._raw = open_temp_file(), open_temp_file()
-        weakref.finalize(self, _close, self._body, self._raw)
+        self._body, self._raw = SpoolFile(_LABEL), SpoolFile(_LABEL)
         self._head_bytes = len(head)
         self._body_ends, self._raw_ends = array("Q", [len(head)]), array("Q", [0])
         self._sequences, self._streams = array("Q"), array("I")
@@ -46,7 +43,7 @@ class SpooledBatch(Batch):
         self._stream_indexes: dict[StreamMetrics, int] = {}
         self._keys = array("q")
         self._marks = bytearray()
-        self._write(self._body, head)
+        self._body.write(head)
 
     @override
     def __len__(self) -> int:
@@ -75,8 +72,8 @@ class SpooledBatch(Batch):
             DiskFull: There is no space left on the disk.
         """
         body, raw = record.body, record.raw
-        self._write(self._body, body + b"\n")
-        self._write(self._raw, raw)
+        self._body.write(body + b"\n")
+        self._raw.write(raw)
         index = self._stream_indexes.get(record.metrics)
         if index is None:
             index = self._stream_indexes[record.metrics] = len(self._metrics)
@@ -90,6 +87,12 @@ class SpooledBatch(Batch):
         self._streams.append(index)
         self._sequences.append(record.sequence)
         self._count(record)
+        self.held_bytes = self._body.bytes_in_memory + self._raw.bytes_in_memory
+
+    @property
+    @override
+    def is_on_disk(self) -> bool:
+        return self._body.is_on_disk or self._raw.is_on_disk
 
     def record(self, index: int) -> PendingRecord:
         """Return the record at an index, without its key."""
@@ -98,11 +101,11 @@ class SpooledBatch(Batch):
     def line(self, index: int) -> bytes:
         """Return a record's line in the body, without its line feed."""
         start, end = self._body_ends[index], self._body_ends[index + 1] - 1
-        return _read(self._body, start, end)
+        return self._body.read(start, end)
 
     def raw(self, index: int) -> bytes:
         """Return a record as received."""
-        return _read(self._raw, self._raw_ends[index], self._raw_ends[index + 1])
+        return self._raw.read(self._raw_ends[index], self._raw_ends[index + 1])
 
     def metrics(self, index: int) -> StreamMetrics:
         """Return the counts of a record's stream."""
@@ -119,42 +122,24 @@ class SpooledBatch(Batch):
 
     def body(self) -> IO[bytes]:
         """Return the request body, a complete file positioned at its start."""
-        self.flush()
-        self._body.seek(0)
-        return self._body
+        return self._body.open()
 
-    def part(self, start: int, end: int) -> IO[bytes]:
-        """Return a separate file with a body that has only the records of these indexes."""
+    @contextlib.contextmanager
+    def part(self, start: int, end: int) -> Iterator[IO[bytes]]:
+        """Open a separate file with a body that has only the records of these indexes."""
         self.flush()
-        copy = open_temp_file()
+        copy = SpoolFile(_LABEL)
         spans = ((0, self._head_bytes), (self._body_ends[start], self._body_ends[end]))
         for first, last in spans:
             for at in range(first, last, _BLOCK_BYTES):
-                self._write(copy, _read(self._body, at, min(at + _BLOCK_BYTES, last)))
-        self._flush(copy)
-        copy.seek(0)
-        return copy
+                copy.write(self._body.read(at, min(at + _BLOCK_BYTES, last)))
+        with contextlib.closing(copy.open()) as body:
+            yield body
 
     def flush(self) -> None:
         """Flush buffered data, so that it can be read."""
-        self._flush(self._body)
-        self._flush(self._raw)
-
-    @staticmethod
-    def _write(file: IO[bytes], block: bytes) -> None:
-        try:
-            file.write(block)
-        except OSError as error:
-            raise_if_disk_full(error, _LABEL)
-            raise
-
-    @staticmethod
-    def _flush(file: IO[bytes]) -> None:
-        try:
-            file.flush()
-        except OSError as error:
-            raise_if_disk_full(error, _LABEL)
-            raise
+        self._body.flush()
+        self._raw.flush()
 
 
 class SpooledRecords(Sequence[PendingRecord]):
@@ -191,7 +176,7 @@ class SpooledRecords(Sequence[PendingRecord]):
         if len(self) == len(self._batch):
             yield self._batch.body()
             return
-        with contextlib.closing(self._batch.part(self._indexes.start, self._indexes.stop)) as body:
+        with self._batch.part(self._indexes.start, self._indexes.stop) as body:
             yield body
 
 
@@ -217,14 +202,3 @@ class _SpooledRecord(PendingRecord):
     @property
     def raw(self) -> bytes:  # type: ignore[override]
         return self._batch.raw(self._index)
-
-
-def _read(file: IO[bytes], start: int, end: int) -> bytes:
-    # do not seek: a worker may be sending the file while the reader appends to it
-    return os.pread(file.fileno(), end - start, start)
-
-
-def _close(*files: IO[bytes]) -> None:
-    for file in files:
-        with contextlib.suppress(OSError):  # buffered data cannot be written to a full disk
-            file.close()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
+import os
 import tempfile
-from typing import IO
+import weakref
+from typing import IO, NoReturn
 
 from singer_martech.errors import MartechError
+
+_MAX_BYTES_IN_MEMORY = 32 * 1024
 
 
 class DiskFull(MartechError):
@@ -29,6 +35,98 @@ def open_temp_file() -> IO[bytes]:
             f"no temporary file can be made ({error.strerror}): point TMPDIR to a folder that "
             "can be written"
         ) from error
+
+
+class SpoolFile:
+    """Bytes that are kept in memory while they are few, and in a temporary file from then on.
+
+    Args:
+        label: What the file holds, for errors.
+    """
+
+    def __init__(self, label: str) -> None:
+        """Open no file yet."""
+        self._label = label
+        self._memory = bytearray()
+        self._file: IO[bytes] | None = None
+        self._error: OSError | MartechError | None = None
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether a temporary file is open."""
+        return self._file is not None
+
+    @property
+    def bytes_in_memory(self) -> int:
+        """The size of what is kept in memory."""
+        return len(self._memory)
+
+    def write(self, block: bytes) -> None:
+        """Append a block.
+
+        Raises:
+            DiskFull: There is no room for it.
+            MartechError: No temporary file can be made.
+        """
+        if self._file is None:
+            self._memory += block
+            if len(self._memory) > _MAX_BYTES_IN_MEMORY:
+                self._move_to_disk()
+            return
+        try:
+            self._file.write(block)
+        except OSError as error:
+            self._fail(error)
+
+    def _move_to_disk(self) -> None:
+        try:
+            self._file = open_temp_file()
+            weakref.finalize(self, _close, self._file)
+            self._file.write(self._memory)
+        except (OSError, MartechError) as error:
+            self._fail(error)
+        self._memory = bytearray()
+
+    def _fail(self, error: OSError | MartechError) -> NoReturn:
+        """Raise an error, now and whenever the content is to be read, since a part is missing."""
+        self._error = error
+        if isinstance(error, OSError):
+            raise_if_disk_full(error, self._label)
+        raise error
+
+    def flush(self) -> None:
+        """Make everything written readable.
+
+        Raises:
+            DiskFull: There is no room for it.
+        """
+        if self._error is not None:
+            self._fail(self._error)
+        if self._file is not None:
+            try:
+                self._file.flush()
+            except OSError as error:
+                self._fail(error)
+
+    def read(self, start: int, end: int) -> bytes:
+        """Return the flushed bytes from one position to another; any thread may call it."""
+        if self._file is None:
+            return bytes(self._memory[start:end])
+        # pread, because a worker may be sending the file
+        return os.pread(self._file.fileno(), end - start, start)
+
+    def open(self) -> IO[bytes]:
+        """Return a file with everything written, at its start. Nothing may be written after."""
+        self.flush()
+        if self._file is None:
+            return io.BytesIO(self._memory)
+        self._file.seek(0)
+        return self._file
+
+
+def _close(file: IO[bytes]) -> None:
+    with contextlib.suppress(OSError):  # on a full disk, the buffered data cannot be written
+        file.close()
 
 
 def raise_if_disk_full(error: OSError, label: str) -> None:

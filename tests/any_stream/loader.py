@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from target_mediarithmics.target import TargetMediarithmics
@@ -14,7 +17,6 @@ from tests.robustness.plugins import IMPATIENT, Plugin, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.kit.singer import Line
     from tests.robustness.plugins import Outcome
@@ -99,6 +101,23 @@ class Loader:
         )
         assert outcome.status == 0, outcome.log
         return outcome
+
+    def in_process(self, *lines: Line, max_files: int, **settings: Any) -> str:
+        """Run the command in a process that may hold so many files open; return its log."""
+        (self._folder / "config.json").write_text(json.dumps({**self.settings, **settings}))
+        (self._folder / "input").write_bytes(as_bytes(lines))
+        command = Path(sys.executable).with_name(self.name)
+        script = f"ulimit -n {max_files}; exec {command} --config config.json <input"
+        ended = subprocess.run(
+            ["/bin/sh", "-c", script],
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return ended.stderr
 
     @property
     def records(self) -> list[Any]:

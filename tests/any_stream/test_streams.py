@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.any_stream.loader import ANY_TARGETS, Loader
 from tests.kit.singer import record, records, schema, state
 
 if TYPE_CHECKING:
-    from tests.any_stream.loader import Loader
+    from pathlib import Path
+
     from tests.kit.singer import Line
+    from tests.sandbox.server import Sandbox
 
 
 def reordered(value: Any) -> Any:
@@ -104,3 +107,29 @@ def test_a_schema_that_changes_records_under_way_flushes_them(load: Loader) -> N
     assert [each["id"] for each in load.records] == [1, "2"]
     assert len(load.requests) == 2
     assert [json.loads(line)["key"] for line in load.reports] == [{"id": 3}]
+
+
+@pytest.mark.parametrize("text", ["", "x" * 40_000], ids=["small", "large"])
+def test_many_streams_and_reports_need_few_open_files(load: Loader, text: str) -> None:
+    names = [f"stream_{number}" for number in range(180)]
+    lines: list[Line] = [schema(name, id={"type": "integer"}) for name in names]
+    lines += [record(name, id=1, name=name, text=text) for name in names]
+    lines += [record(name, id="x") for name in names]
+    if load.name == "target-mediarithmics":  # each with an import of its own
+        load.settings["streams"] = {"*": {"document_type": "ANYTHING"}}
+    log = load.in_process(*lines, max_files=160, max_rejected_records=180)
+    assert sorted(each["name"] for each in load.records) == sorted(names)
+    assert sorted(json.loads(line)["stream"] for line in load.reports) == sorted(names)
+    assert log.count("summary: ") == 180
+
+
+def test_streams_that_come_mixed_need_one_request_an_import(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    load = Loader(ANY_TARGETS[-1], sandbox, tmp_path)
+    names = [f"stream_{number}" for number in range(120)]
+    lines = [schema(name) for name in names]
+    lines += [record(name, id=number) for number in range(3) for name in names]
+    load(*lines, streams={"*": {"document_type": "ANYTHING"}}, parallel_requests=6)
+    assert len(load.requests) == 120
+    assert len(load.records) == 360

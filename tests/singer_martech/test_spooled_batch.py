@@ -130,7 +130,37 @@ def small_disk() -> Iterator[None]:
 
 def test_a_full_disk_error_says_what_to_do() -> None:
     batch = SpooledBatch(Nowhere())
-    batch.append(as_received(A, 1, None, b"x" * 3000, b"y"))
-    batch.append(as_received(A, 2, None, b"x" * 3000, b"y"))
     with small_disk(), pytest.raises(DiskFull, match="TMPDIR"):
-        batch.body()
+        fill(batch, "x" * 1000)
+
+
+@pytest.mark.parametrize("text", ["x" * 1000, "x" * 40_000])
+def test_a_batch_that_lost_a_part_on_a_full_disk_is_never_sent(text: str) -> None:
+    batch = SpooledBatch(Nowhere())
+    with small_disk(), pytest.raises(DiskFull):
+        fill(batch, text)
+    for _ in range(2):
+        with pytest.raises(DiskFull):
+            batch.records()
+
+
+def test_a_small_batch_opens_no_file() -> None:
+    batch = SpooledBatch(Nowhere(), b"head\n")
+    batch.append(as_received(A, 1, None, b"x" * 1000, b"y"))
+    assert (batch.is_on_disk, batch.held_bytes) == (False, len(b"head\n") + 1001 + 1)
+    assert len(batch.body().read()) == len(b"head\n") + 1001
+
+
+def test_a_batch_that_grows_moves_to_disk_unchanged() -> None:
+    batch = SpooledBatch(Nowhere(), b"head\n")
+    fill(batch, "x" * 1000)
+    assert batch.is_on_disk
+    assert batch.held_bytes < 1000
+    assert batch.body().read() == b"head\n" + (b"x" * 1000 + b"\n") * 100
+    assert [each.raw for each in batch] == [b"%d" % number for number in range(100)]
+
+
+def fill(batch: SpooledBatch, text: str) -> None:
+    """Add more than fits into memory, and more than a file buffers."""
+    for number in range(100):
+        batch.append(as_received(A, number, None, text.encode(), b"%d" % number))
