@@ -10,7 +10,7 @@ from singer_martech.delivery.ledger_key import RecordKey
 from singer_martech.delivery.sink import MartechSink, SinkTarget
 from singer_martech.errors import MappingError, SettingError
 from singer_martech.mediarithmics.imports import CSV
-from singer_martech.values.json_codec import encode
+from singer_martech.values.json_codec import decode, encode
 from target_mediarithmics import csv_rows
 from target_mediarithmics.documents import DocumentCheck, deletion_of
 from target_mediarithmics.stream_mapping import MAPPING_KEYS, StreamMapping, stream_error
@@ -18,6 +18,8 @@ from target_mediarithmics.stream_mapping import MAPPING_KEYS, StreamMapping, str
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from singer_martech.delivery.ledger import StreamLedger
+    from singer_martech.delivery.ledger_mirror import Mirror
     from singer_martech.mapping.template import Template
     from target_mediarithmics.destination import ImportDestination
 
@@ -86,6 +88,41 @@ class MediarithmicsSink(MartechSink):
         return record.ledger_key
 
     @override
+    def open_ledger(self, *, is_incremental: bool) -> None:
+        if self._stream_mapping.mirror and self.target.ledger is None:
+            raise stream_error(self.stream_name, "mirror", "needs the setting 'ledger'")
+        super().open_ledger(is_incremental=is_incremental)
+
+    @override
+    def open_mirror(self, stream: StreamLedger, *, is_incremental: bool) -> Mirror | None:
+        if not self._stream_mapping.mirror or self.target.ledger is None:
+            return None
+        if is_incremental:
+            raise stream_error(
+                self.stream_name,
+                "mirror",
+                "the stream is incremental: its SCHEMA has bookmark_properties, so a run does not "
+                "contain all records; replicate the full table",
+            )
+        # SQLite is not loaded without a ledger
+        from singer_martech.delivery.ledger_mirror import Mirror  # noqa: PLC0415
+
+        return Mirror(
+            self.target.ledger,
+            stream,
+            max_deletes=self._stream_mapping.mirror_max_deletes,
+            deletion_of=lambda identifiers: self._mapped_document(decode(identifiers), None),
+        )
+
+    @override
+    def load(
+        self, message: Mapping[str, Any], record: dict[str, Any], raw_json: bytes | None
+    ) -> None:
+        if self.mirror is not None:
+            self.mirror.read(message.get("version"))
+        super().load(message, record, raw_json)
+
+    @override
     def reads(self) -> Collection[str] | None:
         document = self._stream_mapping.document  # without one, the record is the document
         return None if document is None else document.fields
@@ -133,7 +170,7 @@ class MediarithmicsSink(MartechSink):
         return RecordKey(
             encode([self._import_name, *sorted(key.items())]),
             is_deletion=document.get("operation") == "DELETE",
-            deletion=None,
+            deletion=encode(deletion) if self._stream_mapping.mirror else None,
         )
 
     @staticmethod

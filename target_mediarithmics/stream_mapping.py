@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from singer_martech.errors import SettingError
@@ -10,6 +11,7 @@ from singer_martech.mapping.filters import as_text
 from singer_martech.mapping.stream_mappings import compiled
 from singer_martech.mapping.undefined import TemplateError, is_undefined
 from singer_martech.mediarithmics.imports import CONTENT_TYPES, CSV, NDJSON, PRIORITIES, Definition
+from singer_martech.singer.config_check import boolean
 from target_mediarithmics.document_types import ANY_OBJECT, DOCUMENT_TYPES, USER_SEGMENT
 from target_mediarithmics.documents import deletion_of
 
@@ -26,7 +28,12 @@ MAPPING_KEYS = (
     "document_import_id",
     "document_import_name",
     "priority",
+    "mirror",
+    "mirror_max_deletes",
 )
+
+_MAX_DELETES = 0.2
+"""Share of the keys that a mirror deletes at most, unless the mapping says otherwise."""
 
 
 class StreamMapping(NamedTuple):
@@ -39,6 +46,8 @@ class StreamMapping(NamedTuple):
         columns: The columns of a CSV that the mapping names; None takes those of the schema.
         import_id: The document import, if the setting gives its id.
         wanted: The document import to find by name or to create.
+        mirror: Whether keys that a full read does not contain are deleted.
+        mirror_max_deletes: Up to how many: below 1 a share of the keys, else a number.
     """
 
     document_type: DocumentType
@@ -47,6 +56,8 @@ class StreamMapping(NamedTuple):
     columns: tuple[str, ...] | None
     import_id: str | None
     wanted: Definition
+    mirror: bool
+    mirror_max_deletes: float
 
     @classmethod
     def from_mapping(cls, stream: str, mapping: Mapping[str, Any]) -> StreamMapping:
@@ -74,7 +85,32 @@ class StreamMapping(NamedTuple):
             columns=tuple(document) if isinstance(document, dict) else None,
             import_id=_import_id(stream, mapping),
             wanted=wanted,
+            mirror=_mirror(stream, mapping, document_type),
+            mirror_max_deletes=_max_deletes(stream, mapping),
         )
+
+
+def _mirror(stream: str, mapping: Mapping[str, Any], document_type: DocumentType) -> bool:
+    value = boolean(mapping.get("mirror") or False)
+    if not isinstance(value, bool):
+        raise stream_error(stream, "mirror", "must be true or false")
+    if value and "DELETE" not in document_type.operations:
+        raise stream_error(stream, "mirror", "its document type has no operation DELETE")
+    return value
+
+
+def _max_deletes(stream: str, mapping: Mapping[str, Any]) -> float:
+    value = mapping.get("mirror_max_deletes")
+    if value is None or value == "":
+        return _MAX_DELETES
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number < math.inf:
+        problem = "must be a share below 1, such as 0.2, or a number of keys from 1"
+        raise stream_error(stream, "mirror_max_deletes", problem)
+    return number
 
 
 def check_document_type(stream: str, name: str) -> None:

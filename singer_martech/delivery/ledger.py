@@ -88,6 +88,12 @@ class StreamLedger:
         record.mark = key + body
         self._ledger.add(self, destination, record, found.deletion)
 
+    def set_version(self, version: int | None) -> None:
+        """Set the version of the records that follow."""
+        if version != self.version:
+            self._ledger.release()
+            self.version = version
+
 
 class Ledger:
     """The ledger of one run; used by the main thread only.
@@ -99,6 +105,7 @@ class Ledger:
         reset: Whether what is known of a destination is forgotten first.
 
     Attributes:
+        is_dry_run: See there.
         submit: Sends a record; set by the dispatcher.
         block_state_at: Blocks STATE from a sequence on; likewise.
     """
@@ -116,7 +123,7 @@ class Ledger:
     ) -> None:
         """Lock nothing yet."""
         self.store = store
-        self._is_dry_run = is_dry_run
+        self.is_dry_run = is_dry_run
         self._reset = reset
         self._taken_after = 0.0
         if resend_after_seconds is not None:
@@ -146,7 +153,7 @@ class Ledger:
             LedgerError: Another run uses it.
         """
         if scope not in self._opened:
-            if not self._is_dry_run:
+            if not self.is_dry_run:
                 self.store.open(scope, reset=self._reset)
             self._opened.add(scope)
         metrics.unchanged = metrics.unchanged or 0
@@ -190,7 +197,7 @@ class Ledger:
         buffer, settled, under_way = self._buffer, self._settled, self._under_way
         keys = {each.record.mark[:KEY_BYTES] for each in buffer}
         keys.discard(b"")
-        found = {} if self._is_dry_run and self._reset else self.store.lookup(list(keys))
+        found = {} if self.is_dry_run and self._reset else self.store.lookup(list(keys))
         for each in buffer:
             stream, destination, record, _ = each
             mark = record.mark
@@ -226,16 +233,15 @@ class Ledger:
         self._buffer, self._buffered_bytes = [], 0
 
     def _sight(self, buffered: _Buffered, key: bytes) -> None:
-        if not self._is_dry_run:
-            stream = buffered.stream
-            self._sightings.append(
-                {
-                    "key": key,
-                    "destination": stream.id,
-                    "seen": stream.version,
-                    "identifiers": buffered.deletion,
-                }
-            )
+        stream = buffered.stream
+        self._sightings.append(
+            {
+                "key": key,
+                "destination": stream.id,
+                "seen": stream.version,
+                "identifiers": buffered.deletion,
+            }
+        )
 
     def _send_judged(self) -> None:
         judged, submit = self._judged, self.submit
@@ -259,7 +265,7 @@ class Ledger:
         Raises:
             LedgerError: It cannot be written.
         """
-        if self._is_dry_run or not (self._journal or self._sightings):
+        if self.is_dry_run or not (self._journal or self._sightings):
             return
         if self._has_deletions and self._sightings:
             self._write_settled()  # else a deletion would remove a key that came again
@@ -297,7 +303,7 @@ class Ledger:
             self._under_way.pop(key, None)
         if not is_taken or (body == _DELETION and others):
             body = _UNKNOWN
-        if not self._is_dry_run:
+        if not self.is_dry_run:
             self._has_deletions = self._has_deletions or body == _DELETION
             self._settled[key] = (self._streams[record.metrics].id, body)
 
@@ -307,7 +313,7 @@ class Ledger:
         Raises:
             LedgerError: It cannot be written.
         """
-        if self._is_dry_run:
+        if self.is_dry_run:
             return
         if self._settled or self._sightings:
             self._write_settled()
@@ -317,6 +323,10 @@ class Ledger:
 
     def _write_settled(self) -> None:
         settled = self._settled
+        if self.is_dry_run:
+            self.store.remember_sighted([each["key"] for each in self._sightings])
+            self._sightings = []
+            return
         self.store.write_settled(
             [
                 (key, stream, body)
@@ -328,6 +338,14 @@ class Ledger:
             self._sightings,
         )
         self._settled, self._sightings, self._has_deletions = {}, [], False
+
+    def flush(self) -> None:
+        """Bring the store up to date, when all records are settled.
+
+        Raises:
+            LedgerError: It cannot be written.
+        """
+        self._write_settled()
 
     def close(self) -> None:
         """Close the store and give back all locks."""

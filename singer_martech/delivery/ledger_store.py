@@ -145,6 +145,7 @@ class LedgerStore:
         """
         self._database = database
         self.name = database.name
+        self._has_sighted = False
         database.write(
             (table.format(binary=database.binary, options=database.options), [{}])
             for table in _TABLES
@@ -262,10 +263,27 @@ class LedgerStore:
         )
         return int(rows[0][0])
 
+    def remember_sighted(self, keys: Sequence[bytes]) -> None:
+        """Treat keys as seen until ``close`` without writing them to the ledger, for a dry run."""
+        if not self._has_sighted:
+            binary = self._database.binary
+            table = f"CREATE TEMPORARY TABLE ledger_sighted (key {binary} PRIMARY KEY)"
+            self._database.write([(table, [{}])])
+            self._has_sighted = True
+        insert = "INSERT INTO ledger_sighted VALUES (:key) ON CONFLICT DO NOTHING"
+        self._database.write([(insert, [{"key": key} for key in keys])])
+
+    @property
+    def _unseen(self) -> str:
+        condition = "destination = :id AND (seen IS NULL OR seen <> :version)"
+        if self._has_sighted:
+            condition += " AND key NOT IN (SELECT key FROM ledger_sighted)"
+        return condition
+
     def count_unseen(self, scope: Scope, version: int) -> tuple[int, int]:
         """Return how many keys were not in this full read, and how many have no identifiers."""
         rows = self._database.rows(
-            f"SELECT count(*), count(identifiers) FROM ledger_entries WHERE {_UNSEEN}",  # noqa: S608 - a constant
+            f"SELECT count(*), count(identifiers) FROM ledger_entries WHERE {self._unseen}",  # noqa: S608 - constants
             id=scope.id,
             version=version,
         )
@@ -276,7 +294,7 @@ class LedgerStore:
         """Yield the identifiers of the keys that were not in this full read."""
         after = b""
         while rows := self._database.rows(
-            f"SELECT key, identifiers FROM ledger_entries WHERE {_UNSEEN} "  # noqa: S608 - a constant
+            f"SELECT key, identifiers FROM ledger_entries WHERE {self._unseen} "  # noqa: S608 - constants
             "AND identifiers IS NOT NULL AND key > :after ORDER BY key LIMIT :limit",
             id=scope.id,
             version=version,
@@ -371,7 +389,6 @@ _SIGHT = (
     "destination = excluded.destination, seen = excluded.seen, identifiers = excluded.identifiers"
 )
 _JOURNAL = "INSERT INTO ledger_journal VALUES (:lock, :sequence, :keys)"
-_UNSEEN = "destination = :id AND (seen IS NULL OR seen <> :version)"
 
 
 def _split(keys: bytes) -> Iterator[bytes]:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from singer_martech.delivery.batch import PendingRecord
     from singer_martech.delivery.destination import Destination
     from singer_martech.delivery.dispatcher import Dispatcher
-    from singer_martech.delivery.ledger import Ledger
+    from singer_martech.delivery.ledger import Ledger, StreamLedger
+    from singer_martech.delivery.ledger_mirror import Mirror
     from singer_martech.delivery.metrics import StreamMetrics
     from singer_martech.mapping.fast_path import FastPath
     from singer_martech.mapping.stream_mappings import StreamMappings
@@ -93,6 +94,8 @@ class MartechSink(Sink):
 
     mapping_keys: ClassVar[tuple[str, ...]]
     """The keys that a mapping in the setting ``streams`` may have."""
+    mirror: Mirror | None = None
+    """Deletes keys that are not in the source any more; set by ``open_ledger``."""
     destination: Destination
     """The destination of the stream's records; set by ``prepare``."""
 
@@ -125,8 +128,24 @@ class MartechSink(Sink):
             return None
         return RecordKey(stable(record.key), is_final=record.idempotent)
 
-    def open_ledger(self) -> None:
+    def open_mirror(self, stream: StreamLedger, *, is_incremental: bool) -> Mirror | None:
+        """Return the mirror of a stream whose mapping asks for one.
+
+        Args:
+            stream: The stream's part of the ledger.
+            is_incremental: Whether the stream has a replication key.
+
+        Raises:
+            SettingError: The stream cannot be mirrored.
+        """
+        del stream, is_incremental
+        return None
+
+    def open_ledger(self, *, is_incremental: bool) -> None:
         """Compare the records from now on with the ledger, if there is one.
+
+        Args:
+            is_incremental: Whether the stream has a replication key.
 
         Raises:
             SettingError: The stream can have no ledger.
@@ -135,7 +154,9 @@ class MartechSink(Sink):
         target = self.target
         if target.ledger is not None:
             scope = Scope(target.name, target.account, self.ledger_collection(), self.stream_name)
-            self._submit = target.ledger.stream(scope, self.metrics, self.ledger_key).submit
+            stream = target.ledger.stream(scope, self.metrics, self.ledger_key)
+            self._submit = stream.submit
+            self.mirror = self.open_mirror(stream, is_incremental=is_incremental)
 
     @abc.abstractmethod
     def map_record(self, record: dict[str, Any], raw_json: bytes | None) -> PendingRecord:
@@ -229,7 +250,8 @@ class MartechSink(Sink):
 
     def open_fast_path(self) -> bool:
         """Prepare ``load_raw``; return whether the sink has a fast path."""
-        fast_path = None if self._adds_metadata else self.fast_path()
+        has_version = self.mirror is not None  # which only a message has
+        fast_path = None if self._adds_metadata or has_version else self.fast_path()
         if fast_path is None or not self.accepts_names(tuple(self.schema["properties"])):
             return False
         self._fast_path = fast_path

@@ -293,7 +293,7 @@ class MartechTarget(MartechPlugin, Target):
         for sink in self._sinks_of(message):
             sink.metrics.source = stream
             sink.prepare()
-            sink.open_ledger()
+            sink.open_ledger(is_incremental=bool(message.get("bookmark_properties")))
             self._warn_about_mapping(sink)
 
     def _warn_about_mapping(self, sink: MartechSink) -> None:
@@ -312,7 +312,10 @@ class MartechTarget(MartechPlugin, Target):
 
     @override
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
-        logger.debug("ACTIVATE_VERSION: the vendor keeps no versions of a stream")
+        if message_dict.get("stream") in self._schemas:
+            for sink in self._sinks_of(message_dict):
+                if sink.mirror is not None:
+                    sink.mirror.activate(message_dict.get("version"))
 
     @override
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
@@ -334,12 +337,26 @@ class MartechTarget(MartechPlugin, Target):
     def process_endofpipe(self) -> None:
         with self._concluding():
             self.dispatcher.flush()
+            self._delete_unseen()
             self.dispatcher.write_state(now=True)
             self.rejects.raise_if_exceeded()
             super().process_endofpipe()
             for problem in self._unused_mappings():
                 logger.warning("%s", problem)
         self._conclude()
+
+    def _delete_unseen(self) -> None:
+        """Delete what mirrored streams no longer contain.
+
+        Raises:
+            MartechError: More would be deleted than allowed, or the run cannot go on.
+        """
+        for each in self._sinks_active.values():
+            sink = cast("MartechSink", each)
+            if sink.mirror is not None:
+                sink.mirror.delete_unseen(sink.destination, self.sequence)
+                self.dispatcher.flush()
+                sink.mirror.log()
 
     def _has_pending(self, stream: str) -> bool:
         return any(

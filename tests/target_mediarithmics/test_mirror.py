@@ -1,0 +1,242 @@
+"""Mirrored streams: members who are not in the source any more are deleted."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.target_mediarithmics.conftest import record, schema, state
+from tests.target_mediarithmics.test_deletes import CHOICE, PROFILE, SEGMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from tests.sandbox.mediarithmics import Mediarithmics
+    from tests.target_mediarithmics.conftest import Run
+
+MIRRORED: dict[str, Any] = {**SEGMENT, "mirror": True, "mirror_max_deletes": 0.5}
+CSV = {**MIRRORED, "mime_type": "TEXT_CSV"}
+
+
+def activate(version: int, stream: str = "list") -> str:
+    return json.dumps({"type": "ACTIVATE_VERSION", "stream": stream, "version": version})
+
+
+def person(name: str, version: int | None = None, /, **fields: Any) -> str:
+    message = json.loads(record(id=name, **fields))
+    return json.dumps(message if version is None else {**message, "version": version})
+
+
+def table(names: Iterable[str], version: int) -> list[str]:
+    """Return the messages of a full read as a tap for SQL databases writes them."""
+    people = [person(name, version) for name in names]
+    return [schema(), activate(version), *people, activate(version), state({"v": version})]
+
+
+@pytest.fixture
+def mirror(load: Callable[..., Run], tmp_path: Path) -> Callable[..., Run]:
+    """Run the target with a ledger and a mirrored stream."""
+
+    def run(*messages: str, mapping: dict[str, Any] = MIRRORED, **settings: Any) -> Run:
+        settings = {"ledger": str(tmp_path / "ledger.db"), **settings}
+        return load(*messages, streams={"list": mapping}, **settings)
+
+    return run
+
+
+@pytest.fixture
+def members(vendor: Mediarithmics) -> Callable[[], str]:
+    """The members of the segment, as one text."""
+    return lambda: "".join(
+        identifier.removeprefix("email_hash=") for identifier in vendor.members("vip")
+    )
+
+
+@pytest.mark.parametrize("mapping", [MIRRORED, CSV], ids=["JSON", "CSV"])
+def test_who_is_not_in_the_table_any_more_leaves_the_segment(
+    mirror: Callable[..., Run], members: Callable[[], str], mapping: dict[str, Any]
+) -> None:
+    mirror(*table("abcd", 1), mapping=mapping)
+    assert members() == "abcd"
+    run = mirror(*table("acde", 2), mapping=mapping)
+    assert run.error is None
+    assert members() == "acde"
+    assert run.states == [{"v": 2}]
+    assert run.summaries["list"]["read"] == 4
+    assert run.summaries["list"]["unchanged"] == 3
+    assert "stream 'list': the mirror deleted 1 key(s) that the full read did not contain" in (
+        run.log
+    )
+    run = mirror(*table("acde", 3), mapping=mapping)
+    assert run.summaries["list"]["requests"] == 0
+    assert not [line for line in run.log if "the mirror" in line]
+
+
+def test_who_comes_back_is_added_again(
+    mirror: Callable[..., Run], members: Callable[[], str]
+) -> None:
+    for version, names in enumerate(["ab", "a", "ab", "ab"]):
+        mirror(*table(names, version))
+        assert members() == names
+
+
+def test_deletions_have_the_form_of_the_vendor(
+    mirror: Callable[..., Run], vendor: Mediarithmics
+) -> None:
+    mirror(*table("ab", 1))
+    mirror(*table("a", 2))
+    assert vendor.documents()[-1] == {
+        "operation": "DELETE",
+        "email_hash": "b",
+        "segment_technical_name": "vip",
+        "expiration_duration": 60,
+    }
+
+
+@pytest.mark.parametrize("mapping", [PROFILE, CHOICE], ids=["USER_PROFILE", "USER_CHOICE"])
+def test_profiles_and_choices_are_mirrored_too(
+    mirror: Callable[..., Run], vendor: Mediarithmics, mapping: dict[str, Any]
+) -> None:
+    fields = {"name": "x", "at": "2026-01-02T03:04:05Z"}
+    mapping = {**mapping, "mirror": True, "mirror_max_deletes": 1}
+    for version, names in ((1, "ab"), (2, "a")):
+        people = [person(name, version, **fields) for name in names]
+        run = mirror(schema(), *people, activate(version), mapping=mapping)
+        assert run.error is None
+    assert [each["operation"] for each in vendor.documents()] == ["UPSERT", "UPSERT", "DELETE"]
+
+
+@pytest.mark.parametrize(
+    ("messages", "reason"),
+    [
+        ([], "does not end with an ACTIVATE_VERSION"),
+        ([activate(2)], "does not end with an ACTIVATE_VERSION"),
+        ([activate(2), person("a", 2)], "does not end with an ACTIVATE_VERSION"),
+        ([person("a", 2), activate(2), person("c", 2)], "does not end with an ACTIVATE_VERSION"),
+        ([person("a", 2), activate(3)], "do not have the version 3"),
+        ([person("a"), activate(2)], "do not have the version 2"),
+        ([person("a", 1), person("b", 2), activate(2)], "do not have the version 2"),
+    ],
+    ids=[
+        "no message",
+        "no record",
+        "it stands before the records",
+        "a record follows",
+        "another version",
+        "no version",
+        "two versions",
+    ],
+)
+def test_nothing_is_deleted_unless_the_table_was_read_in_full(
+    mirror: Callable[..., Run], members: Callable[[], str], messages: list[str], reason: str
+) -> None:
+    mirror(*table("abcd", 1))
+    run = mirror(schema(), *messages)
+    assert run.error is None
+    assert members() == "abcd"
+    if messages != [activate(2)]:
+        assert [line for line in run.log if "the mirror deletes nothing" in line and reason in line]
+
+
+def test_a_read_that_another_run_goes_on_with_counts_as_one(
+    mirror: Callable[..., Run], members: Callable[[], str]
+) -> None:
+    mirror(*table("abcd", 1))
+    mirror(schema(), activate(2), person("a", 2), person("b", 2))
+    mirror(schema(), person("c", 2), activate(2))
+    assert members() == "abc"
+
+
+def test_too_many_deletions_delete_nothing(
+    mirror: Callable[..., Run], members: Callable[[], str]
+) -> None:
+    mirror(*table("abcd", 1))
+    run = mirror(*table("a", 2))
+    assert "would delete 3 of 4 keys, which is more than mirror_max_deletes (0.5)" in str(run.error)
+    assert members() == "abcd"
+    assert run.states == [{"v": 2}]
+    run = mirror(*table("a", 3), mapping={**MIRRORED, "mirror_max_deletes": 3})
+    assert run.error is None
+    assert members() == "a"
+
+
+def test_a_fifth_of_the_keys_may_go_by_default(
+    mirror: Callable[..., Run], members: Callable[[], str]
+) -> None:
+    mapping = {**SEGMENT, "mirror": True}
+    mirror(*table("abcde", 1), mapping=mapping)
+    mirror(*table("abcd", 2), mapping=mapping)
+    assert members() == "abcd"
+    run = mirror(*table("abc", 3), mapping=mapping)
+    assert "would delete 1 of 4 keys" in str(run.error)
+
+
+def test_a_rejected_record_stops_the_mirror(
+    mirror: Callable[..., Run], members: Callable[[], str], vendor: Mediarithmics
+) -> None:
+    mirror(*table("abc", 1))
+    broken = person("", 2)
+    run = mirror(
+        schema(), person("a", 2), broken, person("b", 2), activate(2), max_rejected_records=1
+    )
+    assert run.summaries["list"]["rejected"] == 1
+    assert members() == "abc"
+    assert len(vendor.documents()) == 3
+
+
+def test_a_dry_run_says_who_would_go(
+    mirror: Callable[..., Run], members: Callable[[], str], vendor: Mediarithmics
+) -> None:
+    mirror(*table("abcd", 1))
+    run = mirror(*table("abc", 2), dry_run=True)
+    (line,) = [line for line in run.log if "the mirror would" in line]
+    assert "would delete 1 of 4 keys" in line
+    assert '"email_hash":"d"' in line
+    assert members() == "abcd"
+    mirror(*table("abc", 2))
+    assert members() == "abc"
+    assert len(vendor.documents()) == 5
+
+
+def test_keys_of_before_the_mirror_cannot_be_deleted(
+    mirror: Callable[..., Run], members: Callable[[], str]
+) -> None:
+    mirror(*table("abcd", 1), mapping=SEGMENT)
+    run = mirror(*table("abc", 2))
+    assert members() == "abcd"
+    assert [line for line in run.log if "cannot delete 1 key(s)" in line]
+    mirror(*table("ab", 3))
+    assert members() == "abd"
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"mirror": "perhaps"}, "key 'mirror': must be true or false"),
+        ({"mirror_max_deletes": "many"}, "key 'mirror_max_deletes': must be a share below 1"),
+        ({"mirror_max_deletes": -1}, "key 'mirror_max_deletes': must be a share below 1"),
+        (
+            {"document_type": "USER_ACTIVITY", "document": {"$user_account_id": "{{ id }}"}},
+            "key 'mirror': its document type has no operation DELETE",
+        ),
+    ],
+)
+def test_a_wrong_mapping_is_a_setting_error(
+    mirror: Callable[..., Run], mapping: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(Exception, match=message):
+        raise mirror(schema(), mapping={**MIRRORED, **mapping}).error or AssertionError
+
+
+def test_a_mirror_needs_a_ledger(load: Callable[..., Run]) -> None:
+    run = load(schema(), streams={"list": MIRRORED})
+    assert "key 'mirror': needs the setting 'ledger'" in str(run.error)
+
+
+def test_an_incremental_stream_takes_no_mirror(mirror: Callable[..., Run]) -> None:
+    incremental = {**json.loads(schema()), "bookmark_properties": ["updated_at"]}
+    run = mirror(json.dumps(incremental), person("a"))
+    assert "key 'mirror': the stream is incremental" in str(run.error)
