@@ -1,17 +1,17 @@
-"""Run the pages in docs/recipes: merge their excerpts into `meltano.yml`, run their commands."""
+"""Run the pages in docs/recipes in a fresh Meltano project."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tests.pipelines.meltano import MELTANO, ROOT, MeltanoProject, sandbox_settings
+from tests.pipelines.fresh_project import FreshProject
+from tests.pipelines.meltano import ROOT
+from tools.settings import PLUGINS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,8 +44,14 @@ class Recipe:
 
     @classmethod
     def read(cls, name: str) -> Recipe:
-        """Parse a page."""
-        blocks = _FENCE.findall((PAGES / f"{name}.md").read_text(encoding="utf-8"))
+        """Parse a page of docs/recipes."""
+        return cls.read_page(PAGES / f"{name}.md")
+
+    @classmethod
+    def read_page(cls, path: Path, heading: str = "") -> Recipe:
+        """Parse a page, or one of its sections."""
+        _, _, section = path.read_text(encoding="utf-8").partition(heading or "# ")
+        blocks = _FENCE.findall(section.partition("\n## ")[0] if heading else section)
         excerpt: dict[str, Any] = {}
         for language, text in blocks:
             if language == "yaml":
@@ -54,51 +60,47 @@ class Recipe:
 
 
 class RecipeRunner:
-    """A Meltano project in which recipes run one after the other.
+    """A fresh Meltano project in which recipes run one after the other.
 
-    Plugins stay installed; everything else is reset for each recipe.
+    It holds the five plugins, and this project's definitions of third-party ones, which a user
+    adds from the Hub. Plugins stay installed; everything else is reset for each recipe.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.project = MeltanoProject(folder)
-        self.folder = folder
+    def __init__(self, parent: Path) -> None:
+        self.project = FreshProject(parent)
+        self.folder = self.project.folder
+        shutil.copytree(ROOT / "requirements", self.folder / "requirements")
+        shipped = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))["plugins"]
+        third_party = {
+            kind: [plugin for plugin in plugins if plugin["name"] not in PLUGINS]
+            for kind, plugins in shipped.items()
+        }
+        initial = yaml.safe_load((self.folder / "meltano.yml").read_text(encoding="utf-8"))
+        self._initial = _merged(initial, {"plugins": third_party})
 
-    def prepare(self, recipe: Recipe) -> None:
-        """Reset the project, with the recipe's excerpt merged into `meltano.yml`."""
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB database that `target-duckdb` writes."""
+        return self.folder / "warehouse.duckdb"
+
+    def prepare(self, *excerpts: dict[str, Any]) -> None:
+        """Reset the project, with excerpts merged into `meltano.yml`."""
         for name in _LEFT_BEHIND:
             path = self.folder / name
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-        project = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))
-        text = yaml.safe_dump(_merged(project, recipe.excerpt), sort_keys=False)
+        project = self._initial
+        for excerpt in excerpts:
+            project = _merged(project, excerpt)
+        text = yaml.safe_dump(project, sort_keys=False)
         (self.folder / "meltano.yml").write_text(text, encoding="utf-8")
 
     def run(self, commands: str, sandbox: Sandbox, **variables: str) -> str:
         """Run shell commands in the project's folder and return their output."""
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("TAP_", "TARGET_", "MELTANO_"))
-        }
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", commands],
-            cwd=self.folder,
-            env={
-                **inherited,
-                "PATH": f"{MELTANO.parent}{os.pathsep}{os.environ['PATH']}",
-                **sandbox_settings(sandbox),
-                **variables,
-            },
-            check=False,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
+        fast = {"TARGET_MEDIARITHMICS_POLL_INTERVAL_SECONDS": "0.2"}
+        return self.project.shell(commands, sandbox, **{**fast, **variables})
 
 
 def _merged(base: Any, excerpt_value: Any) -> Any:

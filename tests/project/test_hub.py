@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import subprocess
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +11,8 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.pipelines.meltano import MELTANO, sandbox_settings
-from tools.hub import HUB, VARIANT, write_local_definitions
+from tests.pipelines.fresh_project import FreshProject
+from tools.hub import HUB, VARIANT
 from tools.settings import PLUGINS
 
 if TYPE_CHECKING:
@@ -90,49 +88,8 @@ def test_the_rules_see_what_the_hub_would_refuse(
 
 
 @pytest.fixture(scope="module")
-def foreign_project(tmp_path_factory: pytest.TempPathFactory) -> ForeignProject:
-    """A fresh Meltano project with the plugins that `make hub-local` defines."""
-    return ForeignProject(tmp_path_factory.mktemp("foreign"))
-
-
-class ForeignProject:
-    """A project made by `meltano init`, outside of this one.
-
-    Args:
-        folder: An empty folder, for the project and for copies of the definitions.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "project"
-        run_in(folder, MELTANO, "init", "project", "--no-usage-stats")
-        definitions = write_local_definitions(folder / "dist")
-        for path in definitions:
-            run_in(self.folder, MELTANO, "add", path.stem, "--from-ref", path)
-
-    def invoke(self, *arguments: str, sandbox: Sandbox, **variables: str) -> str:
-        """Run Meltano against a sandbox, and return its output."""
-        settings = {**sandbox_settings(sandbox), **variables}
-        return run_in(self.folder, MELTANO, *arguments, **settings)
-
-
-def run_in(folder: Path, *command: str | Path, **variables: str) -> str:
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("MELTANO_", "TAP_", "TARGET_", "PYTHON", "VIRTUAL_ENV"))
-    }
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**environment, **variables},
-        check=False,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+def fresh_project(tmp_path_factory: pytest.TempPathFactory) -> FreshProject:
+    return FreshProject(tmp_path_factory.mktemp("fresh"))
 
 
 MAPPING = json.dumps({"events.arc_class": "SHOP", "events.message.event": "{{ event }}"})
@@ -141,15 +98,15 @@ MAPPING = json.dumps({"events.arc_class": "SHOP", "events.message.event": "{{ ev
 
 @pytest.mark.pipeline
 @pytest.mark.timeout(300)
-def test_the_definitions_install_and_run_in_a_foreign_meltano_project(
-    foreign_project: ForeignProject, sandbox: Sandbox
+def test_the_definitions_install_and_run_in_a_fresh_meltano_project(
+    fresh_project: FreshProject, sandbox: Sandbox
 ) -> None:
     for name in PLUGINS:
-        assert version("singer-martech") in foreign_project.invoke(
+        assert version("singer-martech") in fresh_project.meltano(
             "invoke", name, "--version", sandbox=sandbox
         )
     today = sandbox.robotmia.today.isoformat()
-    foreign_project.invoke(
+    fresh_project.meltano(
         *("run", "tap-robotmia", "target-mona"),
         sandbox=sandbox,
         TAP_ROBOTMIA_START_DATE=today,
@@ -162,11 +119,11 @@ def test_the_definitions_install_and_run_in_a_foreign_meltano_project(
 
 @pytest.mark.pipeline
 @pytest.mark.timeout(300)
-def test_the_commands_of_the_definitions_run_in_a_foreign_meltano_project(
-    foreign_project: ForeignProject, sandbox: Sandbox
+def test_the_commands_of_the_definitions_run_in_a_fresh_meltano_project(
+    fresh_project: FreshProject, sandbox: Sandbox
 ) -> None:
     def invoke(*arguments: str, **variables: str) -> str:
-        return foreign_project.invoke("invoke", *arguments, sandbox=sandbox, **variables)
+        return fresh_project.meltano("invoke", *arguments, sandbox=sandbox, **variables)
 
     assert "✓ login" in invoke("target-mona:check", TARGET_MONA_STREAMS=MAPPING)
     for name in PLUGINS:
@@ -177,15 +134,14 @@ def test_the_commands_of_the_definitions_run_in_a_foreign_meltano_project(
         {"type": "RECORD", "stream": "customer_attributes", "record": row},
     ]
     lines = "\n".join(map(json.dumps, messages))
-    (foreign_project.folder / "lines.jsonl").write_text(f"{lines}\n", encoding="utf-8")
-    load = f"{MELTANO} invoke target-monetate < lines.jsonl"
-    run_in(foreign_project.folder, "bash", "-c", load, **sandbox_settings(sandbox))
+    (fresh_project.folder / "lines.jsonl").write_text(f"{lines}\n", encoding="utf-8")
+    fresh_project.shell("meltano invoke target-monetate < lines.jsonl", sandbox)
     shown = invoke("target-monetate:record", "--schema", "customer_attributes", "--id", "C1")
     assert "Paris" in shown
 
-    folder = foreign_project.folder
+    folder = fresh_project.folder
     sandbox.robotmia.set_events([])
-    foreign_project.invoke(
+    fresh_project.meltano(
         *("run", "tap-robotmia", "target-mona"),
         sandbox=sandbox,
         TARGET_MONA_SUMMARY_PATH=str(folder / "summaries"),

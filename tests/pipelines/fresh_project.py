@@ -1,0 +1,59 @@
+"""A Meltano project made by `meltano init`, as a new user has it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+from tests.pipelines.meltano import MELTANO, sandbox_settings
+from tools.hub import write_local_definitions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.sandbox.server import Sandbox
+
+
+class FreshProject:
+    """A project outside of this one, with the plugins that `make hub-local` defines.
+
+    Args:
+        parent: An empty folder, for the project and for the definitions.
+    """
+
+    def __init__(self, parent: Path) -> None:
+        self.folder = parent / "project"
+        _run(parent, MELTANO, "init", "project", "--no-usage-stats")
+        for path in write_local_definitions(parent / "dist"):
+            _run(self.folder, MELTANO, "add", path.stem, "--from-ref", path)
+
+    def meltano(self, *arguments: str, sandbox: Sandbox, **variables: str) -> str:
+        """Run Meltano against a sandbox, and return its output."""
+        return _run(self.folder, MELTANO, *arguments, **{**sandbox_settings(sandbox), **variables})
+
+    def shell(self, commands: str, sandbox: Sandbox, **variables: str) -> str:
+        """Run shell commands against a sandbox, and return their output."""
+        path = f"{MELTANO.parent}{os.pathsep}{os.environ['PATH']}"
+        settings = {"PATH": path, **sandbox_settings(sandbox), **variables}
+        return _run(self.folder, "bash", "-euo", "pipefail", "-c", commands, **settings)
+
+
+def _run(folder: Path, *command: str | Path, **variables: str) -> str:
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MELTANO_", "TAP_", "TARGET_", "PYTHON", "VIRTUAL_ENV"))
+    }
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**inherited, **variables},
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
