@@ -101,7 +101,8 @@ def test_profiles_and_choices_are_mirrored_too(
     mirror: Callable[..., Run], vendor: Mediarithmics, mapping: dict[str, Any]
 ) -> None:
     fields = {"name": "x", "at": "2026-01-02T03:04:05Z"}
-    mapping = {**mapping, "mirror": True, "mirror_max_deletes": 1}
+    document = {**mapping["document"], "force_replace": True}
+    mapping = {**mapping, "document": document, "mirror": True, "mirror_max_deletes": 1}
     for version, names in ((1, "ab"), (2, "a")):
         people = [person(name, version, **fields) for name in names]
         run = mirror(schema(), *people, activate(version), mapping=mapping)
