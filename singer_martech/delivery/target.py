@@ -33,8 +33,9 @@ from singer_martech.singer.batch_files import batch_lines
 from singer_martech.singer.catalog import read_schemas
 from singer_martech.singer.command import Check
 from singer_martech.singer.flattening import flattened
+from singer_martech.singer.message_decoder import NOT_JSON
 from singer_martech.singer.plugin import MartechPlugin
-from singer_martech.singer.reader import NOT_JSON, MessageReader
+from singer_martech.singer.reader import MessageReader
 from singer_martech.values.schema import normalize
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ Meltano pass all values as text.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import logging
 import math
@@ -18,12 +17,11 @@ from jsonschema import Draft7Validator
 from singer_martech.errors import SettingError
 from singer_martech.http.urls import check_url
 from singer_martech.runtime.redaction import register_secret
+from singer_martech.singer.config_errors import did_you_mean, error_line, json_position
 from singer_martech.values.json_codec import is_unicode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from jsonschema import ValidationError
+    from collections.abc import Mapping
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +86,7 @@ def check_config(
     typed = _with_types(schema, config)
     errors = [*Draft7Validator(_repaired(schema)).iter_errors(typed)]
     errors += Draft7Validator(_SDK_RULES).iter_errors(typed)
-    problems = list(dict.fromkeys(_line(error, env_prefix) for error in errors))
+    problems = list(dict.fromkeys(error_line(error, env_prefix) for error in errors))
     problems += [
         f"setting '{name}' contains an invalid character: NUL, or one that is not UTF-8"
         for name, value in typed.items()
@@ -117,12 +115,6 @@ def boolean(value: object) -> object:
     return _from_text(value, ["boolean"]) if isinstance(value, str) else value
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a hint at the known name most similar to ``name``, or empty text."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""
-
-
 def json_value(value: object, name: str) -> Any:
     """Decode JSON text; return any other value unchanged.
 
@@ -134,7 +126,7 @@ def json_value(value: object, name: str) -> Any:
     try:
         return json.loads(value)
     except json.JSONDecodeError as error:
-        raise SettingError(f"setting '{name}' is not valid JSON ({_position(error)})") from None
+        raise SettingError(f"setting '{name}' is not valid JSON ({json_position(error)})") from None
     except (ValueError, RecursionError):  # too many digits or too deep nesting
         raise SettingError(f"setting '{name}' is not valid JSON") from None
 
@@ -238,97 +230,3 @@ def _number(text: str, otherwise: str) -> int | float | str:
         if math.isfinite(number):
             return number
     return otherwise
-
-
-def _line(error: ValidationError, env_prefix: str) -> str:
-    """Format an error without the invalid value."""
-    error = _most_specific(error)
-    path = list(error.absolute_path)
-    keyword: str = str(error.validator)
-    wanted: Any = error.validator_value
-    if keyword == "required":
-        # jsonschema reports one error per name, and only in its message
-        missing = next(name for name in wanted if error.message.startswith(repr(name)))
-        line = f"setting '{_path([*path, missing])}' is required"
-        if not path:
-            line += f": put it into the configuration or into {env_prefix}{missing.upper()}"
-        return line
-    name = _path(path) or "configuration"
-    requirements_by_keyword: dict[str, Callable[[], str]] = {
-        "type": lambda: f"must be {_types(wanted)}{_json_problem(error.instance, wanted)}",
-        "anyOf": lambda: f"must be {' or '.join(map(_alternative, wanted))}",
-        "oneOf": lambda: f"must be {' or '.join(map(_alternative, wanted))}",
-        "enum": lambda: f"must be one of {', '.join(map(str, wanted))}",
-        "minimum": lambda: f"must be at least {wanted}",
-        "exclusiveMinimum": lambda: f"must be greater than {wanted}",
-        "maximum": lambda: f"must be at most {wanted}",
-        "minLength": lambda: "must not be empty",
-        "pattern": lambda: f"has no key '{error.instance}'; give it inside a stream's object",
-        "minItems": lambda: f"must have at least {wanted} item(s)",
-        "additionalProperties": lambda: f"has {_unexpected(error)}",
-    }
-    requirement = requirements_by_keyword.get(keyword, lambda: f"is not valid ({keyword})")
-    return f"setting '{name}' {requirement()}"
-
-
-def _most_specific(error: ValidationError) -> ValidationError:
-    """Return the error from the alternative that matches best."""
-    inner = max(error.context or (), key=lambda each: len(each.absolute_path), default=None)
-    if inner is None or len(inner.absolute_path) <= len(error.absolute_path):
-        return error
-    return _most_specific(inner)
-
-
-def _alternative(schema: Mapping[str, Any]) -> str:
-    return f'"{schema["const"]}"' if "const" in schema else _types(schema.get("type", "null"))
-
-
-def _json_problem(value: object, wanted: str | list[str]) -> str:
-    """Return where a text that should be JSON is invalid."""
-    names = {wanted} if isinstance(wanted, str) else set(wanted)
-    if isinstance(value, str) and {"array", "object"} & names:
-        try:
-            json.loads(value)
-        except json.JSONDecodeError as error:
-            return f"; the text is not valid JSON ({_position(error)})"
-        except (ValueError, RecursionError):
-            return "; the text is not valid JSON"
-    return ""
-
-
-def _position(error: json.JSONDecodeError) -> str:
-    return f"line {error.lineno}, column {error.colno}: {error.msg}"
-
-
-def _types(wanted: str | list[str]) -> str:
-    names = [wanted] if isinstance(wanted, str) else [name for name in wanted if name != "null"]
-    words = {
-        "string": "text",
-        "integer": "a whole number",
-        "number": "a number",
-        "boolean": "true or false",
-        "object": "an object (JSON)",
-        "array": "an array (JSON)",
-    }
-    return " or ".join(words.get(name, name) for name in names)
-
-
-def _unexpected(error: ValidationError) -> str:
-    schema: Any = error.schema
-    instance: Any = error.instance
-    known = list(schema.get("properties", {}))
-    names = [name for name in instance if name not in known]
-    hints = []
-    for name in names:
-        near = difflib.get_close_matches(name, known, n=1)
-        hints.append(f"'{name}'" + (f" (did you mean '{near[0]}'?)" if near else ""))
-    return f"the unknown key {', '.join(hints)}; known are {', '.join(known)}"
-
-
-def _path(parts: list[Any]) -> str:
-    return "".join(_steps(parts)).removeprefix(".")
-
-
-def _steps(parts: list[Any]) -> Iterator[str]:
-    for part in parts:
-        yield f"[{part}]" if isinstance(part, int) else f".{part}"

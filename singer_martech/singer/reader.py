@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from codecs import BOM_UTF8
 from collections import Counter
@@ -14,9 +13,8 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
 from singer_martech._compat import override
 from singer_martech.errors import InvalidInput
+from singer_martech.singer.message_decoder import decode_envelope, decode_message
 from singer_martech.singer.stdin import StdinReader
-from singer_martech.values.json_codec import decode, decode_object, json_members
-from singer_martech.values.json_scan import member_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,23 +24,6 @@ if TYPE_CHECKING:
 
 MAX_LINE_BYTES = 256 * 1024 * 1024
 """Maximum length of a line of the input or of a BATCH file, in bytes."""
-
-NOT_JSON = "not_json"
-"""Key of a RECORD message with the reason to reject its record without decoding it."""
-
-
-class _Envelope(msgspec.Struct):
-    """The members of a message used for routing. Record and STATE stay as received."""
-
-    type: str
-    stream: str = ""
-    record: msgspec.Raw = msgspec.Raw()
-    value: msgspec.Raw = msgspec.Raw()
-    version: int | None = None
-    time_extracted: str | None = None
-
-
-_decode_envelope = msgspec.json.Decoder(_Envelope).decode
 
 
 class MessageReader(GenericSingerReader[str]):
@@ -94,7 +75,7 @@ class MessageReader(GenericSingerReader[str]):
     @override
     def deserialize_json(self, line: str) -> dict[str, Any]:
         encoded = line.encode("utf-8", "surrogatepass")
-        return _message(encoded, _envelope(encoded), 1)
+        return decode_message(encoded, decode_envelope(encoded), 1)
 
     @override
     def process_lines(
@@ -129,18 +110,18 @@ class MessageReader(GenericSingerReader[str]):
         for number, line in enumerate(lines, 1):
             if not line or line.isspace():
                 continue
-            envelope = _envelope(line)
+            envelope = decode_envelope(line)
             if envelope is None and line.startswith(BOM_UTF8):
                 line = line.removeprefix(BOM_UTF8)  # noqa: PLW2901 - of the input, or of a part
                 if not line or line.isspace():
                     continue
-                envelope = _envelope(line)
+                envelope = decode_envelope(line)
             if envelope is not None and envelope.type == "RECORD":
                 fast_handler = self.fast_handlers.get(envelope.stream)
                 if fast_handler is not None and fast_handler(bytes(envelope.record)):
                     counts["RECORD"] += 1
                     continue
-            message = _message(line, envelope, number)
+            message = decode_message(line, envelope, number)
             kind = message["type"]
             try:
                 self._dispatch(message, callbacks)
@@ -205,109 +186,7 @@ class MessageReader(GenericSingerReader[str]):
         start = b'{"type":"RECORD","stream":%s,"record":' % msgspec.json.encode(stream)
         line = b"%s%s}" % (start, record.strip())
         try:
-            return _message(line, _envelope(line), number)
+            return decode_message(line, decode_envelope(line), number)
         except InvalidInput as error:
             source = f"of the BATCH of stream '{stream}'"
             raise InvalidInput(str(error).replace("of the input", source, 1)) from None
-
-
-_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
-
-
-def _envelope(line: bytes) -> _Envelope | None:
-    try:
-        return _decode_envelope(line)
-    except _DECODE_ERRORS:
-        return None
-
-
-def _message(line: bytes, envelope: _Envelope | None, number: int) -> dict[str, Any]:
-    """Decode a message and add its record or STATE as received in ``raw``.
-
-    Raises:
-        InvalidInput: The line is not a Singer message.
-    """
-    if envelope is None:
-        return _checked(_decode_leniently(line, number), number)
-    try:
-        if envelope.type == "RECORD" and envelope.stream:
-            return {
-                "type": "RECORD",
-                "stream": envelope.stream,
-                "record": decode_object(envelope.record),
-                "raw": bytes(envelope.record),
-                "version": envelope.version,
-                "time_extracted": envelope.time_extracted,
-            }
-        message: dict[str, Any] = decode(line)
-        if envelope.type == "STATE":
-            message["raw"] = bytes(envelope.value)
-    except _DECODE_ERRORS:
-        message = _decode_leniently(line, number)
-    return _checked(message, number)
-
-
-def _checked(message: dict[str, Any], number: int) -> dict[str, Any]:
-    if message["type"] == "RECORD":
-        if not isinstance(message.get("stream"), str) or not message["stream"]:
-            raise InvalidInput(f"line {number} of the input: a RECORD without a stream")
-        if not isinstance(message.get("record"), dict):
-            raise InvalidInput(f"line {number} of the input: a RECORD without a record object")
-    return message
-
-
-def _decode_leniently(line: bytes, number: int) -> dict[str, Any]:
-    """Decode invalid JSON that Python's writers produce.
-
-    A record with NaN, Infinity, a number out of range or too deep nesting is marked for rejection
-    with its JSON as received. Lone surrogates, which UTF-8 cannot encode, are kept.
-
-    Raises:
-        InvalidInput: The line is not JSON, not UTF-8, not a message, or nested too deep.
-    """
-    unrepresentable: set[str] = set()
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError:
-        raise InvalidInput(f"line {number} of the input is not UTF-8") from None
-    try:
-        members = json_members(text, unrepresentable)
-    except RecursionError:
-        return _deep_record(text, number)
-    except json.JSONDecodeError as error:
-        position = f"column {error.colno}: {error.msg}"
-        raise InvalidInput(f"line {number} of the input is not JSON ({position})") from None
-    message = {name: value for name, (value, _) in members.items()}
-    if not isinstance(message.get("type"), str):
-        raise InvalidInput(f"line {number} of the input is not a Singer message: it has no type")
-    if message["type"] == "RECORD" and "record" in message:
-        message["raw"] = members["record"][1].encode()
-        if unrepresentable:
-            message[NOT_JSON] = (
-                f"holds {', '.join(sorted(unrepresentable))}, which JSON cannot represent"
-            )
-    if message["type"] == "STATE" and "value" in message:
-        message["raw"] = members["value"][1].encode()
-    return message
-
-
-def _deep_record(text: str, number: int) -> dict[str, Any]:
-    """Return the message of a record that is nested too deep to be decoded.
-
-    Raises:
-        InvalidInput: The line is not a RECORD message.
-    """
-    try:
-        texts = member_texts(text)
-        kind, stream = (json.loads(texts.get(name, "null")) for name in ("type", "stream"))
-    except (ValueError, RecursionError):
-        kind, texts = None, {}
-    if kind != "RECORD" or not texts.get("record", "").startswith("{"):
-        raise InvalidInput(f"line {number} of the input is nested too deep")
-    return {
-        "type": kind,
-        "stream": stream,
-        "record": {},
-        "raw": texts["record"].encode(),
-        NOT_JSON: "is nested too deep",
-    }

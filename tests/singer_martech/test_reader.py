@@ -11,7 +11,8 @@ import pytest
 
 from singer_martech.errors import InvalidInput, MartechError, Stopped
 from singer_martech.runtime.shutdown import ShutdownSignal
-from singer_martech.singer.reader import NOT_JSON, MessageReader
+from singer_martech.singer.message_decoder import NOT_JSON
+from singer_martech.singer.reader import MessageReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
