@@ -26,7 +26,7 @@ _HEAD_BYTES = 500
 _NUMBERED = re.compile(  # for text without runs of white space
     r"\W{0,9}(?:error )?(?:(?:at|in|on) )?(?:input )?line ?(?:number|no\.?|#)? ?[:=]? ?"
     r"([0-9]{1,12})\b[ :;,.\-\])]*(.*)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.DOTALL,
 )
 _LINE_NAMES = ("line", "line_number", "lineNumber", "line_no", "row", "row_number")
 _INDEX_NAMES = ("index", "line_index", "position")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Coercion = Callable[[Any], Any]
     """Returns the converted value, the value itself if it fits, or None if it is empty."""
 
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,6})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,6})?", re.ASCII)
 """Longer exponents are beyond what Decimal can hold."""
 _TRUTH = {"true": True, "false": False}
 _NEEDS_QUOTES = re.compile(r'[,"\r\n]')

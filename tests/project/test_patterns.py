@@ -1,0 +1,150 @@
+"""Every regular expression is linear: none can be kept busy by a text that others wrote."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, AnyStr
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PACKAGES = (
+    "singer_martech",
+    "tap_robotmia",
+    "tap_mediarithmics",
+    "target_mona",
+    "target_monetate",
+    "target_mediarithmics",
+)
+REPEATS = 20_000
+MOST_SECONDS = 0.3
+"""Some milliseconds are needed; a quadratic pattern takes seconds."""
+
+#: For each pattern what may keep it busy: a start, what is repeated after it, and an end.
+WORST_CASES: Mapping[str, list[tuple[str, str, str]]] = {
+    "singer_martech.cli.backfill.shard._NAME": [("", "a", "/")],
+    "singer_martech.cli.backfill.shard._OUTSIDE_OF_A_NAME": [("", "/", "a"), ("", "/a", "")],
+    "singer_martech.delivery.bisect._IDENTIFIERS": [
+        ("", "a", " "),
+        ("", "-", " "),
+        ("", "a1 ", ""),
+    ],
+    "singer_martech.mapping.operations._WIDE_FORMAT": [
+        ("", "1", "/"),
+        ("%", "0", "/"),
+        ("", "%", "/"),
+    ],
+    "singer_martech.mapping.operations._WIDE_SPEC": [("", "1", "/"), ("", "1/", "")],
+    "singer_martech.mapping.template._PATH": [
+        ("{{", " ", "/"),
+        ("{{a", ".a", "/"),
+        ("{{a", "[''", ""),
+        ("{{a['", "a", "/"),
+        ("{{a|", " ", "/"),
+    ],
+    "singer_martech.mapping.template._STEP": [("", '["', ""), ("", "['", ""), ("", ".a", "/")],
+    "singer_martech.runtime.escapes._ESCAPE": [
+        ("", "%41", "%"),
+        ("", "\\ud800", "/"),
+        ("", "&a", "/"),
+        ("&#", "1", "/"),
+    ],
+    "singer_martech.runtime.escapes._CONTROL": [("", "\n", "a")],
+    "singer_martech.singer.meltano_env._PATH_SEPARATOR": [("", "\\", "."), ("", "\\.", "")],
+    "singer_martech.values.json_scan._TOKEN": [
+        ("", " ", "/"),
+        ('"', "a", ""),
+        ('"', "\\", ""),
+        ("", "1", "/"),
+    ],
+    "singer_martech.values.timestamps._ISO": [("2024-01-01T00:00:00.", "1", "/")],
+    "tap_robotmia.body._HTML": [("", "<", ""), ("<", "!", "")],
+    "tap_robotmia.lines._NUMBER": [("", "1", "/"), ("1.", "1", "/")],
+    "tap_robotmia.lines._TEXT": [('"', "a", ""), ('"', "\\a", "\\"), ("", '"', "\\")],
+    "tap_robotmia.sanitize._REFUSED": [("", "\0", "a")],
+    "tap_robotmia.sanitize._MAY_BE_REFUSED": [("", "\\", "u"), ("", "\\u00", "")],
+    "tap_mediarithmics.coercion._NUMBER": [("", "1", "/"), ("1.", "1", "/"), ("1e", "1", "/")],
+    "tap_mediarithmics.coercion._INTEGER": [("", "1", "/")],
+    "tap_mediarithmics.object_types._FIELD_TYPE": [
+        ("", "[", "/"),
+        ("", "a", "/"),
+        ("a", "]!", "/"),
+    ],
+    "tap_mediarithmics.otql._TOKEN": [
+        ("", " ,", "/"),
+        ("#", "#", ""),
+        ('"', "a", ""),
+        ('"', "\\", ""),
+    ],
+    "tap_mediarithmics.timestamps._DATE_TIME": [("", "1", "")],
+    "target_mona.client._HOST_LABEL": [("", "a", "/")],
+    "target_mona.client._ABOUT_USER_ID": [("", "user ", "")],
+    "target_mona.export_timestamp._DIGITS": [("", "1", "/"), ("1.", "1", "/")],
+    "target_mona.export_timestamp._RARE_ISO": [("2024-W01", "1", "/"), ("20240101T", "1", "/")],
+    "target_mona.stream_mapping._ARC_CLASS": [("", "a", "/"), ("", "a.", "/")],
+    "target_monetate.coercion._NUMBER": [("", "1", "/"), ("1.", "1", "/"), ("1e", "1", "/")],
+    "target_monetate.coercion._NEEDS_QUOTES": [("", "a", "")],
+    "target_monetate.datetimes._RFC_3339": [("2024-01-01T00:00:00.", "1", "/")],
+    "target_monetate.datetimes._ISO_8601": [("2024-01-01T00:00:00.", "1", "/")],
+    "target_monetate.private_key._PUBLIC": [("", "-----BEGIN ", ""), ("", "-", "")],
+    "target_mediarithmics.conversions._WHOLE_NUMBER": [("", "1", "/"), ("1.", "0", "/")],
+    "target_mediarithmics.error_file._NUMBERED": [
+        ("", " ", "/"),
+        ("", "\n", "/"),
+        ("line ", "1", "/"),
+        ("line 1", " ", "\n"),
+        ("", "line ", ""),
+    ],
+    "target_mediarithmics.rules._UUID_1": [("", "a", "-")],
+}
+
+
+def patterns() -> dict[str, tuple[re.Pattern[Any], set[str]]]:
+    """Return the compiled patterns of all packages by name, and the methods that are called."""
+    found: dict[str, tuple[re.Pattern[Any], set[str]]] = {}
+    for package in map(importlib.import_module, PACKAGES):
+        for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if each.name.endswith("__main__"):
+                continue
+            module = importlib.import_module(each.name)
+            source = Path(module.__file__ or "").read_text(encoding="utf-8")
+            for name, value in vars(module).items():
+                if isinstance(value, re.Pattern) and re.search(
+                    rf"(?m)^{name} = re\.compile", source
+                ):
+                    methods = set(re.findall(rf"\b{name}\.([a-z]+)\(", source))
+                    found[f"{each.name}.{name}"] = value, methods
+    return found
+
+
+def test_each_pattern_has_its_worst_cases_here() -> None:
+    assert set(WORST_CASES) == set(patterns())
+
+
+@pytest.mark.parametrize("name", WORST_CASES)
+def test_a_pattern_is_linear(name: str) -> None:
+    pattern, methods = patterns()[name]
+    assert methods
+    for start, repeated, end in WORST_CASES[name]:
+        text = start + repeated * REPEATS + end
+        subject = text.encode() if isinstance(pattern.pattern, bytes) else text
+        for method in methods:
+            began = time.thread_time()
+            apply(pattern, method, subject)
+            assert time.thread_time() - began < MOST_SECONDS, (start, repeated, end, method)
+
+
+def apply(pattern: re.Pattern[AnyStr], method: str, text: AnyStr) -> None:
+    """Carry out one method of a pattern."""
+    if method == "sub":
+        pattern.sub(text[:0], text)
+    elif method == "finditer":
+        assert sum(1 for _ in pattern.finditer(text)) >= 0
+    else:
+        getattr(pattern, method)(text)
