@@ -256,7 +256,7 @@ class Bench:
             "$type": "TOUCH",
             "$session_status": "NO_SESSION",
             "$ts": "{{ time | epoch_ms }}",
-            "$unique_key": "{{ event_id | uuid }}",
+            "$unique_key": "{{ event_id | uuid1 }}",
             "$events": [
                 {
                     "$event_name": "{{ event }}",
