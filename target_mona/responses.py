@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.http.content import expect_json
@@ -12,8 +13,11 @@ from target_mona.partial_failures import is_partial
 if TYPE_CHECKING:
     from singer_martech.http.response import Response
 
-_ERROR_STATES = frozenset({"error", "fail", "failed", "failure"})
-_FIRST_ERROR_STATUS = 400
+_ERROR_STATUS = re.compile(
+    r"error|fail|denied|forbidden|invalid|refused|rejected|unauthori[sz]ed|unavailable"
+    r"|(?:bad|internal|not|service|too) |[45]\d\d\b",
+    re.IGNORECASE,
+)
 
 
 def validate_login(response: Response) -> None:
@@ -47,9 +51,7 @@ def _names_error(content: Any) -> bool:
     if not isinstance(content, dict):
         return False
     status = content.get("status")
-    is_error_status = (isinstance(status, str) and status.lower() in _ERROR_STATES) or (
-        isinstance(status, int) and status >= _FIRST_ERROR_STATUS
-    )
+    is_error_status = isinstance(status, (str, int)) and _ERROR_STATUS.match(str(status))
     return bool(
         content.get("error")
         or content.get("errors")

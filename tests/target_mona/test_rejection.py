@@ -124,6 +124,23 @@ def test_a_permanent_error_in_a_success_ends_the_run_without_state(
     assert run.states == []
 
 
+@pytest.mark.parametrize(
+    ("status", "delivered"),
+    [
+        ("ERROR", 0), ("failed", 0), ("Unauthorized", 0), ("503", 0), (500, 0),
+        ("Internal Server Error", 0), ("Service Unavailable", 0),
+        ("ok", 1), ("success", 1), ("accepted", 1), ("200", 1), (201, 1), (True, 1), (None, 1),
+    ],
+)  # fmt: skip
+def test_a_status_in_the_body_says_whether_a_2xx_is_success(
+    target: Target, sandbox: Sandbox, status: Any, delivered: int
+) -> None:
+    fault = sandbox.faults.add("mona", "/export", status=200, body={"status": status}, times=None)
+    run = target(schema(), record(id=1), state(1), max_attempts=1)
+    assert fault.served == 1
+    assert (run.status, run.states) == ((0, [1]) if delivered else (1, []))
+
+
 @pytest.mark.parametrize("keys", ["text", "null", "missing"])
 def test_a_plain_text_is_the_reason_of_the_refused_records(
     target: Target, mona: Mona, keys: FailureKeys
