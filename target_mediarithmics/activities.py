@@ -28,6 +28,8 @@ def activity() -> DocumentType:
     page = Page.ACTIVITIES
     return DocumentType(
         conversions=(
+            to.without_empty_text("$session_status", "$ts", "$events"),
+            to.nested("$events", to.without_empty_text("$ts", "$properties")),
             to.fields(to.to_text, "$user_account_id", "$user_agent_id"),
             to.fields(to.to_whole, "$compartment_id"),
             to.fields(to.to_integer, "$ts"),
@@ -94,7 +96,9 @@ def _unusual_activity() -> Iterator[Rule]:
             "$properties",
             "should be an object",
             page,
-            lambda event: not isinstance(event.get("$properties", {}), (dict, type(None))),
+            lambda event: (
+                not is_empty(event.get("$properties")) and not rules.is_object(event["$properties"])
+            ),
         ),
     )
     yield Rule("operation", "an activity has none", page, lambda document: "operation" in document)

@@ -83,9 +83,20 @@ def nested(name: str, convert: Conversion) -> Conversion:
 
 def without_empty(*names: str) -> Conversion:
     """Return a conversion that leaves out these fields where they are null or empty."""
+    return _without(is_empty, names)
 
+
+def without_empty_text(*names: str) -> Conversion:
+    """Return a conversion that leaves out these fields where they are empty text.
+
+    The vendor takes null in activities, but no text where the page names another type.
+    """
+    return _without(lambda value: value == "", names)
+
+
+def _without(is_left_out: Callable[[Any], bool], names: tuple[str, ...]) -> Conversion:
     def converted(document: Document) -> Document:
-        empty = [name for name in names if name in document and is_empty(document[name])]
+        empty = [name for name in names if name in document and is_left_out(document[name])]
         if not empty:
             return document
         return {name: value for name, value in document.items() if name not in empty}

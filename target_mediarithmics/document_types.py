@@ -186,6 +186,7 @@ def _list_of_resources() -> DocumentType:
     entries = [rules.within("identifiers", rule) for rule in rules.resource(page, _THREE_KINDS)]
     return DocumentType(
         conversions=(
+            to.nested("identifiers", to.without_empty_text("compartment_id")),
             to.nested("identifiers", to.resource),
             to.nested("identifiers", to.fields(to.to_text, "compartment_id")),
         ),
@@ -205,7 +206,11 @@ def _list_of_resources() -> DocumentType:
 
 def _resource(page: Page, kinds: tuple[str, ...]) -> DocumentType:
     return DocumentType(
-        conversions=(to.resource, to.fields(to.to_whole, "compartment_id")),
+        conversions=(
+            to.without_empty_text("compartment_id"),
+            to.resource,
+            to.fields(to.to_whole, "compartment_id"),
+        ),
         rejected=tuple(rules.resource(page, kinds)),
         unusual=(_several_fields(page),),
         identify=identifiers.of_resource,

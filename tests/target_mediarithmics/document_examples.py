@@ -47,6 +47,7 @@ AS_GIVEN = [
     ("USER_ACTIVITY", {**ACTIVITY, "$events": None}),
     ("USER_ACTIVITY", {**ACTIVITY, "$events": [{**EVENT, "$ts": None, "$properties": None}]}),
     ("USER_ACTIVITY", {**ACTIVITY, "$events": [{"$event_name": "visit"}]}),
+    ("USER_ACTIVITY", {**ACTIVITY, "$user_account_id": "", "$user_identifiers": []}),
     ("USER_ACTIVITY", {**ACTIVITY, "$type": "RECOMMENDER"}),
     ("USER_ACTIVITY", {**ACTIVITY, "$email_hash": None, "$user_agent_id": "vec:1"}),
     ("USER_ACTIVITY", {**ACTIVITY, "$compartment_id": "1"}),
@@ -73,6 +74,24 @@ AS_GIVEN = [
 ]
 
 CONVERTED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    (
+        "USER_ACTIVITY",
+        {**ACTIVITY, "$events": [{"$event_name": "visit", "$ts": "", "$properties": ""}]},
+        {**ACTIVITY, "$events": [{"$event_name": "visit"}]},
+    ),
+    (
+        "USER_ACTIVITY",
+        {
+            "$user_account_id": "7",
+            "$type": "TOUCH",
+            "$session_status": "",
+            "$ts": "",
+            "$events": "",
+        },
+        {"$user_account_id": "7", "$type": "TOUCH"},
+    ),
+    ("USER_IDENTIFIERS_DELETION", {**EMAIL, "compartment_id": ""}, EMAIL),
+    (ASSOCIATION, {"identifiers": [{**EMAIL, "compartment_id": ""}]}, {"identifiers": [EMAIL]}),
     ("USER_ACTIVITY", {**ACTIVITY, "$ts": "1605262037783"}, ACTIVITY),
     ("USER_ACTIVITY", {**ACTIVITY, "$ts": Decimal("1605262037783.0")}, ACTIVITY),
     ("USER_ACTIVITY", {**ACTIVITY, "$ts": "1605262037783.0"}, ACTIVITY),
