@@ -12,6 +12,7 @@ import yaml
 
 from tools import settings
 from tools.docs import renewed_files
+from tools.hub import STATUS
 from tools.settings import MELTANO, PLUGINS, ROOT
 
 if TYPE_CHECKING:
@@ -101,3 +102,11 @@ def test_the_demo_runs_every_other_job(project: dict[str, Any]) -> None:
     jobs = {job["name"]: job["tasks"] for job in project["jobs"]}
     demo = jobs.pop("demo")
     assert demo == [task for tasks in jobs.values() for task in tasks]
+
+
+def test_readme_classifiers_and_hub_name_one_status() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"**Status: {STATUS}.**" in readme
+    assert "not yet run against live accounts" in readme
+    classifiers = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert re.search(rf'"Development Status :: \d - {STATUS.capitalize()}"', classifiers)
