@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
+_MILLISECONDS = re.compile(r"[0-9]{13}")
+"""Fewer digits may be a date of ISO 8601 in basic format."""
 _MAX_INTEGER_DIGITS = 100
 """Numbers with more digits are never expanded to an integer."""
 
@@ -111,7 +113,7 @@ def _text(value: Any, misfits: list[Any]) -> Any:
 
 
 def _date_text(value: Any, misfits: list[Any]) -> Any:
-    integer = _as_integer(value)
+    integer = _as_milliseconds(value)
     if integer is not None:
         try:
             return timestamps.date_time(integer)
@@ -150,8 +152,9 @@ def _date_time(value: Any, misfits: list[Any]) -> Any:
     if isinstance(value, str):
         if timestamps.is_date(value):
             return f"{value}T00:00:00.000Z"
-        return value if timestamps.is_date_time(value) else _mismatch(value, misfits)
-    integer = _as_integer(value)
+        if timestamps.is_date_time(value):
+            return value
+    integer = _as_milliseconds(value)
     if integer is not None:
         try:
             return timestamps.date_time(integer)
@@ -168,6 +171,17 @@ def _date(value: Any, misfits: list[Any]) -> Any:
     if time is None or time.time() != _MIDNIGHT:
         return _mismatch(value, misfits)
     return time.date().isoformat()
+
+
+def is_milliseconds(text: str) -> bool:
+    """Whether text can only be epoch milliseconds."""
+    return _MILLISECONDS.fullmatch(text) is not None
+
+
+def _as_milliseconds(value: Any) -> int | None:
+    if isinstance(value, str):
+        return int(value) if is_milliseconds(value) else None
+    return _as_integer(value)
 
 
 def _as_integer(value: Any) -> int | None:

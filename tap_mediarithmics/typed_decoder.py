@@ -11,7 +11,7 @@ import msgspec
 from singer_martech.values.dynamic_struct import object_type
 from singer_martech.values.json_codec import is_utf8
 from tap_mediarithmics import timestamps
-from tap_mediarithmics.coercion import DATE_TEXT, kind_of
+from tap_mediarithmics.coercion import DATE_TEXT, is_milliseconds, kind_of
 from tap_mediarithmics.exact_json import parse_json
 
 if TYPE_CHECKING:
@@ -133,7 +133,11 @@ def _finish_date_time(value: Any) -> str:
 
 
 def _finish_date_text(value: Any) -> str:
-    return timestamps.date_time(value) if value.__class__ is int else str(value)
+    if value.__class__ is int:
+        return timestamps.date_time(value)
+    if is_milliseconds(value):
+        raise ValueError
+    return str(value)
 
 
 def _finish_date(value: str) -> str:
