@@ -1,4 +1,4 @@
-"""Renew what meltano.yml, docs/ and hub/ say of the plugins from `--about`: `make docs`."""
+"""Renew the settings in meltano.yml, docs/ and hub/ from `--about`: `make docs`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Write the files anew; with `--check`, only tell whether that would change them."""
+    """Write the files; with `--check`, only report whether they would change."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing")
     check = parser.parse_args().check
@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def renewed_files(plugins: dict[str, dict[str, Any]]) -> dict[Path, str]:
-    """Return what the files that repeat `--about` should hold."""
+    """Return the expected content of the files that repeat `--about`."""
     meltano = settings.renewed_meltano(MELTANO.read_text(encoding="utf-8"), plugins)
     pages = {DOCS / f"{name}.md": said for name, said in plugins.items()}
     return {

@@ -40,7 +40,7 @@ def interpreters() -> dict[str, Path]:
 
 
 def environment(version: str, python: Path) -> Path:
-    """Return the interpreter of an environment with all that the lock names, made if need be."""
+    """Return the interpreter of an environment with the locked packages; create it if needed."""
     state = hashlib.sha256(
         LOCK.read_bytes() + (ROOT / "pyproject.toml").read_bytes() + str(ROOT).encode()
     )

@@ -1,4 +1,4 @@
-"""Take the README's picture of a report of real runs against the sandbox: `make screenshot`."""
+"""Renew the screenshot of a report in the README, from runs against the sandbox."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MAPPING = {
         "message": {
             "event": "{{ event }}",
             "city": "{{ properties['$city'] }}",
-            # one in a thousand has a zero there, which makes a reason to look at
+            # one event in a thousand has a zero there and is rejected
             "price_per_view": "{{ properties.price / properties.tags[2] }}",
         },
         "export_timestamp": "{{ time | epoch_s if properties.tags[2] != 7 else 'some day' }}",
@@ -43,7 +43,7 @@ _MAPPING = {
 
 
 def main() -> int:
-    """Run the targets, make the page, and let a browser draw it."""
+    """Run the target, write the page, and take a screenshot with a browser."""
     browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
     if browser is None:
         print(f"A browser is needed, one of: {', '.join(_BROWSERS)}", file=sys.stderr)
@@ -61,7 +61,7 @@ def main() -> int:
 
 
 def make_report(folder: Path) -> Path:
-    """Run tap-robotmia into target-mona three times, badly, so so and well; return the page."""
+    """Run tap-robotmia into target-mona three times, two of them with faults; return the page."""
     with Sandbox() as sandbox:
         sandbox.robotmia.set_big_day(_DAY, _EVENTS)
         events = folder / "events.jsonl"
@@ -73,7 +73,7 @@ def make_report(folder: Path) -> Path:
             "summary_path": str(folder / "summaries"),
         }
         _load(folder, events, loading, expected=1)
-        _disturb(sandbox)
+        _add_faults(sandbox)
         _load(folder, events, {**loading, "max_rejected_records": _EVENTS}, expected=0)
         sandbox.faults.clear()
         sandbox.faults.add("mona", path="/export", times=None, delay=0.03)
@@ -113,7 +113,7 @@ def _run(
         sys.exit(f"{module} ended with {done.returncode}:\n{(folder / 'log.txt').read_text()}")
 
 
-def _disturb(sandbox: Sandbox) -> None:
+def _add_faults(sandbox: Sandbox) -> None:
     for after, times in ((12, 3), (30, 5), (41, 1)):
         sandbox.faults.add(
             "mona", path="/export", after=after, times=times, status=503, retry_after=0.5

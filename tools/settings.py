@@ -1,4 +1,4 @@
-"""What the project's files say of the settings, made from `--about`; see `renewal.py`."""
+"""The settings in meltano.yml and docs/, generated from `--about`; see `tools/docs.py`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PLUGINS = {
     "target-mediarithmics": "loaders",
 }
 
-#: Settings that every plugin of the SDK has; the pages name them without a row of their own.
+#: Settings of the SDK; the pages list their names in one line.
 SDK_SETTINGS = (
     "add_record_metadata",
     "batch_config",
@@ -48,7 +48,7 @@ _KINDS = {
 
 
 def about(plugin: str) -> dict[str, Any]:
-    """Return what a plugin says of itself in JSON, without any configuration."""
+    """Return the output of a plugin's `--about` in JSON."""
     module = plugin.replace("-", "_")
     response = subprocess.run(
         [sys.executable, "-m", module, "--about", "--format", "json"],
@@ -60,7 +60,7 @@ def about(plugin: str) -> dict[str, Any]:
 
 
 def renewed_meltano(text: str, plugins: dict[str, dict[str, Any]]) -> str:
-    """Return meltano.yml with the capabilities and settings that the plugins say they have."""
+    """Return meltano.yml with the capabilities and settings of the plugins."""
     for name, said in plugins.items():
         declared = {
             "capabilities": said["capabilities"],
@@ -73,7 +73,7 @@ def renewed_meltano(text: str, plugins: dict[str, dict[str, Any]]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes lists as this project does: their items stand deeper than their key."""
+    """Indents the items of lists below their key."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         del indentless
@@ -128,7 +128,7 @@ def _kind(name: str, definition: dict[str, Any]) -> str:
     types = _types(definition)
     if name.endswith("_date"):
         return "date_iso8601"
-    # What may be an object, or also an array or text, is written as an object most of the time.
+    # a setting of several types is mostly written as an object
     return next((_KINDS[item] for item in ("object", "array") if item in types), None) or next(
         (_KINDS[item] for item in types), "string"
     )
