@@ -184,8 +184,8 @@ def _fault_of(line: bytes) -> str:
 class Body:
     """One export's body in an anonymous temporary file.
 
-    A download takes it for the file to write to: every try rewinds and truncates it, and
-    ``check`` accepts or refuses the result.
+    A download writes to it: every attempt rewinds and truncates it, and ``check`` accepts or
+    rejects the result.
     """
 
     def __init__(self, label: str) -> None:
@@ -204,7 +204,7 @@ class Body:
         return self._file.seek(offset, whence)
 
     def truncate(self) -> int:
-        """Start a new try."""
+        """Start a new attempt."""
         self._reset()
         return self._file.truncate()
 

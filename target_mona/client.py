@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from requests.auth import AuthBase
 
     from singer_martech.http.client import HttpSettings
-    from singer_martech.http.request import RequestStats
     from singer_martech.http.response import Response
+    from singer_martech.http.stats import RequestStats
     from singer_martech.runtime.shutdown import ShutdownSignal
 
 API_URL = "https://incoming{user_id}.monalabs.io"

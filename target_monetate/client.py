@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
     from singer_martech.http.auth import Token
-    from singer_martech.http.request import RequestStats
     from singer_martech.http.response import Response
+    from singer_martech.http.stats import RequestStats
     from singer_martech.runtime.shutdown import ShutdownSignal
 
 API_URL = "https://api.monetate.net"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from singer_martech.delivery.batch import Batch, PendingRecord
     from singer_martech.delivery.batch_result import BatchResult
-    from singer_martech.http.request import RequestStats
+    from singer_martech.http.stats import RequestStats
     from target_monetate.client import MonetateClient
 
 logger = logging.getLogger(__name__)

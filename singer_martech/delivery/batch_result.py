@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from singer_martech.errors import MartechError
-from singer_martech.http.request import RequestStats
+from singer_martech.http.stats import RequestStats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from singer_martech.delivery.reject_reasons import RejectReasons
-    from singer_martech.http.request import RequestStats
+    from singer_martech.http.stats import RequestStats
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from singer_martech.delivery.rejects import TooManyRejects
 from singer_martech.errors import MartechError
-from singer_martech.http.request import RequestStats
+from singer_martech.http.stats import RequestStats
 
 if TYPE_CHECKING:
     from singer_martech.delivery.batch_result import BatchCounts, BatchResult

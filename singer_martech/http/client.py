@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from requests.auth import AuthBase
 
     from singer_martech.http.content import Validate
-    from singer_martech.http.request import RequestStats
+    from singer_martech.http.stats import RequestStats
 
 MEBIBYTE = 1024 * 1024
 
@@ -189,7 +189,7 @@ class HttpClient:
                     raise_if_html(response.headers, block)
                 size += len(block)
                 if max_bytes is not None and size > max_bytes:
-                    message = f"{label}: the answer is larger than {max_bytes} bytes"
+                    message = f"{label}: the response is larger than {max_bytes} bytes"
                     raise InvalidResponse(message, response)
                 try:
                     into.write(block)

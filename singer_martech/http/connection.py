@@ -143,7 +143,7 @@ def cause(error: BaseException) -> str:
     if isinstance(error, AttemptFailed):
         return redact(str(error))[:HEAD_CHARACTERS]
     if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
-        return "no answer in time"
+        return "no response in time"
     # Of a malformed chunk, the innermost error is that of int().
     innermost = [each for each in _chain(error) if type(each) is not ValueError][-1]
     return redact(" ".join(str(innermost).split()))[:HEAD_CHARACTERS] or type(innermost).__name__

@@ -10,8 +10,8 @@ from singer_martech.http.errors import InvalidResponse, OutcomeUnknown, RetriesE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from singer_martech.http.request import RequestStats
     from singer_martech.http.retry import RetryPolicy
+    from singer_martech.http.stats import RequestStats
     from singer_martech.runtime.shutdown import ShutdownSignal
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ def recover_lost(
                 logger.warning("%s; %s was found", error, found)
                 return found
             reason = f"{error}; it had no effect"
-            seconds = policy.seconds_until_next_try(reason, error.response)
+            seconds = policy.seconds_until_next_attempt(reason, error.response)
             if seconds is None:
                 raise RetriesExhausted(policy.give_up_reason, error.response) from error
         shutdown.wait(seconds)

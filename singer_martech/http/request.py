@@ -1,4 +1,4 @@
-"""One request and its attempts: what is retried is decided here and nowhere else."""
+"""One request and its attempts, with all decisions about retries."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from singer_martech.http.errors import (
 from singer_martech.http.response import Response
 from singer_martech.http.retry import RetryPolicy
 from singer_martech.http.session import invalid_proxy
+from singer_martech.http.stats import RequestStats
 from singer_martech.http.urls import check_url
 
 if TYPE_CHECKING:
@@ -53,21 +54,6 @@ _SUCCESS = range(200, 300)
 _UNAUTHORIZED, _REQUEST_TIMEOUT, _TOO_MANY_REQUESTS = 401, 408, 429
 _FIRST_SERVER_ERROR = 500
 _MAX_REJECTED_RENEWALS = 2
-
-
-@dataclass
-class RequestStats:
-    """What was sent: attempts, those of them that were retries, bytes of request bodies."""
-
-    requests: int = 0
-    retries: int = 0
-    bytes: int = 0
-
-    def add(self, other: RequestStats) -> None:
-        """Add the counts of ``other``."""
-        self.requests += other.requests
-        self.retries += other.retries
-        self.bytes += other.bytes
 
 
 class RetryingRequest:
@@ -132,7 +118,7 @@ class RetryingRequest:
             if failure.at_once:
                 self.stats.retries += 1
                 continue
-            seconds = retry_policy.seconds_until_next_try(failure.reason, failure.response)
+            seconds = retry_policy.seconds_until_next_attempt(failure.reason, failure.response)
             if seconds is None:
                 error = RateLimited if retry_policy.is_rate_limited else RetriesExhausted
                 raise error(retry_policy.give_up_reason, failure.response)
@@ -283,7 +269,7 @@ class RetryingRequest:
         for block in self.blocks(http_response, raw=False):
             body += block
             if len(body) > max_bytes:
-                message = f"{self.label}: the answer is larger than {max_bytes} bytes"
+                message = f"{self.label}: the response is larger than {max_bytes} bytes"
                 raise InvalidResponse(message, response)
         return Response(self.label, response.status, headers, bytes(body))
 

@@ -63,7 +63,7 @@ class RetryPolicy:
         """Whether the last response was 429."""
         return self._limited_since is not None
 
-    def seconds_until_next_try(self, reason: str, response: Response | None) -> float | None:
+    def seconds_until_next_attempt(self, reason: str, response: Response | None) -> float | None:
         """Decide what follows a failed attempt.
 
         Args:
@@ -80,15 +80,15 @@ class RetryPolicy:
             self._limited_since = None
             seconds = self._after_failure(reason, asked)
         if seconds is not None:
-            logger.warning("%s: %s; next try in %.1f s", self._label, reason, seconds)
+            logger.warning("%s: %s; next attempt in %.1f s", self._label, reason, seconds)
         return seconds
 
     def _after_failure(self, reason: str, asked: float | None) -> float | None:
         self._failures += 1
         if self._failures >= self._max_attempts:
-            tries = "1 try" if self._failures == 1 else f"{self._failures} tries"
+            attempts = "1 attempt" if self._failures == 1 else f"{self._failures} attempts"
             self.give_up_reason = (
-                f"{self._label}: gave up after {tries} (max_attempts); "
+                f"{self._label}: gave up after {attempts} (max_attempts); "
                 f"the last failed with {reason}"
             )
             return None

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from singer_martech.http.client import HttpSettings
-    from singer_martech.http.request import RequestStats
     from singer_martech.http.response import Response
+    from singer_martech.http.stats import RequestStats
     from singer_martech.runtime.shutdown import ShutdownSignal
 
 DEFAULT_API_URL = "https://api.mediarithmics.com/v1"

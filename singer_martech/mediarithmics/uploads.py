@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from singer_martech.errors import MartechError
 from singer_martech.http.errors import MethodNotAllowed, NotFound
-from singer_martech.http.request import RequestStats
+from singer_martech.http.stats import RequestStats
 from singer_martech.mediarithmics.client import read
 from singer_martech.mediarithmics.executions import Execution
 from singer_martech.mediarithmics.import_results import ImportResult, count_of
@@ -86,7 +86,7 @@ class Uploads:
 
         Raises:
             AmbiguousUpload: The response was lost, and several executions may be this upload.
-            HttpError: The upload was refused, or all tries failed.
+            HttpError: The upload was rejected, or all attempts failed.
         """
         label = f"upload to {into}"
         stats = stats or RequestStats()

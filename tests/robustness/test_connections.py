@@ -121,7 +121,7 @@ def test_an_unusable_proxy_is_named_immediately(
     assert outcome.status == 1
     assert re.search(PROXIES[proxy], outcome.reason), outcome.reason
     assert "ALL_PROXY" in outcome.reason
-    assert "next try" not in outcome.log
+    assert "next attempt" not in outcome.log
     assert "p455w0rd" not in outcome.log
 
 

@@ -28,7 +28,7 @@ from singer_martech.http.errors import (
     RequestRejected,
     RetriesExhausted,
 )
-from singer_martech.http.request import RequestStats
+from singer_martech.http.stats import RequestStats
 from singer_martech.runtime.redaction import register_secret
 from singer_martech.runtime.shutdown import ShutdownSignal
 from tests.kit.scripted_server import RESET, SILENCE, Reply, ScriptedServer
@@ -145,7 +145,7 @@ def test_a_read_is_not_redirected_to_plain_http_on_another_host(
 def test_attempts_end_with_max_attempts(client: HttpClient, server: ScriptedServer) -> None:
     server.script(Reply(503, b"down"))
     with pytest.raises(
-        RetriesExhausted, match=r"gave up after 3 tries \(max_attempts\).*503: down"
+        RetriesExhausted, match=r"gave up after 3 attempts \(max_attempts\).*503: down"
     ):
         post(client, server)
     assert len(server.received) == 3
@@ -235,7 +235,7 @@ def test_a_connection_broken_during_error_handling_is_retried(
 def test_a_timeout_counts_as_a_failed_attempt(server: ScriptedServer) -> None:
     server.script(Reply(SILENCE))
     client = HttpClient(HttpSettings(request_timeout_seconds=0.1, max_attempts=2))
-    with pytest.raises(RetriesExhausted, match="no answer in time"):
+    with pytest.raises(RetriesExhausted, match="no response in time"):
         post(client, server)
     client.close()
     assert len(server.received) == 2

@@ -85,7 +85,7 @@ def test_a_proxy_failure_during_a_run_is_retried(
     with Front(file, server.url) as front, Front(behind=front.url) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         add(client, "https://vendor.example")
-    with pytest.raises(RetriesExhausted, match="gave up after 2 tries"):
+    with pytest.raises(RetriesExhausted, match="gave up after 2 attempts"):
         add(client, "https://vendor.example")
 
 

@@ -10,7 +10,7 @@ from singer_martech.http.client import HttpClient, HttpSettings
 from singer_martech.http.content import json_body
 from singer_martech.http.errors import NotFound, RetriesExhausted
 from singer_martech.http.recovery import recover_lost
-from singer_martech.http.request import RequestStats
+from singer_martech.http.stats import RequestStats
 from tests.kit.scripted_server import RESET, Reply
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def test_a_lost_request_without_effect_is_sent_again(things: Things) -> None:
 
 def test_attempts_end_with_max_attempts(things: Things) -> None:
     things.server.script(Reply(RESET))
-    with pytest.raises(RetriesExhausted, match=r"creating a thing: gave up after 2 tries"):
+    with pytest.raises(RetriesExhausted, match=r"creating a thing: gave up after 2 attempts"):
         things.recovered(lambda: None)
     assert len(things.server.received) == 2
 

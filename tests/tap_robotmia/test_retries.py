@@ -131,4 +131,4 @@ def test_a_single_day_is_counted_in_the_singular(vendor: Robotmia, tap: Tap) -> 
 def test_a_single_attempt_is_named_in_the_singular(sandbox: Sandbox, tap: Tap) -> None:
     sandbox.faults.add("robotmia", EXPORT, times=None, status=500)
     run = tap.run(start_date=day(0), end_date=day(0), max_attempts=1, status=1)
-    assert "gave up after 1 try (max_attempts)" in run.reason
+    assert "gave up after 1 attempt (max_attempts)" in run.reason

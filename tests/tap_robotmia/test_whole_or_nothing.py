@@ -64,7 +64,7 @@ def test_after_the_last_attempt_the_run_fails_and_names_the_days(
 ) -> None:
     sandbox.faults.add("robotmia", EXPORT, after=1, times=None, **fault)
     run = tap.run(**span, status=1, max_attempts=2, parallel_downloads=1)
-    assert f"the export of {day(1)}: gave up after 2 tries" in run.reason
+    assert f"the export of {day(1)}: gave up after 2 attempts" in run.reason
     assert "stream 'events'" in run.reason
     assert numbers(run) == [0, 1, 2, 3]
     assert run.bookmark() == "2024-01-02T08:00:00.000000Z"
@@ -167,7 +167,7 @@ def test_a_signal_ends_the_output_after_a_complete_line(tap: Tap) -> None:
     assert not run.states
 
 
-def test_a_signal_ends_the_wait_for_the_next_try(
+def test_a_signal_ends_the_wait_for_the_next_attempt(
     sandbox: Sandbox, tap: Tap, span: dict[str, Any]
 ) -> None:
     sandbox.faults.add("robotmia", EXPORT, times=None, status=429, retry_after=3000)

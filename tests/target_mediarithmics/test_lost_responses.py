@@ -67,7 +67,7 @@ def test_an_upload_is_sent_no_more_often_than_max_attempts(
 ) -> None:
     lose_response(sandbox, status=503, times=None)
     run = load(*MESSAGES, streams=STREAMS, max_attempts=2)
-    assert "gave up after 2 tries (max_attempts)" in str(run.error)
+    assert "gave up after 2 attempts (max_attempts)" in str(run.error)
     assert "error_id" in str(run.error)
     assert len(vendor.requests_to("/executions$", "POST")) == 2
     assert run.states == []

@@ -333,7 +333,7 @@ def test_a_permanent_failure_ends_the_run_with_one_line(
     sandbox.faults.add("mona", "/export", status=503, times=None)
     run = target(schema(), record(id=1), state(1), max_attempts=2)
     assert run.status == 1
-    assert re.match(r"Mona export: gave up after 2 tries \(max_attempts\)", run.reason)
+    assert re.match(r"Mona export: gave up after 2 attempts \(max_attempts\)", run.reason)
     assert "Traceback" not in run.log
     assert run.states == []
     assert len(mona.exports) == 2

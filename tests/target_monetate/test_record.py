@@ -120,7 +120,7 @@ def test_settings_are_checked_as_for_the_target(start: Any, monetate: Monetate) 
         ({"impostor": "captive portal"}, "is an HTML page, not the vendor's"),
         ({"impostor": "empty object"}, "is not Monetate's"),
         ({"status": 401}, "status 401"),
-        ({"reset": "before"}, "gave up after 1 try"),
+        ({"reset": "before"}, "gave up after 1 attempt"),
     ],
     ids=str,
 )

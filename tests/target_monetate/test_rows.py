@@ -169,7 +169,7 @@ def test_a_run_that_broke_is_repeated_without_harm(
         messages += [visit(number, str(number)), state_message(number)]
     sandbox.faults.add(**POST, status=500, after=2, times=None)
     settings = {"max_request_rows": 5, "max_attempts": 1, "parallel_requests": 1}
-    with pytest.raises(MartechError, match="gave up after 1 try"):
+    with pytest.raises(MartechError, match="gave up after 1 attempt"):
         load(*messages, **settings)
     proven = load.states()[-1]["bookmarks"]["n"]
     assert proven == 9
