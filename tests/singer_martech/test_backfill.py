@@ -402,12 +402,13 @@ def test_the_command_plans_and_completes_a_backfill(tmp_path: Path) -> None:
     "variables",
     [
         {"MELTANO_STATE_BACKEND_URI": "systemdb"},
-        {"MELTANO_STATE_BACKEND_URI": "systemdb", "MELTANO_DATABASE_URI": "sqlite:///a.db"},
+        {"MELTANO_STATE_BACKEND_URI": "systemdb", "MELTANO_DATABASE_URI": "sqlite:///{folder}/a.db"},
     ],
 )
 def test_a_plan_without_shared_states_is_refused(tmp_path: Path, variables: dict[str, str]) -> None:
     (tmp_path / "meltano.yml").write_text("version: 1\nenvironments: [{name: production}]\n")
-    variables = {**variables, "MELTANO_PROJECT_ROOT": str(tmp_path)}
+    variables = {key: value.format(folder=tmp_path) for key, value in variables.items()}
+    variables["MELTANO_PROJECT_ROOT"] = str(tmp_path)
     path = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"
     plan = run("plan", "days", *ASKED, "--shards=4", **variables, PATH=path)
     assert (plan.returncode, plan.stdout) == (1, "")
