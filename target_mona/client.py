@@ -5,6 +5,7 @@ Sources: the vendor's page "Export data directly via REST endpoint", and its Pyt
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from functools import cached_property
@@ -16,6 +17,7 @@ import msgspec
 from singer_martech.errors import SettingError
 from singer_martech.http.auth import HeaderAuth, NoAuth, Token, TokenAuth
 from singer_martech.http.client import HttpClient
+from singer_martech.http.content import accept_any
 from singer_martech.http.errors import (
     Forbidden,
     InvalidResponse,
@@ -127,6 +129,24 @@ class MonaClient:
         if tenant and str(tenant) != self.user_id:
             raise SettingError(
                 f"setting 'user_id' is '{self.user_id}', but the access token is of user '{tenant}'"
+            )
+
+    def check_connection(self) -> None:
+        """Check that a server responds at ``api_url``; nothing is sent to the export.
+
+        No page documents what Mona responds there, so every status is accepted.
+
+        Raises:
+            HttpError: There is no connection, or the response is an HTML page.
+        """
+        with contextlib.suppress(RequestRejected):
+            self._http.request(
+                "GET",
+                self.url.removesuffix("export"),
+                label="Mona",
+                auth=NoAuth(),
+                is_final=lambda _: True,
+                validate=accept_any,
             )
 
     @cached_property

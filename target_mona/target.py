@@ -94,6 +94,7 @@ class TargetMona(MartechTarget):
     def checks(self) -> Iterator[Check]:
         yield Check("login", self._client.check_login, is_prerequisite=True)
         yield Check("user id", self._client.check_user_id, is_prerequisite=True)
+        yield Check("connection to 'api_url'", self._client.check_connection)
         yield from super().checks()
 
     @property

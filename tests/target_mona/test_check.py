@@ -25,8 +25,16 @@ def check(target: Target, *lines: Any, **settings: Any) -> tuple[int, list[str]]
 
 
 def test_login_and_user_id_are_verified_without_sending(target: Target, mona: Mona) -> None:
-    assert check(target) == (0, ["✓ settings", "✓ login", "✓ user id"])
+    lines = ["✓ settings", "✓ login", "✓ user id", "✓ connection to 'api_url'"]
+    assert check(target) == (0, lines)
     assert mona.exports == []
+
+
+def test_an_api_url_without_a_server_is_named(target: Target) -> None:
+    status, lines = check(target, api_url="http://127.0.0.1:9", max_attempts=1)
+    assert status == 1
+    assert lines[-1].startswith("✗ connection to 'api_url': Mona: ")
+    assert "no connection to 127.0.0.1" in lines[-1]
 
 
 @pytest.mark.parametrize(
