@@ -402,7 +402,10 @@ def test_the_command_plans_and_completes_a_backfill(tmp_path: Path) -> None:
     "variables",
     [
         {"MELTANO_STATE_BACKEND_URI": "systemdb"},
-        {"MELTANO_STATE_BACKEND_URI": "systemdb", "MELTANO_DATABASE_URI": "sqlite:///{folder}/a.db"},
+        {
+            "MELTANO_STATE_BACKEND_URI": "systemdb",
+            "MELTANO_DATABASE_URI": "sqlite:///{folder}/a.db",
+        },
     ],
 )
 def test_a_plan_without_shared_states_is_refused(tmp_path: Path, variables: dict[str, str]) -> None:
