@@ -211,9 +211,7 @@ class Ledger:
                 is_unchanged = recent[1] == body and body not in _SPECIAL
             else:
                 is_unchanged = (
-                    entry is not None
-                    and entry.body == body
-                    and (entry.taken_at or 0) >= self._taken_after
+                    entry is not None and entry[1] == body and (entry[2] or 0) >= self._taken_after
                 )
             count = under_way.get(key, 0)
             if is_unchanged and not count:
@@ -226,7 +224,7 @@ class Ledger:
             if (
                 stream.version is not None
                 and body is not _DELETION
-                and (entry is None or entry.seen != stream.version)
+                and (entry is None or entry[3] != stream.version)
             ):
                 self._sight(each, key)
         self._last_sequence = buffer[-1].record.sequence

@@ -19,7 +19,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from singer_martech.delivery.ledger_store import Statement
+    from singer_martech.delivery.ledger_store import Entry, Statement
 
 
 class SqlDatabase:
@@ -54,13 +54,17 @@ class SqlDatabase:
             result = self._connection.execute(sqlalchemy.text(statement), parameters)
             return [tuple(row) for row in result]
 
-    def entries(self, keys: Sequence[bytes]) -> list[tuple[Any, ...]]:
-        """Return key, body, taken_at and seen of the keys that are in the ledger."""
+    def entries(self, keys: Sequence[bytes]) -> list[Entry]:
+        """Return the entries of these keys, as far as there are any."""
         if not keys:
             return []
         with self._errors(), self._connection.begin():
-            result = self._connection.execute(_ENTRIES, {"keys": list(keys)})
-            return [tuple(row) for row in result]
+            rows = self._connection.execute(_ENTRIES, {"keys": list(keys)})
+            # some drivers return memoryview
+            return [
+                (bytes(key), None if body is None else bytes(body), taken_at, seen)
+                for key, body, taken_at, seen in rows
+            ]
 
     def write(self, statements: Iterable[Statement]) -> None:
         """Execute statements in one transaction, each once per set of parameters."""

@@ -17,7 +17,7 @@ from singer_martech.runtime import private_files
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from singer_martech.delivery.ledger_store import Statement
+    from singer_martech.delivery.ledger_store import Entry, Statement
 
 _OWNER_ONLY = 0o600
 _BUSY_SECONDS = 60
@@ -63,13 +63,15 @@ class SqliteDatabase:
         with self._errors():
             return self._connection.execute(statement, parameters).fetchall()
 
-    def entries(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes | None, Any, Any]]:
-        """Return key, body, taken_at and seen of the keys that are in the ledger."""
+    def entries(self, keys: Sequence[bytes]) -> list[Entry]:
+        """Return the entries of these keys, as far as there are any."""
+        found: list[Entry] = []
         with self._errors():
             for start in range(0, len(keys), _MAX_PARAMETERS):
                 part = list(keys[start : start + _MAX_PARAMETERS])
                 part += [b""] * (_MAX_PARAMETERS - len(part))  # one statement for all, cached
-                yield from self._connection.execute(_ENTRIES, part)
+                found += self._connection.execute(_ENTRIES, part).fetchall()
+        return found
 
     def write(self, statements: Iterable[Statement]) -> None:
         """Execute statements in one transaction, each once per set of parameters."""

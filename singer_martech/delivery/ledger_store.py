@@ -17,6 +17,7 @@ from singer_martech.errors import MartechError, SettingError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    Entry = tuple[bytes, bytes | None, int | None, int | None]
     Parameters = Mapping[str, Any]
     Statement = tuple[str, Sequence[Parameters]]
 
@@ -69,20 +70,6 @@ class Scope(NamedTuple):
         return f"stream '{self.stream}' ({self.target}, {self.account}{collection})"
 
 
-class Entry(NamedTuple):
-    """What the ledger knows of a key.
-
-    Attributes:
-        body: Hash of the body that the vendor took last; None if that is in doubt.
-        taken_at: When, in seconds since 1970.
-        seen: Version of the full read in which a mirrored key was last read.
-    """
-
-    body: bytes | None
-    taken_at: int | None
-    seen: int | None
-
-
 class Summary(NamedTuple):
     """One destination, as ``singer-martech-ledger show`` lists it.
 
@@ -117,8 +104,13 @@ class Database(Protocol):
     def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
 
-    def entries(self, keys: Sequence[bytes]) -> Iterable[tuple[bytes, bytes | None, Any, Any]]:
-        """Return key, body, taken_at and seen of the keys that are in the ledger."""
+    def entries(self, keys: Sequence[bytes]) -> list[Entry]:
+        """Return the entries of these keys, as far as there are any.
+
+        Each is the key, the hash of the body that the vendor took last (None if that is in doubt),
+        when it took it in seconds since 1970, and the version of the full read in which a mirrored
+        key was last read.
+        """
 
     def write(self, statements: Iterable[Statement]) -> None:
         """Execute statements in one transaction, each once per set of parameters."""
@@ -196,10 +188,7 @@ class LedgerStore:
 
     def lookup(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         """Return the entries of these keys, as far as there are any."""
-        return {
-            bytes(key): Entry(None if body is None else bytes(body), taken_at, seen)
-            for key, body, taken_at, seen in self._database.entries(keys)
-        }
+        return {entry[0]: entry for entry in self._database.entries(keys)}
 
     def write_ahead(
         self, journal: Iterable[tuple[int, int, bytes]], sightings: Sequence[Parameters]
