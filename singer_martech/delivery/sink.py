@@ -277,7 +277,7 @@ class MartechSink(Sink):
         except Exception:  # noqa: BLE001 - likewise
             return False
         if record is None:
-            self._fast_path.refuse()
+            self._fast_path.miss()
             return False
         self.target.sequence += 1
         self.metrics.read += 1

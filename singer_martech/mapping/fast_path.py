@@ -35,7 +35,7 @@ TEXT = frozenset({"string"})
 SCALARS = frozenset({"string", "integer", "boolean", "null"})
 """The kinds of values that may be read; numbers with a point are excluded to stay exact."""
 
-_MIN_REFUSALS = 1000
+_MIN_MISSES = 1000
 _OF_RECORDS = ANNOTATIONS | {
     "additionalProperties",
     "definitions",
@@ -69,19 +69,19 @@ class FastPath:
         self._skips = skips
         self._is_decided = not checks and not skips
         self._only = reads[0] if len(reads) == 1 else None
-        self._tried = self._refused = 0
+        self._records = self._misses = 0
 
     def values(self, record: bytes) -> tuple[Any, ...] | None:
         """Return the values of ``reads``, or None if the record must take the ordinary path."""
-        self._tried += 1
+        self._records += 1
         try:
             found = self._decode(record)
         except (ValueError, RecursionError):
-            self.refuse()
+            self.miss()
             return None
         if self._is_decided or self._conforms(found, record):
             return self._read(found)
-        self.refuse()
+        self.miss()
         return None
 
     def named(self, values: tuple[Any, ...]) -> dict[str, Any]:
@@ -90,11 +90,11 @@ class FastPath:
             return {self._only: values[0]}
         return dict(zip(self.reads, values, strict=True))
 
-    def refuse(self) -> None:
+    def miss(self) -> None:
         """Count a record that takes the ordinary path; disable the fast path if most records do."""
-        self._refused += 1
-        if self._refused >= _MIN_REFUSALS and 2 * self._refused > self._tried:
-            self._decode = _refuse_all
+        self._misses += 1
+        if self._misses >= _MIN_MISSES and 2 * self._misses > self._records:
+            self._decode = _reject_all
 
     def _conforms(self, found: Any, record: bytes) -> bool:
         """Check what the decoder cannot: skipped text and some fields."""
@@ -107,7 +107,7 @@ class FastPath:
         return True
 
 
-def _refuse_all(record: bytes) -> NoReturn:
+def _reject_all(record: bytes) -> NoReturn:
     raise ValueError(record)
 
 
