@@ -204,16 +204,28 @@ def _list_of_resources() -> DocumentType:
     )
 
 
-def _resource(page: Page, kinds: tuple[str, ...]) -> DocumentType:
+def _resource(page: Page, kinds: tuple[str, ...], *rejected: Rule) -> DocumentType:
     return DocumentType(
         conversions=(
             to.without_empty_text("compartment_id"),
             to.resource,
             to.fields(to.to_whole, "compartment_id"),
         ),
-        rejected=tuple(rules.resource(page, kinds)),
+        rejected=(*rules.resource(page, kinds), *rejected),
         unusual=(_several_fields(page),),
         identify=identifiers.of_resource,
+    )
+
+
+def _no_device_point(page: Page) -> Rule:
+    """Return a rule of which the page says that breaking it rejects the whole job."""
+    return Rule(
+        "user_agent_id",
+        "must not be a device point (udp:…); another document type deletes device points",
+        page,
+        lambda document: (
+            document["type"] == "USER_AGENT" and document["user_agent_id"].startswith("udp:")
+        ),
     )
 
 
@@ -236,7 +248,9 @@ DOCUMENT_TYPES = {
     USER_SEGMENT: _segment(),
     "USER_IDENTIFIERS_ASSOCIATION_DECLARATIONS": _list_of_resources(),
     "USER_IDENTIFIERS_DISSOCIATION_DECLARATIONS": _list_of_resources(),
-    "USER_IDENTIFIERS_DELETION": _resource(Page.IDENTIFIERS_DELETION, _THREE_KINDS),
+    "USER_IDENTIFIERS_DELETION": _resource(
+        Page.IDENTIFIERS_DELETION, _THREE_KINDS, _no_device_point(Page.IDENTIFIERS_DELETION)
+    ),
     "USER_POINTS_DELETION": _resource(Page.POINTS_DELETION, tuple(identifiers.RESOURCE_FIELDS)),
 }
 """The types that are known here, by their names at the vendor."""

@@ -339,6 +339,8 @@ def _declarations(document: Document, _: Rules, __: bool) -> None:
 
 def _identifier_deletion(document: Document, _: Rules, __: bool) -> None:
     _declared(document, {"USER_EMAIL", "USER_AGENT", "USER_ACCOUNT"})
+    if document["type"] == "USER_AGENT" and document["user_agent_id"].startswith("udp:"):
+        raise LineError("user_agent_id must not be a device point")
 
 
 def _point_deletion(document: Document, _: Rules, __: bool) -> None:

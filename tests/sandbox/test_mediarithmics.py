@@ -578,6 +578,11 @@ def test_a_valid_line_is_accepted(
         ("USER_SEGMENT", {**MEMBER, "data_bag": "score"}, "data_bag"),
         ("USER_IDENTIFIERS_ASSOCIATION_DECLARATIONS", {"identifiers": []}, "identifiers"),
         ("USER_IDENTIFIERS_DELETION", {"type": "USER_EMAIL"}, "hash"),
+        (
+            "USER_IDENTIFIERS_DELETION",
+            {"type": "USER_AGENT", "user_agent_id": "udp:1"},
+            "user_agent_id",
+        ),
         ("USER_IDENTIFIERS_DELETION", {"type": "USER_POINT", "user_point_id": "1"}, "type"),
         ("SOMETHING_NEW", "not JSON", "JSON"),
         ("SOMETHING_NEW", "[1]", "JSON"),

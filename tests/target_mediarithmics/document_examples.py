@@ -70,6 +70,7 @@ AS_GIVEN = [
     (DISSOCIATION, {"identifiers": [EMAIL]}),
     ("USER_IDENTIFIERS_DELETION", ACCOUNT),
     ("USER_IDENTIFIERS_DELETION", {**ACCOUNT, "compartment_id": 1}),
+    ("USER_IDENTIFIERS_DELETION", {"type": "USER_AGENT", "user_agent_id": "net:9:12345"}),
     ("USER_POINTS_DELETION", {"type": "USER_POINT", "user_point_id": "95772db3"}),
 ]
 
@@ -225,6 +226,8 @@ REJECTED = [
     ("USER_IDENTIFIERS_DELETION", {"type": "USER_EMAIL"}, "hash"),
     ("USER_IDENTIFIERS_DELETION", {"type": "USER_ACCOUNT"}, "user_account_id"),
     ("USER_IDENTIFIERS_DELETION", {"type": "USER_AGENT"}, "user_agent_id"),
+    ("USER_IDENTIFIERS_DELETION", {"type": "USER_AGENT", "user_agent_id": "udp:123456"},
+     "user_agent_id"),
     ("USER_POINTS_DELETION", {"user_point_id": "9"}, "type"),
     ("USER_POINTS_DELETION", {"type": "USER_EMAIL"}, "hash"),
     ("USER_POINTS_DELETION", {"type": "USER_ACCOUNT"}, "user_account_id"),
