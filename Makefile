@@ -19,9 +19,13 @@ installed_airflow := $(venv_airflow)/.installed
 # Clients of the vendors' APIs, made by others, that the sandbox and the plugins are compared with.
 venv_clients := .venv-clients
 installed_clients := $(venv_clients)/.installed
+# Taps made by others, each in an environment of its own, that are run into the targets.
+taps := tap-postgres tap-spreadsheets tap-jsonl pipelinewise-tap-postgres
+venv_taps := .venv-taps
+installed_taps := $(taps:%=$(venv_taps)/%/.installed)
 audited := dev $(third_party) airflow
-# The clients are not audited: they are given nothing but the sandbox.
-locks := $(third_party) airflow clients
+# The clients and these taps are not audited: they are given nothing but the sandbox.
+locks := $(third_party) airflow clients tap-jsonl pipelinewise-tap-postgres
 # What the tests of the plugins need beside the plugins, in the environment of test-lowest.
 test_packages := aiohttp editables hatchling hypothesis psutil pytest pytest-timeout pytest-xdist
 product_tests := tests/singer_martech tests/robustness $(wildcard tests/tap_*) $(wildcard tests/target_*)
@@ -54,9 +58,9 @@ test-airflow: $(installed) $(installed_airflow) ## Back-fill a month with the re
 	AIRFLOW="$(CURDIR)/$(venv_airflow)/bin/airflow" $(bin)/python -m pytest tests/airflow $(PYTEST)
 
 .PHONY: test-clients
-test-clients: $(installed) $(installed_clients) ## Compare with clients that others made
-	CLIENTS="$(CURDIR)/$(venv_clients)/bin/python" \
-	  $(bin)/python -m pytest $(side_by_side) tests/clients $(PYTEST)
+test-clients: $(installed) $(installed_clients) $(installed_taps) ## Run with clients and taps that others made
+	CLIENTS="$(CURDIR)/$(venv_clients)/bin/python" TAPS="$(CURDIR)/$(venv_taps)" \
+	  $(bin)/python -m pytest $(side_by_side) tests/clients tests/taps $(PYTEST)
 
 .PHONY: chaos
 chaos: $(installed) ## Break the plugins at random for long (SEEDS="1 2", REQUESTS=2000)
@@ -148,7 +152,7 @@ clean: ## Remove what the demo and the tests left (the environment and a running
 
 .PHONY: distclean
 distclean: clean ## Remove the environments too
-	rm -rf $(venv) $(venv_airflow) $(venv_clients)
+	rm -rf $(venv) $(venv_airflow) $(venv_clients) $(venv_taps)
 
 $(installed): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
@@ -172,4 +176,11 @@ $(installed_clients): requirements/clients.txt | $(installed)
 	@$(bin)/python -m venv --clear $(venv_clients)
 	@$(venv_clients)/bin/python -m pip install --quiet --use-pep517 --require-hashes \
 	  --requirement requirements/clients.txt
+	@touch $@
+
+$(venv_taps)/%/.installed: requirements/%.txt | $(installed)
+	@echo "Installing into $(venv_taps)/$*"
+	@$(bin)/python -m venv --clear $(venv_taps)/$*
+	@$(venv_taps)/$*/bin/python -m pip install --quiet --require-hashes \
+	  --requirement requirements/$*.txt
 	@touch $@
