@@ -1,1 +1,1 @@
-"""Streams as they are found in the wild, each into all three targets."""
+"""Streams of real taps, loaded into each of the three targets."""

@@ -1,4 +1,4 @@
-"""A loader for each target; every test runs in a folder of its own, where reports land."""
+"""A loader for each target; every test runs in its own folder, which contains the reports."""
 
 from __future__ import annotations
 

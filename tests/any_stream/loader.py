@@ -29,7 +29,7 @@ def _mona(sandbox: Sandbox) -> dict[str, Any]:
 
 
 def _monetate(sandbox: Sandbox) -> dict[str, Any]:
-    # a dataset has fields of its own, so one of them takes the record as text
+    # a dataset has fixed fields, so one of them holds the record as text
     sandbox.monetate.add_dataset("records", {"customer_id": "STRING", "record": "STRING"})
     row = {"customer_id": "c", "record": "{{ record | tojson }}"}
     mapping = {"schema": "records", "row": row, "allow_append": True}
@@ -45,7 +45,7 @@ def _mediarithmics(sandbox: Sandbox) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class AnyTarget:
-    """A target and what its vendor has.
+    """A target and the records at its vendor.
 
     Attributes:
         plugin: The target, with settings for any stream.
@@ -58,7 +58,7 @@ class AnyTarget:
     requests: Callable[[Sandbox], list[RecordedRequest]]
 
     def __str__(self) -> str:
-        """Name it."""
+        """Return the name, as the test id."""
         return self.plugin.name
 
 
@@ -82,7 +82,7 @@ ANY_TARGETS = (
 
 
 class Loader:
-    """Runs one of the targets, and tells what arrived."""
+    """Runs one of the targets and returns what arrived."""
 
     def __init__(self, target: AnyTarget, sandbox: Sandbox, folder: Path) -> None:
         self._target = target
@@ -92,7 +92,7 @@ class Loader:
         self.settings = {**target.plugin.settings(sandbox), **IMPATIENT}
 
     def __call__(self, *lines: Line, **settings: Any) -> Outcome:
-        """Run the target's command over the lines to its good end."""
+        """Run the target's command with the lines; it must succeed."""
         outcome = run(
             self._target.plugin,
             {**self.settings, **settings},
@@ -103,7 +103,7 @@ class Loader:
         return outcome
 
     def in_process(self, *lines: Line, max_files: int, **settings: Any) -> str:
-        """Run the command in a process that may hold so many files open; return its log."""
+        """Run the command in a process with a limit of open files; return its log."""
         (self._folder / "config.json").write_text(json.dumps({**self.settings, **settings}))
         (self._folder / "input").write_bytes(as_bytes(lines))
         command = Path(sys.executable).with_name(self.name)

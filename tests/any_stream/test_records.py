@@ -1,4 +1,4 @@
-"""Records as they are found in the wild, run into each target."""
+"""Records of real taps, loaded into each target."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 METADATA: dict[str, Any] = dict.fromkeys(sorted(SDC_COLUMNS - {"_sdc_deleted_at"}), 1)
 OWN = {"_sdc_source": "shop", "_sdc_primary_key": 2}
-"""Columns that only look like those of singer-sdk."""
+"""Columns whose names resemble those of singer-sdk."""
 
 
 def declared(*, required: tuple[str, ...] = ()) -> dict[str, Any]:

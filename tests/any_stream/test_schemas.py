@@ -1,4 +1,4 @@
-"""Schemas that real taps write, run into each target."""
+"""Schemas of real taps, loaded into each target."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many streams and repeated schemas, run into each target."""
+"""Many streams and repeated schemas, loaded into each target."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def reordered(value: Any) -> Any:
-    """Return a schema that says the same in another order."""
+    """Return an equivalent schema in another order."""
     if isinstance(value, dict):
         return {name: reordered(value[name]) for name in reversed(value)}
     return value
@@ -115,7 +115,7 @@ def test_many_streams_and_reports_need_few_open_files(load: Loader, text: str) -
     lines: list[Line] = [schema(name, id={"type": "integer"}) for name in names]
     lines += [record(name, id=1, name=name, text=text) for name in names]
     lines += [record(name, id="x") for name in names]
-    if load.name == "target-mediarithmics":  # each with an import of its own
+    if load.name == "target-mediarithmics":  # each with its own import
         load.settings["streams"] = {"*": {"document_type": "ANYTHING"}}
     log = load.in_process(*lines, max_files=160, max_rejected_records=180)
     assert sorted(each["name"] for each in load.records) == sorted(names)

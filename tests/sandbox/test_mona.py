@@ -1,4 +1,4 @@
-"""The sandbox's Mona is as strict as its page and as lenient as its own client needs."""
+"""The sandbox's Mona follows the vendor's page and accepts the requests of its client."""
 
 from __future__ import annotations
 

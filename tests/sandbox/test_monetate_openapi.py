@@ -1,4 +1,4 @@
-"""The sandbox's Monetate answers as the vendor's OpenAPI description says, whatever it is sent."""
+"""All responses of the sandbox's Monetate conform to the vendor's OpenAPI description."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ ODD_VALUES: list[Any] = [
 def test_an_invalid_member_of_a_dataset_is_rejected(client: Client, member: str, odd: Any) -> None:
     right = {"name": "fresh", "type": "attribute", "fields": {"id": ID}}
     if odd == "x" and member in {"name", "named_identifier"}:
-        odd = "x-y"  # a name as it stands
+        odd = "x-y"  # "x" itself is a valid name
     answer = client.session.post(f"{client.data}/schema/", json={**right, member: odd}, timeout=10)
     check(answer, 400, ERROR)
     if member in {"fields", "named_identifier"}:
@@ -155,7 +155,7 @@ def test_an_invalid_attribute_of_a_field_is_rejected(
     client: Client, attribute: str, odd: Any
 ) -> None:
     if attribute == "unique_key" and odd is True:
-        odd = 1.5  # true is right
+        odd = 1.5  # true is valid
     body = {"fields": {"n": {"data_type": "STRING", attribute: odd}}}
     check(client.patch("orders", body), 400, ERROR)
 

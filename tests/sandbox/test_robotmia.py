@@ -1,4 +1,4 @@
-"""The sandbox's robotmia is as strict as its page, and its events are as odd as real ones."""
+"""The sandbox's robotmia follows the vendor's page and has realistic events."""
 
 from __future__ import annotations
 

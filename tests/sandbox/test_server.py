@@ -1,4 +1,4 @@
-"""The sandbox's frame: faults happen as planned, requests are recorded, the command ends well."""
+"""The sandbox's server: planned faults, recorded requests, and the command."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_fault_can_store_the_data_and_return_an_error(sandbox: Sandbox) -> Non
 
 
 def every_request(sandbox: Sandbox) -> list[tuple[str, str, str]]:
-    """Return vendor, method and path of everything that the vendors answer."""
+    """Return vendor, method and path of every route."""
     return [
         (vendor.name, route.method, re.sub(r"\{\w+\}", "1", route.path))
         for vendor in sandbox.vendors.values()
@@ -332,7 +332,7 @@ def test_the_command_prints_its_address_and_ends_on_a_signal(
             assert gzip.decompress(answer.data).count(b"\n") == 50
             login = {"clientId": mona["client_id"], "secret": mona["client_secret"]}
             assert pool.request("POST", mona["auth_url"], json=login).status == 200
-            # A connection that is still open does not keep it.
+            # An open connection does not prevent the end.
             process.send_signal(number)
             assert process.wait(timeout=10) == 0
     with sqlite3.connect(tmp_path / "sandbox.db") as database:

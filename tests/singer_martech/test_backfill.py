@@ -1,4 +1,4 @@
-"""The plan of a back-fill, and what the job gets when all of it is done."""
+"""The plan of a backfill, and the state of the daily job after it."""
 
 from __future__ import annotations
 

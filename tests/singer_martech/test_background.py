@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Work:
-    """Counts what is under way and in the caller's hands."""
+    """Counts work in progress and results held by the caller."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -52,7 +52,7 @@ def test_results_are_in_order_and_concurrency_is_bounded(width: int) -> None:
 
 
 def test_the_first_items_start_immediately() -> None:
-    # a barrier that opens only when all three stand before it
+    # a barrier that opens when all three have reached it
     started = threading.Barrier(3, timeout=20)
     discarded: list[int] = []
     results = prefetch([started.wait] * 3, 3, ShutdownSignal(), discarded.append)
@@ -155,7 +155,7 @@ def test_a_signal_ends_the_wait_for_work_after_the_grace_time() -> None:
 
 @pytest.fixture
 def no_threads() -> Iterator[None]:
-    """Let no thread start: its stack would not fit into memory."""
+    """Make thread starts fail, as without memory for the stack."""
     before = threading.stack_size(1 << 47)
     yield
     threading.stack_size(before)

@@ -54,7 +54,7 @@ def test_bad_records_are_rejected_and_all_others_delivered(
     assert set(destination.taken) == set(everything) - rejected_indexes
     (delivered,) = batch_result.counts().delivered.values()
     assert delivered == count - len(rejected_indexes)
-    # of every record, the last time it was taken comes in the order of the input
+    # the last acceptance of each record is in input order
     last = [body for body in everything if body not in rejected_indexes]
     assert sorted(last, key=lambda body: _last(destination.taken, body)) == last
 

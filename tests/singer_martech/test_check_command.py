@@ -1,4 +1,4 @@
-"""The option ``--check`` of the plugins, as far as it is the same for all of them."""
+"""The parts of ``--check`` that are the same for all plugins."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_check_sends_nothing_and_creates_no_folder(
 
 
 class CheckedTarget(TargetMona):
-    """A target with checks of its own."""
+    """A target with additional checks."""
 
     prerequisite = False
 

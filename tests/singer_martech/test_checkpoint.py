@@ -37,7 +37,7 @@ def test_a_state_waits_for_every_record_before_it(capfd: pytest.CaptureFixture[s
 def test_no_state_passes_an_unsettled_record(
     records: list[bool], questions: list[int | None]
 ) -> None:
-    """Records and STATE in any order: what is written is the newest that may be."""
+    """Records and STATE in any order: the newest allowed STATE is written."""
     checkpoints = Checkpoints(60)
     sequence, states = 0, []
     for is_record in records:

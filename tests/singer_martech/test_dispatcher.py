@@ -83,7 +83,7 @@ def test_a_slow_vendor_pauses_the_reader(tmp_path: Path) -> None:
     reading = harness.in_background(lambda: harness.add_many(destination, 1000, "x"))
     destination.wait_until_busy(2)
     reading.join(0.3)
-    # two requests in flight, two more waiting, and the record that waits for its turn
+    # two requests in flight, two queued, and the record that waits for capacity
     assert reading.is_alive()
     assert harness.sequence <= 50
     destination.gate.set()
@@ -173,8 +173,8 @@ def test_no_state_passes_a_held_record_that_waits_for_a_batch(
 
     adding = harness.in_background(add_one_more)
     hot.gate.set()
-    assert harness.woken.wait(20)  # the first is through
-    for _ in range(3):  # the second has its turn, but no room
+    assert harness.woken.wait(20)  # the first is settled
+    for _ in range(3):  # the second is ready, but has no room
         assert harness.waits.acquire(timeout=20)
     cold.gate.set()
     adding.join(20)
@@ -235,7 +235,7 @@ def test_after_a_failed_batch_the_state_of_earlier_batches_is_written(
 
     def reject_when(bodies: list[bytes]) -> list[bytes]:
         if bodies == [b"5"]:
-            for _ in range(4):  # when one fails, those that are not on their way are not sent
+            for _ in range(4):  # when one fails, queued ones are not sent
                 assert others.acquire(timeout=30)
             raise broken()
         others.release()
@@ -252,7 +252,7 @@ def test_after_a_failed_batch_the_state_of_earlier_batches_is_written(
 def test_state_is_exact_to_the_record_within_a_batch(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The third of four records in one batch is rejected: the state after the second is true."""
+    """The third of four records in a batch is rejected: the state after the second is written."""
     harness = Harness(tmp_path)
     destination = FakeDestination(max_rows=4)
     destination.names_rejected = True
@@ -272,7 +272,7 @@ def test_records_read_before_the_reject_limit_was_exceeded_are_delivered(
     destination.reject_when = {b"bad!"}.intersection
     harness.add(destination, "bad!")
     with pytest.raises(TooManyRejects):
-        harness.add_many(destination, 5, "good")  # each sends the one before
+        harness.add_many(destination, 5, "good")  # each one sends the previous batch
     harness.dispatcher.flush_despite_rejects()
     assert harness.metrics.rejected == 1
     assert harness.metrics.pending == 0

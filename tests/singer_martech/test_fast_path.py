@@ -40,7 +40,7 @@ VALUES = (
     *("-1E+5", "true", "false", "null", "{}", "[]"),
     *('{"a":1.10}', '{"a":"\\ud800"}', "[1,[2.50]]"),
 )
-"""JSON as it may stand in a record, and what only looks like JSON."""
+"""Values of a record: JSON, and text that resembles JSON."""
 
 OBJECTS = (
     *('{"a":"x"}', '{"a":1}', '{"a":1.5,"b":null}', '{"a":"x","c":{}}', '{"a":"x","a":1}'),
@@ -459,7 +459,7 @@ def _lines(fields: dict[str, Any]) -> str:
 
 
 def _batch_result(target: MartechTarget, text: str) -> list[Any]:
-    """Return what becomes of each record: its part of a request, or why it is rejected."""
+    """Return the result for each record: its part of a request, or its reject reason."""
     batch_result: list[Any] = []
     keys: dict[Any, int] = {}
 

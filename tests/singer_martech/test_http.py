@@ -225,7 +225,7 @@ def test_a_connection_broken_during_error_handling_is_retried(
         post(client, server, idempotent=False)
     except OutcomeUnknown as lost:
         try:
-            raise lost from lost  # as where a failure is worded anew, or left as it is
+            raise lost from lost  # as when a failure is wrapped
         except OutcomeUnknown:
             assert post(client, server).status == 200
     assert len(server.received) == 3
@@ -354,7 +354,7 @@ def test_no_error_contains_a_secret_even_if_the_response_does(server: ScriptedSe
 
 
 def stop_when_asked(server: ScriptedServer, shutdown: ShutdownSignal) -> threading.Thread:
-    """Let a thread ask for the end as soon as the server has got a request."""
+    """Request the shutdown in a thread as soon as the server has received a request."""
 
     def run() -> None:
         while not server.received:

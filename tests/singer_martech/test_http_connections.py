@@ -39,7 +39,7 @@ def client() -> Iterator[HttpClient]:
 
 
 def add(client: HttpClient, url: str, data: bytes = b"abc") -> None:
-    """Send what must not be sent twice."""
+    """Send a non-idempotent request."""
     client.request("POST", url, label="adding", data=io.BytesIO(data), idempotent=False)
 
 

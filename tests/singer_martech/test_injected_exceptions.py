@@ -1,4 +1,4 @@
-"""Whatever is raised at any call of the delivery core, STATE covers settled records only."""
+"""After an exception at any call of the delivery core, STATE covers settled records only."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def run(harness: Harness, destination: FakeDestination, injection: Injection) ->
 
 
 def settled(destination: FakeDestination, folder: Path) -> set[int]:
-    """Return the records that the vendor took or that stand in a report."""
+    """Return the records that the vendor accepted or that are in a report."""
     reported = {
         int(json.loads(line)["record"]["n"])
         for path in folder.glob("*.jsonl")

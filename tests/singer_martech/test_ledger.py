@@ -1,4 +1,4 @@
-"""What the ledger lets through, with a vendor made of memory."""
+"""The records that the ledger sends, with an in-memory vendor."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ CREATED = Reply(200, b'{"id": 7}')
 
 
 class Things:
-    """Creates a thing and finds those that were created."""
+    """Creates objects and finds created ones."""
 
     def __init__(self, client: HttpClient, server: ScriptedServer) -> None:
         self.client = client

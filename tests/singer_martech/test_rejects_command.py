@@ -1,4 +1,4 @@
-"""The command `singer-martech-rejects`: which files it takes, and what it prints of them."""
+"""The command `singer-martech-rejects`: its input files and its output."""
 
 from __future__ import annotations
 

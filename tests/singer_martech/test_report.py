@@ -1,4 +1,4 @@
-"""The page that `singer-martech-report` makes of run summaries."""
+"""The page that `singer-martech-report` creates from run summaries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NASTY = "</title><script>alert('x')</script>\" onload=\"alert(1)&amp;"
 
 
 class Page(HTMLParser):
-    """The page, taken apart; every element must be closed in the order in which it was opened."""
+    """The parsed page; elements must be nested correctly."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

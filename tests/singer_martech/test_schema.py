@@ -15,7 +15,7 @@ from singer_martech.values.schema import normalize
 from singer_martech.values.validation import RecordValidator
 
 INPUTS = sorted((Path(__file__).parent / "schemas").glob("*.json"))
-"""Schemas as real taps write them, with what is ignored in them and what they accept."""
+"""Schemas of real taps, with the ignored keywords and accepted records."""
 
 KEYWORDS = (
     *("$comment", "$id", "$ref", "$schema", "additionalItems", "additionalProperties", "allOf"),

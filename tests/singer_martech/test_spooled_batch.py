@@ -117,7 +117,7 @@ def test_unidentified_records_are_counted_for_the_largest_stream_first(
 
 @contextmanager
 def small_disk() -> Iterator[None]:
-    """Let no file grow beyond 4 KiB; not for a whole test, whose runner may write one too."""
+    """Limit files to 4 KiB, only within a test, because pytest writes files too."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))

@@ -40,7 +40,7 @@ def test_all_available_input_is_one_block(pipe: tuple[int, int]) -> None:
             came += ahead.block(20) or b""
         assert came == b"c\nd\n"
         reading = thread()
-    os.write(given, b"e\n")  # what it waits for; then it sees that nobody is left
+    os.write(given, b"e\n")  # ends the wait; then the reader stops
     reading.join(20)
     assert not reading.is_alive()
 

@@ -1,4 +1,4 @@
-"""Writing to standard output, whose reader may be slow or gone."""
+"""Writing to standard output with a slow or missing reader."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def shutdown(monkeypatch: pytest.MonkeyPatch) -> ShutdownSignal:
 
 @contextmanager
 def piped() -> Iterator[tuple[IO[str], IO[bytes]]]:
-    """Make a pipe standard output; the end to read from is given, too."""
+    """Replace standard output with a pipe and return its reading end."""
     read, write = os.pipe()
     with (
         open(read, "rb") as reader,  # noqa: PTH123
@@ -68,7 +68,7 @@ def test_a_signal_ends_a_write_to_a_pipe_without_reader(shutdown: ShutdownSignal
         assert time.monotonic() - began < 10
         assert os.get_blocking(stdout.fileno())
         os.read(reader.fileno(), len(LINES))
-        with pytest.raises(Stopped):  # what came now would be read as the rest of a line
+        with pytest.raises(Stopped):  # further output would be read as the rest of the line
             write_output(b"{}\n")
 
 

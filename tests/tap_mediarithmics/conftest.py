@@ -71,19 +71,19 @@ class Command:
 
     @property
     def last_line(self) -> str:
-        """The last line that the user sees."""
+        """The last line of the log."""
         return self.stderr.strip().splitlines()[-1]
 
 
 @pytest.fixture
 def vendor(sandbox: Sandbox) -> Mediarithmics:
-    """The vendor's side."""
+    """The sandbox's mediarithmics."""
     return sandbox.mediarithmics
 
 
 @pytest.fixture
 def config(vendor: Mediarithmics) -> dict[str, Any]:
-    """Settings that reach the sandbox and wait no longer than they must."""
+    """Settings for the sandbox with short waits."""
     return {**vendor.credentials(), "poll_interval_seconds": 0.01, "max_attempts": 2}
 
 

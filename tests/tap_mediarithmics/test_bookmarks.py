@@ -1,4 +1,4 @@
-"""STATE as it is read and written, whatever it holds."""
+"""Reading and writing STATE with any content."""
 
 from __future__ import annotations
 

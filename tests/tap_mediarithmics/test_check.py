@@ -1,4 +1,4 @@
-"""The option ``--check``, keys that name no column, and errors that name their setting."""
+"""The option ``--check``, keys without a column, and errors that name their setting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns of the scalar Date, and bookmarks that are times."""
+"""Columns of the scalar Date, and time bookmarks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A result counts when it is whole: downloads, their checks, and what follows a failure."""
+"""Only complete results are read: downloads, their checks, and retries."""
 
 from __future__ import annotations
 
@@ -317,7 +317,7 @@ def test_memory_does_not_grow_with_the_result(
 
 
 def run_silently(settings: dict[str, Any]) -> None:
-    """Run the tap and throw its output away."""
+    """Run the tap and discard its output."""
     with (
         Path("/dev/null").open("w", encoding="utf-8") as nowhere,
         contextlib.redirect_stdout(nowhere),

@@ -1,4 +1,4 @@
-"""Queries with {start}: what is written there, and how the bookmark moves."""
+"""Queries with {start}: the inserted value, and how the bookmark moves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""STATE stays behind what was written, whatever is raised between download and bookmark."""
+"""After an exception between download and bookmark, STATE covers written records only."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def case(vendor: Mediarithmics, config: dict[str, Any], lines: Any) -> Case:
     return Case(vendor, config, lines)
 
 
-# An exception injected while a generator is closed reaches nobody.
+# An exception raised while a generator is closed is ignored by Python.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_after_an_exception_state_covers_written_records_only(case: Case) -> None:
     counted = Injector(0)

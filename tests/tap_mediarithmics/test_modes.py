@@ -1,4 +1,4 @@
-"""Which executions are read, and where the bookmark is afterwards."""
+"""Which executions are read, and the bookmark afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a datamart's schema, and what becomes of it for a query's lines."""
+"""Reading a datamart's schema, and the types for a query's lines."""
 
 from __future__ import annotations
 

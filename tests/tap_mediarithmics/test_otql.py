@@ -1,4 +1,4 @@
-"""What is read of a query, and what is left alone."""
+"""Parsing the selection of a query."""
 
 from __future__ import annotations
 

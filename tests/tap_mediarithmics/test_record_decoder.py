@@ -1,4 +1,4 @@
-"""Lines become records on two paths with one result, and lose nothing."""
+"""The two paths from lines to records give the same result and lose nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ READER = RecordDecoder(COLUMNS)
 
 
 def rewritten(line: bytes) -> Any:
-    """Return what the fast path makes of a line, or None if it passes it on."""
+    """Return the fast path's result for a line, or None if it takes the ordinary path."""
     result = READER.rewrite(line)
     return None if result is None else json.loads(result[0], parse_float=Decimal)
 
@@ -221,7 +221,7 @@ values = st.recursive(
 
 
 def says_the_same(kept: Any, value: Any) -> bool:
-    """Whether a value was kept, as it was or as the number that its text writes."""
+    """Whether a value was kept unchanged, or as the number in its text."""
     if isinstance(kept, list) and isinstance(value, list):
         return len(kept) == len(value) and all(map(says_the_same, kept, value))
     return kept == value or str(kept) == str(value) or Decimal(str(value)) == kept

@@ -1,4 +1,4 @@
-"""The SDK's own tests of a tap, and real ones in place of the two that cannot fail."""
+"""The SDK's tests of a tap, with replacements for the two that cannot fail."""
 
 from __future__ import annotations
 

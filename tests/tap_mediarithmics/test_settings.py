@@ -1,4 +1,4 @@
-"""What the console script says when a setting or a credential is wrong."""
+"""Errors of the console script for invalid settings and credentials."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ START = {**GOOD, "query": "SELECT { id ts } FROM T WHERE ts >= {start}"}
 
 
 def faults(**settings: Any) -> str:
-    """Say what is wrong with settings, without the network."""
+    """Return the errors of settings, without network access."""
     base = {"api_token": TOKEN, "organisation_id": "1", "datamart_id": "2"}
     tap_class: Any = TapMediarithmics
     tap = tap_class.__new__(tap_class)

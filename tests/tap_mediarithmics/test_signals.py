@@ -1,4 +1,4 @@
-"""A run that is ended from outside: its status, its STATE, and what the next run does."""
+"""A run ended by a signal: its status, its STATE, and the next run."""
 
 from __future__ import annotations
 

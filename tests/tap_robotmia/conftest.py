@@ -25,7 +25,7 @@ COMMAND = Path(sys.executable).with_name("tap-robotmia")
 
 @dataclass
 class Run:
-    """What a run of the tap did."""
+    """The result of a run of the tap."""
 
     status: int
     lines: list[bytes]
@@ -75,7 +75,7 @@ class Run:
 
 
 class Tap:
-    """The tap with settings that reach the sandbox."""
+    """The tap with settings for the sandbox."""
 
     def __init__(self, vendor: Robotmia, folder: Path) -> None:
         self.vendor = vendor
@@ -116,7 +116,7 @@ class Tap:
             command += ["--catalog", self._file("catalog", catalog)]
         return subprocess.Popen(
             command,
-            bufsize=0,  # what a test reads line by line does not swallow what follows
+            bufsize=0,  # unbuffered, so that reading a line does not consume more
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=self.folder,

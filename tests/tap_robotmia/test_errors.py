@@ -1,4 +1,4 @@
-"""What ends a run says in one line what to change."""
+"""Every failure ends with one line that says what to change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is raised between a download and the bookmark, STATE covers written records only."""
+"""After an exception between download and bookmark, STATE covers written records only."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PACKAGES = tuple(
     f"{Path(package.__file__ or '').parent}/" for package in (tap_robotmia, singer_martech)
 )
 WORKERS = ("background.py",)
-"""What hands results from one thread to another has tests of its own."""
+"""The background helpers have their own tests."""
 
 EVENTS_PER_DAY = 2
 ALL = set(range(3 * EVENTS_PER_DAY))

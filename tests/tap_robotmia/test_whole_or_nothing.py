@@ -161,7 +161,7 @@ def test_a_signal_ends_the_output_after_a_complete_line(tap: Tap) -> None:
     process = tap.start(start_date=day(0), end_date=day(0))
     assert process.stdout is not None
     assert b'"RECORD"' in [process.stdout.readline() for _ in range(2)][-1]
-    process.send_signal(signal.SIGTERM)  # the tap stands before a pipe that nobody empties
+    process.send_signal(signal.SIGTERM)  # the tap waits for a pipe that is not read
     run = tap.finish(process, status=128 + signal.SIGTERM)
     assert 0 < len(run.records()) < 29_000
     assert not run.states

@@ -1,4 +1,4 @@
-"""Settings that are possible but wrong: the events show it."""
+"""Valid settings that do not match the events."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_check_fails_on_an_event_that_does_not_exist(tap: Tap) -> None:
 
 
 def test_check_names_the_setting_of_a_closed_port(tap: Tap) -> None:
-    with socket.socket() as bound:  # nobody listens on its port
+    with socket.socket() as bound:  # no server listens on its port
         bound.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         lines = check(tap, 1, api_url=url, max_attempts=1)

@@ -39,7 +39,7 @@ TABLE: dict[str, Any] = {
 
 @dataclass
 class Run:
-    """What a run left behind."""
+    """The result of a run."""
 
     states: list[Any]
     log: list[str]
@@ -118,7 +118,7 @@ def log() -> Iterator[list[str]]:
 
 @pytest.fixture
 def settings(vendor: Mediarithmics, tmp_path: Path) -> dict[str, Any]:
-    """Settings that reach the sandbox and wait no longer than they must."""
+    """Settings for the sandbox with short waits."""
     given = vendor.credentials()
     return {
         "api_url": given["api_url"],

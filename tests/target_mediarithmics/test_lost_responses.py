@@ -97,7 +97,7 @@ def test_executions_from_before_are_never_taken_for_it(
 
 
 class Rival:
-    """Another program that uploads to the same import in the moment of ours."""
+    """Another program that uploads to the same import at the same time."""
 
     def __init__(self, vendor: Mediarithmics, *line_counts: int) -> None:
         self._vendor = vendor

@@ -1,4 +1,4 @@
-"""Mirrored streams: members who are not in the source any more are deleted."""
+"""Mirrored streams: members that are no longer in the source are deleted."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def config(mona: Mona, tmp_path: Path) -> dict[str, Any]:
 
 @contextmanager
 def _streams(given: IO[str]) -> Iterator[list[str]]:
-    """Give the command its input, and take its output and its log when it has ended."""
+    """Write the input of the command, and read its output and its log until it ends."""
     result: list[str] = []
     output, log = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
     before = sys.stdin, sys.stdout, sys.stderr, sys.excepthook
@@ -102,7 +102,7 @@ class Target:
         return path
 
     def start(self, **settings: Any) -> subprocess.Popen[bytes]:
-        """Begin a run in a process of its own, whose input is a pipe."""
+        """Start a run in a separate process whose input is a pipe."""
         path = self._write_config(settings)
         process = subprocess.Popen(
             [COMMAND, "--config", path],
@@ -131,7 +131,7 @@ class Target:
         return Run(result.returncode, output, log, self.reject_path)
 
     def close(self) -> None:
-        """End what still runs."""
+        """End running processes."""
         for process in self._processes:
             process.kill()
             process.communicate()
@@ -146,5 +146,5 @@ def target(config: dict[str, Any], tmp_path: Path) -> Iterator[Target]:
 
 @pytest.fixture
 def messages(mona: Mona) -> Callable[[], list[dict[str, Any]]]:
-    """What Mona accepted: the messages alone, in their order."""
+    """The messages that Mona accepted, in order."""
     return lambda: [each["message"] for each in mona.messages()]

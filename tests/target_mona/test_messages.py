@@ -1,4 +1,4 @@
-"""What a record becomes as a Mona message."""
+"""The mapping of records to Mona messages."""
 
 from __future__ import annotations
 

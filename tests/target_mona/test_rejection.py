@@ -24,7 +24,7 @@ REJECTS = Path(sys.executable).with_name("singer-martech-rejects")
 
 
 def refuses(*ids: object) -> Any:
-    """Let Mona refuse the messages of these ids."""
+    """Make Mona reject the messages with these ids."""
     return lambda message: "it is bad" if message["message"].get("id") in ids else None
 
 

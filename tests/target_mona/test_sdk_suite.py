@@ -1,4 +1,4 @@
-"""The SDK's own tests of a target, each with a look at what arrived."""
+"""The SDK's tests of a target, each with a check of what arrived."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ EXPECTED: dict[str, Callable[[Mona], None]] = {
     "encoded_string_data": text,
     "no_primary_keys": count(3),
     "optional_attributes": contexts("test_optional_attributes", "1", "2", "3", "4"),
-    "pk_updates": count(2),  # its key properties stand inside the schema, where they mean nothing
+    "pk_updates": count(2),  # its key properties are inside the schema, where they have no effect
     "record_before_schema": nothing,
     "record_missing_fields": fields("record_missing_fields", "2", id=2),
     "record_missing_key_property": nothing,
@@ -101,7 +101,7 @@ EXPECTED: dict[str, Callable[[Mona], None]] = {
 
 
 def looking(test: type[TargetTestTemplate]) -> type[TargetTestTemplate]:
-    """Return the test with a look at what the sandbox received."""
+    """Return the test with a check of what the sandbox received."""
 
     def validate(self: TargetTestTemplate) -> None:
         EXPECTED[str(self.name)](self.resource)

@@ -164,7 +164,9 @@ def test_a_token_is_renewed_before_it_expires_whatever_its_lifetime(
     target: Target, sandbox: Sandbox, mona: Mona, expires_in: float, renewed: bool
 ) -> None:
     mona.expires_in = expires_in
-    mona.now = datetime.now(timezone.utc)  # and there it stays: only the target's time passes
+    mona.now = datetime.now(
+        timezone.utc
+    )  # a fixed time for the vendor; only the target's clock advances
     sandbox.faults.add("mona", "/export", delay=0.1, times=None if renewed else 1)
     run = target(schema(), *records(10), max_request_rows=1, parallel_requests=1)
     assert run.status == 0

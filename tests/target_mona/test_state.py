@@ -1,4 +1,4 @@
-"""STATE says what is proven, whatever ends the run."""
+"""STATE covers delivered records only, however the run ends."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def test_a_second_signal_ends_at_once(target: Target, sandbox: Sandbox, mona: Mo
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.2)
-    # of two signals that come before a busy process has seen the first, it gets one only
+    # a busy process receives two equal signals as one
     for _ in range(25):
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -260,7 +260,7 @@ def test_killed_at_any_moment_and_resumed_every_record_arrives(
             kills += 1
         complete = output[: output.rfind(b"\n") + 1]
         states = [json.loads(line) for line in complete.splitlines()]
-        # each STATE was true when it came out
+        # each STATE was correct when it was written
         assert set(range(1, max(states, default=0) + 1)) <= set(ids(mona))
         done = max([done, *states])
         if process.returncode == 0:

@@ -1,4 +1,4 @@
-"""What the tests of target-monetate share: the sandbox's Monetate, and ways to load into it."""
+"""Fixtures for target-monetate: the sandbox's Monetate and helpers to load records."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Loader:
         return {**self.monetate.credentials(), "reject_path": folder, **settings}
 
     def __call__(self, *messages: dict[str, Any] | str, **settings: Any) -> list[Any]:
-        """Load messages; return the STATEs that came out, those of a failed run too."""
+        """Load messages; return the emitted STATEs, also those of a failed run."""
         target = TargetMonetate(config=self.settings(**settings))
         target.listen(io.StringIO(as_input(messages)))
         return self.states()

@@ -160,7 +160,7 @@ def test_tokens_never_show(monetate: Monetate) -> None:
 
 
 class Vendor(BaseHTTPRequestHandler):
-    """Remembers assertions, and refuses the first."""
+    """Records assertions and rejects the first."""
 
     assertions: ClassVar[list[str]] = []
 
@@ -173,7 +173,7 @@ class Vendor(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *parts: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def run(load: Loader, tmp_path: Path) -> Callable[..., subprocess.CompletedProce
 
 
 def reason(result: subprocess.CompletedProcess[str]) -> str:
-    """Return the one line that says why, and see that nothing else does."""
+    """Return the only error line."""
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     found = [line for line in result.stderr.splitlines() if "| ERROR " in line]

@@ -1,4 +1,4 @@
-"""The SDK's own tests of targets, each followed by a look at what Monetate received."""
+"""The SDK's tests of targets, each followed by a check of what Monetate received."""
 
 from __future__ import annotations
 
