@@ -1,1 +1,1 @@
-"""Measures the plugins beside what people would use instead; see docs/performance.md."""
+"""Benchmarks of the plugins and of alternatives; see docs/performance.md."""

@@ -1,4 +1,4 @@
-"""Runs the measurements: ``python -m bench``, or ``make bench``."""
+"""Run the benchmarks: ``python -m bench``, or ``make bench``."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _READY_SECONDS = 30
 
 
 def main() -> None:
-    """Prepare, measure, and write table and JSON file."""
+    """Prepare, measure, and write a table and a JSON file."""
     arguments = _arguments()
     folder = arguments.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     others = _environment(folder / "others")
     inputs = inputs_in(folder / "inputs", arguments.events, arguments.result_lines)
-    # in a process of its own: what this one held would count as the peak of its children
+    # in a separate process: the memory of this one would count for the peak of its children
     subprocess.run([sys.executable, "-m", "bench.inputs", *map(str, inputs)], check=True)
     measured = []
     tables = []
@@ -61,7 +61,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _environment(folder: Path) -> Path:
-    """Make the environment of what is not ours, and return its Python."""
+    """Create the environment of the alternatives, and return its Python."""
     python = folder / "bin" / "python"
     if not python.exists():
         venv.create(folder, with_pip=True)

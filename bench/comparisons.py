@@ -1,4 +1,4 @@
-"""Who is measured beside whom, on which input."""
+"""The comparisons: subjects and their inputs."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ PLUGINS = (
 _SLOW = 100
 _PARALLEL = 4
 _MANY = 10
-"""Days, which show that cost grows in a straight line, and memory not at all."""
+"""Numbers of days, to show that time grows linearly and memory does not."""
 
 _PIPELINE = 5
-"""Meltano's own start is long: a pipeline of few events would show little else."""
+"""Enough events that Meltano's start time does not dominate."""
 
 
 class Comparison(NamedTuple):
-    """Subjects that do the same work; ``ours`` is named first, its ratios are shown."""
+    """Subjects that do the same work; ratios are relative to ``ours``, the first one."""
 
     title: str
     unit: str
@@ -47,21 +47,21 @@ class Bench:
     """Builds the commands.
 
     Args:
-        folder: Where configurations are written.
+        folder: The folder for configurations.
         server: The address of the local server.
-        inputs: What is read.
-        others: The Python of the environment that holds what is not ours.
+        inputs: The input files.
+        others: The Python of the environment with the alternatives.
     """
 
     def __init__(self, folder: Path, server: str, inputs: Inputs, others: Path) -> None:
-        """Write nothing yet."""
+        """Create a builder; nothing is written yet."""
         self._folder = folder
         self._server = server
         self._inputs = inputs
         self._others = others
 
     def comparisons(self) -> list[Comparison]:
-        """Return all of them."""
+        """Return all comparisons."""
         return [
             self.extract_events(),
             self.extract_many_events(),
@@ -72,17 +72,17 @@ class Bench:
         ]
 
     def extract_events(self) -> Comparison:
-        """tap-robotmia, and what else reads the same body."""
+        """tap-robotmia and other readers of the same body."""
         subjects = [self._tap_robotmia(1), self._floor(1), self._plain_tap(), self._mixpanel()]
         return Comparison("Extract events from a local server", "events", subjects)
 
     def extract_many_events(self) -> Comparison:
-        """tap-robotmia and the floor, where start-up no longer counts."""
+        """tap-robotmia and the floor, with an input for which start-up is negligible."""
         title = f"Extract {_MANY} times as many"
         return Comparison(title, "events", [self._tap_robotmia(_MANY), self._floor(_MANY)])
 
     def load(self) -> list[Comparison]:
-        """The targets, and a plain sink that throws its records away."""
+        """The targets, and a plain sink that discards its records."""
         events, customers = self._inputs.messages, self._inputs.customers
         flat = [
             self._target(name, config(milliseconds), milliseconds, customers)
@@ -160,7 +160,7 @@ class Bench:
         )
 
     def start_up(self) -> Comparison:
-        """How long a plugin takes to say who it is."""
+        """The time that a plugin takes for ``--version`` or ``--about``."""
         starts = [
             Subject(f"{name} {option}", [_tool(name), option], 1)
             for name in PLUGINS
@@ -286,7 +286,7 @@ class Bench:
         return str(path)
 
     def _wrapper(self, module: str) -> str:
-        """Return an executable that runs a subject, since Meltano wants one file."""
+        """Return an executable that runs a subject, since Meltano requires a single file."""
         path = self._folder / module
         subject = str(SUBJECTS / f"{module}.py")
         run = f"import runpy\nrunpy.run_path({subject!r}, run_name='__main__')\n"

@@ -1,4 +1,4 @@
-"""The inputs of the measurements, made once and kept beside the environments."""
+"""The inputs of the benchmarks, created once and cached beside the environments."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _STATE_EVERY = 10_000
 
 
 class Inputs(NamedTuple):
-    """Files that hold ``events`` events, and a query export's result.
+    """Files with ``events`` events, and a query export's result.
 
     Attributes:
-        events: How many.
+        events: The number of events.
         body: The export of a day, compressed.
         messages: The same events as Singer messages of the stream ``events``.
         customers: As many Singer messages with flat records of 26 fields.
         result: A query export's result of ``result_lines`` lines.
-        result_lines: How many.
+        result_lines: The number of lines.
     """
 
     events: int
@@ -51,7 +51,7 @@ def inputs_in(folder: Path, events: int, result_lines: int) -> Inputs:
 
 
 def prepare(inputs: Inputs) -> None:
-    """Make what is not there yet."""
+    """Create missing files."""
     inputs.body.parent.mkdir(parents=True, exist_ok=True)
     events = inputs.events
     if not inputs.body.exists():

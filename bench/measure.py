@@ -1,4 +1,4 @@
-"""Running commands and measuring each as a whole process."""
+"""Run commands and measure each as a process."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Subject:
-    """Something that is measured.
+    """A command to measure.
 
     Attributes:
-        name: What the table calls it.
+        name: Its name in the table.
         command: The command line.
-        units: How many events, records or lines it handles.
-        stdin: What it reads, or None.
-        environment: Variables beside those of this process.
-        folder: Where it runs, or None.
+        units: The number of events, records or lines that it processes.
+        stdin: Its input file, or None.
+        environment: Variables in addition to those of this process.
+        folder: Its working folder, or None.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Subject:
 
 @dataclass
 class Figures:
-    """What was measured of a subject: one entry for each round."""
+    """The measurements of a subject, one entry per round."""
 
     subject: Subject
     seconds: list[float] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Figures:
 
 
 class BenchFailed(Exception):
-    """A command that is measured did not succeed."""
+    """A measured command failed."""
 
 
 def run(subject: Subject, log: Path) -> tuple[float, float]:
@@ -96,7 +96,7 @@ def run(subject: Subject, log: Path) -> tuple[float, float]:
 
 
 def compare(subjects: Sequence[Subject], rounds: int, log: Path) -> list[Figures]:
-    """Run all subjects in turn, several times, so that a slow minute hits them alike."""
+    """Run all subjects in turn, several times, so that slow periods affect all alike."""
     figures = [Figures(subject) for subject in subjects]
     for _ in range(rounds):
         for each in figures:

@@ -1,4 +1,4 @@
-"""Writing the figures as a table and as JSON."""
+"""Write the results as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _start_up(comparison: Comparison, figures: Sequence[Figures]) -> str:
 
 
 def write_json(path: Path, measured: Sequence[tuple[Comparison, Sequence[Figures]]]) -> None:
-    """Write all figures, and what they were measured on."""
+    """Write all results and a description of the machine."""
     content: dict[str, Any] = {
         "python": platform.python_version(),
         "machine": platform.machine(),

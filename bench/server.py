@@ -1,4 +1,4 @@
-"""A local server that answers at once, or after a set time: the plugins are measured, not it.
+"""A local server that responds immediately or after a delay, so that only the plugins are measured.
 
 Usage: python -m bench.server READY_FILE BODY RESULT
 """
@@ -23,9 +23,9 @@ SERVED: web.AppKey[dict[str, Path]] = web.AppKey("served", dict)
 
 
 async def export(request: web.Request) -> web.StreamResponse:
-    """Answer any export with the one body, as often as the first path segment says.
+    """Return the body for any export, repeated as often as the first path segment says.
 
-    Gzip streams may follow each other, so the body stays one.
+    Concatenated gzip streams are one valid body.
     """
     times = int(request.match_info["times"])
     body = request.app[SERVED]["body"].read_bytes()
@@ -39,7 +39,7 @@ async def export(request: web.Request) -> web.StreamResponse:
 
 
 async def take(request: web.Request) -> web.Response:
-    """Take whatever is posted; the first path segment says after how many milliseconds."""
+    """Accept any post after the number of milliseconds in the first path segment."""
     await request.read()
     await asyncio.sleep(int(request.match_info["milliseconds"]) / 1000)
     status = 201 if "/data/" in request.path else 200
@@ -47,7 +47,7 @@ async def take(request: web.Request) -> web.Response:
 
 
 async def monetate_token(_request: web.Request) -> web.Response:
-    """Give a token to anybody."""
+    """Return a token for any credentials."""
     now = time.time()
     token = {"token": "bench", "issued_at": now, "expires_in": 3600, "expires_at": now + 3600}
     return web.json_response({"meta": {"code": 200}, "data": token})
@@ -98,7 +98,7 @@ async def imports(request: web.Request) -> web.Response:
 
 
 async def upload(request: web.Request) -> web.Response:
-    """Take an execution's documents."""
+    """Accept an execution's documents."""
     lines = 0
     async for block in request.content.iter_any():
         lines += block.count(b"\n")
@@ -122,12 +122,12 @@ async def query_export(_request: web.Request) -> web.Response:
 
 
 async def result(request: web.Request) -> web.StreamResponse:
-    """Answer with the query export's result."""
+    """Return the query export's result."""
     return web.FileResponse(request.app[SERVED]["result"])
 
 
 async def empty(_request: web.Request) -> web.Response:
-    """Answer what tap-mixpanel asks before it begins."""
+    """Respond to the first requests of tap-mixpanel."""
     return web.json_response({"results": {}, "status": "ok"})
 
 
@@ -159,7 +159,7 @@ def application(body: Path, result_file: Path) -> web.Application:
 
 
 async def serve(ready_file: Path, body: Path, result_file: Path) -> None:
-    """Serve until ended; the address goes to ``ready_file``."""
+    """Serve until ended; write the address to ``ready_file``."""
     runner = web.AppRunner(application(body, result_file), access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

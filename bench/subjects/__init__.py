@@ -1,1 +1,1 @@
-"""What the plugins are measured against; each runs as a command of its own."""
+"""The alternatives to the plugins; each is a command."""

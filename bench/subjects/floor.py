@@ -28,7 +28,7 @@ def main(url: str) -> None:
 
 
 def inflated(url: str) -> Iterator[bytes]:
-    """Yield the body, which may be several gzip streams after each other."""
+    """Yield the body, which may consist of several gzip streams."""
     inflate = zlib.decompressobj(wbits=31)
     with requests.get(url, stream=True, timeout=60) as response:
         for received in response.raw.stream(BLOCK, decode_content=False):

@@ -1,6 +1,6 @@
-"""Runs tap-mixpanel, which speaks the same wire format, against the local server.
+"""Run tap-mixpanel, which uses the same wire format, against the local server.
 
-Its base URL is fixed in its code, so it is rewritten from outside, where it sends.
+Its base URL is fixed in its code, so requests are redirected when they are sent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ send = requests.Session.request
 
 
 def request(session: requests.Session, method: str, url: str, **options: Any) -> Any:
-    """Send to the local server what was meant for the vendor."""
+    """Send requests for the vendor to the local server."""
     for vendor in VENDOR:
         url = url.replace(vendor, f"{LOCAL}/mixpanel")
     return send(session, method, url, **options)

@@ -1,4 +1,4 @@
-"""A tap as one writes it with the SDK in thirty lines; it takes its shortcuts."""
+"""A minimal tap written with the SDK in thirty lines."""
 
 from __future__ import annotations
 

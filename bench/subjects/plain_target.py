@@ -1,6 +1,6 @@
-"""A target as one writes it with the SDK: default validation, batches of a thousand.
+"""A minimal target written with the SDK: default validation, batches of a thousand.
 
-Without a URL it throws its batches away; with one, it posts them.
+Without a URL it discards its batches; with one, it posts them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from singer_sdk.sinks import BatchSink
 
 
 class PlainSink(BatchSink):
-    """Gathers a thousand records, and is done with them."""
+    """Collects batches of a thousand records."""
 
     MAX_SIZE_DEFAULT = 1000
 
     def process_batch(self, context: dict[str, Any]) -> None:
-        """Post the batch, where there is somewhere to post it."""
+        """Post the batch, if there is a URL."""
         url = self.config.get("url")
         if url:
             messages = [
@@ -32,7 +32,7 @@ class PlainSink(BatchSink):
 
 
 class PlainTarget(Target):
-    """Loads records nowhere, or to a URL."""
+    """Discards records, or posts them to a URL."""
 
     name = "target-plain"
     config_jsonschema: ClassVar = th.PropertiesList(th.Property("url", th.StringType)).to_dict()
