@@ -28,11 +28,11 @@ def activity() -> DocumentType:
     page = Page.ACTIVITIES
     return DocumentType(
         conversions=(
-            to.without_empty_text("$session_status", "$ts", "$events"),
+            to.without_empty_text("$session_status", "$ts", "$ttl", "$events"),
             to.nested("$events", to.without_empty_text("$ts", "$properties")),
             to.fields(to.to_text, "$user_account_id", "$user_agent_id"),
             to.fields(to.to_whole, "$compartment_id"),
-            to.fields(to.to_integer, "$ts"),
+            to.fields(to.to_integer, "$ts", "$ttl"),
             to.nested("$events", to.fields(to.to_integer, "$ts")),
         ),
         rejected=(
@@ -59,6 +59,7 @@ def activity() -> DocumentType:
             optional={
                 "$session_status": Literal[_SESSION_STATUSES],
                 "$ts": Milliseconds,
+                "$ttl": int,
                 "$user_account_id": Text,
                 "$user_agent_id": Text,
                 "$compartment_id": Text,

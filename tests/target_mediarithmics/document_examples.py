@@ -94,6 +94,7 @@ CONVERTED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("USER_IDENTIFIERS_DELETION", {**EMAIL, "compartment_id": ""}, EMAIL),
     (ASSOCIATION, {"identifiers": [{**EMAIL, "compartment_id": ""}]}, {"identifiers": [EMAIL]}),
     ("USER_ACTIVITY", {**ACTIVITY, "$ts": "1605262037783"}, ACTIVITY),
+    ("USER_ACTIVITY", {**ACTIVITY, "$ttl": Decimal("60.0")}, {**ACTIVITY, "$ttl": 60}),
     ("USER_ACTIVITY", {**ACTIVITY, "$ts": Decimal("1605262037783.0")}, ACTIVITY),
     ("USER_ACTIVITY", {**ACTIVITY, "$ts": "1605262037783.0"}, ACTIVITY),
     ("USER_ACTIVITY", {**ACTIVITY, "$events": [{**EVENT, "$ts": "1605262037783"}]}, ACTIVITY),
