@@ -1,9 +1,9 @@
-"""Sends only what changed: compares records with what the vendor took last.
+"""Send only changed records: compare each with the last body that the vendor accepted.
 
-A record passes in three steps. It is buffered, so that many keys are looked up at once. Then it is
-judged: it is unchanged if the ledger has its body and no record of its key is under way. If not, it
-goes to the dispatcher. When the vendor has taken it, the ledger is updated, before the STATE that
-covers it is written.
+A record is processed in three steps. It is buffered, so that many keys are looked up at once. Then
+it is compared: it is unchanged if the ledger has its body and no record of its key is in progress.
+Otherwise it is passed to the dispatcher. When the vendor has accepted it, the ledger is updated,
+before the STATE that covers it is written.
 
 Before a request is sent, the keys whose entries it may invalidate are committed to a journal. If
 the run is killed, they are in doubt, and the next run sends them again.
@@ -35,7 +35,7 @@ _MAX_UNWRITTEN = 20_000
 
 _DELETION = bytes(KEY_BYTES)
 _UNKNOWN = b"\xff" * KEY_BYTES
-"""Stands for a body that is never compared."""
+"""The hash of a body that is never compared."""
 
 
 class StreamLedger:
@@ -43,7 +43,7 @@ class StreamLedger:
 
     Args:
         ledger: The ledger of the run.
-        scope: What the stream's entries belong to.
+        scope: The destination of the stream's entries.
         metrics: The counts of the stream.
         key_of: Returns the key of a record; None for a record that the vendor does not merge.
 
@@ -58,7 +58,7 @@ class StreamLedger:
         metrics: StreamMetrics,
         key_of: Callable[[PendingRecord], RecordKey | None],
     ) -> None:
-        """Begin without records."""
+        """Start without records."""
         self.scope = scope
         self.id = scope.id
         self.lock = scope.lock
@@ -69,7 +69,7 @@ class StreamLedger:
         self._person = scope.account_digest
 
     def submit(self, destination: Destination, record: PendingRecord) -> None:
-        """Take a record, which is sent unless it is unchanged.
+        """Add a record, which is sent unless it is unchanged.
 
         Raises:
             MartechError: As for :meth:`singer_martech.delivery.dispatcher.Dispatcher.submit`.
@@ -99,10 +99,10 @@ class Ledger:
     """The ledger of one run; used by the main thread only.
 
     Args:
-        store: Where it is kept.
+        store: The database.
         resend_after_seconds: Age at which an unchanged record is sent again; None for never.
         is_dry_run: Whether nothing is written.
-        reset: Whether what is known of a destination is forgotten first.
+        reset: Whether the entries of a destination are removed first.
 
     Attributes:
         is_dry_run: See there.
@@ -121,7 +121,7 @@ class Ledger:
         is_dry_run: bool = False,
         reset: bool = False,
     ) -> None:
-        """Lock nothing yet."""
+        """Create a ledger; nothing is locked yet."""
         self.store = store
         self.is_dry_run = is_dry_run
         self._reset = reset
@@ -132,7 +132,7 @@ class Ledger:
         self._opened: set[Scope] = set()
         self._buffer: list[_Buffered] = []
         self._buffered_bytes = 0
-        self._judged: deque[tuple[Destination | None, PendingRecord]] = deque()
+        self._compared: deque[tuple[Destination | None, PendingRecord]] = deque()
         self._under_way: dict[bytes, int] = {}
         self._settled: dict[bytes, tuple[int, bytes]] = {}
         self._has_deletions = False
@@ -167,30 +167,30 @@ class Ledger:
         record: PendingRecord,
         deletion: bytes | None,
     ) -> None:
-        """Buffer a record; judge and send all when enough are there."""
+        """Buffer a record; compare and send all when the buffer is full."""
         self._buffer.append(_Buffered(stream, destination, record, deletion))
         self._buffered_bytes += record.size
         if len(self._buffer) >= _MAX_BUFFERED_RECORDS or self._buffered_bytes > _MAX_BUFFERED_BYTES:
             self.release()
 
     def release(self) -> None:
-        """Judge all buffered records, and send those that are not unchanged.
+        """Compare all buffered records, and send the changed ones.
 
         Raises:
             MartechError: As for :meth:`singer_martech.delivery.dispatcher.Dispatcher.submit`.
         """
-        self._send_judged()  # what an error left
+        self._send_compared()  # what an error left
         if self._buffer:
             self._judge()
-            self._send_judged()
+            self._send_compared()
         if len(self._sightings) > _MAX_UNWRITTEN:
             self._write_settled()
 
     @property
     def first_sequence(self) -> int | None:
-        """The smallest sequence of the records that are neither sent nor known as unchanged."""
-        if self._judged:
-            return self._judged[0][1].sequence
+        """The smallest sequence of the buffered records."""
+        if self._compared:
+            return self._compared[0][1].sequence
         return self._buffer[0].record.sequence if self._buffer else None
 
     def _judge(self) -> None:
@@ -202,7 +202,7 @@ class Ledger:
             stream, destination, record, _ = each
             mark = record.mark
             if not mark:
-                self._judged.append((destination, record))
+                self._compared.append((destination, record))
                 continue
             key, body = mark[:KEY_BYTES], mark[KEY_BYTES:]
             entry, recent = found.get(key), settled.get(key)
@@ -215,12 +215,12 @@ class Ledger:
                 )
             count = under_way.get(key, 0)
             if is_unchanged and not count:
-                self._judged.append((None, record))
+                self._compared.append((None, record))
             else:
                 under_way[key] = count + 1
                 if is_held or count:
                     self._journal.setdefault(stream.lock, bytearray()).extend(key)
-                self._judged.append((destination, record))
+                self._compared.append((destination, record))
             if (
                 stream.version is not None
                 and body is not _DELETION
@@ -241,10 +241,10 @@ class Ledger:
             }
         )
 
-    def _send_judged(self) -> None:
-        judged, submit = self._judged, self.submit
-        while judged:
-            destination, record = judged.popleft()
+    def _send_compared(self) -> None:
+        compared, submit = self._compared, self.submit
+        while compared:
+            destination, record = compared.popleft()
             if destination is None:
                 metrics = record.metrics
                 metrics.unchanged = (metrics.unchanged or 0) + 1
@@ -258,7 +258,7 @@ class Ledger:
                 raise
 
     def before_send(self) -> None:
-        """Commit what must be known before a request is sent.
+        """Commit the keys of a request before it is sent.
 
         Raises:
             LedgerError: It cannot be written.
@@ -275,7 +275,7 @@ class Ledger:
         self._journal, self._sightings = {}, []
 
     def settle(self, batch_result: BatchResult) -> None:
-        """Note what became of the records of a batch.
+        """Record the results of a batch.
 
         Raises:
             LedgerError: It cannot be written.
@@ -286,7 +286,7 @@ class Ledger:
             self._write_settled()
 
     def drop(self, record: PendingRecord) -> None:
-        """Note that a record is rejected before it is sent."""
+        """Record that a record was rejected before it was sent."""
         self._settle(record, is_taken=False)
 
     def _settle(self, record: PendingRecord, *, is_taken: bool) -> None:
@@ -338,7 +338,7 @@ class Ledger:
         self._settled, self._sightings, self._has_deletions = {}, [], False
 
     def flush(self) -> None:
-        """Bring the store up to date, when all records are settled.
+        """Update the store when all records are settled.
 
         Raises:
             LedgerError: It cannot be written.
@@ -346,7 +346,7 @@ class Ledger:
         self._write_settled()
 
     def close(self) -> None:
-        """Close the store and give back all locks."""
+        """Close the store and release all locks."""
         self.store.close()
 
 

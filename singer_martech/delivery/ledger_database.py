@@ -78,11 +78,11 @@ class SqlDatabase:
         return bool(self.rows("SELECT pg_try_advisory_lock(:number)", number=number)[0][0])
 
     def problems(self) -> list[str]:
-        """Return nothing: PostgreSQL looks after its own files."""
+        """Return nothing: PostgreSQL checks its own files."""
         return []
 
     def close(self) -> None:
-        """Close the connection, which gives back all locks."""
+        """Close the connection, which releases all locks."""
         with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
             self._connection.close()
 

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class RecordKey(NamedTuple):
-    """What the ledger needs to know of a record.
+    """The properties of a record that the ledger needs.
 
     Attributes:
-        key: What the vendor merges by, the same in every run.
+        key: The key by which the vendor merges, the same in every run.
         is_deletion: Whether the record removes the key.
         deletion: What deletes the key at the vendor, for mirrored streams.
         is_final: False if the vendor's state depends on more than this record's body.

@@ -28,8 +28,8 @@ class TooManyDeletes(MartechError):
 class Mirror:
     """The mirror of one stream.
 
-    A table counts as read in full if the stream's last message is an ACTIVATE_VERSION of the
-    version that the stream's records in this run have.
+    A table was read in full if the stream's last message is an ACTIVATE_VERSION with the
+    version of the stream's records in this run.
 
     Args:
         ledger: The ledger of the run.
@@ -46,7 +46,7 @@ class Mirror:
         max_deletes: float,
         deletion_of: Callable[[bytes], PendingRecord],
     ) -> None:
-        """Begin without records."""
+        """Start without records."""
         self._ledger = ledger
         self._stream = stream
         self._max_deletes = max_deletes
@@ -56,13 +56,13 @@ class Mirror:
         self._deleted = StreamMetrics(stream.metrics.stream, stream.metrics.source)
 
     def read(self, version: int | None) -> None:
-        """Note the version of a record, before the record is loaded."""
+        """Store the version of a record, before the record is loaded."""
         self._activated = None
         self._versions.add(version)
         self._stream.set_version(version)
 
     def activate(self, version: object) -> None:
-        """Note an ACTIVATE_VERSION message."""
+        """Store an ACTIVATE_VERSION message."""
         self._activated = version if type(version) is int else None
 
     def delete_unseen(self, destination: Destination, sequence: int) -> None:
@@ -74,7 +74,7 @@ class Mirror:
 
         Raises:
             TooManyDeletes: There are more than allowed; none is submitted.
-            MartechError: The run cannot go on.
+            MartechError: The run cannot continue.
         """
         version, label = self._activated, f"stream '{self._stream.metrics.stream}'"
         reason = self._reason_against(version)

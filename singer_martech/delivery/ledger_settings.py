@@ -60,7 +60,7 @@ def check_ledger_settings(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def open_ledger(config: Mapping[str, Any]) -> Ledger | None:
-    """Return the ledger that the settings name, or None.
+    """Return the ledger of the settings, or None.
 
     Raises:
         SettingError: It cannot be opened.
@@ -80,11 +80,11 @@ def open_ledger(config: Mapping[str, Any]) -> Ledger | None:
 
 
 def open_store(location: str, *, read_only: bool = False) -> LedgerStore:
-    """Open the ledger that the setting ``ledger`` names.
+    """Open the ledger of the setting ``ledger``.
 
     Args:
         location: A path, or a database URL.
-        read_only: Write nothing; where there is no file, the ledger is empty.
+        read_only: Write nothing; without a file, the ledger is empty.
 
     Raises:
         SettingError: It cannot be opened.

@@ -1,4 +1,4 @@
-"""A ledger in a SQLite file, which only its owner can read."""
+"""A ledger in a private SQLite file."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class SqliteDatabase:
     """One connection, for one thread.
 
     Args:
-        path: The file; it is created where there is none.
-        read_only: Write nothing; where there is no file, the database is empty.
+        path: The file; it is created if it does not exist.
+        read_only: Write nothing; without a file, the database is empty.
 
     Raises:
         LedgerError: The file cannot be opened, or belongs to another user.
@@ -102,11 +102,11 @@ class SqliteDatabase:
         return True
 
     def problems(self) -> list[str]:
-        """Return what SQLite finds wrong with the file."""
+        """Return the errors that SQLite finds in the file."""
         return [str(row[0]) for row in self.rows("PRAGMA integrity_check") if row[0] != "ok"]
 
     def close(self) -> None:
-        """Close the file and give back all locks."""
+        """Close the file and release all locks."""
         self._connection.close()
         for lock in self._locks.values():
             lock.release()

@@ -2,8 +2,8 @@
 
 - ``ledger_destinations``: one row per target, API account, collection (dataset, import or arc
   class) and stream.
-- ``ledger_entries``: one row per key. ``body`` is null while nobody knows what the vendor holds.
-- ``ledger_journal``: the keys that are being sent. What a killed run leaves there is in doubt.
+- ``ledger_entries``: one row per key. ``body`` is null while the vendor's body is unknown.
+- ``ledger_journal``: the keys that are being sent. Those of a killed run are in doubt.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Statement = tuple[str, Sequence[Parameters]]
 
 FORMAT = 1
-"""Version of the tables. A ledger of another version is refused."""
+"""Version of the tables. A ledger of another version is an error."""
 
 KEY_BYTES = 16
 """Length of a hash of a key or a body."""
@@ -35,7 +35,7 @@ class LedgerError(MartechError):
 
 
 class Scope(NamedTuple):
-    """What the entries of one stream belong to.
+    """The destination of the entries of one stream.
 
     Attributes:
         target: The name of the target.
@@ -56,7 +56,7 @@ class Scope(NamedTuple):
 
     @property
     def lock(self) -> int:
-        """A number for what two runs must not load at the same time."""
+        """A number for the lock: two runs must not load the same destination concurrently."""
         return int.from_bytes(_digest(*self[:3], size=6), "big")
 
     @property
@@ -77,8 +77,8 @@ class Summary(NamedTuple):
         scope: The destination.
         entries: Number of keys.
         in_doubt: Those of them whose body at the vendor is unknown.
-        first: When the oldest body was taken, in seconds since 1970.
-        last: When the newest body was taken.
+        first: When the oldest body was accepted, in seconds since 1970.
+        last: When the newest body was accepted.
     """
 
     scope: Scope
@@ -107,9 +107,8 @@ class Database(Protocol):
     def entries(self, keys: Sequence[bytes]) -> list[Entry]:
         """Return the entries of these keys, as far as there are any.
 
-        Each is the key, the hash of the body that the vendor took last (None if that is in doubt),
-        when it took it in seconds since 1970, and the version of the full read in which a mirrored
-        key was last read.
+        Each has the key, the hash of the last accepted body (None if in doubt), its time in seconds
+        since 1970, and the version of the full read in which a mirrored key was last read.
         """
 
     def write(self, statements: Iterable[Statement]) -> None:
@@ -119,17 +118,17 @@ class Database(Protocol):
         """Take a lock until ``close``; return False if another run has it."""
 
     def problems(self) -> list[str]:
-        """Return what the database finds wrong with its own files."""
+        """Return the errors that the database finds in its files."""
 
     def close(self) -> None:
-        """Close the connection and give back all locks."""
+        """Close the connection and release all locks."""
 
 
 class LedgerStore:
     """Reads and writes the tables."""
 
     def __init__(self, database: Database) -> None:
-        """Create the tables where there are none.
+        """Create the tables if they do not exist.
 
         Raises:
             LedgerError: The database cannot be used.
@@ -152,7 +151,7 @@ class LedgerStore:
             )
 
     def open(self, scope: Scope, *, reset: bool = False) -> None:
-        """Lock a destination, and recover what a killed run left.
+        """Lock a destination, and recover from a killed run.
 
         Raises:
             LedgerError: Another run uses it.
@@ -164,7 +163,7 @@ class LedgerStore:
         self._recover(scope.lock)
 
     def lock(self, scope: Scope) -> None:
-        """Keep other runs out of a destination.
+        """Lock a destination against other runs.
 
         Raises:
             LedgerError: One uses it now.
@@ -193,10 +192,10 @@ class LedgerStore:
     def write_ahead(
         self, journal: Iterable[tuple[int, int, bytes]], sightings: Sequence[Parameters]
     ) -> None:
-        """Write what must be known before a request is sent.
+        """Write the keys of a request before it is sent.
 
         Args:
-            journal: Lock, last sequence and joined keys of what is being sent.
+            journal: Lock, last sequence and joined keys of the records being sent.
             sightings: ``key``, ``destination``, ``seen`` and ``identifiers`` of mirrored keys.
         """
         rows = [
@@ -211,11 +210,11 @@ class LedgerStore:
         deleted: Iterable[bytes],
         sightings: Sequence[Parameters],
     ) -> None:
-        """Write what became of records.
+        """Write the results of records.
 
         Args:
-            taken: Key, destination and body of what the vendor took.
-            doubted: Keys of which nobody knows what the vendor holds.
+            taken: Key, destination and body of accepted records.
+            doubted: Keys whose body at the vendor is unknown.
             deleted: Keys that the vendor deleted.
             sightings: As for ``write_ahead``.
         """
@@ -234,7 +233,7 @@ class LedgerStore:
         )
 
     def trim_journal(self, locks: Iterable[int], first_unsettled: int | None) -> None:
-        """Drop the journal of what is settled."""
+        """Delete the journal of settled records."""
         before = 2**62 if first_unsettled is None else first_unsettled
         self._database.write(
             [
@@ -318,7 +317,7 @@ class LedgerStore:
         ]
 
     def forget(self, scope: Scope) -> int:
-        """Remove all that is known of a destination; return the number of keys."""
+        """Remove all entries of a destination; return the number of keys."""
         self._recover(scope.lock)
         count = self.count(scope)
         self._database.write(
@@ -331,7 +330,7 @@ class LedgerStore:
         return count
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the ledger."""
+        """Return the errors found in the ledger."""
         problems = self._database.problems()
         known = "(SELECT id FROM ledger_destinations)"
         checks = {
@@ -349,7 +348,7 @@ class LedgerStore:
         return problems
 
     def close(self) -> None:
-        """Close the database and give back all locks."""
+        """Close the database and release all locks."""
         self._database.close()
 
 
