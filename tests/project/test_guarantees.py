@@ -20,7 +20,7 @@ def test_every_test_named_on_the_page_exists(path: str, name: str) -> None:
     assert name in functions
 
 
-def test_every_promise_has_a_test() -> None:
-    rows = [line for line in PAGE.splitlines() if line.startswith("| ") and "Shown by" not in line]
+def test_every_guarantee_has_a_test() -> None:
+    rows = [line for line in PAGE.splitlines() if line.startswith("| ") and "Verified by" not in line]
     assert rows
     assert all("::test_" in row for row in rows)
