@@ -21,6 +21,8 @@ def test_every_test_named_on_the_page_exists(path: str, name: str) -> None:
 
 
 def test_every_guarantee_has_a_test() -> None:
-    rows = [line for line in PAGE.splitlines() if line.startswith("| ") and "Verified by" not in line]
+    rows = [
+        line for line in PAGE.splitlines() if line.startswith("| ") and "Verified by" not in line
+    ]
     assert rows
     assert all("::test_" in row for row in rows)
