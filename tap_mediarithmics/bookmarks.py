@@ -65,7 +65,7 @@ def after_execution(
 
 
 def execution_entry(execution: Execution) -> dict[str, Any]:
-    """Return an execution as it stands in a bookmark."""
+    """Return an execution as stored in a bookmark."""
     return {"id": execution.id, "creation_date": execution.created}
 
 

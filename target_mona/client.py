@@ -48,7 +48,7 @@ _ABOUT_USER_ID = re.compile(r"user[ _-]?id", re.IGNORECASE)
 
 
 class PartialFailure(RequestRejected):
-    """Mona accepted some of the messages and refused others.
+    """Mona accepted some of the messages and rejected others.
 
     Attributes:
         reasons: The reasons by index in the request, or None if the response does not identify

@@ -57,7 +57,7 @@ def rate_limited(shutdown: ShutdownSignal, pause_seconds: float = 1.0) -> Iterat
 
 
 def folder() -> Path:
-    """Return the user's cache folder for the lock file, which nobody else can write to.
+    """Return the user's cache folder for the lock file, which others cannot write to.
 
     Raises:
         MartechError: There is no such folder.

@@ -134,12 +134,12 @@ def is_untrusted(error: BaseException) -> bool:
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Whether no connection could be opened: nobody listens, or the name is unknown."""
+    """Whether no connection could be opened: no server listens, or the name is unknown."""
     return any(isinstance(each, urllib3.exceptions.NewConnectionError) for each in _chain(error))
 
 
 def cause(error: BaseException) -> str:
-    """Name the innermost reason of a broken connection in a few words."""
+    """Return the innermost reason of a broken connection as a short text."""
     if isinstance(error, AttemptFailed):
         return redact(str(error))[:HEAD_CHARACTERS]
     if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):

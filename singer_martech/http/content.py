@@ -59,7 +59,7 @@ def expect_json(response: Response) -> Any:
 def raise_if_html(headers: Mapping[str, str], start: bytes) -> None:
     """Raise if a body is an HTML page: no vendor sends one, but proxies and portals do.
 
-    A JSON body is accepted whatever its Content-Type: frameworks label it HTML by default.
+    A JSON body is accepted with any Content-Type: some frameworks label it HTML by default.
 
     Args:
         headers: Of the response.

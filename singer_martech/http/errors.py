@@ -117,7 +117,7 @@ class RetriesExhausted(HttpError):
 
 
 class RateLimited(HttpError):
-    """The vendor answered 429 for longer than ``max_rate_limit_wait_seconds``."""
+    """Responses had status 429 for longer than ``max_rate_limit_wait_seconds``."""
 
 
 class OutcomeUnknown(HttpError):

@@ -87,7 +87,7 @@ class RetryingRequest:
         stats: RequestStats | None,
         connected: threading.Event,
     ) -> None:
-        """Send nothing yet."""
+        """Create a request; nothing is sent yet."""
         check_url(url, label)
         self.sessions = sessions
         self.limits = limits
@@ -104,7 +104,7 @@ class RetryingRequest:
         self._rejected_renewals = 0
 
     def run(self, read: Callable[[requests.Response], Response], *, idempotent: bool) -> Response:
-        """Send until ``read`` has returned what it makes of a 2xx response."""
+        """Send until a 2xx response was read, and return the result of ``read``."""
         limits = self.limits
         retry_policy = RetryPolicy(
             self.label, limits.max_attempts, limits.max_rate_limit_wait_seconds
@@ -128,8 +128,8 @@ class RetryingRequest:
     def _attempt(
         self, read: Callable[[requests.Response], Response], *, idempotent: bool
     ) -> Response | _FailedAttempt:
-        # The vendor may just have closed an idle connection, which looks like a request that
-        # was begun: what must not be sent twice gets a new connection.
+        # If the vendor has closed an idle connection, the outcome of a request on it is unknown:
+        # a non-idempotent request gets a new connection.
         session = self.sessions(not idempotent)
         transmission = Transmission()
         try:
@@ -188,7 +188,7 @@ class RetryingRequest:
             if proxy is not None and is_unreachable(error) and not self.connected.is_set():
                 raise invalid_proxy(self.label, proxy, error) from error
             raise
-        except ValueError:  # of http.client, whose message shows the header
+        except ValueError:  # from http.client; its message contains the header
             raise self._invalid_header from None
         except OSError as error:
             message = f"{self.label}: {error}; correct REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE"
@@ -222,7 +222,7 @@ class RetryingRequest:
     def _after_broken_connection(
         self, error: Exception, transmission: Transmission, *, idempotent: bool
     ) -> _FailedAttempt:
-        """Decide what follows an attempt without a complete response."""
+        """Decide how to continue after an attempt without a complete response."""
         if is_untrusted(error):
             message = (
                 f"{self.label}: {self._host} could not be trusted ({cause(error)}); for a "
@@ -243,7 +243,7 @@ class RetryingRequest:
         raise OutcomeUnknown(message) from error
 
     def _after_error_status(self, response: Response, *, idempotent: bool) -> _FailedAttempt:
-        """Decide what follows a response that is not 2xx."""
+        """Decide how to continue after a response that is not 2xx."""
         status = response.status
         reason = f"status {status}" + (f": {response.head}" if response.body else "")
         if status == _UNAUTHORIZED and self._may_renew_token:

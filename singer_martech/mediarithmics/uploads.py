@@ -153,7 +153,7 @@ class Uploads:
         """Return the executions that exist, as far as the newest page shows.
 
         Returns:
-            None where they cannot be listed, which matters only if an answer is lost.
+            None if they cannot be listed, which matters only if a response is lost.
         """
         present = _KnownExecutions(frozenset(), (0, 0, ""))
         try:

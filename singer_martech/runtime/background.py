@@ -74,7 +74,7 @@ def prefetch(
         work: The pieces of work, in order.
         width: Maximum results in progress, waiting or with the caller at once.
         shutdown: Ends the wait for a result.
-        discard: Disposes of a result that nobody takes.
+        discard: Disposes of an unused result.
 
     Raises:
         Stopped: The run was asked to end.
@@ -128,7 +128,7 @@ def iterate_in_background(items: Iterator[T], depth: int) -> Generator[T, None, 
 
 
 class ReadAhead(Generic[T]):
-    """Runs an iterator in a thread and holds the items that nobody has taken yet.
+    """Runs an iterator in a thread and buffers its items.
 
     Args:
         items: The iterator; None is no item.
@@ -242,7 +242,7 @@ def _start_or_do(work: Callable[[], T], name: str) -> Future[T]:
 def _complete(future: Future[T], work: Callable[[], T]) -> None:
     try:
         result = work()
-    except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+    except BaseException as error:  # noqa: BLE001 - raised again in the waiting thread
         future.set_exception(error)
         del future  # the error's traceback holds this frame
     else:

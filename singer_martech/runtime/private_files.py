@@ -81,7 +81,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _write_to(path: Path, content: bytes, flags: int) -> None:
-    # A FIFO that nobody reads is an error instead of a wait without end.
+    # A FIFO without a reader is an error instead of an endless wait.
     descriptor = os.open(path, flags | os.O_NONBLOCK)
     os.set_blocking(descriptor, True)
     with os.fdopen(descriptor, "wb") as file:
