@@ -11,7 +11,7 @@ import venv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import report
+from bench import coverage, report
 from bench.comparisons import Bench
 from bench.inputs import inputs_in
 from bench.measure import compare
@@ -27,8 +27,9 @@ _READY_SECONDS = 30
 
 
 def main() -> None:
-    """Prepare, measure, and write a table and a JSON file."""
+    """Print the coverage of the fast path, measure, and write a table and a JSON file."""
     arguments = _arguments()
+    print(coverage.table(coverage.coverage()), flush=True)
     folder = arguments.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     others = _environment(folder / "others")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.coverage import coverage
 from tests.kit.singer import record
 from tests.singer_martech.test_schema import INPUTS
 
@@ -33,3 +34,8 @@ def test_what_a_schema_of_the_wild_accepts_arrives_and_the_rest_is_rejected(
     warned = [line for line in outcome.log.splitlines() if "is ignored" in line]
     for keyword, _ in case["ignored"]:
         assert any(f"'{keyword}'" in line for line in warned)
+
+
+def test_the_schemas_of_taps_open_the_fast_path_for_all_valid_records() -> None:
+    without = [each.name for each in coverage() if each.fast != each.records]
+    assert without == ["tap-mongodb-first"]  # it names no columns
