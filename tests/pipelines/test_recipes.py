@@ -142,6 +142,25 @@ def test_into_mediarithmics(recipe_runner: RecipeRunner, sandbox: Sandbox) -> No
     assert sandbox.mediarithmics.members("newsletter") == {f"email_hash={digest}": 43200}
 
 
+def test_keep_an_audience_in_step(recipe_runner: RecipeRunner, sandbox: Sandbox) -> None:
+    recipe = Recipe.read("keep-an-audience-in-step")
+    recipe_runner.prepare(recipe.excerpt)
+    table = """
+        CREATE TABLE subscribers (email text PRIMARY KEY);
+        INSERT INTO subscribers VALUES ('ada@shop.example'), ('bo@shop.example');
+    """
+    with postgres(table) as access:
+        settings = {f"TAP_POSTGRES_{name.upper()}": value for name, value in access.items()}
+        recipe_runner.run(recipe.commands[0], sandbox, **settings)
+        output = recipe_runner.run(recipe.commands[0], sandbox, **settings)
+    assert len(sandbox.mediarithmics.members("newsletter")) == 2
+    assert len(sandbox.mediarithmics.documents()) == 2
+    assert '"unchanged": 2' in output
+    shown = recipe_runner.run(recipe.commands[1], sandbox)
+    assert "stream 'public-subscribers'" in shown
+    assert "2 keys, no damage found" in shown
+
+
 def test_export_to_duckdb(recipe_runner: RecipeRunner, sandbox: Sandbox) -> None:
     recipe = Recipe.read("export-to-duckdb")
     recipe_runner.prepare(recipe.excerpt)

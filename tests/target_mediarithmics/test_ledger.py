@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -105,3 +106,29 @@ def test_documents_that_do_not_replace_others_take_no_ledger(load: Callable[...,
     assert "setting 'ledger': stream 'list': no document of the type USER_ACTIVITY" in str(
         run.error
     )
+
+
+@pytest.mark.usefixtures("ledger")
+def test_random_runs_leave_the_members_that_runs_without_a_ledger_leave(
+    load: Callable[..., Run], vendor: Mediarithmics
+) -> None:
+    chance = random.Random(7)
+    expected: dict[str, int] = {}
+    for _ in range(5):
+        lines = []
+        for _ in range(chance.randrange(1, 20)):
+            name, minutes = chance.choice("abcd"), chance.choice((10, 20, None))
+            deleted = {} if minutes else {"_sdc_deleted_at": DELETED}
+            lines.append(record(id=name, minutes=minutes, **deleted))
+            expected.pop(f"email_hash={name}", None)
+            if minutes:
+                expected[f"email_hash={name}"] = minutes
+        load(schema(), *lines, streams=SEGMENT, deletes="apply", max_request_rows=3)
+        assert vendor.members("8") == expected
+    count = len(vendor.documents())
+    people = [
+        record(id=key.removeprefix("email_hash="), minutes=minutes)
+        for key, minutes in expected.items()
+    ]
+    load(schema(), *people, streams=SEGMENT)
+    assert len(vendor.documents()) == count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -116,3 +117,20 @@ def test_a_dry_run_says_what_would_be_sent(target: Target) -> None:
     counts = run.summary()
     assert (counts["would_deliver"], counts["unchanged"]) == (1, 2)
     assert target(schema(), *records(3)).summary()["delivered"] == 1
+
+
+@pytest.mark.usefixtures("ledger")
+def test_random_runs_end_with_the_messages_of_runs_without_a_ledger(
+    target: Target, messages: Callable[[], list[dict[str, Any]]]
+) -> None:
+    chance = random.Random(7)
+    expected: dict[int, str] = {}
+    for _ in range(5):
+        rows = [(chance.randrange(5), chance.choice("AB")) for _ in range(chance.randrange(1, 30))]
+        expected |= dict(rows)
+        lines = [record(id=number, name=name) for number, name in rows]
+        target(schema(), *lines, max_request_rows=3)
+        assert {each["id"]: each["name"] for each in messages()} == expected
+    count = len(messages())
+    target(schema(), *[record(id=number, name=name) for number, name in expected.items()])
+    assert len(messages()) == count

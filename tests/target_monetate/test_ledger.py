@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,3 +58,25 @@ def test_a_dataset_without_a_unique_key_takes_no_ledger(load: Loader, tmp_path: 
     mapping = {"purchase_events": {"allow_append": True}}
     with pytest.raises(SettingError, match=r"setting 'ledger': .*'purchase_events' has no unique"):
         load(*messages, streams=mapping, ledger=str(tmp_path / "ledger.db"))
+
+
+def test_random_runs_leave_the_rows_that_runs_without_a_ledger_leave(
+    load: Loader, monetate: Monetate, tmp_path: Path
+) -> None:
+    chance = random.Random(7)
+    ledger = str(tmp_path / "ledger.db")
+    expected: dict[str, str] = {}
+    for _ in range(6):
+        rows = [
+            {"customer_id": f"c-{chance.randrange(6)}", "city": chance.choice("AB")}
+            for _ in range(chance.randrange(1, 30))
+        ]
+        expected |= {row["customer_id"]: row["city"] for row in rows}
+        load.rows(*rows, ledger=ledger, max_request_rows=3)
+        held = {row["customer_id"]: row["city"] for row in monetate.rows(STREAM)}
+        assert held == expected
+    posts = len(monetate.posts)
+    load.rows(
+        *[{"customer_id": key, "city": city} for key, city in expected.items()], ledger=ledger
+    )
+    assert len(monetate.posts) == posts
