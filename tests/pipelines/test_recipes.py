@@ -233,7 +233,7 @@ def test_replaying_rejects(recipe_runner: RecipeRunner, sandbox: Sandbox) -> Non
     assert len(list((recipe_runner.folder / "summaries").glob("*.json"))) == 2
 
 
-def test_the_demo_works_without_an_account(tmp_path: Path) -> None:
+def test_without_an_account(tmp_path: Path) -> None:
     serve, use = Recipe.read("without-an-account").commands
     for name in ("Makefile", "tests", ".venv", "pyproject.toml", "requirements"):
         (tmp_path / name).symlink_to(ROOT / name)
