@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 from singer_martech._compat import override
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from singer_martech.mapping.template import Template
     from target_mediarithmics.destination import ImportDestination
 
+
+logger = logging.getLogger(__name__)
 
 _NOT_IN_KEY = frozenset({"operation", "expiration_duration"})
 
@@ -92,6 +95,21 @@ class MediarithmicsSink(MartechSink):
         if self._stream_mapping.mirror and self.target.ledger is None:
             raise stream_error(self.stream_name, "mirror", "needs the setting 'ledger'")
         super().open_ledger(is_incremental=is_incremental)
+        if self.target.ledger is not None:
+            self._warn_of_expiry()
+
+    def _warn_of_expiry(self) -> None:
+        """Warn if members leave their segment because they are not sent again."""
+        document = (self.mapping or {}).get("document")
+        minutes = document.get("expiration_duration") if isinstance(document, dict) else None
+        days = self.target.config.get("resend_after_days")
+        if type(minutes) is int and minutes > 0 and (days is None or days * 1440 >= minutes):
+            logger.warning(
+                "stream '%s': unchanged members are not sent again, so they leave the segment "
+                "after %d minutes (expiration_duration); set 'resend_after_days' to less",
+                self.stream_name,
+                minutes,
+            )
 
     @override
     def open_mirror(self, stream: StreamLedger, *, is_incremental: bool) -> Mirror | None:

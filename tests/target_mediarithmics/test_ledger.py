@@ -132,3 +132,18 @@ def test_random_runs_leave_the_members_that_runs_without_a_ledger_leave(
     ]
     load(schema(), *people, streams=SEGMENT)
     assert len(vendor.documents()) == count
+
+
+@pytest.mark.usefixtures("ledger")
+@pytest.mark.parametrize(
+    ("minutes", "days", "is_warned"),
+    [(1440, None, True), (1440, 1, True), (2000, 1, False), (0, None, False)],
+)
+def test_memberships_that_expire_before_they_are_sent_again_are_warned_of(
+    load: Callable[..., Run], minutes: int, days: int | None, is_warned: bool
+) -> None:
+    document = {**SEGMENT["list"]["document"], "expiration_duration": minutes}  # type: ignore[dict-item]
+    streams = {"list": {**SEGMENT["list"], "document": document}}
+    run = load(schema(), record(id="a"), streams=streams, resend_after_days=days)
+    warnings = [line for line in run.log if "unchanged members are not sent again" in line]
+    assert len(warnings) == is_warned

@@ -241,3 +241,38 @@ def test_an_incremental_stream_takes_no_mirror(mirror: Callable[..., Run]) -> No
     incremental = {**json.loads(schema()), "bookmark_properties": ["updated_at"]}
     run = mirror(json.dumps(incremental), person("a"))
     assert "key 'mirror': the stream is incremental" in str(run.error)
+
+
+def test_a_deletion_that_is_rejected_is_reported_and_sent_again(
+    mirror: Callable[..., Run], members: Callable[[], str], vendor: Mediarithmics
+) -> None:
+    mirror(*table("abcd", 1))
+    vendor.refuse_if = lambda _, document: document["operation"] == "DELETE"
+    run = mirror(*table("abc", 2), max_rejected_records=1)
+    assert run.error is None
+    (line,) = run.rejected
+    assert line["record"]["email_hash"] == "d"
+    assert members() == "abcd"
+    vendor.refuse_if = None
+    mirror(*table("abc", 3))
+    assert members() == "abc"
+
+
+def test_a_member_whose_change_is_rejected_stays_a_member(
+    mirror: Callable[..., Run], members: Callable[[], str], vendor: Mediarithmics
+) -> None:
+    mirror(*table("abcd", 1))
+    vendor.refuse_if = lambda _, document: document["email_hash"] == "e"
+    mirror(*table("abce", 2), max_rejected_records=1)
+    assert members() == "abcd"
+    mirror(*table("abc", 3))
+    assert members() == "abc"
+
+
+def test_an_input_that_breaks_off_deletes_nothing(
+    mirror: Callable[..., Run], members: Callable[[], str]
+) -> None:
+    mirror(*table("abcd", 1))
+    run = mirror(*table("abc", 2), "not a message")
+    assert run.error is not None
+    assert members() == "abcd"
