@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.robustness.plugins import Plugin
 
 SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "").split()] or [1]
-RUNS = int(os.environ.get("CHAOS_REQUESTS") or 60) // 10
+RUNS = int(os.environ.get("CHAOS_REQUESTS") or 40) // 10
 RECORDS, REJECTED = 6, 4
 
 #: The ids that each vendor has accepted.
@@ -75,7 +75,14 @@ class Run:
         (path,) = (self.folder / "summaries").iterdir()
         summary = json.loads(path.read_bytes())
         assert summary["outcome"] == ("failed" if self.status else "succeeded")
-        parts = ("delivered", "rejected", "skipped_deletes", "superseded", "undelivered")
+        parts = (
+            "delivered",
+            "rejected",
+            "skipped_deletes",
+            "superseded",
+            "unchanged",
+            "undelivered",
+        )
         for stream in summary["streams"]:
             assert stream["read"] == sum(stream.get(part, 0) for part in parts)
 
@@ -186,9 +193,10 @@ def test_a_run_that_fails_once_all_is_delivered_has_a_summary_that_says_so(
 
 @pytest.mark.timeout(600 + 4 * RUNS)
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("has_ledger", [False, True])
 @pytest.mark.parametrize("plugin", TARGETS, ids=str)
-def test_a_load_survives_any_exception(
-    plugin: Plugin, seed: int, sandbox: Sandbox, runner: Runner
+def test_a_load_survives_any_exception(  # noqa: PLR0917 - three of them are parameters
+    plugin: Plugin, seed: int, has_ledger: bool, sandbox: Sandbox, runner: Runner, tmp_path: Path
 ) -> None:
     delivered = DELIVERED[plugin.name]
     everything = {f"k{number}" for number in range(1, RECORDS + 1)}
@@ -198,6 +206,8 @@ def test_a_load_survives_any_exception(
     for at, error in injections(seed, clean.calls):
         sandbox.reset()
         config = {**plugin.settings(sandbox), **LOAD}
+        if has_ledger:
+            config["ledger"] = str(tmp_path / f"{at}.sqlite")
         broken = runner.run(f"{at}", config, lines=lines(plugin), at=at, error=error)
         broken.check()
         broken.check_summary()
