@@ -276,3 +276,29 @@ def test_an_input_that_breaks_off_deletes_nothing(
     run = mirror(*table("abc", 2), "not a message")
     assert run.error is not None
     assert members() == "abcd"
+
+
+def test_a_large_table_costs_only_its_changes(
+    mirror: Callable[..., Run], vendor: Mediarithmics
+) -> None:
+    count, changed, removed = 10_000, 100, 50
+    mapping = {**MIRRORED, "mirror_max_deletes": 0.2}
+    mapping["document"] = {**MIRRORED["document"], "expiration_duration": "{{ minutes }}"}
+
+    def full_read(version: int, minutes: int, first: int) -> list[str]:
+        people = [
+            person(str(number), version, minutes=minutes if number < first + changed else 60)
+            for number in range(first, count)
+        ]
+        return [schema(), *people, activate(version)]
+
+    mirror(*full_read(1, 60, 0), mapping=mapping)
+    before = len(vendor.import_executions())
+    run = mirror(*full_read(2, 90, removed), mapping=mapping)
+    counts = run.summaries["list"]
+    assert (counts["delivered"], counts["requests"]) == (changed, 1)
+    assert counts["unchanged"] == count - removed - changed
+    assert len(vendor.import_executions()) == before + 2
+    members = vendor.members("vip")
+    assert len(members) == count - removed
+    assert list(members.values()).count(90) == changed
