@@ -108,6 +108,11 @@ class TargetMediarithmics(MartechTarget):
                 )
             del self._destinations[index]  # the stream's schema has changed
             break
+        if found is None:
+            try:
+                check_document_type(stream, wanted.document_type)
+            except SettingError as error:
+                logger.warning("%s", error)
         config = self.config
         destination = ImportDestination(
             self._imports,

@@ -90,6 +90,13 @@ def test_a_misspelt_document_type_is_named(check: Callable[..., list[str]]) -> N
     assert "did you mean 'USER_PROFILE'?" in lines[1]
 
 
+def test_a_run_warns_once_before_it_creates_an_import_of_a_misspelt_type(
+    load: Callable[..., Run],
+) -> None:
+    run = load(schema(), schema(), streams={"list": {"document_type": "USER_PROFIL"}})
+    assert len([line for line in run.log if "did you mean 'USER_PROFILE'?" in line]) == 1
+
+
 @pytest.mark.parametrize("mapping", [PROFILES, {**PROFILES, "document_import_id": "1"}])
 def test_a_wrong_datamart_ends_a_run_with_the_setting(
     load: Callable[..., Run], mapping: dict[str, Any]
