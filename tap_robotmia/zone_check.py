@@ -2,11 +2,13 @@
 
 The vendor stamps an event with the true UTC time of its arrival. Events happen before they
 arrive, apart from the clock errors of some devices. A wrong zone shifts all events by the
-same hours; when it shifts them forward, most of them seem to happen after their arrival.
+same quarters of an hour. Shifted forward, most of them seem to happen after their arrival;
+shifted back, most of those that arrive at once seem to arrive the same time late.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
@@ -15,7 +17,7 @@ from tap_robotmia.events import arrival
 from tap_robotmia.project_time import UTC, parse_instant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import tzinfo
 
     from tap_robotmia.events import Event
@@ -25,6 +27,10 @@ _LARGEST_SHIFT = timedelta(hours=26)
 """Between UTC-12 and UTC+14. An event further ahead comes from a device with a wrong clock."""
 
 _MIN_SHARE = 0.5
+_QUARTER_SECONDS = 900
+_MIN_LATE = 20
+"""Fewer events may be late together by chance."""
+
 _MAX_SAMPLE = 1000
 _MAX_LISTED = 8
 _AREAS = ("Africa", "America", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
@@ -56,7 +62,7 @@ class _Sample(NamedTuple):
 
 
 class ZoneCheck:
-    """Counts events that seem to happen after their arrival.
+    """Counts events that seem to happen after their arrival, or to arrive late together.
 
     Args:
         zone: The zone by which the events' times were converted to UTC.
@@ -67,7 +73,9 @@ class ZoneCheck:
         self._zone = zone
         self._stamped = 0
         self._ahead = 0
+        self._quarters: Counter[int] = Counter()
         self._samples: list[_Sample] = []
+        self._late_samples: list[_Sample] = []
 
     def add(self, events: Iterable[Event]) -> None:
         """Look at some events; those without an arrival stamp tell nothing."""
@@ -86,34 +94,47 @@ class ZoneCheck:
                 self._ahead += 1
                 if len(self._samples) < _MAX_SAMPLE:
                     self._samples.append(_Sample(wall, arrived_at))
+            elif timedelta() <= arrived_at - time <= _LARGEST_SHIFT:
+                delay_seconds = (arrived_at - time).total_seconds()
+                self._quarters[round(delay_seconds / _QUARTER_SECONDS)] += 1
+                if len(self._late_samples) < _MAX_SAMPLE:
+                    self._late_samples.append(_Sample(wall, arrived_at))
 
     def problem(self) -> str | None:
         """Return what is wrong with the zone, or None."""
-        if self._ahead <= self._stamped * _MIN_SHARE:
-            return None
-        zones = self._fitting_zones()
+        if self._ahead > self._stamped * _MIN_SHARE:
+            return self._problem(self._ahead, "happen after they arrived", self._samples)
+        ((quarters, late),) = self._quarters.most_common(1) or [(0, 0)]
+        if quarters > 1 and late >= _MIN_LATE and late > self._stamped * _MIN_SHARE:
+            hours = quarters * _QUARTER_SECONDS / 3600
+            return self._problem(
+                late, f"arrive {hours:g} h after they happened", self._late_samples
+            )
+        return None
+
+    def _problem(self, count: int, observation: str, samples: Sequence[_Sample]) -> str:
+        zones = _fitting_zones(samples)
         fitting = ", ".join(zones[:_MAX_LISTED]) or "none"
         more = f" and {len(zones) - _MAX_LISTED} more" if len(zones) > _MAX_LISTED else ""
         return (
-            f"{self._ahead} of {self._stamped} events seem to happen after they arrived: check "
-            f"settings 'project_timezone' and 'timestamps'; time zones that would fit: "
-            f"{fitting}{more}"
+            f"{count} of {self._stamped} events seem to {observation}: check settings "
+            f"'project_timezone' and 'timestamps'; time zones that would fit: {fitting}{more}"
         )
 
-    def _fitting_zones(self) -> list[str]:
-        """Return the zones in which the events arrive soonest after they happen."""
-        step = max(1, len(self._samples) // 100)
-        samples = self._samples[::step]
-        delays: dict[str, timedelta] = {}
-        for name in available_timezones():
-            if name != "UTC" and name.partition("/")[0] not in _AREAS:
-                continue
-            zone = ZoneInfo(name)
-            waits = [arrived_at - wall.replace(tzinfo=zone) for wall, arrived_at in samples]
-            ahead = sum(wait < -_CLOCK_ERROR for wait in waits)
-            if ahead <= len(samples) // 20:
-                delays[name] = sum(waits, timedelta())
-        least = min(delays.values(), default=timedelta())
-        order = {name: place for place, name in enumerate(_LISTED_FIRST)}
-        fitting = (name for name, delay in delays.items() if delay == least)
-        return sorted(fitting, key=lambda name: (order.get(name, len(order)), name))
+
+def _fitting_zones(samples: Sequence[_Sample]) -> list[str]:
+    """Return the zones in which the events arrive soonest after they happen."""
+    samples = samples[:: max(1, len(samples) // 100)]
+    delays: dict[str, timedelta] = {}
+    for name in available_timezones():
+        if name != "UTC" and name.partition("/")[0] not in _AREAS:
+            continue
+        zone = ZoneInfo(name)
+        waits = [arrived_at - wall.replace(tzinfo=zone) for wall, arrived_at in samples]
+        ahead = sum(wait < -_CLOCK_ERROR for wait in waits)
+        if ahead <= len(samples) // 20:
+            delays[name] = sum(waits, timedelta())
+    least = min(delays.values(), default=timedelta())
+    order = {name: place for place, name in enumerate(_LISTED_FIRST)}
+    fitting = (name for name, delay in delays.items() if delay == least)
+    return sorted(fitting, key=lambda name: (order.get(name, len(order)), name))

@@ -60,6 +60,30 @@ def test_a_zone_that_puts_events_after_their_arrival_is_wrong(zone: str, configu
     assert zone in problem.partition("would fit: ")[2]
 
 
+@pytest.mark.parametrize(
+    ("zone", "configured", "hours"),
+    [
+        ("America/Los_Angeles", "Europe/Berlin", "9"),
+        ("America/New_York", "UTC", "5"),
+        ("Asia/Kolkata", "Asia/Singapore", "2.5"),
+    ],
+)
+def test_a_zone_that_puts_events_hours_before_their_arrival_is_wrong(
+    zone: str, configured: str, hours: str
+) -> None:
+    problem = checked(zone, configured, [*range(20), 4 * DAY, 2 * HOUR])
+    assert f"20 of 22 events seem to arrive {hours} h after they happened" in problem
+    assert "check settings 'project_timezone' and 'timestamps'" in problem
+    assert zone in problem.partition("would fit: ")[2]
+
+
+@pytest.mark.parametrize(
+    "delays", [range(0, 6 * HOUR, 10 * MINUTE), [9 * HOUR] * 19, [4 * DAY] * 40], ids=str
+)
+def test_events_that_arrive_late_do_not_make_the_right_zone_wrong(delays: Iterable[float]) -> None:
+    assert not checked("Asia/Tokyo", "Asia/Tokyo", delays)
+
+
 def test_only_zones_with_the_same_daylight_saving_time_fit() -> None:
     problem = checked("Europe/Paris", "America/Los_Angeles", [1, 5], [WINTER, SUMMER])
     fitting = problem.partition("would fit: ")[2]
