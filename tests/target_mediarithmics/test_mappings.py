@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parents[2] / "README.md"
 BLOCK = re.compile(r"```yaml\n# mapping: ([\w ]+)\n(.*?)```", re.DOTALL)
 MAPPINGS = {name: yaml.safe_load(text) for name, text in BLOCK.findall(PAGE.read_text("utf-8"))}
+FILTER = re.compile(r"```yaml\n# filter: robotmia events\n(.*?)```", re.DOTALL)
 HASH = hashlib.sha256(b"ada@example.com").hexdigest()
 
 
@@ -71,6 +72,27 @@ def test_robotmia_events_become_user_activities(
     }
     assert uuid.UUID(activity["$unique_key"]).version == 1
     assert vendor.imports()[0]["document_type"] == "USER_ACTIVITY"
+
+
+def test_the_filter_of_the_page_leaves_out_events_without_a_user(
+    vendor: Mediarithmics, load: Callable[..., Run]
+) -> None:
+    (text,) = FILTER.findall(PAGE.read_text("utf-8"))
+    message = schema(
+        "events",
+        ["event_id"],
+        event_id={"type": "string"},
+        distinct_id={"type": ["string", "null"]},
+    )
+    event = {"event_id": "a", "event": "Login", "time": "2026-01-02T03:04:05Z", "properties": {}}
+    lines = [
+        record("events", **event, distinct_id=None),
+        record("events", **{**event, "event_id": "b"}, distinct_id="user-7"),
+    ]
+    settings = {"streams": streams("robotmia events"), **yaml.safe_load(text)}
+    run = load(message, *lines, **settings)
+    assert run.error is None
+    assert [each["$user_account_id"] for each in vendor.activities()] == ["user-7"]
 
 
 def test_a_customer_table_becomes_user_profiles(
