@@ -105,6 +105,10 @@ class BatchResult:
 
         A record that may or may not have been taken counts as not taken.
         """
+        none_superseded = len(self.batch) == sum(self.batch.rows_by_stream.values())
+        if self.is_complete and none_superseded and not (self.rejections or self.unidentified):
+            yield from ((record, True) for record in self.batch)  # common case
+            return
         rejected = {_identity(each.record) for each in self.rejections}
         delivered = {_identity(record) for record in self._delivered}
         for newest in self.batch:

@@ -325,16 +325,18 @@ class Ledger:
             self.store.remember_sighted([each["key"] for each in self._sightings])
             self._sightings = []
             return
-        self.store.write_settled(
-            [
-                (key, stream, body)
-                for key, (stream, body) in settled.items()
-                if body not in _SPECIAL
-            ],
-            [key for key, (_, body) in settled.items() if body == _UNKNOWN],
-            [key for key, (_, body) in settled.items() if body == _DELETION],
-            self._sightings,
-        )
+        taken: list[tuple[bytes, int, bytes]] = []
+        doubted: list[bytes] = []
+        deleted: list[bytes] = []
+        for key in sorted(settled):  # in the order of the table, which touches each page once
+            stream, body = settled[key]
+            if body == _UNKNOWN:
+                doubted.append(key)
+            elif body == _DELETION:
+                deleted.append(key)
+            else:
+                taken.append((key, stream, body))
+        self.store.write_settled(taken, doubted, deleted, self._sightings)
         self._settled, self._sightings, self._has_deletions = {}, [], False
 
     def flush(self) -> None:
