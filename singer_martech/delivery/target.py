@@ -16,7 +16,7 @@ from singer_sdk.helpers.capabilities import (
     PluginCapabilities,
     TargetCapabilities,
 )
-from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
+from singer_sdk.mapper import CustomStreamMap, RemoveRecordTransform, SameRecordTransform
 
 from singer_martech._compat import override
 from singer_martech.delivery.checkpoint import Checkpoints
@@ -28,6 +28,7 @@ from singer_martech.delivery.rejects import Rejects
 from singer_martech.delivery.run_summary import RunSummary
 from singer_martech.delivery.schema_message import canonical, check_schema_message
 from singer_martech.errors import InvalidInput, MartechError, SettingError, Stopped
+from singer_martech.mapping.operations import check_magnitude
 from singer_martech.mapping.stream_mappings import StreamMappings
 from singer_martech.singer.batch_files import batch_lines
 from singer_martech.singer.catalog import read_schemas
@@ -259,7 +260,10 @@ class MartechTarget(MartechPlugin, Target):
                 and len(self.mapper.stream_maps[stream]) == 1
             )
             sink = cast("MartechSink", self.get_sink(stream_map.stream_alias))
-            routes.append((None if is_plain else flattened(stream_map), sink))
+            transform = flattened(stream_map)
+            if isinstance(stream_map, CustomStreamMap):
+                transform = partial(_computed, transform)
+            routes.append((None if is_plain else transform, sink))
         self._routes[stream] = routes
         if len(routes) == 1 and routes[0][0] is None:
             sink = routes[0][1]
@@ -425,6 +429,26 @@ class MartechTarget(MartechPlugin, Target):
 def _raise_any(problems: list[str]) -> None:
     if problems:
         raise SettingError("; ".join(problems))
+
+
+def _computed(
+    transform: Callable[[dict[str, Any]], dict[str, Any] | None], record: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Apply a stream map, whose expressions could expand a number such as 1e999990 for minutes.
+
+    Raises:
+        ValueError: A number is too large.
+    """
+    _check_magnitudes(record)
+    return transform(record)
+
+
+def _check_magnitudes(value: Any) -> None:
+    if isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_magnitudes(item)
+    else:
+        check_magnitude(value)
 
 
 def _log_summary(metrics: StreamMetrics) -> None:

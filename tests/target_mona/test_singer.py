@@ -528,3 +528,17 @@ def test_a_thousand_records_arrive_once_each(target: Target, sandbox: Sandbox, m
     run = target(schema(), *records(1000), state(1), max_request_rows=30)
     assert run.status == 0
     assert sorted(each["message"]["id"] for each in mona.messages()) == list(range(1, 1001))
+
+
+def test_a_number_that_a_stream_map_would_expand_for_minutes_rejects_its_record(
+    target: Target, mona: Mona
+) -> None:
+    run = target(
+        schema(id={"type": "integer"}, price={}),
+        '{"type":"RECORD","stream":"orders","record":{"id":1,"price":[1e999990]}}',
+        '{"type":"RECORD","stream":"orders","record":{"id":2,"price":[12.7]}}',
+        stream_maps={"orders": {"price": "int(price[0])"}},
+        max_rejected_records=1,
+    )
+    assert run.status == 0
+    assert [each["message"] for each in mona.messages()] == [{"id": 2, "price": 12}]
