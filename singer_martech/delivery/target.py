@@ -28,7 +28,6 @@ from singer_martech.delivery.rejects import Rejects
 from singer_martech.delivery.run_summary import RunSummary
 from singer_martech.delivery.schema_message import canonical, check_schema_message
 from singer_martech.errors import InvalidInput, MartechError, SettingError, Stopped
-from singer_martech.mapping.operations import check_magnitude
 from singer_martech.mapping.stream_mappings import StreamMappings
 from singer_martech.singer.batch_files import batch_lines
 from singer_martech.singer.catalog import read_schemas
@@ -37,6 +36,7 @@ from singer_martech.singer.flattening import flattened
 from singer_martech.singer.message_decoder import NOT_JSON
 from singer_martech.singer.plugin import MartechPlugin
 from singer_martech.singer.reader import MessageReader
+from singer_martech.singer.stream_maps import check_magnitudes
 from singer_martech.values.schema import normalize
 
 if TYPE_CHECKING:
@@ -439,16 +439,8 @@ def _computed(
     Raises:
         ValueError: A number is too large.
     """
-    _check_magnitudes(record)
+    check_magnitudes(record)
     return transform(record)
-
-
-def _check_magnitudes(value: Any) -> None:
-    if isinstance(value, (dict, list)):
-        for item in value.values() if isinstance(value, dict) else value:
-            _check_magnitudes(item)
-    else:
-        check_magnitude(value)
 
 
 def _log_summary(metrics: StreamMetrics) -> None:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from singer_sdk.helpers.conform import TypeConformanceLevel
-from singer_sdk.mapper import SameRecordTransform
+from singer_sdk.mapper import CustomStreamMap, SameRecordTransform
 from singer_sdk.streams import Stream
 
 from singer_martech._compat import override
 from singer_martech.errors import MartechError, Stopped
+from singer_martech.singer.stream_maps import check_magnitudes
 from singer_martech.singer.writer import MessageWriter
 
 if TYPE_CHECKING:
@@ -248,10 +249,22 @@ class ChunkedStream(Stream, ABC):
 
     def _mapped(self, record: Record) -> Iterator[Record]:
         """Apply the stream map to a record of a BATCH file."""
-        messages: Iterator[RecordMessage] = self._generate_record_messages(record)
+        messages = self._generate_record_messages(record)
         for message in messages:
             if message.stream == self.stream_maps[0].stream_alias:
                 yield message.record
+
+    @override
+    def _generate_record_messages(self, record: Record) -> Generator[RecordMessage, None, None]:
+        if any(isinstance(each, CustomStreamMap) for each in self.stream_maps):
+            try:
+                check_magnitudes(record)
+            except ValueError as error:
+                raise MartechError(
+                    f"setting 'stream_maps': stream '{self.name}': {error}; take the stream out of "
+                    "it to read the record"
+                ) from error
+        yield from super()._generate_record_messages(record)
 
     def _finish(self, chunk: Chunk) -> None:
         for stream in chunk.streams:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import MapExpressionError, StreamMapConfigError
@@ -22,6 +23,7 @@ from singer_martech.singer.flattening import flattenable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+_MAX_EXPONENT = 4000
 _NAMES = frozenset({MAPPER_ALIAS_OPTION, MAPPER_ELSE_OPTION, MAPPER_SOURCE_OPTION})
 
 
@@ -56,6 +58,19 @@ class StreamMapper(PluginMapper):
         except (MapExpressionError, StreamMapConfigError, ValueError) as error:
             message = f"setting 'stream_maps': stream '{stream_name}': {error}"
             raise SettingError(message) from error
+
+
+def check_magnitudes(value: Any) -> None:
+    """Check that expressions can expand the numbers of a record in no time.
+
+    Raises:
+        ValueError: A number is too large.
+    """
+    if isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            check_magnitudes(item)
+    elif isinstance(value, Decimal) and abs(value.adjusted()) > _MAX_EXPONENT:
+        raise ValueError("a number is out of range")
 
 
 def expression_problems(config: Mapping[str, Any]) -> Iterator[str]:

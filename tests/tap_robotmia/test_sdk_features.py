@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.sandbox.robotmia import Robotmia
+    from tests.sandbox.server import Sandbox
     from tests.tap_robotmia.conftest import Run, Tap
 
 IDENTITY: dict[str, Any] = {"stream_maps": {"*": {}}}
@@ -265,3 +266,13 @@ def test_settings_come_from_the_environment(tap: Tap, span: dict[str, Any]) -> N
     run = tap.run("--config", "ENV", start_date=None, environment=environment)
     assert len(run.records("event_login")) == 12
     assert os.environ.get("TAP_ROBOTMIA_START_DATE") is None
+
+
+def test_a_number_that_a_stream_map_would_expand_for_minutes_ends_the_run_with_one_line(
+    tap: Tap, span: dict[str, Any], sandbox: Sandbox
+) -> None:
+    line = b'{"event":"Login","properties":{"time":1704103200,"$insert_id":"a","n":1e999990}}\n'
+    sandbox.faults.add("robotmia", "/export/", status=200, body=line, times=None)
+    maps = {"events": {"number": "int(properties['n'])"}}
+    run = tap.run(**span, stream_maps=maps, status=1)
+    assert "setting 'stream_maps': stream 'events': a number is out of range" in run.reason
