@@ -71,6 +71,7 @@ WORST_CASES: Mapping[str, list[tuple[str, str, str]]] = {
     "tap_robotmia.sanitize._MAY_BE_REFUSED": [("", "\\", "u"), ("", "\\u00", "")],
     "tap_mediarithmics.coercion._NUMBER": [("", "1", "/"), ("1.", "1", "/"), ("1e", "1", "/")],
     "tap_mediarithmics.coercion._INTEGER": [("", "1", "/")],
+    "tap_mediarithmics.coercion._MILLISECONDS": [("", "1", "/"), ("1.", "0", "/")],
     "tap_mediarithmics.object_types._FIELD_TYPE": [
         ("", "[", "/"),
         ("", "a", "/"),
@@ -83,6 +84,7 @@ WORST_CASES: Mapping[str, list[tuple[str, str, str]]] = {
         ('"', "\\", ""),
     ],
     "tap_mediarithmics.timestamps._DATE_TIME": [("", "1", "")],
+    "target_mona.responses._ERROR_STATUS": [("", "4", "/"), ("", " ", "/"), ("", "a ", "/")],
     "target_mona.client._HOST_LABEL": [("", "a", "/")],
     "target_mona.client._ABOUT_USER_ID": [("", "user ", "")],
     "target_mona.export_timestamp._DIGITS": [("", "1", "/"), ("1.", "1", "/")],
