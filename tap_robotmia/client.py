@@ -227,10 +227,10 @@ def _export_error(error: BodyTooLarge | HttpError, label: str, received: int) ->
     if isinstance(error, RequestRejected):
         return _rejection(error, label)
     if isinstance(error, RetriesExhausted) and error.response is None and not received:
-        return ExportFailed(
-            f"{error}; check setting 'api_url', and raise 'request_timeout_seconds' if the "
-            "export only takes longer to start"
-        )
+        remedy = "raise 'request_timeout_seconds' if the export only takes longer to start"
+        if "'api_url'" not in str(error):
+            remedy = f"check setting 'api_url', and {remedy}"
+        return ExportFailed(f"{error}; {remedy}")
     if isinstance(error, RateLimited | RetriesExhausted):
         return ExportFailed(f"{error}; nothing of it was written")
     return ExportFailed(str(error))

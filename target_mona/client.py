@@ -266,7 +266,13 @@ class MonaClient:
 
     def _token(self, url: str, body: dict[str, Any]) -> Token:
         response = self._http.request(
-            "POST", url, label="Mona login", json=body, auth=NoAuth(), validate=validate_login
+            "POST",
+            url,
+            label="Mona login",
+            json=body,
+            auth=NoAuth(),
+            validate=validate_login,
+            url_setting="auth_url",
         )
         content = content_of(response)
         value = content["accessToken"]

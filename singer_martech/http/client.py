@@ -98,6 +98,7 @@ class HttpClient:
         validate: Validate | None = None,
         stats: RequestStats | None = None,
         max_bytes: int = 64 * MEBIBYTE,
+        url_setting: str = "api_url",
     ) -> Response:
         """Send a request until a valid 2xx response arrives.
 
@@ -116,6 +117,7 @@ class HttpClient:
             validate: Overrides the client's.
             stats: Counts what is sent.
             max_bytes: The largest response that is read.
+            url_setting: The setting that the address comes from, for messages.
 
         Raises:
             RequestRejected: A 4xx status, or a final response.
@@ -128,6 +130,7 @@ class HttpClient:
         arguments = {"params": params, "json": json, "data": data, "headers": headers}
         retrying_request = self._retrying_request(method, url, label, arguments, stats, auth)
         retrying_request.is_final = is_final
+        retrying_request.url_setting = url_setting
 
         def read(http_response: requests.Response) -> Response:
             response = retrying_request.read(http_response, max_bytes)

@@ -100,6 +100,7 @@ class RetryingRequest:
         self.stats = stats or RequestStats()
         self.connected = connected
         self.is_final: Callable[[Response], bool] | None = None
+        self.url_setting = "api_url"
         self._rejected_tokens = 0
         self._rejected_renewals = 0
 
@@ -230,7 +231,8 @@ class RetryingRequest:
             )
             raise HttpError(message) from error
         if not transmission.begun:
-            return _FailedAttempt(f"no connection to {self._host} ({cause(error)})", None)
+            reason = f"no connection to {self._host} ({cause(error)})"
+            return _FailedAttempt(f"{reason}; check setting '{self.url_setting}'", None)
         if idempotent:
             return _FailedAttempt(cause(error), None)
         if isinstance(error, AttemptFailed):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -154,3 +155,16 @@ def test_an_invalid_redirect_is_a_one_line_error(
     outcome = run(plugin, config, folder)
     outcome.check()
     assert outcome.status == 1
+
+
+def test_a_closed_port_is_a_one_line_error_that_names_the_url_setting(
+    plugin: Plugin, sandbox: Sandbox, folder: Path
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        closed = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        config = {**at(closed, plugin, sandbox), "max_attempts": 1}
+        outcome = run(plugin, config, folder)
+    assert outcome.status == 1
+    setting = "auth_url" if plugin.name == "target-mona" else "api_url"
+    assert f"setting '{setting}'" in outcome.reason
