@@ -182,7 +182,10 @@ def _meltano_run() -> dict[str, str | None]:
 def _file(path: str, name: str) -> Path:
     """Return the path of the file to write; create its folder."""
     given = Path(path).expanduser()
-    is_folder = given.is_dir() or (given.suffix != ".json" and not given.is_file())
+    try:
+        is_folder = given.is_dir() or (given.suffix != ".json" and not given.is_file())
+    except OSError as error:
+        raise SettingError(f"setting 'summary_path' is not a path ({error.strerror})") from error
     file = (given / name if is_folder else given).absolute()
     try:
         private_files.make_folder(file.parent)

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _UNSET = object()
+_MAX_HEADER_CHARACTERS = 8000
+"""Common servers take lines of some 8,190 bytes."""
 
 
 _SDK_RULES: dict[str, Any] = {
@@ -92,6 +94,11 @@ def check_config(
         for name, value in typed.items()
         if name in schema["properties"] and not _is_clean(value)
     ]
+    problems += [
+        f"setting '{name}' has more than {_MAX_HEADER_CHARACTERS} characters, which servers refuse"
+        for name, value in typed.items()
+        if _is_sent_in_header(name, schema) and len(str(value)) > _MAX_HEADER_CHARACTERS
+    ]
     for name, value in typed.items():
         if name.endswith("_url") and isinstance(value, str):
             try:
@@ -108,6 +115,13 @@ def _repaired(schema: Any) -> Any:
     if isinstance(schema, list) and any(isinstance(each, dict) for each in schema):
         return [_repaired(each) for each in schema if isinstance(each, dict)]
     return schema
+
+
+def _is_sent_in_header(name: str, schema: Mapping[str, Any]) -> bool:
+    """Whether a setting becomes part of a request's URL or headers, which have one line."""
+    definition = schema["properties"].get(name, {})
+    is_credential = definition.get("secret") and not name.startswith("private_key")
+    return bool(is_credential) or name == "user_agent" or name.endswith("_id")
 
 
 def boolean(value: object) -> object:

@@ -94,6 +94,24 @@ def test_any_value_of_a_setting_is_accepted_or_an_error_that_names_it(
     assert all(any(f"'{each}" in line for each in names) for line in lines)
 
 
+def test_a_very_long_text_of_any_setting_is_accepted_or_an_error_that_names_it(
+    plugin: Plugin, sandbox: Sandbox
+) -> None:
+    names = plugin.plugin._settings_schema()["properties"]  # noqa: SLF001 - with those of the SDK
+    text = json.dumps(["[" * 9000])
+    lines: list[str] = []
+    for name in names:
+        sandbox.reset()
+        try:
+            plugin.plugin(config={**plugin.settings(sandbox), name: text}, validate_config=True)
+        except ConfigValidationError as error:
+            lines += error.errors
+        except MartechError as error:
+            lines.append(str(error))
+    assert lines
+    assert [line for line in lines if not any(f"'{each}" in line for each in names)] == []
+
+
 @pytest.mark.parametrize(
     "text",
     [
