@@ -112,14 +112,17 @@ def _text(value: Any, misfits: list[Any]) -> Any:
     return encode(value).decode()
 
 
-def _date_text(value: Any, misfits: list[Any]) -> Any:
+def _milliseconds_text(value: Any) -> str | None:
+    """Return epoch milliseconds as a date-time, or None if they are not such a number."""
     integer = _as_milliseconds(value)
-    if integer is not None:
-        try:
-            return timestamps.date_time(integer)
-        except OverflowError:
-            pass
-    return _text(value, misfits)
+    try:
+        return None if integer is None else timestamps.date_time(integer)
+    except OverflowError:
+        return None
+
+
+def _date_text(value: Any, misfits: list[Any]) -> Any:
+    return _milliseconds_text(value) or _text(value, misfits)
 
 
 def _integer(value: Any, misfits: list[Any]) -> Any:
@@ -154,13 +157,8 @@ def _date_time(value: Any, misfits: list[Any]) -> Any:
             return f"{value}T00:00:00.000Z"
         if timestamps.is_date_time(value):
             return value
-    integer = _as_milliseconds(value)
-    if integer is not None:
-        try:
-            return timestamps.date_time(integer)
-        except OverflowError:
-            pass
-    return _mismatch(value, misfits)
+    text = _milliseconds_text(value)
+    return _mismatch(value, misfits) if text is None else text
 
 
 def _date(value: Any, misfits: list[Any]) -> Any:

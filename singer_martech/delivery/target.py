@@ -161,8 +161,7 @@ class MartechTarget(MartechPlugin, Target):
         problems = [
             problem for sink in self._sinks_of(message) for problem in sink.unknown_fields()
         ]
-        if problems:
-            raise SettingError("; ".join(problems))
+        _raise_any(problems)
 
     def _check_mapped_streams(self) -> None:
         _raise_any(list(self._unused_mappings()))
