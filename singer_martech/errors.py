@@ -1,4 +1,4 @@
-"""Errors that end a run, each with the one line that the user reads."""
+"""Errors that end a run. The text of each is the one line that the user reads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 
 
 class MartechError(Exception):
-    """A run cannot go on; ``str(error)`` is the whole line shown to the user."""
+    """A run cannot continue; ``str(error)`` is the whole line shown to the user."""
 
 
 class SettingError(MartechError):
@@ -14,7 +14,7 @@ class SettingError(MartechError):
 
 
 class InvalidInput(MartechError):
-    """The input is not what a Singer tap writes; what came before it is right."""
+    """The input is not valid Singer output; the input before it is valid."""
 
 
 class MappingError(MartechError):

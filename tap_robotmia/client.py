@@ -65,7 +65,7 @@ class ExportFailed(MartechError):
 
 
 class InvalidCredential(ExportFailed):
-    """The API refused the secret."""
+    """The API rejected the secret."""
 
 
 class NoPlanAccess(ExportFailed):
@@ -172,10 +172,10 @@ class RobotmiaClient:
             where: A filter in the API's expression language.
 
         Raises:
-            InvalidCredential: The API refused the secret.
+            InvalidCredential: The API rejected the secret.
             NoPlanAccess: The plan does not include the export API.
             FutureDate: ``to_date`` lies after the project's today.
-            ExportFailed: The API refused the request, or all attempts failed.
+            ExportFailed: The API rejected the request, or all attempts failed.
             BodyTooLarge: The response exceeds the limits of an export.
             DiskFull: There is no room for the temporary file.
             Stopped: The run was asked to end.
@@ -241,7 +241,7 @@ def _rejection(error: RequestRejected, label: str) -> ExportFailed:
     words, status = reason.lower(), error.status
     if isinstance(error, (Unauthorized, Forbidden)) or "unable to authenticate" in words:
         return InvalidCredential(
-            f"{label}: the API refused setting 'api_secret' (status {status}): use the API "
+            f"{label}: the API rejected setting 'api_secret' (status {status}): use the API "
             "secret from the project's settings, not its token"
         )
     if isinstance(error, PaymentRequired):
@@ -250,11 +250,11 @@ def _rejection(error: RequestRejected, label: str) -> ExportFailed:
             "ask the vendor to enable it"
         )
     if isinstance(error, BadRequest) and "later than today" in words:
-        return FutureDate(f"{label} was refused because that day has not begun in the project")
+        return FutureDate(f"{label} was rejected because that day has not begun in the project")
     if isinstance(error, (NotFound, MethodNotAllowed)):
         return ExportFailed(f"{label}: no export API at setting 'api_url' (status {status})")
     if isinstance(error, BadRequest):
         setting = next((name for word, name in _SETTING_BY_WORD if word in words), None)
         check = f"check setting '{setting}'" if setting else "check settings 'where' and 'events'"
-        return ExportFailed(f"{label} was refused with status {status}: {reason}; {check}")
+        return ExportFailed(f"{label} was rejected with status {status}: {reason}; {check}")
     return ExportFailed(str(error))

@@ -131,7 +131,7 @@ class ImportDestination(Destination):
         """Upload documents and, where the setting says so, wait for their execution.
 
         Raises:
-            BodyRejected: The upload was refused for its content.
+            BodyRejected: The upload was rejected for its content.
             PartialRejection: The execution succeeded, but not for all lines.
             MartechError: The run cannot go on.
         """

@@ -222,7 +222,9 @@ class MonaClient:
             raise self._explained(rejection, messages) from rejection
         content = content_of(response)
         if is_partial(content):
-            message = f"Mona export: refused in part with status {response.status}: {response.head}"
+            message = (
+                f"Mona export: rejected in part with status {response.status}: {response.head}"
+            )
             raise PartialFailure(message, response, rejected_indexes(content, messages))
 
     def _explained(self, rejection: RequestRejected, messages: Sequence[bytes]) -> RequestRejected:

@@ -1,6 +1,6 @@
-"""Which messages of a request Mona refused, and why.
+"""Find the messages of a request that Mona rejected, and the reasons.
 
-The response to a partial refusal is ``{"failed": n, "failure_reasons": {...}}``. The keys are not
+The response to a partial rejection is ``{"failed": n, "failure_reasons": {...}}``. The keys are not
 documented: indexes, context ids, both, and lists of either are understood. An ambiguous response
 identifies no message.
 """
@@ -21,13 +21,13 @@ class _Message(msgspec.Struct):
 
 
 class _Entry(NamedTuple):
-    """A refused message, or several with one context id.
+    """A rejected message, or several with one context id.
 
     Attributes:
         name: An index, a context id, or ``index:context id``.
         position: The index, where it is certain.
         context: The context id, where it is certain.
-        reason: Why it was refused.
+        reason: Why it was rejected.
     """
 
     name: str | None
@@ -37,14 +37,14 @@ class _Entry(NamedTuple):
 
 
 def is_partial(content: Any) -> bool:
-    """Whether a response says that some messages were refused and others accepted."""
+    """Whether a response says that some messages were rejected and others accepted."""
     return isinstance(content, dict) and bool(
         content.get("failed") or content.get("failure_reasons")
     )
 
 
 def rejected_indexes(content: dict[str, Any], messages: Sequence[bytes]) -> dict[int, str] | None:
-    """Identify the refused messages.
+    """Identify the rejected messages.
 
     Args:
         content: The response.
@@ -60,7 +60,7 @@ def rejected_indexes(content: dict[str, Any], messages: Sequence[bytes]) -> dict
     known = _one_reading(entries, contexts, count)
     if known is None and (count == len(messages) or len(messages) == 1):
         general = "; ".join(dict.fromkeys(entry.reason for entry in entries))
-        return dict.fromkeys(range(len(messages)), general or "refused without a reason")
+        return dict.fromkeys(range(len(messages)), general or "rejected without a reason")
     return known
 
 

@@ -79,7 +79,7 @@ def explained(rejection: RequestRejected, label: str) -> RequestRejected:
     if response is None:
         return rejection.with_message(str(rejection))
     errors = joined(texts(meta_of(response).get("errors")))
-    line = f"{label}: refused with status {response.status}: {errors}" if errors else rejection
+    line = f"{label}: rejected with status {response.status}: {errors}" if errors else rejection
     return rejection.with_message(f"{line}{_advice(rejection, response)}")
 
 

@@ -22,7 +22,7 @@ _MAX_MARGIN_SECONDS = 60.0
 
 
 class NoAuth(AuthBase):
-    """Sends no credentials, not even those that a .netrc file holds for the host."""
+    """Sends no credentials, not even those of a .netrc file."""
 
     @override
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
@@ -37,7 +37,7 @@ class HeaderAuth(AuthBase):
     """
 
     def __init__(self, value: str) -> None:
-        """Keep the header's value."""
+        """Store the header's value."""
         register_secret(value)
         self._value = value
 
@@ -106,7 +106,7 @@ class TokenAuth(AuthBase):
         try:
             token = self._fetch(old)
         except RequestRejected as rejection:
-            # Otherwise the caller would take it for a rejection of its own request.
+            # Otherwise it would look like a rejection of the caller's request.
             raise LoginRejected(str(rejection), rejection.response) from rejection
         register_secret(token.value)
         if token.refresh_value:
@@ -117,13 +117,13 @@ class TokenAuth(AuthBase):
         return token
 
     def accept(self, header: str | None) -> None:
-        """Note that the vendor accepted the token in this ``Authorization`` header."""
+        """Record that the vendor accepted the token in this ``Authorization`` header."""
         with self._lock:
             if self._is_current(header):
                 self._is_accepted = True
 
     def reject(self, header: str | None) -> bool:
-        """Note that the vendor rejected the token in this ``Authorization`` header.
+        """Record that the vendor rejected the token in this ``Authorization`` header.
 
         Returns:
             Whether the token was fresh from login: the current one, and never accepted.

@@ -60,7 +60,7 @@ class HttpClient:
         shutdown: Ends waits when the run is asked to end.
         pool_size: Maximum idle connections per host.
         validate: Raises UnexpectedContent for a 2xx response that is not the vendor's, or that
-            names an error. HTML is never valid, whatever ``validate`` says.
+            names an error. HTML is never valid, with any ``validate``.
     """
 
     def __init__(
@@ -111,8 +111,8 @@ class HttpClient:
             data: A body to send as is (a file is read again for each attempt), or a form.
             headers: Further headers.
             auth: Overrides the client's credentials.
-            idempotent: False where sending twice could do harm: then the request is
-                retried only if the vendor cannot have processed it.
+            idempotent: False if sending twice could do harm: then the request is
+            retried only if the vendor cannot have processed it.
             is_final: Whether a response with an error status such as 500 is final.
             validate: Overrides the client's.
             stats: Counts what is sent.
@@ -222,7 +222,7 @@ class HttpClient:
         *,
         idempotent: bool,
     ) -> Response:
-        # A run that ends has no use for what it reads.
+        # A run that ends does not need the responses of reads.
         grace_seconds = 0.0 if retrying_request.method == "GET" else GRACE_SECONDS
         work = partial(retrying_request.run, read, idempotent=idempotent)
         return run_interruptibly(work, self.shutdown, grace_seconds)

@@ -1,7 +1,7 @@
-"""Connections that record whether a request was begun, and what an error on one means.
+"""Connections that record whether a request was begun, and the meaning of their errors.
 
 Whether a request may have reached the vendor cannot be inferred from the class of an
-exception: behind a proxy, the same class stands for both. So the connection itself records
+exception: behind a proxy, the same class covers both cases. So the connection itself records
 when it writes the first bytes of a request.
 """
 
@@ -108,7 +108,7 @@ class _ObservedConnection(HTTPConnection):
 
     @override
     def connect(self) -> None:
-        self._is_connecting = True  # what is sent until then is a proxy's CONNECT
+        self._is_connecting = True  # until then, only a proxy's CONNECT is sent
         try:
             super().connect()
         finally:
@@ -144,7 +144,7 @@ def cause(error: BaseException) -> str:
         return redact(str(error))[:HEAD_CHARACTERS]
     if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
         return "no response in time"
-    # Of a malformed chunk, the innermost error is that of int().
+    # For a malformed chunk, the innermost error is that of int().
     innermost = [each for each in _chain(error) if type(each) is not ValueError][-1]
     return redact(" ".join(str(innermost).split()))[:HEAD_CHARACTERS] or type(innermost).__name__
 
@@ -157,6 +157,6 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         passed.add(id(following))
         yield following
         following = following.__cause__ or following.__context__
-        # An error of ours belongs to an earlier request that the caller is handling.
+        # Our own errors belong to an earlier request that the caller is handling.
         if isinstance(following, (AttemptFailed, MartechError)):
             return

@@ -1,4 +1,4 @@
-"""Reading the content of a response, and telling a vendor's response from any other."""
+"""Decode response bodies, and recognize responses that are not the vendor's."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The ways in which a request fails.
+"""The errors of a request.
 
 ::
 
     MartechError
     └── HttpError
-        ├── RequestRejected        a 4xx status, or a final response that says no
+        ├── RequestRejected        a 4xx status, or another final error response
         │   ├── BodyRejected       other content could be accepted
         │   │   ├── BadRequest             400
         │   │   ├── PayloadTooLarge        413
@@ -64,7 +64,7 @@ class RequestRejected(HttpError):
 
     @staticmethod
     def by_status(message: str, response: Response) -> RequestRejected:
-        """Return an error of the class that stands for the response's status."""
+        """Return an error of the class for the response's status."""
         return _BY_STATUS.get(response.status, RequestRejected)(message, response)
 
 
@@ -129,7 +129,7 @@ class InvalidResponse(HttpError):
 
 
 class AttemptFailed(Exception):
-    """A 2xx response is no success."""
+    """A 2xx response is not a success."""
 
 
 class IncompleteBody(AttemptFailed):

@@ -1,4 +1,4 @@
-"""Creating something once although the response to the request may be lost."""
+"""Create something exactly once, even if the response to the request is lost."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def recover_lost(
     Args:
         send: Sends the request with ``idempotent=False`` and returns what it created.
         find: Looks for what a lost request created. It gets the error, and returns None if
-            there is nothing. It may raise where that cannot be told.
+            there is nothing. It may raise if it cannot tell.
         policy: Limits the attempts; see ``HttpClient.retry_policy``.
         shutdown: Ends the wait before the next attempt.
         stats: Counts the retries.

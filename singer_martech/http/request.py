@@ -157,7 +157,7 @@ class RetryingRequest:
         except requests.exceptions.InvalidHeader:
             raise self._invalid_header from None
         except requests.exceptions.InvalidURL:
-            message = f"{self.label}: '{self.url}' is no valid address; check the URL setting"
+            message = f"{self.label}: '{self.url}' is not a valid address; check the URL setting"
             raise SettingError(message) from None
 
     def _send(
@@ -213,7 +213,7 @@ class RetryingRequest:
 
     @property
     def _may_renew_token(self) -> bool:
-        """Whether a 401 leads to another token: not after two in a row fresh from login."""
+        """Whether to get another token after a 401: not if two new ones in a row were rejected."""
         return (
             isinstance(self.auth, TokenAuth)
             and self._rejected_renewals < _MAX_REJECTED_RENEWALS
@@ -251,7 +251,7 @@ class RetryingRequest:
         if status == _UNAUTHORIZED and self._may_renew_token:
             return _FailedAttempt(reason, response, at_once=True)
         if self.is_final is not None and self.is_final(response):
-            message = f"{self.label}: refused with {reason}"
+            message = f"{self.label}: rejected with {reason}"
             raise RequestRejected.by_status(message, response)
         if status == _TOO_MANY_REQUESTS:
             return _FailedAttempt(reason, response)
@@ -260,7 +260,7 @@ class RetryingRequest:
                 message = f"{self.label}: {reason}; whether the request was processed is unknown"
                 raise OutcomeUnknown(message, response)
             return _FailedAttempt(reason, response)
-        message = f"{self.label}: refused with {reason}"
+        message = f"{self.label}: rejected with {reason}"
         raise RequestRejected.by_status(message, response)
 
     def read(self, http_response: requests.Response, max_bytes: int) -> Response:
@@ -283,8 +283,8 @@ class RetryingRequest:
     @property
     def _invalid_header(self) -> SettingError:
         return SettingError(
-            f"{self.label}: a credential, or the setting 'user_agent', holds a character that "
-            "no header may hold"
+            f"{self.label}: a credential, or the setting 'user_agent', contains a character that "
+            "headers cannot contain"
         )
 
     @property

@@ -35,6 +35,6 @@ class Response:
     @property
     def head(self) -> str:
         """The first characters of the body on one line, redacted."""
-        # Redact before cutting: a secret that is cut in two would not be recognized.
+        # Redact before cutting: a part of a secret would not be recognized.
         text = redact(self.body[:_HEAD_BYTES].decode("utf-8", "replace"))
         return redact(" ".join(text.split()))[:HEAD_CHARACTERS]

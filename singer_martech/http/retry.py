@@ -94,7 +94,7 @@ class RetryPolicy:
             return None
         if asked is not None and asked > self._max_wait:
             self.give_up_reason = (
-                f"{self._label}: the vendor asks to come back in {asked:.0f} s, which is more "
+                f"{self._label}: the vendor asks to wait {asked:.0f} s, which is more "
                 f"than max_rate_limit_wait_seconds ({self._max_wait:g}); {reason}"
             )
             return None
@@ -119,13 +119,13 @@ class RetryPolicy:
 def _exponential() -> Generator[float, None, None]:
     """Yield waits in seconds, doubled each time, with jitter."""
     ceilings = backoff.expo(base=2, factor=_INITIAL_WAIT_SECONDS, max_value=_MAX_WAIT_SECONDS)
-    next(ceilings)  # the generator first yields what backoff's own loop sends away
+    next(ceilings)  # the first value is not a wait: backoff's own loop discards it, too
     for ceiling in ceilings:
         yield ceiling / 2 + backoff.full_jitter(ceiling / 2)
 
 
 def _retry_after(response: Response) -> float | None:
-    """Read ``Retry-After``, in seconds or as a date; None if it is missing or useless."""
+    """Read ``Retry-After``, in seconds or as a date; None if it is missing or invalid."""
     text = response.headers.get("Retry-After", "").strip()
     try:
         seconds = float(text)

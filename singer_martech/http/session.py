@@ -49,13 +49,13 @@ class Session(requests.Session):
         url = urljoin(resp.url, target)
         old, new = urlsplit(resp.url), urlsplit(url)
         if resp.request.method not in {"GET", "HEAD"}:
-            reason = "a request that writes is not sent on to another address"
+            reason = "a request that writes does not follow redirects"
         elif new.scheme != "https" and not (
             is_loopback(new.hostname) and is_loopback(old.hostname)
         ):
             reason = "that address is not https"
         else:
-            # requests would read the body, however large it is, to reuse the connection
+            # requests would read the whole body, which may be large, to reuse the connection
             resp.close()
             resp.raw = urllib3.HTTPResponse(io.BytesIO(), preload_content=False)
             return target
@@ -92,9 +92,9 @@ class Session(requests.Session):
 
 
 def register_proxy_passwords() -> None:
-    """Hide the passwords in the proxy addresses of the environment."""
+    """Mask the passwords in the proxy addresses of the environment."""
     for url in urllib.request.getproxies().values():
-        with contextlib.suppress(ValueError):  # a malformed address is named when it is used
+        with contextlib.suppress(ValueError):  # a malformed address is reported when it is used
             parts = urlsplit(url)
             if parts.password:
                 register_basic_auth(parts.username or "", parts.password)
@@ -108,7 +108,7 @@ def invalid_proxy(label: str, proxy: str | None, error: Exception) -> SettingErr
         reason = f"the proxy {host} cannot be reached ({cause(error)})"
     elif isinstance(error, requests.exceptions.InvalidSchema):
         reason = "a SOCKS proxy needs the package PySocks"
-    else:  # its parts are not known, so that any may be a password
+    else:  # it cannot be parsed, so any part may be a password
         reason = "the address of the proxy is invalid"
     return SettingError(
         f"{label}: {reason}; correct or unset HTTPS_PROXY, HTTP_PROXY or ALL_PROXY in the "

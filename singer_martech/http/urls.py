@@ -1,4 +1,4 @@
-"""Which URLs credentials may be sent to."""
+"""Check that credentials may be sent to a URL."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_url(url: str, name: str) -> str:
         raise SettingError(message)
     if parts.username or parts.password:
         message = (
-            f"setting '{name}' must not carry a user name or password; "
+            f"setting '{name}' must not contain a user name or password; "
             "use the settings for credentials"
         )
         raise SettingError(message)

@@ -1,4 +1,4 @@
-"""Work in threads, for the main thread to notice a signal meanwhile, or to run ahead.
+"""Run work in threads, so that the main thread can react to signals, or to work ahead.
 
 All threads are daemons: a connection that stays silent must not delay the end of a run.
 """
@@ -33,19 +33,20 @@ class ThreadUnavailable(MartechError):
 def run_interruptibly(
     work: Callable[[], T], shutdown: ShutdownSignal, grace_seconds: float = GRACE_SECONDS
 ) -> T:
-    """Do some work and return its result, or stop waiting for it when the run is to end.
+    """Do some work and return its result; stop waiting for it when the run is asked to end.
 
-    A blocking read goes on after a signal. So the main thread lets another one do the work,
-    and waits. In any other thread, and if no thread can be started, the caller does the work.
+    A signal does not interrupt a blocking read. So the main thread starts a thread for the
+    work and waits for it. Any other thread does the work itself, as does the main thread if
+    no thread can be started.
 
     Args:
         work: The work.
         shutdown: Ends the wait.
-        grace_seconds: How long the work may go on after that; then it is abandoned.
+        grace_seconds: How long the work may continue after that; then it is abandoned.
 
     Raises:
         Stopped: The run was asked to end, and the work has not ended in time.
-        BaseException: What the work raised.
+        BaseException: The error of the work.
     """
     if threading.current_thread() is not threading.main_thread():
         return work()
@@ -68,7 +69,7 @@ def prefetch(
     shutdown: ShutdownSignal,
     discard: Callable[[T], None],
 ) -> Generator[T, None, None]:
-    """Yield the results of some work in order; threads work ahead.
+    """Yield the results of pieces of work in order; threads work ahead.
 
     Args:
         work: The pieces of work, in order.
@@ -78,7 +79,7 @@ def prefetch(
 
     Raises:
         Stopped: The run was asked to end.
-        BaseException: What a piece of work raised, in its turn.
+        BaseException: The error of a piece of work, when its turn comes.
     """
     todo = iter(work)
     futures: deque[Future[T]] = deque()
@@ -106,11 +107,11 @@ def iterate_in_background(items: Iterator[T], depth: int) -> Generator[T, None, 
     """Yield the items of an iterator that runs ahead in a thread, if one can be started.
 
     Args:
-        items: An iterator whose work lets other threads run, as decompression does.
+        items: An iterator that releases the interpreter lock, as decompression does.
         depth: Maximum items that wait.
 
     Raises:
-        BaseException: What the iterator raised, in its turn.
+        BaseException: The error of the iterator, after the items before it.
     """
     ahead = ReadAhead(items, depth, "iterate")
     try:
@@ -131,7 +132,7 @@ class ReadAhead(Generic[T]):
     """Runs an iterator in a thread and buffers its items.
 
     Args:
-        items: The iterator; None is no item.
+        items: The iterator. None is not allowed as an item.
         depth: Maximum items that wait.
         name: The name of the thread.
 
@@ -162,7 +163,7 @@ class ReadAhead(Generic[T]):
         """Return the next item.
 
         Args:
-            timeout: How long to wait in seconds; None: until there is one.
+            timeout: Maximum seconds to wait; None waits until there is one.
             block: Whether to wait at all.
 
         Returns:
@@ -183,7 +184,7 @@ class ReadAhead(Generic[T]):
         return item
 
     def raise_error(self) -> None:
-        """Raise what ended the iterator early, if anything did; for use once it has ended."""
+        """Raise the error that ended the iterator, if there is one; for use once it has ended."""
         self._producer.result()
 
     def wake(self) -> None:
@@ -191,7 +192,7 @@ class ReadAhead(Generic[T]):
         self._queue.put(_Signal.WAKE)
 
     def close(self) -> None:
-        """Let the thread end; an item that it is waiting for is lost."""
+        """Let the thread end; an item that it waits for is lost."""
         self._is_closed.set()
         self._room.release()
 
@@ -230,7 +231,7 @@ def _start(work: Callable[[], T], name: str) -> Future[T]:
 
 
 def _start_or_do(work: Callable[[], T], name: str) -> Future[T]:
-    """Start some work in a thread; if none can be started, do it now."""
+    """Start some work in a thread; if no thread can be started, do it now."""
     try:
         return _start(work, name)
     except ThreadUnavailable:

@@ -1,4 +1,4 @@
-"""Escapes of characters: reading them in any text, and showing control characters."""
+"""Decode escaped characters in any text, and escape control characters."""
 
 from __future__ import annotations
 

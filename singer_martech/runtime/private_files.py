@@ -16,7 +16,7 @@ _STREAM_FOLDERS = frozenset(map(Path, ("/dev", "/dev/fd", "/proc/self/fd")))
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder, and those above it, unless they exist.
+    """Create a folder and its parents, unless they exist.
 
     Raises:
         OSError: It cannot be created.
@@ -30,7 +30,7 @@ def create(path: Path) -> IO[bytes]:
     """Create a file and open it for writing.
 
     Raises:
-        FileExistsError: Something of this name exists, be it a link.
+        FileExistsError: A file or a link of this name exists.
         OSError: It cannot be created.
     """
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
@@ -40,12 +40,12 @@ def create(path: Path) -> IO[bytes]:
 def replace(path: Path, text: str) -> None:
     """Write a file completely or not at all.
 
-    A regular file of this user is replaced. A device, a FIFO or a standard stream such as
-    ``/dev/stdout`` is written to.
+    A regular file of this user is replaced. To a device, a FIFO or a standard stream such as
+    ``/dev/stdout``, the text is written directly.
 
     Raises:
-        OSError: It cannot be written, or is a link, or belongs to another user. An old file
-            remains.
+        OSError: It cannot be written, is a link, or belongs to another user. An old file
+        remains.
     """
     content = text.encode()
     if path.parent in _STREAM_FOLDERS:

@@ -1,4 +1,4 @@
-"""Keeping secrets and control characters out of every line that leaves the process."""
+"""Mask secrets and escape control characters in all output of the process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MASK = "[secret]"
 _MIN_CHARACTERS = 4
-"""Shorter secrets are parts of ordinary words: hiding them would make every line unreadable."""
+"""Shorter secrets are parts of ordinary words: masking them would make every line unreadable."""
 
 _MIN_BASE64_CHARACTERS = 8
 _URL_SAFE = str.maketrans("+/", "-_")
@@ -27,7 +27,7 @@ _pattern: re.Pattern[str] | None = None
 
 
 def register_secret(text: str) -> None:
-    """Hide ``text`` from now on, also where its characters are escaped, and in base64."""
+    """Mask ``text`` from now on, including its escaped forms and its base64."""
     forms = {form.strip() for form, _ in decodings(text)}
     if "\n" in text:  # each line of a PEM key is secret
         forms.update(line.strip() for line in text.splitlines())
@@ -42,7 +42,7 @@ def register_secret(text: str) -> None:
 
 
 def register_basic_auth(username: str, password: str = "") -> None:
-    """Hide a user name, its password and the header that carries both."""
+    """Mask a user name, its password, and the header that contains both."""
     pair = base64.b64encode(f"{username}:{password}".encode()).decode()
     for text in (username, password, pair):
         if text:
@@ -54,7 +54,7 @@ def _base64_forms(text: str) -> Iterator[str]:
     content = text.encode("utf-8", "surrogatepass")
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + content).decode()
-        # the characters at both ends also depend on what stands beside the text
+        # the characters at both ends also depend on the adjacent text
         first = -(-before * 8 // 6)
         last = (before + len(content)) * 8 // 6
         inner = encoded[first:last]
@@ -100,13 +100,13 @@ class RedactingFilter(logging.Filter):
         shown = escape_controls(redact(message.rstrip()))
         if shown != message:
             record.msg, record.args = shown, None
-        record.name = escape_controls(record.name)  # a sink's has the name of its stream
+        record.name = escape_controls(record.name)  # a sink's logger has the name of its stream
         if record.exc_info and not record.exc_text:
             record.exc_text = self._formatter.formatException(record.exc_info)
         if record.exc_text:
             text = "\n".join(map(escape_controls, redact(record.exc_text).split("\n")))
             if text != record.exc_text:
-                # formatters that ignore exc_text would format the exception anew
+                # formatters that ignore exc_text would format the exception again
                 record.exc_text, record.exc_info = text, None
         return True
 

@@ -1,4 +1,4 @@
-"""The request to end a run: waits end at once, work ends where it is safe."""
+"""Request the end of a run: waits end at once, work ends at a safe point."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ShutdownSignal:
     """
 
     def __init__(self) -> None:
-        """Nothing is requested yet."""
+        """Create a signal that is not set."""
         self.signum: int | None = None
         self.requested_at = float("inf")
         self._pipe, self._signal_pipe = os.pipe()
@@ -42,16 +42,16 @@ class ShutdownSignal:
 
     @property
     def is_set(self) -> bool:
-        """Whether the run is to end."""
+        """Whether the end of the run was requested."""
         return self.signum is not None
 
     def request(self, signum: int = signal.SIGTERM) -> None:
-        """Request the end of the run, for the reason ``signum``."""
+        """Request the end of the run because of the signal ``signum``."""
         is_first = not self.is_set
-        self.signum = signum  # before the waits end, since they look at it then
+        self.signum = signum  # before the waits end: they read it
         if is_first:
             self.requested_at = time.monotonic()
-            os.write(self._signal_pipe, b"\0")  # stays there: every wait sees it
+            os.write(self._signal_pipe, b"\0")  # never read, so that every wait sees it
         for callback in self._callbacks:
             callback()
 
@@ -60,7 +60,7 @@ class ShutdownSignal:
         self._callbacks.append(callback)
 
     def check(self) -> None:
-        """Raise if the run is to end.
+        """Raise if the end of the run was requested.
 
         Raises:
             Stopped: The run was asked to end.
@@ -80,7 +80,7 @@ class ShutdownSignal:
         self.check()
 
     def install(self) -> None:
-        """Handle SIGTERM and SIGINT: the first requests the end, a second one exits at once."""
+        """Handle SIGTERM and SIGINT: the first requests the end, the second exits at once."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._handle)
             signal.signal(signal.SIGINT, self._handle)

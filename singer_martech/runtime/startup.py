@@ -14,14 +14,14 @@ def start(plugin: str) -> None:
     """Run a plugin's command; an interrupt ends it without a traceback also while it is loaded.
 
     Args:
-        plugin: The module of the plugin and its class, with a dot between.
+        plugin: The dotted path of the plugin's class.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Threads that read, send or decompress need the interpreter only briefly. With Python's
     # default of 5 ms, they would wait for it longer than they work.
     sys.setswitchinterval(_SWITCH_SECONDS)
     module, _, name = plugin.rpartition(".")
-    # Modules are never garbage; looking for some would take a tenth of the startup.
+    # Modules are never garbage; looking for garbage would take a tenth of the startup.
     gc.disable()
     found = getattr(importlib.import_module(module), name)
     gc.freeze()

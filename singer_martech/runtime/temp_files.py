@@ -1,4 +1,4 @@
-"""Temporary files that only this process can read, and that vanish with it."""
+"""Temporary files that only this process can read, and that disappear with it."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def open_temp_file() -> IO[bytes]:
         return tempfile.TemporaryFile(prefix="singer-martech-")
     except OSError as error:
         raise MartechError(
-            f"no temporary file can be made ({error.strerror}): point TMPDIR to a folder that "
+            f"no temporary file can be created ({error.strerror}): point TMPDIR to a folder that "
             "can be written"
         ) from error
 
 
 class SpoolFile:
-    """Bytes that are kept in memory while they are few, and in a temporary file from then on.
+    """Bytes that are kept in memory, and in a temporary file once they are many.
 
     Args:
         label: What the file holds, for errors.
@@ -66,7 +66,7 @@ class SpoolFile:
 
         Raises:
             DiskFull: There is no room for it.
-            MartechError: No temporary file can be made.
+            MartechError: No temporary file can be created.
         """
         if self._file is None:
             self._memory += block
@@ -88,7 +88,7 @@ class SpoolFile:
         self._memory = bytearray()
 
     def _fail(self, error: OSError | MartechError) -> NoReturn:
-        """Raise an error, now and whenever the content is to be read, since a part is missing."""
+        """Raise an error, now and at each later read, since a part is missing."""
         self._error = error
         if isinstance(error, OSError):
             raise_if_disk_full(error, self._label)
@@ -116,7 +116,7 @@ class SpoolFile:
         return os.pread(self._file.fileno(), end - start, start)
 
     def open(self) -> IO[bytes]:
-        """Return a file with everything written, at its start. Nothing may be written after."""
+        """Return a file with everything written, positioned at its start; then write no more."""
         self.flush()
         if self._file is None:
             return io.BytesIO(self._memory)
@@ -130,7 +130,7 @@ def _close(file: IO[bytes]) -> None:
 
 
 def raise_if_disk_full(error: OSError, label: str) -> None:
-    """Turn "no space left" into a line with a remedy; leave other errors alone.
+    """Raise "no space left" as an error with a remedy; ignore other errors.
 
     Raises:
         DiskFull: The error means that the disk, or the user's share of it, is full.

@@ -17,7 +17,7 @@ def object_type(
 
     Args:
         fields: Name, type and default of each field; ``msgspec.NODEFAULT`` if it is required.
-        skip_unknown: Whether the decoder skips unknown fields or refuses the object.
+        skip_unknown: Whether the decoder skips unknown fields or rejects the object.
 
     Returns:
         The type, whose attributes are in the order of the fields. None if a name needs an

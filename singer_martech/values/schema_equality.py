@@ -1,4 +1,4 @@
-"""Tell whether two normalized JSON Schemas say the same."""
+"""Compare the meaning of normalized JSON Schemas."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 _ANNOTATIONS = frozenset(
     {"$comment", "default", "description", "examples", "readOnly", "title", "writeOnly"}
 )
-"""What changes neither validation nor mapping; ``format`` may change the type of a column."""
+"""Keywords that change neither validation nor mapping; ``format`` may change a column's type."""
 _NAMES_TO_SCHEMAS = frozenset({"definitions", "dependencies", "patternProperties", "properties"})
 _UNORDERED = frozenset({"allOf", "anyOf", "enum", "oneOf", "required", "type"})
 _VALUES = frozenset({"const", "enum"})
@@ -18,7 +18,7 @@ _encode = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 
 
 def canonical_schema(schema: Any) -> bytes:
-    """Return the same text for schemas that differ in order and annotations alone."""
+    """Return the same text for schemas that differ only in order and annotations."""
     return _encode(_canonical(schema))
 
 

@@ -43,7 +43,7 @@ class References:
         """Return the replacement of a reference within its own target.
 
         Raises:
-            Unresolvable: The reference leads back to the same value, which never ends.
+            Unresolvable: The reference leads back to the same value, in an endless loop.
         """
         if self._open[reference] == instance_depth:
             raise Unresolvable("it refers to itself")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def rejection(status: int = 400) -> RequestRejected:
-    message = f"refused with status {status}"
+    message = f"rejected with status {status}"
     return RequestRejected.by_status(message, Response("sending", status, {}))
 
 

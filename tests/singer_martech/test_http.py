@@ -72,7 +72,7 @@ def test_a_rejected_request_is_never_retried(
 ) -> None:
     server.script(Reply(status, b"no such thing"))
     with pytest.raises(
-        RequestRejected, match=f"sending things: refused with status {status}: no such"
+        RequestRejected, match=f"sending things: rejected with status {status}: no such"
     ):
         post(client, server)
     assert len(server.received) == 1
@@ -337,7 +337,7 @@ def test_a_credential_with_characters_not_allowed_in_headers_is_a_setting_error(
     server: ScriptedServer, value: str
 ) -> None:
     client = HttpClient(PATIENT, auth=HeaderAuth(value))
-    with pytest.raises(SettingError, match="holds a character") as caught:
+    with pytest.raises(SettingError, match="contains a character") as caught:
         post(client, server)
     client.close()
     assert value not in str(caught.value)
@@ -534,7 +534,7 @@ def test_a_rejected_login_is_not_reported_as_a_rejected_request(server: Scripted
         raise AssertionError("the login is refused")
 
     client = HttpClient(PATIENT, auth=TokenAuth(fetch))
-    with pytest.raises(LoginRejected, match="login: refused with status 400: unknown client"):
+    with pytest.raises(LoginRejected, match="login: rejected with status 400: unknown client"):
         post(client, server)
     logins.close()
     client.close()

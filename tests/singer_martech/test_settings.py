@@ -121,7 +121,7 @@ def test_settings_can_be_given_as_text(name: str, given: Any, value: Any) -> Non
         ("api_url", "ftp://host", "setting 'api_url' must be a URL"),
         ("api_url", "api.example.com", "setting 'api_url' must be a URL"),
         ("api_url", "https://", "setting 'api_url' must be a URL"),
-        ("api_url", "https://me:pass@host", "setting 'api_url' must not carry a user name"),
+        ("api_url", "https://me:pass@host", "setting 'api_url' must not contain a user name"),
         ("api_token", "", "setting 'api_token' is required: .* TARGET_TEST_API_TOKEN"),
         ("api_token", {"a": 1}, "setting 'api_token' must be text"),
         ("user_id", "a\x00b", "setting 'user_id' contains an invalid character"),

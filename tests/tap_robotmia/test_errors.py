@@ -54,7 +54,7 @@ def test_a_wrong_setting_is_named(
 def test_a_refused_secret_is_named_and_not_shown(vendor: Robotmia, tap: Tap, status: int) -> None:
     vendor.refusal_status = status
     run = tap.run(api_secret="not-the-secret", status=1)
-    assert "the API refused setting 'api_secret'" in run.reason
+    assert "the API rejected setting 'api_secret'" in run.reason
     assert "not-the-secret" not in run.log
     assert len(vendor.requests) <= 2
 

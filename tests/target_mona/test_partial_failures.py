@@ -41,7 +41,7 @@ NUMBERED = messages("1", "2", "3", "4")
         (1, [{"contextId": "b", "message": "r"}], {1: "r"}),
         (None, {"b": "r"}, {1: "r"}),
         (4, {"x": "r", "y": "q"}, dict.fromkeys(range(4), "r; q")),
-        (4, {}, dict.fromkeys(range(4), "refused without a reason")),
+        (4, {}, dict.fromkeys(range(4), "rejected without a reason")),
     ],
 )
 def test_the_refused_messages_are_identified_in_every_form(

@@ -43,7 +43,7 @@ def test_the_refused_records_are_found_and_the_others_delivered(
     assert {key[1] for key in mona.records()} == set(ids) - set(bad)
     assert sorted(each["key"]["id"] for each in run.rejects) == sorted(bad)
     assert {each["status"] for each in run.rejects} == {400}
-    reason = "refused without a reason" if keys == "none" else "it is bad"
+    reason = "rejected without a reason" if keys == "none" else "it is bad"
     assert {each["reason"] for each in run.rejects} == {reason}
     counts = run.summary()
     assert (counts["read"], counts["delivered"], counts["rejected"]) == (30, 27, 3)
@@ -150,7 +150,7 @@ def test_a_plain_text_is_the_reason_of_the_refused_records(
     run = target(schema(), *records(30), max_rejected_records=2)
     assert run.status == 0
     assert sorted(each["key"]["id"] for each in run.rejects) == [3, 17]
-    reason = "it is bad" if keys == "text" else "refused without a reason"
+    reason = "it is bad" if keys == "text" else "rejected without a reason"
     assert {each["reason"] for each in run.rejects} == {reason}
     assert len(mona.records()) == 28
 

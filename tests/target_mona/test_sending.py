@@ -245,7 +245,7 @@ def test_an_expired_access_token_from_elsewhere_is_named(target: Target, mona: M
 def test_wrong_credentials_are_named_and_never_shown(target: Target, mona: Mona) -> None:
     run = target(schema(), record(id=1), state({}), client_secret="a-wrong-secret")
     assert run.status == 1
-    assert "Mona login: refused with status 401" in run.reason
+    assert "Mona login: rejected with status 401" in run.reason
     assert "check 'client_id' and 'client_secret'" in run.reason
     assert "a-wrong-secret" not in run.log + run.output
     assert len(logins(mona)) == 1
@@ -270,7 +270,7 @@ def test_the_user_id_is_put_into_the_url(target: Target, sandbox: Sandbox) -> No
 def test_the_token_service_may_be_given_without_its_path(target: Target, mona: Mona) -> None:
     host = mona.auth_base_url.removesuffix("/mona-auth")
     run = target(schema(), record(id=1), auth_url=host)
-    assert "Mona login: refused with status 404" in run.reason
+    assert "Mona login: rejected with status 404" in run.reason
     assert "; check 'auth_url'" in run.reason
     assert target(schema(), record(id=1), auth_url=f"{mona.auth_url}/").status == 0
 

@@ -128,7 +128,7 @@ def test_two_refused_logins_in_a_row_end_the_run(monetate: Monetate, sandbox: Sa
 
 def test_an_unknown_key_is_refused_with_advice(monetate: Monetate) -> None:
     other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    with pytest.raises(LoginRejected, match=r"login: refused with status 401.*public key of"):
+    with pytest.raises(LoginRejected, match=r"login: rejected with status 401.*public key of"):
         client_of(monetate, private_key=other).dataset("orders")
     assert len(monetate.requests) == 1
 

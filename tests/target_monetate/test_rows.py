@@ -100,7 +100,7 @@ def test_a_refused_request_is_split_until_the_refused_rows_are_found(
     if shape != "bare":
         assert all("not in this shop" in reject["reason"] for reject in rejects)
     for reject in rejects:
-        assert reject["reason"].startswith("Monetate dataset 'store_visits': refused with status")
+        assert reject["reason"].startswith("Monetate dataset 'store_visits': rejected with status")
         assert "{" not in reject["reason"]
     assert states == [{"bookmarks": {"n": 1}}]
     assert load.summaries()["store_visits"]["delivered"] == 38
@@ -223,7 +223,7 @@ def test_a_key_that_is_revoked_mid_run_stops_it(
 def test_a_login_that_is_refused_mid_run_rejects_no_row(load: Loader, sandbox: Sandbox) -> None:
     sandbox.faults.add(**POST, expire_token=True)
     sandbox.faults.add("monetate", "/refresh/", status=400, after=1, times=None)
-    with pytest.raises(MartechError, match="Monetate login: refused with status 400"):
+    with pytest.raises(MartechError, match="Monetate login: rejected with status 400"):
         load(VISITS, visit(1), visit(2), state_message(1))
     assert not load.rejects()
     assert load.states() == []
