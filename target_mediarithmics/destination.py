@@ -153,7 +153,7 @@ class ImportDestination(Destination):
             execution = self._uploads.wait(into, execution)
         except RequestRejected as error:
             # about the execution; the documents were accepted and must not be sent again
-            message = f"{error}; execution {execution.id} of {into} goes on at the vendor"
+            message = f"{error}; execution {execution.id} of {into} continues at the vendor"
             raise MartechError(message) from error
         result = ImportResult.of(execution)
         _warn(into, execution, result, rows)

@@ -1,4 +1,4 @@
-"""Commands whose errors are one line, and how they print counts."""
+"""Base classes of the commands: errors in one line, and formatted counts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class CliCommand(click.Command):
-    """A command whose errors are one line, also where the output cannot be written."""
+    """A command that reports any error in one line, also if its output cannot be written."""
 
     @override
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:

@@ -28,14 +28,14 @@ _FILES = click.argument("files", nargs=-1, required=True)
 
 
 @click.group(cls=CliGroup)
-@click.option("--target", metavar="NAME", help="Refuse to replay reports of another target.")
+@click.option("--target", metavar="NAME", help="Reject reports of another target.")
 @click.version_option(package_name="singer-martech")
 @click.pass_context
 def main(context: click.Context, target: str | None) -> None:
     """Read reject reports, and send their records again.
 
     FILES are reports or patterns, such as rejects/target-mona.*.jsonl. The schema and error
-    files beside reports are left out.
+    files beside reports are skipped.
     """
     context.obj = target
 
@@ -109,7 +109,7 @@ def _reports(files: Sequence[str]) -> list[Path]:
 
 
 def _matches(pattern: Path) -> list[Path]:
-    """Return the files that match a pattern which no shell has expanded."""
+    """Return the files that match a pattern that the shell did not expand."""
     if not pattern.parent.is_dir():
         return []
     return sorted(
@@ -129,7 +129,7 @@ def _require_one_target(paths: Sequence[Path], target: str | None) -> None:
     if target is not None and names != [target]:
         raise MartechError(
             f"these are reports of {' and '.join(names)}, not of {target}; "
-            f"name its reports alone: {target}.*.jsonl"
+            f"give only its reports: {target}.*.jsonl"
         )
     if len(names) > 1:
         raise MartechError(
@@ -144,7 +144,7 @@ def _schema(report: Path) -> bytes:
         return path.read_bytes().strip()
     except OSError as error:
         raise MartechError(
-            f"{path} cannot be read ({error.strerror}); it must stand beside the report"
+            f"{path} cannot be read ({error.strerror}); it must be in the folder of the report"
         ) from error
 
 
@@ -158,9 +158,9 @@ class _Entry(msgspec.Struct):
     file: str | None = None
 
     def example(self) -> str:
-        """Return the key, or what else identifies the record, in one line."""
+        """Return the key, or other text that identifies the record, in one line."""
         if self.records is not None:
-            return escape_controls(f"those in {self.file}" if self.file else "(not known)")
+            return escape_controls(f"those in {self.file}" if self.file else "(unknown)")
         key = bytes(self.key).strip()
         text = (bytes(self.record) if key == b"{}" else key).decode(errors="backslashreplace")
         return escape_controls(text)[:_EXAMPLE_CHARACTERS]

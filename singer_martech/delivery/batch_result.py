@@ -101,9 +101,9 @@ class BatchResult:
                 each.file.close()
 
     def fates(self) -> Iterator[tuple[PendingRecord, bool]]:
-        """Yield every record of the batch, the oldest of a key first, and whether it was taken.
+        """Yield every record of the batch, the oldest of a key first, and whether it was accepted.
 
-        A record that may or may not have been taken counts as not taken.
+        A record whose outcome is unknown counts as not accepted.
         """
         none_superseded = len(self.batch) == sum(self.batch.rows_by_stream.values())
         if self.is_complete and none_superseded and not (self.rejections or self.unidentified):

@@ -49,7 +49,7 @@ class PartialRejection(MartechError):
 
 
 class AllRejected(MartechError):
-    """The vendor rejects every record for the same reason, so a setting is probably wrong."""
+    """The vendor rejects every record for the same reason; probably a setting is wrong."""
 
 
 class Post(Protocol):
@@ -66,7 +66,7 @@ class Post(Protocol):
 
 
 class Bisector:
-    """Sends batches to one destination; splits a rejected batch to find the rejected records.
+    """Sends batches to one destination, and splits a rejected batch to find the rejected records.
 
     Args:
         settings_hint: The settings to name in the error when everything is rejected.
@@ -181,7 +181,7 @@ def _reject(
     record: PendingRecord, batch_result: BatchResult, reason: str, status: int | None
 ) -> Parts:
     batch_result.reject(record, reason, status)
-    # the vendor then keeps the last acceptable record of the key
+    # then send the record that it replaced, so that the vendor has the last valid one
     return [] if record.superseded is None else [[record.superseded]]
 
 

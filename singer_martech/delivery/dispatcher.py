@@ -39,7 +39,7 @@ _MAX_PENDING_STATES = 10_000
 _MAX_BATCHES_ON_DISK = 32
 """Each has up to two open files."""
 _BATCHES_BETWEEN_CHECKS = 16
-"""So many batches may be opened until the limits are checked again."""
+"""Number of batches opened between two checks of the limits."""
 _MAX_OPEN_BYTES = 256 * 1024 * 1024
 """Maximum memory of all batches that wait to be filled."""
 _QUIET_SECONDS = 5.0
@@ -115,7 +115,7 @@ class Dispatcher:
             self._process_results(block=True)
 
     def tick(self) -> None:
-        """Do what is due: settle results, send batches that are old enough, write STATE.
+        """Do the regular work: settle results, send batches that are old enough, write STATE.
 
         Raises:
             MartechError: As for ``submit``.
@@ -227,7 +227,7 @@ class Dispatcher:
                 continue
             batch = self._open.get(destination)
             if batch is not None and not batch.has_room_for(record):
-                self._dispatch(destination, batch)  # it may contain the record's key: start over
+                self._dispatch(destination, batch)  # this may block the record's key: check again
                 continue
             if batch is None:
                 if destination.is_too_large(record.body):
@@ -242,7 +242,7 @@ class Dispatcher:
                 self._dispatch(destination, batch)
 
     def _limit_open(self) -> None:
-        """Send the oldest batches when all together hold too many files or too much memory."""
+        """Send the oldest batches if the open ones use too many files or too much memory."""
         files = sum(batch.is_on_disk for batch in self._open.values()) - _MAX_BATCHES_ON_DISK
         excess = sum(batch.held_bytes for batch in self._open.values()) - _MAX_OPEN_BYTES
         for destination, batch in list(self._open.items()):

@@ -118,14 +118,14 @@ class RunSummary:
         metrics_by_stream = self._metrics_by_stream.values()
         self._all_streams.delivered = sum(metrics.delivered for metrics in metrics_by_stream)
         self._all_streams.rejected = sum(metrics.rejected for metrics in metrics_by_stream)
-        # not the sum over streams: streams can share a request
+        # not the sum of the streams' retries: streams can share a request
         self._all_streams.retries = self._stats.retries
         self._timeline.add(now, [self._all_streams, *metrics_by_stream])
 
     def write(self, error: BaseException | None) -> None:
-        """Write the file atomically, unless that was done.
+        """Write the file atomically, unless it was written before.
 
-        The records are delivered and in STATE, so a full disk only causes a warning.
+        The records are already delivered, so a full disk only causes a warning.
 
         Args:
             error: The error that ended the run, or None.
@@ -191,8 +191,8 @@ def _file(path: str, name: str) -> Path:
         private_files.make_folder(file.parent)
     except OSError as error:
         message = (
-            f"setting 'summary_path': the folder {file.parent} cannot be made ({error.strerror}); "
-            "name another one"
+            f"setting 'summary_path': the folder {file.parent} cannot be created "
+            f"({error.strerror}); name another one"
         )
         raise SettingError(message) from error
     if not os.access(file.parent, os.W_OK | os.X_OK):

@@ -32,5 +32,5 @@ def check_schema_message(message: Mapping[str, Any]) -> None:
 
 
 def canonical(message: Mapping[str, Any]) -> bytes:
-    """Return the same text for SCHEMA messages that differ in order and annotations alone."""
+    """Return the same text for SCHEMA messages that differ only in order and annotations."""
     return canonical_schema([message["schema"], message.get("key_properties") or []])

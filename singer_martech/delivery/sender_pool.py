@@ -54,7 +54,7 @@ class SenderPool:
         """Whether another batch may be queued."""
         if len(self.awaited) < self.size:
             return True
-        # as many again may be queued, so that no worker is idle while a batch fills
+        # a batch per worker may be queued, so that no worker is idle while one fills
         return len(self.awaited) < 2 * self.size and self._awaited_bytes < _MAX_QUEUED_BYTES
 
     def start_worker(self) -> None:

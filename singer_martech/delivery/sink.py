@@ -95,7 +95,7 @@ class MartechSink(Sink):
     mapping_keys: ClassVar[tuple[str, ...]]
     """The keys that a mapping in the setting ``streams`` may have."""
     mirror: Mirror | None = None
-    """Deletes keys that are not in the source any more; set by ``open_ledger``."""
+    """Deletes keys that the source no longer has; set by ``open_ledger``."""
     destination: Destination
     """The destination of the stream's records; set by ``prepare``."""
 
@@ -116,7 +116,7 @@ class MartechSink(Sink):
 
     @abc.abstractmethod
     def ledger_collection(self) -> str:
-        """Return the dataset, import or arc class; asked after ``prepare``, with a ledger only.
+        """Return the dataset, import or arc class; called after ``prepare``, with a ledger only.
 
         Raises:
             SettingError: The vendor does not merge the stream's records by key.
@@ -129,7 +129,7 @@ class MartechSink(Sink):
         return RecordKey(stable(record.key), is_final=record.idempotent)
 
     def open_mirror(self, stream: StreamLedger, *, is_incremental: bool) -> Mirror | None:
-        """Return the mirror of a stream whose mapping asks for one.
+        """Return the mirror of a stream, if its mapping sets ``mirror``.
 
         Args:
             stream: The stream's part of the ledger.
@@ -250,7 +250,7 @@ class MartechSink(Sink):
 
     def open_fast_path(self) -> bool:
         """Prepare ``load_raw``; return whether the sink has a fast path."""
-        has_version = self.mirror is not None  # which only a message has
+        has_version = self.mirror is not None  # only a decoded message has a version
         fast_path = None if self._adds_metadata or has_version else self.fast_path()
         if fast_path is None or not self.accepts_names(tuple(self.schema["properties"])):
             return False

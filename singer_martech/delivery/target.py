@@ -1,4 +1,4 @@
-"""What the targets do alike: messages in, records delivered, STATE out."""
+"""The base of all targets: read messages, deliver records, write STATE."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class RecordBeforeSchema(InvalidInput, RecordsWithoutSchemaException):
 
 
 class MartechTarget(MartechPlugin, Target):
-    """A target whose STATE never runs ahead of what the vendor took."""
+    """A target that writes a STATE only once every record before it is settled."""
 
     default_sink_class: type[MartechSink]
     message_reader_class = MessageReader
@@ -75,7 +75,7 @@ class MartechTarget(MartechPlugin, Target):
     ]
 
     def __init__(self, **options: Any) -> None:
-        """Check the configuration and make the parts ready; nothing is sent yet."""
+        """Check the configuration and create the parts; nothing is sent yet."""
         super().__init__(**options)
         self.max_parallelism = 1  # batches are sent by the dispatcher, not by the SDK
         self.mappings = self._read_mappings(self.config)
@@ -353,7 +353,7 @@ class MartechTarget(MartechPlugin, Target):
         """Delete what mirrored streams no longer contain.
 
         Raises:
-            MartechError: More would be deleted than allowed, or the run cannot go on.
+            MartechError: More would be deleted than allowed, or the run cannot continue.
         """
         for each in self._sinks_active.values():
             sink = cast("MartechSink", each)
@@ -396,7 +396,7 @@ class MartechTarget(MartechPlugin, Target):
     def _conclude(self, error: BaseException | None = None) -> None:
         """End the run; a failing step does not prevent the others."""
         with contextlib.ExitStack() as steps:  # runs its callbacks in reverse order
-            for _ in range(2):  # the summary names why it could not be written at first
+            for _ in range(2):  # again if it fails: then the summary has that error
                 steps.push(partial(self._write_summary, error))
             for metrics in reversed(self._metrics_by_stream.values()):
                 steps.callback(_log_summary, metrics)

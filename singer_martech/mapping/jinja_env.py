@@ -208,7 +208,7 @@ def _join(context: Context, value: Any, d: Any = "", attribute: Any = None) -> s
 
 
 def _environment() -> _Environment:
-    # disable the optimizer, which would compute with binary floats
+    # the optimizer would compute with binary floats
     environment = _Environment(
         autoescape=False,
         undefined=jinja2.ChainableUndefined,

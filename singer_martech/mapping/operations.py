@@ -1,4 +1,4 @@
-"""Arithmetic and calls of template expressions, limited before anything is expanded.
+"""Arithmetic and calls in template expressions; limits are checked before anything is expanded.
 
 Templates and records may come from others, so no expression may use all memory or time:
 ``'a' * 10**9``, ``2 ** 10**9``, ``'%999999999d' % x``.

@@ -1,4 +1,4 @@
-"""What a vendor's pages require of a record."""
+"""Requirements of a vendor's documentation for a record."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from singer_martech.errors import MappingError
 class Rule(NamedTuple):
     """A requirement. A record that breaks it is rejected before sending.
 
-    Every rule has a source in the vendor's pages. Unusual or undocumented values are sent as
-    given, with a warning.
+    Every rule cites a page of the vendor. Unusual or undocumented values are sent as given, with a
+    warning.
 
     Attributes:
         requirement: What the page requires.

@@ -26,7 +26,7 @@ def located(path: str, message: str) -> str:
 def failed(error: Exception, path: str) -> TemplateError:
     """Return the error of an expression that fails for a record."""
     reason = str(error)
-    if isinstance(error, ArithmeticError):  # its text is the name of a class
+    if isinstance(error, ArithmeticError):  # the text of such an error is a class name
         reason = "a division by zero, or a number out of range"
     return TemplateError(located(path, f"{type(error).__name__}: {reason}"))
 

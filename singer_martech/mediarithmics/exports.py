@@ -60,7 +60,7 @@ class Exports:
     Args:
         client: The API client.
         organisation_id: The organisation.
-        poll_interval_seconds: Pause before a request whose response was lost is looked for.
+        poll_interval_seconds: Pause before the effect of a lost request is looked for.
     """
 
     def __init__(
@@ -119,8 +119,8 @@ class Exports:
     def launch(self, export_id: str) -> Execution:
         """Start an execution, once.
 
-        If the response is lost, an execution that was created since counts as this one,
-        whoever started it: its result is the same.
+        If the response is lost, any execution created since then counts as this one: its
+        result is the same.
         """
         label = f"launch of export {export_id}"
         path = f"{_path(export_id)}/executions"

@@ -1,4 +1,4 @@
-"""Reading the beginning of a file without downloading all of it."""
+"""Read the beginning of a file without downloading all of it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _GZIP_BITS = 31
 
 
 def head_of(download: Callable[[IO[bytes]], object], size: int) -> bytes:
-    """Return about the first ``size`` bytes of a file, without reading it all.
+    """Return about the first ``size`` bytes of a file without downloading all of it.
 
     Args:
-        download: Downloads the file into what it is given.
+        download: Downloads the file into a given file object.
         size: How many bytes are enough.
     """
     head = _Head(size)
@@ -30,11 +30,11 @@ def head_of(download: Callable[[IO[bytes]], object], size: int) -> bytes:
 
 
 class _Enough(Exception):
-    """The head of a file has been read."""
+    """The beginning of the file has been read."""
 
 
 class _Head(io.BytesIO):
-    """Takes the place of a file, keeps its first bytes, and ends the download."""
+    """A file object that keeps the first bytes and then ends the download."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class _Head(io.BytesIO):
         return count
 
     def content(self) -> bytes:
-        """Return what has come, inflated where it is gzip."""
+        """Return the bytes received, decompressed if they are gzip."""
         content = self.getvalue()
         if not content.startswith(_GZIP_MAGIC):
             return content[: self._size]

@@ -29,7 +29,7 @@ PRIORITIES = ("HIGH", "MEDIUM", "LOW")
 
 
 class ImportMismatch(MartechError):
-    """An import exists, but for other documents."""
+    """An import with the name exists, but it accepts other documents."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class DocumentImport:
             raise ImportMismatch(message)
         actual = self.fields.get("priority")
         if priority is not None and actual is not None and actual != priority:
-            logger.warning("%s keeps its priority %s; %s is wanted", self, actual, priority)
+            logger.warning("%s keeps its priority %s; the mapping has %s", self, actual, priority)
         return replace(self, document_type=document_type, mime_type=mime_type)
 
 
@@ -121,7 +121,7 @@ class DocumentImports:
         """Read the beginning of the list.
 
         Raises:
-            Unauthorized: The token is refused.
+            Unauthorized: The token is rejected.
             NotFound: There is no such datamart.
         """
         next(self.client.pages(self._path, label="list of document imports"), None)
@@ -133,7 +133,7 @@ class DocumentImports:
         return read(DocumentImport.read, data, label)
 
     def find(self, wanted: Definition) -> DocumentImport | None:
-        """Return the import with exactly this name. Of several, return the oldest that fits.
+        """Return the import with exactly this name; the oldest matching one if there are several.
 
         Raises:
             ImportMismatch: All imports with this name accept other documents.
@@ -157,7 +157,7 @@ class DocumentImports:
         """Return the import with this name, and create it if there is none.
 
         Names need not be unique at the vendor. If several threads or runs create it at the
-        same time, all use the lowest id and remove the others.
+        same time, all of them use the one with the lowest id and remove the others.
         """
         with self._creating:
             found = self.find(wanted)

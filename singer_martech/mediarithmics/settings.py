@@ -34,7 +34,7 @@ def access_settings() -> list[th.Property[Any]]:
 def waiting_settings(
     poll_interval_seconds: float, execution_timeout_seconds: float, when_over: str
 ) -> list[th.Property[Any]]:
-    """Declare how long executions are waited for.
+    """Declare the limits of the wait for an execution.
 
     Args:
         poll_interval_seconds: A default.

@@ -85,12 +85,12 @@ class Uploads:
             stats: Counts what is sent.
 
         Raises:
-            AmbiguousUpload: The response was lost, and several executions may be this upload.
+            AmbiguousUpload: The response was lost, and more than one execution may be this upload.
             HttpError: The upload was rejected, or all attempts failed.
         """
         label = f"upload to {into}"
         stats = stats or RequestStats()
-        # One upload at a time: an execution found afterwards is not another thread's.
+        # One upload at a time: an execution found later is not that of another thread.
         with self._uploading[into.id]:
             before = self._known_executions(into)
             execution = self._client.send_once(
@@ -106,7 +106,7 @@ class Uploads:
         """Wait until an execution has succeeded.
 
         Raises:
-            ExecutionFailed: It failed, or has not ended in time and goes on.
+            ExecutionFailed: It failed, or has not ended in time and continues.
         """
         ended = self._waiter.wait_for_end(
             execution, str(into), lambda each: self._execution(into, each.id)
@@ -150,10 +150,10 @@ class Uploads:
         return read(_execution, self._client.call("GET", path, label=label), label)
 
     def _known_executions(self, into: DocumentImport) -> _KnownExecutions | None:
-        """Return the executions that exist, as far as the newest page shows.
+        """Return the executions on the newest page.
 
         Returns:
-            None if they cannot be listed, which matters only if a response is lost.
+            None if they cannot be listed; they are needed only if a response is lost.
         """
         present = _KnownExecutions(frozenset(), (0, 0, ""))
         try:
@@ -169,7 +169,7 @@ class Uploads:
         return present
 
     def _since(self, into: DocumentImport, before: _KnownExecutions) -> list[Execution]:
-        """Return executions that were created since."""
+        """Return the executions that were created after ``before``."""
         found = []
         for page, is_sorted in self._pages(into):
             fresh = [each for each in page if each.position > before.newest]
@@ -198,8 +198,8 @@ class Uploads:
         """Find the execution of an upload whose response was lost, if there is one."""
         if before is None:
             message = (
-                f"{lost}; the executions of {into} cannot be listed, so look there whether it "
-                "became one, and start the run again when you know"
+                f"{lost}; the executions of {into} cannot be listed; check at the vendor whether "
+                "the upload became an execution, then start the run again"
             )
             raise AmbiguousUpload(message) from lost
         for look in range(_LOOKUPS):
@@ -223,7 +223,7 @@ class Uploads:
         if unknown or len(same) > 1:
             names = " or ".join(sorted(each.id for each in (*same, *unknown)))
             message = (
-                f"{lost}; the upload may be execution {names}, or none of them: find out at the "
+                f"{lost}; the upload may be execution {names}, or none of them: check at the "
                 "vendor, then start the run again"
             )
             raise AmbiguousUpload(message) from lost

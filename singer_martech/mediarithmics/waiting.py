@@ -30,9 +30,9 @@ class ExecutionWaiter:
 
     Attributes:
         shutdown: Ends the wait when the run is asked to end.
-        poll_interval_seconds: Pause between two looks at an execution.
+        poll_interval_seconds: Pause between two polls of an execution.
         timeout_seconds: How long an execution may take.
-        consequence: What an execution that goes on without this run means for the user.
+        consequence: The effect on the user if an execution outlasts the run, for messages.
     """
 
     shutdown: ShutdownSignal
@@ -70,14 +70,14 @@ class ExecutionWaiter:
                     reason = f"; {execution.error}" if execution.error else ""
                     message = (
                         f"{name} has not ended within execution_timeout_seconds "
-                        f"({self.timeout_seconds:g}); it goes on at the vendor, status "
+                        f"({self.timeout_seconds:g}); it continues at the vendor, status "
                         f"{execution.status}{reason}; {self.consequence}"
                     )
                     raise ExecutionFailed(message)
                 self.shutdown.wait(min(self.poll_interval_seconds, deadline - now))
                 execution = refresh(execution)
         except Stopped:
-            logger.warning("%s goes on at the vendor; %s", name, self.consequence)
+            logger.warning("%s continues at the vendor; %s", name, self.consequence)
             raise
         logger.info("%s: %s", name, execution.progress)
         return execution

@@ -82,7 +82,7 @@ def _open(address: str, storage: StorageTarget | None) -> IO[bytes]:
     if storage is None:
         return _open_local(_local_path(address), [os.curdir, tempfile.gettempdir()])
     root, path = _local_path(storage.root), _local_path(address)
-    # the tap may use another path for the same storage
+    # the tap may mount the same storage at another path
     path = path if _is_below(path, root) else str(Path(root, Path(path).name))
     return _open_local(path, [root])
 

@@ -82,7 +82,7 @@ class PluginCommand(SingerCommand):
 
 
 def discard_unwritten_output() -> None:
-    """Discard buffered output, which the interpreter would try to write again at exit."""
+    """Discard buffered output; the interpreter would try to write it again at exit."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -92,7 +92,7 @@ def discard_unwritten_output() -> None:
 
 @contextmanager
 def output_errors() -> Iterator[None]:
-    """Turn a failure to write to standard output into an error; click would exit silently."""
+    """Raise an error if standard output cannot be written; click would exit silently."""
     try:
         try:
             yield

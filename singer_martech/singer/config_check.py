@@ -95,7 +95,7 @@ def check_config(
         if name in schema["properties"] and not _is_clean(value)
     ]
     problems += [
-        f"setting '{name}' has more than {_MAX_HEADER_CHARACTERS} characters, which servers refuse"
+        f"setting '{name}' has more than {_MAX_HEADER_CHARACTERS} characters; servers reject that"
         for name, value in typed.items()
         if _is_sent_in_header(name, schema) and len(str(value)) > _MAX_HEADER_CHARACTERS
     ]

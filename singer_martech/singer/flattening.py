@@ -1,4 +1,4 @@
-"""Adapt schemas and records to the SDK's flattening, so that it rejects no valid record.
+"""Adapt schemas and records to the SDK's flattening, so that it does not reject valid records.
 
 The SDK understands a property by its ``type`` alone: it fails on one that has an ``enum`` only,
 takes the first schema of an ``anyOf`` for all of them, and keeps an expanded object ``required``.
@@ -40,7 +40,7 @@ def flattenable(schema: Mapping[str, Any], max_level: int, level: int = 0) -> di
             properties[name] = _leaf(field)
     if not expanded:
         return {**schema, "properties": properties}
-    # what concerns names, such as additionalProperties, does not apply to those that replace them
+    # keywords about names, such as additionalProperties, do not apply to the flattened names
     kept = {key: schema[key] for key in _OF_RECORD if key in schema}
     required = [name for name in schema.get("required", ()) if name not in expanded]
     return {**kept, "properties": properties, **({"required": required} if required else {})}
@@ -97,7 +97,7 @@ def _kinds(field: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _properties(field: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the properties of an object, whichever of its alternatives has them."""
+    """Yield the properties of an object, from any of its alternatives."""
     yield from field.get("properties", {}).items()
     for each in _alternatives(field):
         yield from _properties(each)

@@ -12,7 +12,7 @@ from singer_martech.values.json_codec import decode, decode_object, json_members
 from singer_martech.values.json_scan import member_texts
 
 NOT_JSON = "not_json"
-"""Key of a RECORD message with the reason to reject its record without decoding it."""
+"""Key of a RECORD message that holds the reason to reject its record undecoded."""
 
 
 class Envelope(msgspec.Struct):

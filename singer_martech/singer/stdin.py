@@ -1,4 +1,4 @@
-"""Read the input ahead, so that the program that writes it need not wait for this one.
+"""Read the input ahead, so that the program that writes it does not have to wait.
 
 A pipe buffers only some hundred lines. Without reading ahead, the two programs would work in
 turns instead of in parallel.

@@ -61,7 +61,7 @@ class StreamMapper(PluginMapper):
 
 
 def check_magnitudes(value: Any) -> None:
-    """Check that expressions can expand the numbers of a record in no time.
+    """Check that no number in a record takes expressions long to expand.
 
     Raises:
         ValueError: A number is too large.
@@ -81,7 +81,7 @@ def expression_problems(config: Mapping[str, Any]) -> Iterator[str]:
                 continue
             problem = _syntax_problem(expression)
             if problem:
-                yield f"setting 'stream_maps.{stream}.{name}' is no Python expression: {problem}"
+                yield f"setting 'stream_maps.{stream}.{name}' is not a Python expression: {problem}"
 
 
 def _syntax_problem(expression: str) -> str | None:

@@ -122,7 +122,7 @@ def json_members(text: str, unrepresentable: set[str]) -> dict[str, tuple[Any, s
             try:
                 return parse(digits)
             except (ArithmeticError, ValueError):
-                unrepresentable.add("a number out of all bounds")
+                unrepresentable.add("a number out of range")
                 return digits
 
         return parsed

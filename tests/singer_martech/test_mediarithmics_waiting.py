@@ -64,7 +64,7 @@ def test_the_timeout_error_of_an_execution_says_that_it_still_runs(
     with pytest.raises(ExecutionFailed) as error:
         wait(exports, export_id, timeout=0.01)
     assert (
-        "has not ended within execution_timeout_seconds (0.01); it goes on at the vendor, "
+        "has not ended within execution_timeout_seconds (0.01); it continues at the vendor, "
         "status PENDING; look at it later"
     ) in str(error.value)
 

@@ -185,7 +185,7 @@ def test_a_replay_without_its_schema_file_names_the_missing_file(tmp_path: Path)
         schema.unlink()
     result = run("replay", path)
     assert result.returncode == 1
-    assert "must stand beside the report" in result.stderr
+    assert "must be in the folder of the report" in result.stderr
 
 
 def entry_without(name: str) -> str:

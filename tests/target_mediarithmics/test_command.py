@@ -142,7 +142,7 @@ def test_a_signal_ends_waiting_and_leaves_what_is_unproven_out_of_state(
     stdout, stderr = run.communicate()
     assert run.returncode == 128 + signum
     assert stdout == ""
-    assert "goes on at the vendor" in stderr
+    assert "continues at the vendor" in stderr
     assert '"undelivered": 2' in stderr
     assert len(vendor.import_executions()) == 2
     vendor.release()

@@ -1,5 +1,5 @@
-"""A back-fill in shards: many machines run a part each, and one job continues from its end.
+"""Back-fill in shards: each machine runs a part, and the regular job continues from the end.
 
-The plan works with any scheduler; nothing here runs a pipeline. A shard is a `meltano run` with
-a state of its own.
+The plan works with any scheduler; this package runs no pipeline. A shard is a `meltano run` with
+its own state.
 """

@@ -58,7 +58,7 @@ def _job_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice(["auto", "one", "many"]),
             default="auto",
             show_default=True,
-            help="Number of runs that the loader takes at once; with one, there is one shard.",
+            help="Number of runs that the loader accepts at once; with one, there is one shard.",
         ),
         click.option(
             "--name",
@@ -85,7 +85,7 @@ def _job_options(command: Callable[..., None]) -> Callable[..., None]:
 def main() -> None:
     """Split a back-fill into shards for a scheduler, and set the bookmark of the regular job.
 
-    Nothing here runs a tap. A plan is JSON lines: the scheduler runs the command of each line
+    This command runs no tap. A plan is JSON lines: the scheduler runs the command of each line
     with its environment variables, in the folder of the Meltano project.
     """
 
@@ -94,7 +94,7 @@ def main() -> None:
 def plan() -> None:
     """Print the shards of a back-fill as JSON lines.
 
-    All workers must see the states: Meltano needs a shared state backend or database.
+    All workers must share the states: Meltano needs a shared state backend or database.
     """
 
 

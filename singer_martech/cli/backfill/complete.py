@@ -1,8 +1,8 @@
-"""The end of a back-fill: every shard is complete, and the job gets its bookmark.
+"""Complete a back-fill: check that every shard is complete, and compute the job's bookmark.
 
 The bookmark is the time of the plan, or the end of the last day if that is earlier: every shard
 exported its days after the plan was made. The look-back of the job then covers the days that
-may still get late events, however long the shards took.
+may still get late events, regardless of how long the shards took.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ ONE_WRITER = {
     "target-jsonl": "two runs would write into one file",
     "target-sqlite": "an SQLite file is written by one process at a time",
 }
-"""Loaders that take one writer only, with the reason."""
+"""Loaders that accept only one writer, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Days:
     def until(
         cls, last: date | None, first: date, zone: ZoneInfo, now: datetime, window_days: int = 1
     ) -> Days:
-        """Take days up to a last one, or up to today in the project's time zone.
+        """Return the days up to ``last``, or up to today in the project's time zone.
 
         Raises:
             MartechError: The first day comes after the last one.
@@ -157,7 +157,7 @@ def _everything_of(stream: str) -> str:
 
 
 def only_writer(target: str, writers: str) -> str | None:
-    """Return why a loader gets one shard only, or None if it takes several.
+    """Return why a loader gets only one shard, or None if it accepts several.
 
     Args:
         target: The loader.

@@ -76,7 +76,7 @@ class Job:
     name: str = "back-fill"
 
     def __post_init__(self) -> None:
-        """Refuse names that would become options or other commands."""
+        """Reject names that would become options or other commands."""
         for name in (self.tap, self.target, self.environment):
             if not _NAME.fullmatch(name):
                 raise MartechError(f"'{name}' is not the name of a plugin or an environment")
@@ -129,7 +129,7 @@ def read_shards(lines: Iterable[str | bytes]) -> list[Shard]:
 
 
 def file_name(text: str) -> str:
-    """Return a text as a name of a folder and a state id, which takes no colon."""
+    """Return a text as a name for a folder and a state id, without colons."""
     return _OUTSIDE_OF_A_NAME.sub("-", text).strip("-.")
 
 

@@ -1,4 +1,4 @@
-"""Whether Meltano keeps states where all workers find them."""
+"""Check that all workers share Meltano's states."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from singer_martech.errors import MartechError
 
 
 def require_shared_state() -> None:
-    """Refuse a back-fill whose states would stay in the run folder of each shard.
+    """Reject a back-fill whose states would stay in the run folder of each shard.
 
-    The environment decides if it names a place; else Meltano is asked, in the working folder.
+    Environment variables take precedence; otherwise ask Meltano, in the working folder.
 
     Raises:
         MartechError: States are not shared, or Meltano cannot be asked.
@@ -47,7 +47,7 @@ def _meltano_settings() -> dict[str, Any]:
         settings: dict[str, Any] = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
         raise MartechError(
-            "it is not known where Meltano keeps states: run this in the folder of the Meltano "
+            "cannot find out where Meltano keeps states: run this in the folder of the Meltano "
             "project, with meltano on the PATH, or set MELTANO_STATE_BACKEND_URI"
         ) from error
     return settings

@@ -1,4 +1,4 @@
-"""Bar charts as plain geometry; the page draws them."""
+"""The geometry of bar charts; the page draws them."""
 
 from __future__ import annotations
 

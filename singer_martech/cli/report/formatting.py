@@ -1,4 +1,4 @@
-"""Numbers, sizes, times and keys in the form that the page shows."""
+"""Format numbers, sizes, times and keys for the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page: one HTML file without scripts and without anything from elsewhere."""
+"""Render the page: one HTML file without scripts or external resources."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Tile:
 
 @dataclass(frozen=True)
 class Filter:
-    """A choice that hides what belongs to other targets or streams, by style rules alone.
+    """A selection of one target or stream that hides the others, with style rules only.
 
     Attributes:
         kind: ``target`` or ``stream``.
-        numbers: The number that stands for each name in the page.
+        numbers: The number of each name in the markup.
     """
 
     kind: str
@@ -59,11 +59,11 @@ class Filter:
 def render(runs: Sequence[Run], problems: Sequence[str] = ()) -> str:
     """Return the page.
 
-    Everything that comes from the summaries is escaped.
+    All text from the summaries is escaped.
 
     Args:
         runs: The earliest first; at least one.
-        problems: What is wrong with each file that was left out.
+        problems: The problem of each file that was left out.
     """
     real = [run for run in runs if not run.dry_run]
     newest_first = runs[::-1]
@@ -130,7 +130,7 @@ def _lead(runs: Sequence[Run]) -> str:
 
 
 def _filters(runs: Sequence[Run]) -> list[Filter]:
-    """Return the choices that have more than one name."""
+    """Return the selections that have more than one name."""
     names = {
         "target": sorted({run.target for run in runs}),
         "stream": sorted(

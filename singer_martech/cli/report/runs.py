@@ -25,7 +25,7 @@ class Timeline(msgspec.Struct):
     retries: list[int]
 
     def __post_init__(self) -> None:
-        """Refuse columns of unequal length, and seconds out of order."""
+        """Reject columns of unequal length, and seconds out of order."""
         columns = (self.seconds, self.delivered, self.rejected, self.retries)
         if len({len(column) for column in columns}) != 1 or not self.seconds:
             raise ValueError("the columns of a timeline are not equally long")
@@ -37,8 +37,8 @@ class Stream(msgspec.Struct):
     """The counts of one stream, under the names of the summary line.
 
     Attributes:
-        would_deliver: Stands in a dry run in place of ``delivered``.
-        unchanged: Stands there with a ledger only.
+        would_deliver: Set in a dry run instead of ``delivered``.
+        unchanged: Set with a ledger only.
     """
 
     stream: str
@@ -98,7 +98,7 @@ class Run(msgspec.Struct):
 
     @property
     def delivered(self) -> int:
-        """Records that the vendor took."""
+        """Records that the vendor accepted."""
         return sum(stream.delivered for stream in self.streams)
 
     @property
@@ -143,7 +143,7 @@ def read_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
         paths: Files, and folders whose summaries are all read. A run found twice counts once.
 
     Returns:
-        The runs, the earliest first, and what is wrong with each file that was left out.
+        The runs, the earliest first, and the problem of each file that was left out.
 
     Raises:
         MartechError: There is no run summary.
@@ -159,7 +159,7 @@ def read_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
             else:
                 runs.setdefault((run.target, run.run), run)
     if not runs:
-        hint = "no run summary found; the setting 'summary_path' is where targets write them"
+        hint = "no run summary found; targets write them to their setting 'summary_path'"
         raise MartechError("; ".join([*problems, hint]))
     return sorted(runs.values(), key=lambda run: (run.started_at, run.target, run.run)), problems
 
@@ -185,7 +185,7 @@ def read_run(path: Path) -> Run:
         if version != FORMAT:
             message = (
                 f"{path} is a run summary of format {version}, which this version of "
-                "singer-martech-report does not know; use the one of the target that wrote it"
+                "singer-martech-report does not know; use the version of the target that wrote it"
             )
             raise MartechError(message)
         return msgspec.json.decode(text, type=Run)
