@@ -112,6 +112,7 @@ class DocumentImports:
         self.client = client
         self._path = f"datamarts/{quote(datamart_id, safe='')}/document_imports"
         self._creating = threading.Lock()
+        self._all: list[DocumentImport] | None = None
 
     def path(self, import_id: str) -> str:
         """Return the path of an import."""
@@ -132,16 +133,24 @@ class DocumentImports:
         data = self.client.call("GET", self.path(import_id), label=label)
         return read(DocumentImport.read, data, label)
 
-    def find(self, wanted: Definition) -> DocumentImport | None:
-        """Return the import with exactly this name; the oldest matching one if there are several.
+    def find(self, wanted: Definition, *, fresh: bool = False) -> DocumentImport | None:
+        """Return the import with exactly this name; if there are several, the oldest that fits.
+
+        Args:
+            wanted: The import to find.
+            fresh: Read the whole list again, even if it was read for another name.
 
         Raises:
             ImportMismatch: All imports with this name accept other documents.
         """
-        # How `keywords` matches is not documented: read the whole list before a name counts
-        # as unused.
-        found = list(self._named(wanted.name, {"keywords": wanted.name}))
-        found = found or list(self._named(wanted.name, {}))
+        label = f"search for document import '{wanted.name}'"
+        found = [each for each in self._read(label, wanted.name) if each.name == wanted.name]
+        if not found:
+            # How `keywords` matches is not documented: look at the whole list before a name
+            # counts as unused.
+            if fresh or self._all is None:
+                self._all = list(self._read(label))
+            found = [each for each in self._all if each.name == wanted.name]
         found.sort(key=lambda each: id_order(each.id))
         mismatch = None
         for each in found:
@@ -164,20 +173,18 @@ class DocumentImports:
             if found is not None:
                 return found
             created = self._create(wanted)
-            agreed = self.find(wanted) or created
+            agreed = self.find(wanted, fresh=True) or created
             if agreed.id != created.id:
                 self._remove(created)
             else:
                 logger.info("%s was created", created)
             return agreed
 
-    def _named(self, name: str, params: Mapping[str, str]) -> Iterator[DocumentImport]:
-        label = f"search for document import '{name}'"
+    def _read(self, label: str, keywords: str | None = None) -> Iterator[DocumentImport]:
+        params = {} if keywords is None else {"keywords": keywords}
         for page in self.client.pages(self._path, label=label, params=params):
             for row in page:
-                found = read(DocumentImport.read, row, label)
-                if found.name == name:
-                    yield found
+                yield read(DocumentImport.read, row, label)
 
     def _create(self, wanted: Definition) -> DocumentImport:
         label = f"creation of document import '{wanted.name}'"
@@ -195,7 +202,7 @@ class DocumentImports:
             created = read(DocumentImport.read, data, label)
             return created.check(wanted.document_type, wanted.mime_type)
 
-        return self.client.send_once(send, lambda _: self.find(wanted), label=label)
+        return self.client.send_once(send, lambda _: self.find(wanted, fresh=True), label=label)
 
     def _remove(self, created: DocumentImport) -> None:
         """Remove an import that another run created at the same moment."""

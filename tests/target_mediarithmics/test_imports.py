@@ -79,6 +79,33 @@ def test_a_search_that_misses_the_name_does_not_make_it_free(
     assert vendor.requests_to("document_imports$", "POST") == []
 
 
+def test_the_whole_list_is_read_once_for_all_names_that_are_new(
+    vendor: Mediarithmics, load: Callable[..., Run]
+) -> None:
+    names = [f"new_{number}" for number in range(8)]
+    messages = [line for name in names for line in (schema(name), record(name, id=1))]
+    assert load(*messages, streams={"*": FREE}, parallel_requests=4).error is None
+    assert len(vendor.imports()) == len(names)
+    searches = vendor.requests_to("document_imports$", "GET")
+    assert sum("keywords" not in request.query for request in searches) == 1
+
+
+def test_a_creation_is_compared_with_a_list_that_is_read_after_it(
+    sandbox: Sandbox, vendor: Mediarithmics, settings: dict[str, Any]
+) -> None:
+    client = MediarithmicsClient(settings["api_token"], settings["api_url"])
+    imports = DocumentImports(client, settings["datamart_id"])
+    imports.find_or_create(Definition("first", "ANYTHING"))
+    of_another_run = vendor.add_import("second", "ANYTHING")
+    nothing = {"status": "ok", "data": [], "count": 0, "total": 0}
+    fault = {"method": "GET", "status": 200, "body": nothing, "times": 2}
+    sandbox.faults.add("mediarithmics", "*/document_imports", **fault)
+    found = imports.find_or_create(Definition("second", "ANYTHING"))
+    client.http.close()
+    assert found.id == of_another_run
+    assert [each["name"] for each in vendor.imports()] == ["first", "second"]
+
+
 def test_of_several_of_one_name_the_oldest_that_fits_is_taken(
     vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
