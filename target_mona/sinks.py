@@ -49,7 +49,6 @@ class MonaSink(MartechSink):
         )
         self.target.arc_classes.add(self.stream_name, self._stream_mapping)
         self.destination = self.target.destination(self.target.export_destination)
-        self._warned: set[str] = set()
         self._allowed_names = FieldNameCache()
 
     @override
@@ -94,7 +93,7 @@ class MonaSink(MartechSink):
         elif mapping.context_fields:
             text = context_id.of_values(map(record.get, mapping.context_fields))
             if not text:
-                self._warn_once(
+                self.warn_once(
                     "context_id",
                     f"a record has no value in {', '.join(mapping.context_fields)}, so it is sent "
                     "without context id: sent again, it would count twice",
@@ -108,7 +107,7 @@ class MonaSink(MartechSink):
         if value is None:
             return b""
         if not export_timestamp.is_usual(value):
-            self._warn_once(
+            self.warn_once(
                 "export_timestamp",
                 f"Mona does not document export timestamps such as {value!r}; they are sent as "
                 "given",
@@ -135,7 +134,7 @@ class MonaSink(MartechSink):
         reserved = [name for name in message if name.startswith(RESERVED_PREFIX)]
         if not reserved:
             return message
-        self._warn_once(
+        self.warn_once(
             "reserved",
             f"names that start with {RESERVED_PREFIX} are reserved by Mona; {reserved[0]} becomes "
             f"MY_{reserved[0]}",
@@ -146,11 +145,6 @@ class MonaSink(MartechSink):
         if len(renamed) != len(message):
             raise RESERVED_NAME.broken_by(f"it has both {reserved[0]} and MY_{reserved[0]}")
         return renamed
-
-    def _warn_once(self, topic: str, message: str) -> None:
-        if topic not in self._warned:
-            self._warned.add(topic)
-            self.logger.warning("stream '%s': %s", self.stream_name, message)
 
 
 def _given(value: Any) -> Any:

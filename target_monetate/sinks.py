@@ -46,9 +46,6 @@ class MonetateSinkTarget(SinkTarget, Protocol):
     def dataset_destination(self, name: str) -> DatasetDestination:
         """Return the destination of a dataset."""
 
-    def warn_once(self, stream: str, topic: str, message: str) -> None:
-        """Log a warning once per stream and topic."""
-
 
 class MonetateSink(MartechSink):
     """Loads one stream into a dataset."""
@@ -159,7 +156,7 @@ class MonetateSink(MartechSink):
     def _warn(self, dataset: Dataset, row: Any) -> None:
         """Warn of a dataset that Monetate cannot use, and of a mapping that does not fit it."""
         if dataset.named_identifier is None:
-            self._log(
+            self.warn_once(
                 "identifier",
                 f"the dataset '{dataset.name}' has no Identifier Name; Monetate cannot use "
                 "the dataset until you set one there",
@@ -170,7 +167,7 @@ class MonetateSink(MartechSink):
             if field.data_type not in COERCIONS
         }
         for name, data_type in undocumented.items():
-            self._log(
+            self.warn_once(
                 f"type {name}",
                 f"the type {data_type} of the field '{name}' is not documented; its values are "
                 "sent as given",
@@ -179,7 +176,7 @@ class MonetateSink(MartechSink):
             try:
                 check_row_fields(dataset, row)
             except MartechError as error:
-                self._log("row", str(error))
+                self.warn_once("row", str(error))
 
     def _warn_of_absent(
         self, dataset: Dataset, sources: Mapping[str, FieldSource] | None
@@ -200,7 +197,7 @@ class MonetateSink(MartechSink):
         source = sources.get(unique)
         if source is not None and source.reads == set(key):
             return
-        self._log(
+        self.warn_once(
             "key",
             f"its key is {quoted(key)}, but the dataset '{dataset.name}' has the unique key "
             f"'{unique}': rows with the same '{unique}' replace each other, whatever their key",
@@ -216,18 +213,15 @@ class MonetateSink(MartechSink):
     def _log_absent(self, names: set[str], fact: str) -> None:
         ordered = [name for name in self._dataset.fields if name in names]
         replaced = ", even where an earlier row had a value" if self._unique_key else ""
-        self._log(
+        self.warn_once(
             "absent " + " ".join(ordered),
             f"{fact} {quoted(ordered)} of the dataset, which become null{replaced}",
         )
 
     def _warn_of_unknown(self, names: list[str]) -> None:
         setting = self.target.config["unknown_fields"]
-        self._log(
+        self.warn_once(
             "unknown " + " ".join(names),
             f"the dataset '{self._dataset.name}' has no field {quoted(names)}, and "
             f"'unknown_fields' is {setting}",
         )
-
-    def _log(self, topic: str, message: str) -> None:
-        self.target.warn_once(self.stream_name, topic, message)

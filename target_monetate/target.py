@@ -121,7 +121,6 @@ class TargetMonetate(MartechTarget):
         self._key: RSAPrivateKey | None = None
         super().__init__(**options)
         self._destinations: dict[str, DatasetDestination] = {}
-        self._warned: set[tuple[str, str]] = set()
 
     @override
     def check_settings(self, config: Mapping[str, Any]) -> Iterator[str]:
@@ -187,9 +186,3 @@ class TargetMonetate(MartechTarget):
                 self.config["max_request_bytes"],
             )
         return self._destinations[name]
-
-    def warn_once(self, stream: str, topic: str, message: str) -> None:
-        """Log a warning once per stream and topic."""
-        if (stream, topic) not in self._warned:
-            self._warned.add((stream, topic))
-            self.logger.warning("stream '%s': %s", stream, message)

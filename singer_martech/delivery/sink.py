@@ -20,7 +20,7 @@ from singer_martech.mapping.undefined import TemplateError
 from singer_martech.values.validation import RecordValidator
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 
     from singer_sdk import Target
 
@@ -78,6 +78,9 @@ class SinkTarget(Protocol):
     @property
     def account(self) -> str:
         """The API and the account there, for the ledger."""
+
+    def warn_once(self, line: str, topic: Hashable = None) -> None:
+        """Log a warning once per topic and run."""
 
     def metrics(self, stream: str) -> StreamMetrics:
         """Return the counts of a stream."""
@@ -212,6 +215,11 @@ class MartechSink(Sink):
             for key, template in self.templates()
             for field, suggestion in unknown_fields(template, self.schema)
         ]
+
+    def warn_once(self, topic: str, message: str) -> None:
+        """Log a warning about the stream, but only the first of its topic in a run."""
+        line = f"stream '{self.stream_name}': {message}"
+        self.target.warn_once(line, (self.stream_name, topic))
 
     def map_delete(self, record: dict[str, Any]) -> PendingRecord:
         """Return what to send for the deletion of a record.

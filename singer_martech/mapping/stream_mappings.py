@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import re
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.errors import SettingError
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 _WILDCARDS = "*?["
+_WORDS = re.compile(r"[^\W\d_]+|\d+")
+_SIMILAR = 0.8
 
 
 class StreamMappings:
@@ -35,6 +38,10 @@ class StreamMappings:
         self._mappings = dict(self._entries(json_value(value, "streams")))
         self._unused = set(self._mappings)
         self._unmapped: dict[str, None] = {}
+
+    def __bool__(self) -> bool:
+        """Whether there are keys."""
+        return bool(self._mappings)
 
     def __iter__(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Iterate over the keys with their mappings."""
@@ -68,9 +75,12 @@ class StreamMappings:
             if key in self._unused
         }
 
-    def unmapped_streams(self) -> list[str]:
-        """Return the streams that no key matched so far; empty if there are no keys."""
-        return list(self._unmapped) if self._mappings else []
+    def misspelt_key(self, stream: str) -> str | None:
+        """Return a key that matched no stream so far and looks like a misspelling of this one."""
+        return next(
+            (key for key in self._mappings if key in self._unused and _is_misspelling(key, stream)),
+            None,
+        )
 
     def _entries(self, value: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
         if isinstance(value, dict):
@@ -133,6 +143,20 @@ def _named(item: Any, index: int) -> tuple[str, dict[str, Any]]:
     if not isinstance(item, dict) or not isinstance(item.get("stream"), str):
         raise SettingError(f"setting 'streams[{index}]' must be an object with a key 'stream'")
     return item["stream"], {key: value for key, value in item.items() if key != "stream"}
+
+
+def _is_misspelling(name: str, other: str) -> bool:
+    """Whether two names differ by typing errors, rather than by a word or a number."""
+    if any(wildcard in name for wildcard in _WILDCARDS):
+        return False
+    words, others = (_WORDS.findall(each.lower()) for each in (name, other))
+    if len(words) != len(others):
+        return "".join(words) == "".join(others)
+    return all(
+        word == each
+        or (word.isalpha() and difflib.SequenceMatcher(None, word, each).ratio() >= _SIMILAR)
+        for word, each in zip(words, others, strict=True)
+    )
 
 
 def _specificity(pattern: str) -> tuple[int, int]:

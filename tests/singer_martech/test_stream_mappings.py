@@ -78,11 +78,49 @@ def test_keys_that_matched_no_stream_are_listed_with_the_closest_stream() -> Non
     for stream in ("orders", "people", "shop_x", "orders"):
         mapped.find(stream)
     assert mapped.unused_keys() == {"ordres": "orders", "zzz": None}
-    assert mapped.unmapped_streams() == ["orders"]
 
 
-def test_without_any_mapping_no_stream_is_listed() -> None:
+def test_without_any_mapping_no_key_is_unused() -> None:
     mapped = mappings({})
     assert mapped.find("orders") is None
-    assert mapped.unmapped_streams() == []
+    assert not mapped
+    assert mapped.misspelt_key("orders") is None
     assert mapped.unused_keys() == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "stream"),
+    [
+        ("ordres", "orders"),
+        ("custommers", "customers"),
+        ("Orders", "orders"),
+        ("order-items", "orderItems"),
+        ("public-custmers", "public-customers"),
+        ("event_prodct_viewed", "event_product_viewed"),
+    ],
+)
+def test_a_key_with_a_typing_error_is_taken_for_a_misspelling(key: str, stream: str) -> None:
+    assert mappings({key: {}}).misspelt_key(stream) == key
+
+
+@pytest.mark.parametrize(
+    ("key", "stream"),
+    [
+        ("event_a", "event_b"),
+        ("orders_2024", "orders_2025"),
+        ("shard_10001", "shard_10002"),
+        ("orders", "order_items"),
+        ("event_signed_up", "event_signed_in"),
+        ("public-customers", "archive-customers"),
+        ("customers_*", "customers"),
+        ("people", "orders"),
+    ],
+)
+def test_a_key_that_names_another_thing_is_no_misspelling(key: str, stream: str) -> None:
+    assert mappings({key: {}}).misspelt_key(stream) is None
+
+
+def test_a_key_that_matched_a_stream_is_no_misspelling_of_another() -> None:
+    mapped = mappings({"order": {}})
+    mapped.find("order")
+    assert mapped.misspelt_key("orders") is None

@@ -1,0 +1,55 @@
+"""Keys of the setting ``streams`` that match no stream."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from tests.kit.singer import as_bytes, record, schema
+
+if TYPE_CHECKING:
+    from tests.target_mona.conftest import Target
+
+MISSPELT = {"ordres": {"arc_class": "SHOP_ORDER"}}
+
+
+def test_a_misspelt_key_is_named_while_the_run_goes_on(target: Target) -> None:
+    process = target.start(streams=MISSPELT)
+    assert process.stdin
+    assert process.stderr
+    process.stdin.write(as_bytes([schema("orders")]))
+    process.stdin.flush()
+    while b"did you mean 'orders'?" not in (line := process.stderr.readline()):
+        assert line, "the run ended without a warning"
+    assert b"WARNING" in line
+    assert b"no key matches stream 'orders', and key 'ordres' has matched no stream" in line
+    rest, log = process.communicate(as_bytes([record("orders", id=1)]))
+    assert process.returncode == 0, rest
+    assert b"'ordres'" not in log
+
+
+def test_an_unmapped_stream_unlike_any_key_is_named_at_info(target: Target) -> None:
+    run = target(schema("orders_2024"), schema("orders_2025"), streams={"orders_2025": {}})
+    assert run.status == 0
+    (line,) = (line for line in run.log.splitlines() if "no key of setting" in line)
+    assert "INFO" in line
+    assert "stream 'orders_2024'" in line
+    assert "did you mean" not in run.log
+
+
+def test_a_key_unlike_any_stream_is_named_at_the_end(target: Target) -> None:
+    run = target(schema("orders"), record("orders", id=1), streams={"orders": {}, "people": {}})
+    (line,) = (line for line in run.log.splitlines() if "WARNING" in line)
+    assert line.endswith("setting 'streams': no stream is named 'people'")
+
+
+def test_the_check_of_an_input_fails_on_a_misspelt_key(target: Target) -> None:
+    given = target.folder / "schemas.jsonl"
+    given.write_bytes(as_bytes([schema("orders")]))
+    config = target.folder / "config.json"
+    config.write_text(json.dumps({**target.config, "streams": MISSPELT}))
+    run = target.command("--config", str(config), "--check", "--input", str(given))
+    assert run.status == 1
+    (line,) = (line for line in run.output.splitlines() if line.startswith("✗"))
+    assert line.startswith("✗ stream 'orders': setting 'streams': no key matches stream 'orders'")
+    assert "WARNING" not in run.log
