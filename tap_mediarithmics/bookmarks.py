@@ -35,8 +35,8 @@ _MAX_NUMBER = 10**300
 """Larger numbers do not survive a STATE that is read as floats."""
 _MOST_EXAMPLES = 3
 _MAX_SHOWN = 40
-_UNUSABLE = "no bookmark can hold these values, which were ignored"
-_IN_FUTURE = "these values lie after the creation of their execution and do not move the bookmark"
+_UNUSABLE = "these values cannot be bookmarks and were ignored"
+_IN_FUTURE = "these values are after the creation of their execution and do not move the bookmark"
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def execution_entry(execution: Execution) -> dict[str, Any]:
 class MaxValue:
     """The largest value of a column, compared by the type of the column.
 
-    Nulls and values that no bookmark can hold do not count. Neither does a time after
+    Nulls and values that cannot be bookmarks do not count. Neither does a time after
     ``latest``: one row with a wrong date would end the stream.
 
     Args:
@@ -129,12 +129,12 @@ class MaxValue:
             self.value, self._rank = value, rank
 
     def _ranked(self, value: Any) -> Any:
-        """Return what the value is compared by, or None if no bookmark can hold it."""
+        """Return what the value is compared by, or None if it cannot be a bookmark."""
         if isinstance(value, str):
             return timestamps.parse(value) if self._kind in _TIMES else value
         if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
             return value if -_MAX_NUMBER < value < _MAX_NUMBER else None
-        message = f"{self._label}: {value!r} is no value that a bookmark can have"
+        message = f"{self._label}: {value!r} cannot be a bookmark"
         raise MartechError(message)
 
     def _is_in_future(self, value: Any) -> bool:
@@ -150,7 +150,7 @@ class MaxValue:
 
     def _raise_if_ignored(self) -> None:
         for values in self._ignored.values():
-            message = f"{self._label}: {values[0]!r} is no value that a bookmark can have"
+            message = f"{self._label}: {values[0]!r} cannot be a bookmark"
             raise MartechError(message)
 
     def warn_of_ignored(self) -> None:

@@ -1,4 +1,4 @@
-"""What ``--check`` verifies: token, organisation, datamart, exports, queries and keys."""
+"""The checks of ``--check``: token, organisation, datamart, exports, queries and keys."""
 
 from __future__ import annotations
 

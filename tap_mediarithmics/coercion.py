@@ -30,10 +30,10 @@ DATE = {
     "type": ["string", "null"],
     "description": "Date: ISO date or ISO date-time, as received; epoch milliseconds as ISO",
 }
-"""The schema of a column of the vendor's scalar Date, whose form the vendor does not document.
+"""The schema of a column of the vendor's scalar Date, whose format is not documented.
 
-The column is text without a format, since no format covers all forms. The description tells it
-from other text, also in a catalog that was written by an earlier discovery.
+The column is text without a format, since no format covers all forms. Its description
+distinguishes it from other text, also in the catalog of an earlier discovery.
 """
 DATE_TEXT = "date-text"
 """The kind of such a column."""
@@ -45,7 +45,7 @@ Convert = Callable[[Any, list[Any]], Any]
 def kind_of(schema: Any) -> str:
     """Return the one type that a schema allows besides null, or an empty text.
 
-    Text of the formats ``date-time`` and ``date``, and of the scalar Date, is a kind of its own.
+    Text of the format ``date-time`` or ``date``, or of the scalar Date, has its own kind.
     """
     types = schema.get("type") if isinstance(schema, dict) else None
     names = [types] if isinstance(types, str) else types or []

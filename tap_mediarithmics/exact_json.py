@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 def parse_json(line: bytes) -> Any:
     """Parse JSON text.
 
-    An integer with more digits than Python converts becomes a ``Decimal``, and a number whose
-    exponent no ``Decimal`` has becomes its text.
+    An integer with more digits than Python converts becomes a ``Decimal``. A number whose
+    exponent is too large for a ``Decimal`` becomes text.
 
     Raises:
         ValueError: It is not JSON.
@@ -35,7 +35,7 @@ def _number(digits: str) -> Decimal | str:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    message = f"{name} is no JSON number"
+    message = f"{name} is not a JSON number"
     raise ValueError(message)
 
 

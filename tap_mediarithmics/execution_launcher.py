@@ -48,10 +48,10 @@ class ExecutionLauncher:
         return execution
 
     def wait_for_result(self, execution: Execution) -> Execution:
-        """Wait until an execution has succeeded, and return it as it is then.
+        """Wait until an execution has succeeded, and return its final state.
 
         Raises:
-            ExecutionFailed: It ended otherwise; with the vendor's reason.
+            ExecutionFailed: It ended without success; the message has the vendor's reason.
         """
         ended = self.wait_for_end(execution)
         if ended.succeeded:
@@ -68,7 +68,7 @@ class ExecutionLauncher:
         return self._waiter.wait_for_end(execution, self._owner, self._refresh)
 
     def _refresh(self, execution: Execution) -> Execution:
-        """Find an execution in the list: the API is not known to give a single one."""
+        """Find an execution in the list: no endpoint for a single one is documented."""
         for page in self._exports.executions(self._export_id):
             for listed in page:
                 if listed.id == execution.id:

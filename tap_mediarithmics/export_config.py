@@ -221,7 +221,7 @@ def _schema_problems(fields: Mapping[str, Any], path: str) -> Iterator[str]:
         Draft7Validator.check_schema(schema)
     except SchemaError as error:
         where = ".".join(map(str, error.absolute_path))
-        yield f"setting '{path}.schema' is no valid JSON Schema at '{where}'"
+        yield f"setting '{path}.schema' is not a valid JSON Schema at '{where}'"
         return
     keys = [*(fields.get("primary_keys") or ()), fields.get("replication_key")]
     for key in keys:

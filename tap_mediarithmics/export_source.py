@@ -98,13 +98,13 @@ class ExportSource:
             return self._context.datamart(datamart_id).query_text(query_id)
 
     def verify(self) -> dict[str, Any]:
-        """Check at the vendor that export and query exist and that the query is valid.
+        """Check at the vendor that the export and the query exist, and that the query is valid.
 
         Returns:
             The columns.
 
         Raises:
-            MartechError: One of them does not, or is not.
+            MartechError: One of them does not exist, or the query is not valid.
         """
         config = self.config
         if config.query_id and self._context.datamart_id:
@@ -116,7 +116,7 @@ class ExportSource:
         return columns
 
     def _sample_start(self, columns: Mapping[str, Any]) -> str:
-        """Return what ``{start}`` becomes on a first run."""
+        """Return the value of ``{start}`` in a first run."""
         key = self.config.replication_key or EXECUTION_DATE
         value = MaxValue(self.config.stream, key, kind_of(columns.get(key, {})), {})
         return value.start(self._context.start or 0, 0, self.config.start_format)
@@ -131,7 +131,7 @@ class ExportSource:
 
     @cached_property
     def query(self) -> otql.Query | None:
-        """What the query selects, or None if that is not known.
+        """The selection of the query, or None if it is not known.
 
         Raises:
             AggregationQuery: It does not select rows.

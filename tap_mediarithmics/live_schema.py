@@ -1,4 +1,4 @@
-"""The live schema of a datamart, as far as queries need it."""
+"""The parts of a datamart's live schema that queries need."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class LiveSchema:
 
     @cached_property
     def _written(self) -> ObjectTypes:
-        """The enumerations, which only the text of the schema defines."""
+        """The enumerations; only the text of the schema defines them."""
         try:
             return ObjectTypes.from_text(self._datamart.schema_text(str(self._id)))
         except UnknownSchema as error:

@@ -23,7 +23,7 @@ class Cursor:
 
     Attributes:
         created: Creation of the execution that was read last, in epoch milliseconds.
-        id: Its id, which decides between executions of one millisecond.
+        id: Its id, to order executions of one millisecond.
         start: Executions created before this are ignored, in epoch milliseconds.
     """
 

@@ -1,4 +1,4 @@
-"""A strict parser for the part of OTQL that decides the shape of a result line.
+"""A strict parser for the part of OTQL that determines the shape of a result line.
 
 That part is ``SELECT { … } FROM Type``. Other syntax raises ``UnknownOtql``, and the caller
 infers the columns from a sample. Vendor page: "OTQL queries".
@@ -52,7 +52,7 @@ class AggregationQuery(ValueError):
 
 @dataclass(frozen=True)
 class Selection:
-    """The selected fields of one object. A field without a selection of its own has ``None``."""
+    """The selected fields of one object. A field without its own selection has ``None``."""
 
     fields: dict[str, Selection | None]
 
@@ -79,12 +79,12 @@ def parse(text: str) -> Query:
         AggregationQuery: The query has ``@count``, ``@map`` or another aggregation.
         UnknownOtql: The query has other syntax.
     """
-    refuse_aggregations(text)
+    reject_aggregations(text)
     return _Parser(text).query()
 
 
-def refuse_aggregations(text: str) -> None:
-    """Raise if a query aggregates, whatever other syntax it has.
+def reject_aggregations(text: str) -> None:
+    """Raise if a query aggregates, even if its other syntax is unknown.
 
     Raises:
         AggregationQuery: With the directive and its position.
@@ -108,7 +108,7 @@ def position(text: str, offset: int) -> str:
 
 
 def _select_clause(text: str) -> Iterator[_Token]:
-    """Yield the tokens before FROM and skip what is no token."""
+    """Yield the tokens before FROM; skip everything else."""
     offset = depth = 0
     while offset < len(text):
         match = _TOKEN.match(text, offset)

@@ -1,8 +1,8 @@
 """Decode the lines of a result to records.
 
 Columns have the types of the stream's JSON Schema: epoch milliseconds become date-times where
-a column is a date-time. ``_extra`` receives unknown fields, and the original of a value that
-does not fit its column (what does not fit is null in the column). So nothing is lost.
+a column is a date-time. Unknown fields go to ``_extra``. A value that does not fit its column is
+null there, and its original goes to ``_extra``. So nothing is lost.
 
 Two paths give the same result. A compiled decoder takes lines that fit the schema exactly
 and encodes them again at once. All other lines are converted value by value.
@@ -73,7 +73,7 @@ class RecordDecoder:
             message = f"it is not JSON ({error})"
             raise NotAnObject(message) from None
         if not isinstance(value, dict):
-            message = "it is no JSON object"
+            message = "it is not a JSON object"
             raise NotAnObject(message)
         return value
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class ResultChunk(Chunk):
-    """The result of one execution. It is on disk, complete, before its first record is read.
+    """The result of one execution. It is completely on disk before its first record is read.
 
     Args:
         stream: The stream that the records belong to.

@@ -87,7 +87,7 @@ class ResultFiles:
 
         self._exports.download(self._export_id, self._execution, name, into=file, check=check)
         if _is_blank(file):
-            # A load balancer's empty response looks the same: the other API has to agree.
+            # A load balancer's empty response looks the same: ask the other API, too.
             file = self._closing.enter_context(open_temp_file())
             with contextlib.suppress(NotFound):
                 self._exports.download_data_file(self._execution, name, into=file, check=check)
@@ -120,7 +120,7 @@ class ResultFiles:
 
 
 def _is_blank(file: IO[bytes]) -> bool:
-    """Whether a file holds no value of a row; leave it at its end."""
+    """Whether a file has no values; its position is left at the end."""
     is_blank = file.tell() <= _MAX_BLANK_BYTES
     if is_blank:
         file.seek(0)
@@ -136,7 +136,7 @@ def check_file(file: IO[bytes]) -> None:
     JSON.
 
     Raises:
-        IncompleteBody: It is incomplete, or an error instead of a result.
+        IncompleteBody: It is incomplete, or it is an error instead of a result.
     """
     reason, last, value = "", b"", None
     try:
@@ -149,7 +149,7 @@ def check_file(file: IO[bytes]) -> None:
         value = json.loads(last) if last else None
     except (ValueError, RecursionError):
         reason = f"the last line is not complete JSON: {last[-80:]!r}"
-    if reason:  # raised outside the handler: messages show the innermost context
+    if reason:  # raised outside the handler, because messages show the innermost context
         raise IncompleteBody(reason)
     if (last and value is None) or _names_error(value):
         shown = redact(last.decode("utf-8", "replace"))[:_MAX_SHOWN]

@@ -44,7 +44,7 @@ _BUILTIN_ENUMERATIONS = frozenset(
 
 _TEXT: Schema = {"type": ["string", "null"]}
 _MOST_FIELDS = 300
-"""An object with more fields has data as keys."""
+"""An object with more fields probably has data as keys."""
 
 
 class UntypableQuery(ValueError):

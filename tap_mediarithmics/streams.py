@@ -90,7 +90,7 @@ class ResultStream(ChunkedStream):
     @property
     @override
     def schema(self) -> dict[str, Any]:
-        # The catalog of an earlier discovery wins, and saves the requests.
+        # The catalog of an earlier discovery takes precedence, and saves the requests.
         return self._input_schema or self._discovered_schema
 
     @cached_property

@@ -79,7 +79,7 @@ class TapMediarithmics(MartechTap):
         *waiting_settings(
             poll_interval_seconds=10,
             execution_timeout_seconds=14400,
-            when_over="The execution goes on, and the next run attaches to it.",
+            when_over="The execution continues, and the next run attaches to it.",
         ),
         *http_settings(),
     ).to_dict()
@@ -102,7 +102,7 @@ class TapMediarithmics(MartechTap):
     @property
     @override
     def streams(self) -> dict[str, Stream]:
-        # The streams about exports come last, to include what this run launched.
+        # The streams about exports come last, to include the executions of this run.
         return dict(
             sorted(
                 super().streams.items(),
@@ -112,7 +112,7 @@ class TapMediarithmics(MartechTap):
 
     @override
     def setup_mapper(self) -> None:
-        # A run without a catalog may infer columns from what it launches; discovery may not.
+        # A run without a catalog may launch executions to infer columns; discovery may not.
         self.organisation.may_launch = True
         super().setup_mapper()
 

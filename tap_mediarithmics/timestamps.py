@@ -45,7 +45,7 @@ def _date(day: int) -> str:
 
 
 def milliseconds(time: dt.datetime) -> int:
-    """Return a time in whole epoch milliseconds. What is finer is cut off."""
+    """Return a time in whole epoch milliseconds; microseconds are cut off."""
     return (time - _EPOCH) // _MILLISECOND
 
 

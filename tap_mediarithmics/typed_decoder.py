@@ -61,7 +61,7 @@ def _value(attribute: Any) -> Any:
 
 
 def _struct(properties: Mapping[str, Any]) -> tuple[type[msgspec.Struct] | None, Finish | None]:
-    """Return a type whose decoder rejects what does not fit, and the conversion of its values."""
+    """Return a type whose decoder rejects other values, and the conversion of its values."""
     compiled = {name: _compiled(schema) for name, schema in properties.items()}
     struct = object_type(
         (name, kind | msgspec.UnsetType, msgspec.UNSET) for name, (kind, _) in compiled.items()
@@ -162,7 +162,7 @@ def _is_in_range(text: bytes) -> bool:
 
 
 _SAFE_LENGTH = 20
-"""No number of this length has an exponent that Decimal refuses."""
+"""No number of this length has an exponent that is too large for Decimal."""
 _NUMBER_STARTS = frozenset(b"%c" % character for character in b"-0123456789n")
 """First bytes of a JSON number, or of null."""
 

@@ -1,10 +1,9 @@
 """The body of an export: kept compressed, and accepted only when it is complete.
 
-An export that breaks off often ends like a success: with a clean HTTP end, a gzip stream
-without its trailer, or a last line that says ``terminated early`` (vendor page: a body must
-not be processed before it is received in its entirety). So the body is inflated twice: once
-to check it while it arrives, and once to read it. ``isal`` needs less than half of zlib's
-time for it.
+An interrupted export often looks like a success: HTTP ends normally, but the gzip stream has no
+trailer, or the last line says ``terminated early`` (vendor page: a body must not be processed
+before it is received in its entirety). So the body is inflated twice: once to check it while it
+arrives, and once to read it. ``isal`` needs less than half of zlib's time for it.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ if TYPE_CHECKING:
 
 MEBIBYTE = 1024 * 1024
 MAX_LINE_BYTES = 16 * MEBIBYTE
-"""An event has at most 1 MB, so a longer line is no event."""
+"""An event has at most 1 MB, so a longer line is not an event."""
 
 MAX_UNCHECKED_BYTES = 4096 * MEBIBYTE
 MAX_RATIO = 200
-"""A body larger than the bytes above may inflate to this many times its compressed size."""
+"""Maximum ratio of inflated to compressed size, for bodies larger than the bytes above."""
 
 _CHUNK_BYTES = 2 * MEBIBYTE
 _READ_BYTES = MEBIBYTE // 4
@@ -51,7 +50,7 @@ class Decompressor:
     """Inflates a body piece by piece: gzip of one or several members, or plain text."""
 
     def __init__(self) -> None:
-        """Wait for the first bytes, which tell gzip from text."""
+        """Wait for the first bytes, which distinguish gzip from text."""
         self.received = 0
         self.inflated = 0
         self._head = b""
@@ -123,7 +122,7 @@ class TextCheck:
         self._last_line_ended = False
 
     def feed(self, piece: bytes) -> None:
-        """Take the next piece.
+        """Check the next piece.
 
         Raises:
             BodyTooLarge: A line is longer than ``MAX_LINE_BYTES``.
@@ -151,17 +150,17 @@ class TextCheck:
     def raise_if_incomplete(self, content_type: str = "") -> None:
         """Check the text once all of it has arrived.
 
-        A complete last line that is no event is left to the reader.
+        The reader handles a complete last line that is not an event.
 
         Raises:
-            IncompleteBody: The text is no export, or an export that broke off.
+            IncompleteBody: The text is not an export, or not a complete one.
         """
         head = self._head.removeprefix(BYTE_ORDER_MARK).lstrip()
         if _HTML.match(head) or (not head and "html" in content_type.lower()):
             raise IncompleteBody("the response is an HTML page, such as a proxy's, and no export")
         error = error_text(head) if self._size <= _HEAD_BYTES else None
         if error is not None:
-            raise IncompleteBody(f"the response is no export but an error: {error}")
+            raise IncompleteBody(f"the response is an error instead of an export: {error}")
         line = bytes(self._last_line).removeprefix(BYTE_ORDER_MARK).strip()
         if line.strip(b'".').lower().endswith(_TERMINATED) and not line.endswith(b"}"):
             raise IncompleteBody("the export was terminated early")
@@ -171,7 +170,7 @@ class TextCheck:
 
 
 def _fault_of(line: bytes) -> str:
-    """Return why a line is no event, or nothing where it is one."""
+    """Return why a line is not an event; empty if it is one."""
     try:
         parse_line(line)
     except MalformedLine as error:
@@ -209,7 +208,7 @@ class Body:
         return self._file.truncate()
 
     def write(self, data: bytes) -> int:
-        """Keep ``data`` as sent, and check its text.
+        """Store ``data`` as sent, and check its text.
 
         Raises:
             IncompleteBody: The gzip stream is damaged.
@@ -237,16 +236,16 @@ class Body:
             raise
 
     def check(self, response: Response) -> None:
-        """Check the body once HTTP has reported its end.
+        """Check the body after HTTP has reported its end.
 
         Raises:
             IncompleteBody: The body is not a complete export.
-            MartechError: It has an encoding that was not asked for.
+            MartechError: It has an encoding that was not requested.
         """
         encoding = response.headers.get("Content-Encoding", "").strip().lower()
         if encoding not in {"", "identity", "gzip", "x-gzip"}:
             message = (
-                f"{self._label}: the response is encoded as {encoding!r}, which was not asked for"
+                f"{self._label}: the response is encoded as {encoding!r}, which was not requested"
             )
             raise MartechError(message)
         rest = self._inflater.finish()

@@ -1,4 +1,4 @@
-"""What ``--check`` verifies: login, export, time zone and event names."""
+"""The checks of ``--check``: login, export, time zone and event names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tap_robotmia.exports import Exports
 
 _DAYS = 2
-"""Yesterday and today: right after midnight, today has hardly an event."""
+"""Yesterday and today: right after midnight, today has hardly any events."""
 
 
 class ExportCheck:

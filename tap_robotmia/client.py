@@ -57,7 +57,7 @@ _SETTING_BY_WORD = (
     ("from_date", "start_date"),
     ("to_date", "end_date"),
 )
-"""The setting to check where the API's reason holds a word, the first match first."""
+"""The setting to check, by a word in the API's reason; the first match counts."""
 
 
 class ExportFailed(MartechError):
@@ -97,12 +97,12 @@ class Export:
     Attributes:
         from_date: The first day, in the project's time zone.
         to_date: The last day, inclusive.
-        requested_at: When it was requested. It may lack events after that.
+        requested_at: When it was requested. Later events may be missing.
         received_at: When it was received.
     """
 
     def __init__(self, from_date: date, to_date: date, requested_at: datetime, body: Body) -> None:
-        """Own ``body`` from now on."""
+        """Take ownership of ``body``."""
         self.from_date = from_date
         self.to_date = to_date
         self.requested_at = requested_at
@@ -174,7 +174,7 @@ class RobotmiaClient:
         Raises:
             InvalidCredential: The API rejected the secret.
             NoPlanAccess: The plan does not include the export API.
-            FutureDate: ``to_date`` lies after the project's today.
+            FutureDate: ``to_date`` is after today in the project.
             ExportFailed: The API rejected the request, or all attempts failed.
             BodyTooLarge: The response exceeds the limits of an export.
             DiskFull: There is no room for the temporary file.

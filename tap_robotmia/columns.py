@@ -1,8 +1,8 @@
 """Typed columns for the events of one name.
 
 The types come from a sample of events. A column has one type besides null, because common
-loaders support no unions. Whatever a column cannot hold goes to ``_extra``: properties that
-were not in the sample, values of another type, and names of the stream's fixed columns.
+loaders support no unions. ``_extra`` receives everything else: properties that were not in the
+sample, values of another type, and names of the stream's fixed columns.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EXTRA = "_extra"
 FIXED_COLUMNS = ("event_id", "time", "distinct_id", "insert_id")
 MIXED_DESCRIPTION = "Values of several types: text as it is, other values as JSON."
-"""Marks a text column for mixed types, also in a catalog, which keeps no further keywords."""
+"""Marks a text column for mixed types, also in a catalog, which has no place for other keywords."""
 
 _RESERVED = frozenset({*FIXED_COLUMNS, EXTRA})
 _TYPES = ("boolean", "integer", "number", "string", "array", "object")
@@ -92,7 +92,7 @@ class ColumnTypes:
 
 
 class Columns:
-    """Makes records of one typed stream.
+    """Creates the records of one typed stream.
 
     Args:
         schema: The stream's schema, from discovery or from the catalog.

@@ -5,8 +5,8 @@ hexadecimal digits of SHA-256 over a JSON array in canonical form (no spaces, so
 UTF-8):
 
 - ``[event, distinct_id, time, $insert_id]`` for an event with an ``$insert_id``, the key by
-  which the vendor tells events apart;
-- ``[event, properties]`` otherwise. Two events that are equal in everything share it.
+  which the vendor distinguishes events;
+- ``[event, properties]`` otherwise. Two identical events have the same one.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def content_id(event: str, properties: bytes) -> str:
 
 
 def _escaped(parts: tuple[Any, ...]) -> bytes:
-    # half of a surrogate pair has no UTF-8 form, but an escape
+    # half of a surrogate pair cannot be encoded as UTF-8, but as an escape
     return json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str).encode()
 
 

@@ -1,4 +1,4 @@
-"""Reading the events of an export."""
+"""Read the events of an export."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from tap_robotmia.project_time import ProjectClock
 
 ARRIVAL_PROPERTIES = ("mp_processing_time_ms", "$mp_api_timestamp_ms")
-"""True UTC milliseconds at which the vendor received the event."""
+"""When the vendor received the event, in milliseconds, true UTC."""
 
 _MAX_ARRIVAL_MS = 10**14
-"""The year 5138: later arrivals are mistakes."""
+"""The year 5138; later arrivals are wrong."""
 
 
 class Event(msgspec.Struct, gc=False):
@@ -167,7 +167,7 @@ def properties_of(event: Event) -> dict[str, Any]:
 
 
 def _refuse(line: bytes) -> Line:
-    """Replace the fast decoder where every line needs the tolerant one."""
+    """Reject every line, in place of the fast decoder, if all lines need the tolerant one."""
     raise ValueError(line)
 
 

@@ -59,10 +59,10 @@ class ExportSettings:
 
 
 def parse_day(text: str) -> date:
-    """Parse a day; of a date-time, its date.
+    """Parse a date, or the date of a date-time.
 
     Raises:
-        ValueError: The text is no date and no date-time.
+        ValueError: The text is neither a date nor a date-time.
     """
     text = text.strip()
     if len(text) > len("yyyy-mm-dd"):

@@ -1,4 +1,4 @@
-"""Downloading the windows of one run, in order.
+"""Download the windows of one run, in order.
 
 Streams that need the same days share a download.
 """
@@ -111,7 +111,7 @@ class Exports:
         self._shutdown = shutdown
 
     def last_day(self) -> date:
-        """Return the last day to export: ``end_date``, but never a day that has not begun."""
+        """Return the last day to export: ``end_date``, or today if that is earlier."""
         today = self.clock.day(datetime.now(timezone.utc))
         if self.settings.end_date is None:
             return today
@@ -196,7 +196,7 @@ class Exports:
     def _event_names(
         self, window: Window, requests: Iterable[StreamRequest]
     ) -> tuple[str, ...] | None:
-        """Return the event names to ask for; None for all."""
+        """Return the event names to request; None for all."""
         names: set[str] = set()
         for request in requests:
             if request.stream not in window.streams:
@@ -253,7 +253,7 @@ class Exports:
 
 
 def _warn(observed: Observations) -> None:
-    """Warn about settings that the events of a run show to be wrong."""
+    """Warn about settings that are wrong according to the events of the run."""
     for name in observed.missing:
         logger.warning(
             "no event '%s' in the exported days (settings 'events' and 'event_streams')%s",

@@ -1,7 +1,7 @@
-"""Parsing one line of an export.
+"""Parse one line of an export.
 
 The fast decoder reads the few fields that are needed and keeps ``properties`` as bytes. A
-line that it refuses (half of a surrogate pair, NaN, a time given as text) is parsed again
+line that it rejects (half of a surrogate pair, NaN, a time given as text) is parsed again
 with the standard library before it counts as malformed.
 """
 
@@ -113,7 +113,7 @@ def _nesting(line: bytes) -> int:
 def is_plain_text(text: bytes) -> bool:
     """Return whether text may be written as it is: valid UTF-8 without carriage returns.
 
-    JSON allows a carriage return between tokens, but many line readers take it for a line
+    JSON allows a carriage return between tokens, but many line readers treat it as a line
     end.
     """
     return b"\r" not in text and is_utf8(text)
@@ -197,7 +197,7 @@ def _integer(text: str) -> int | Decimal:
 
 
 def _as_text(value: Any) -> str | None:
-    """Return text and null as they are, anything else as JSON."""
+    """Return text and null unchanged, other values as JSON."""
     if value is None or isinstance(value, str):
         return value
     return serialize_json(value)

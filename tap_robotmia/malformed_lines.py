@@ -1,4 +1,4 @@
-"""Keeping the malformed lines of a run, up to the limit."""
+"""Save the malformed lines of a run, up to the limit."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 class MalformedLines:
-    """Counts and keeps the malformed lines of a run.
+    """Counts and saves the malformed lines of a run.
 
     Args:
-        folder: Folder of the file (``reject_path``); it is made for the first line.
+        folder: Folder of the file (``reject_path``); it is created for the first line.
         limit: Maximum lines per run (``max_malformed_lines``).
     """
 
@@ -34,7 +34,7 @@ class MalformedLines:
         self._file: IO[bytes] | None = None
 
     def add(self, line: bytes, reason: str, where: str) -> None:
-        """Keep a line, on disk before a later STATE counts it as exported.
+        """Save a line; it is on disk before a STATE that covers it is written.
 
         Args:
             line: The line as received.
@@ -42,12 +42,12 @@ class MalformedLines:
             where: The export that holds it.
 
         Raises:
-            MartechError: The limit is exceeded, or the line cannot be kept.
+            MartechError: The limit is exceeded, or the line cannot be saved.
         """
         self.count += 1
         if self.count > self._limit:
             message = (
-                f"{where} has a line that is no event ({reason}); raise setting "
+                f"{where} has a line that is not an event ({reason}); raise setting "
                 f"'max_malformed_lines' (now {self._limit}) to keep such lines in "
                 f"'{self.path.parent}' and go on"
             )
@@ -59,11 +59,13 @@ class MalformedLines:
             os.fsync(file.fileno())
         except OSError as error:
             message = (
-                f"{where}: a line that is no event cannot be kept in setting 'reject_path' "
+                f"{where}: a line that is not an event cannot be saved in setting 'reject_path' "
                 f"('{self.path.parent}'): {error.strerror}"
             )
             raise MartechError(message) from error
-        logger.warning("%s: a line is no event (%s); it is kept in %s", where, reason, self.path)
+        logger.warning(
+            "%s: a line is not an event (%s); it is saved in %s", where, reason, self.path
+        )
 
     def close(self) -> None:
         """Close the file, if it is open."""

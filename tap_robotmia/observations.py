@@ -1,4 +1,4 @@
-"""What a run learns from the events it reads, for warnings at its end and for ``--check``."""
+"""Look for wrong settings in the events of a run, for warnings at its end and for ``--check``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Observations:
     """Looks for wrong settings in the events of a run.
 
     Args:
-        names: Event names that settings hold.
+        names: The event names in the settings.
         zone: The zone by which the events' times were converted to UTC.
     """
 
@@ -35,7 +35,7 @@ class Observations:
         self._seen: set[str] = set()
 
     def add(self, events: list[Event], already_read: int) -> None:
-        """Look at a block of events.
+        """Check a block of events.
 
         Args:
             events: The events.
@@ -51,7 +51,7 @@ class Observations:
 
     @property
     def missing(self) -> list[str]:
-        """The names that no event has, in the order of the settings."""
+        """The names without an event so far, in the order of the settings."""
         return [name for name in self._names if name in self._missing]
 
     def similar_to(self, name: str) -> str:

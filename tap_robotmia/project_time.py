@@ -1,10 +1,10 @@
-"""Conversion of a project's wall clock and days to UTC.
+"""Convert a project's wall clock and days to UTC.
 
 The export gives ``time`` as the project's wall clock, counted as if it were UTC epoch
 seconds (vendor page: Exporting Raw Event Data). Daylight saving time:
 
-- A time in the ambiguous hour at its end is the latest of its two instants that is not
-  after the event's arrival; without an arrival stamp, the earlier one.
+- In the ambiguous hour at its end, the later of the two possible instants is used, unless it is
+  after the event's arrival. Without an arrival stamp, the earlier one is used.
 - A time in the missing hour at its start is converted with the offset before the change.
 """
 
@@ -24,11 +24,11 @@ UTC = timezone.utc
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a wall clock has no zone
 
 MILLISECONDS_FROM = 100_000_000_000
-"""Raw times from here on are milliseconds: as seconds they would be after the year 5000."""
+"""Larger raw times are milliseconds; as seconds they would be after the year 5000."""
 
 _SPAN = 900
 _MICROSECONDS = 1_000_000
-_OUTSIDE = "its time lies outside the years 1 to 9999"
+_OUTSIDE = "its time is outside the years 1 to 9999"
 _MAX_CACHED = 50_000
 _SECONDS = tuple(f"{second:02d}.000000Z" for second in range(60))
 
@@ -127,7 +127,7 @@ class ProjectClock:
         return self.start_of(day + timedelta(days=1))
 
     def _offset_of_span(self, span: int) -> int | None:
-        """Return the offset of a quarter of an hour of wall clock; None if it changes within."""
+        """Return the offset in a quarter of an hour of wall clock; None if it changes within it."""
         first = span * _SPAN
         offsets = {*self._offsets_at(first), *self._offsets_at(first + _SPAN - 1)}
         offset = offsets.pop() if len(offsets) == 1 else None
@@ -137,7 +137,7 @@ class ProjectClock:
         return offset
 
     def _offsets_at(self, seconds: int) -> tuple[int, int]:
-        """Return the offsets before and after a change; both are equal where there is none."""
+        """Return the offsets before and after a change; they are equal if there is none."""
         if self._already_utc:
             return 0, 0
         try:
@@ -166,7 +166,7 @@ class ProjectClock:
 
 
 def instant_text(instant: datetime) -> str:
-    """Return an instant as records and bookmarks hold it."""
+    """Return an instant in the format of records and bookmarks."""
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
 
 
@@ -174,7 +174,7 @@ def parse_instant(text: str) -> datetime:
     """Parse an instant; without an offset it is UTC.
 
     Raises:
-        ValueError: The text is no ISO 8601 date or date-time.
+        ValueError: The text is not an ISO 8601 date or date-time.
     """
     return parse_iso(text)
 

@@ -1,4 +1,4 @@
-"""Replacing characters on which some loaders fail: halves of surrogate pairs and NUL."""
+"""Replace characters on which some loaders fail: halves of surrogate pairs and NUL."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def may_need_sanitizing(text: bytes) -> bool:
 def sanitized(value: Any) -> Any:
     """Return a JSON value with U+FFFD in place of these characters, in names too.
 
-    Names that become equal are kept apart by further replacement characters.
+    Names that become equal get further replacement characters.
     """
     if isinstance(value, str):
         return _REFUSED.sub(REPLACEMENT, value)
@@ -42,7 +42,7 @@ def sanitized(value: Any) -> Any:
 
 
 def sanitized_object(text: msgspec.Raw) -> msgspec.Raw:
-    """Return the text of a JSON object likewise."""
+    """Return the text of a JSON object with these characters replaced."""
     if not may_need_sanitizing(bytes(text)):
         return text
     return msgspec.Raw(encode(sanitized(read_object(text))))

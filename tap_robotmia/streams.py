@@ -36,7 +36,7 @@ _BOOKMARK, _START_DATE = "replication_key_value", "start_date"
 
 
 class RobotmiaStream(ChunkedStream):
-    """A stream of events, read in windows, with a bookmark of its own."""
+    """A stream of events, read in windows, with its own bookmark."""
 
     event_name: str | None = None
     """The only event of the stream; None for all events."""
@@ -217,7 +217,7 @@ class EventsStream(RobotmiaStream):
 
     @override
     def lines(self, events: list[Event], extracted_at: datetime) -> EncodedRecords:
-        # an Event encodes as the record itself, with the received bytes of its properties
+        # an Event is encoded as the record, with the received bytes of its properties
         name = self.name
         text = encode_record_lines([RecordLine(name, event, extracted_at) for event in events])
         return EncodedRecords(text, len(events))

@@ -223,7 +223,7 @@ def _zone_problems(config: Mapping[str, Any]) -> Iterator[str]:
         time_zone(name)
     except UnknownZone:
         yield (
-            f"setting 'project_timezone' ('{name}') is no IANA time zone; use a name such as "
+            f"setting 'project_timezone' ('{name}') is not an IANA time zone; use a name such as "
             "America/Los_Angeles or Europe/Paris"
         )
 

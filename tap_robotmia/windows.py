@@ -63,7 +63,7 @@ def days_before(day: date, number: int) -> date:
 
 
 def windows(first_days: Mapping[str, date], last_day: date, window_days: int) -> Iterator[Window]:
-    """Yield the windows that some streams need, oldest first.
+    """Yield the windows that the streams need, oldest first.
 
     Streams share the windows of days that they all need.
 

@@ -1,9 +1,10 @@
-"""Detecting a wrong ``project_timezone`` from the arrival stamps of events.
+"""Detect a wrong ``project_timezone`` by the arrival stamps of events.
 
 The vendor stamps an event with the true UTC time of its arrival. Events happen before they
 arrive, apart from the clock errors of some devices. A wrong zone shifts all events by the
-same quarters of an hour. Shifted forward, most of them seem to happen after their arrival;
-shifted back, most of those that arrive at once seem to arrive the same time late.
+multiple of a quarter of an hour. If they are shifted forward, most seem to happen after their
+arrival. If they are shifted back, most of those that arrive at once seem to arrive late by the
+same time.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
 
 _CLOCK_ERROR = timedelta(minutes=10)
 _LARGEST_SHIFT = timedelta(hours=26)
-"""Between UTC-12 and UTC+14. An event further ahead comes from a device with a wrong clock."""
+"""From UTC-12 to UTC+14. A larger shift comes from a device with a wrong clock."""
 
 _MIN_SHARE = 0.5
 _QUARTER_SECONDS = 900
 _MIN_LATE = 20
-"""Fewer events may be late together by chance."""
+"""Fewer events may have the same delay by chance."""
 
 _MAX_SAMPLE = 1000
 _MAX_LISTED = 8
@@ -62,7 +63,7 @@ class _Sample(NamedTuple):
 
 
 class ZoneCheck:
-    """Counts events that seem to happen after their arrival, or to arrive late together.
+    """Counts events that seem to happen after their arrival, or to arrive with the same delay.
 
     Args:
         zone: The zone by which the events' times were converted to UTC.
@@ -78,7 +79,7 @@ class ZoneCheck:
         self._late_samples: list[_Sample] = []
 
     def add(self, events: Iterable[Event]) -> None:
-        """Look at some events; those without an arrival stamp tell nothing."""
+        """Check some events; those without an arrival stamp are ignored."""
         for event in events:
             arrived_ms = arrival(event.properties)
             try:
@@ -101,7 +102,7 @@ class ZoneCheck:
                     self._late_samples.append(_Sample(wall, arrived_at))
 
     def problem(self) -> str | None:
-        """Return what is wrong with the zone, or None."""
+        """Return the problem with the zone, or None."""
         if self._ahead > self._stamped * _MIN_SHARE:
             return self._problem(self._ahead, "happen after they arrived", self._samples)
         ((quarters, late),) = self._quarters.most_common(1) or [(0, 0)]

@@ -46,7 +46,7 @@ def activity() -> DocumentType:
         recommended=(
             Rule(
                 "$unique_key",
-                "is no UUID of version 1; in the mapping, {{ … | uuid1 }} makes one",
+                "is not a UUID of version 1; in the mapping, {{ … | uuid1 }} makes one",
                 page,
                 lambda document: (
                     not is_empty(document.get("$unique_key"))

@@ -1,7 +1,7 @@
-"""Values brought into the type that the vendor's pages name.
+"""Convert values to the types that the vendor's pages name.
 
 Each function returns the document itself if nothing changes, and a changed copy otherwise.
-A value that cannot be converted stays as it is: then a rule of the document's type rejects it.
+A value that cannot be converted stays unchanged: then a rule of the document's type rejects it.
 """
 
 from __future__ import annotations
@@ -82,14 +82,14 @@ def nested(name: str, convert: Conversion) -> Conversion:
 
 
 def without_empty(*names: str) -> Conversion:
-    """Return a conversion that leaves out these fields where they are null or empty."""
+    """Return a conversion that removes these fields if they are null or empty."""
     return _without(is_empty, names)
 
 
 def without_empty_text(*names: str) -> Conversion:
-    """Return a conversion that leaves out these fields where they are empty text.
+    """Return a conversion that removes these fields if they are empty text.
 
-    The vendor takes null in activities, but no text where the page names another type.
+    The vendor accepts null in activities, but not text if the page names another type.
     """
     return _without(lambda value: value == "", names)
 
@@ -115,7 +115,7 @@ def json_text(value: Any) -> Any:
     """Return an object or a list as JSON text.
 
     Raises:
-        MappingError: It holds something that JSON cannot express.
+        MappingError: JSON cannot represent a value in it.
     """
     return encode(value).decode() if isinstance(value, (dict, list)) else value
 

@@ -17,7 +17,7 @@ def header(columns: Sequence[str]) -> bytes:
     """Return the first line, with its line break.
 
     Raises:
-        MappingError: A name holds half of a surrogate pair.
+        MappingError: A name contains half of a surrogate pair.
     """
     return _line(columns) + b"\r\n"
 
@@ -28,7 +28,7 @@ def row(columns: Sequence[str], document: Mapping[str, Any]) -> bytes:
     A null or missing value becomes an empty cell.
 
     Raises:
-        MappingError: A value is nested, has no column, or holds half of a surrogate pair.
+        MappingError: A value is nested, has no column, or contains half of a surrogate pair.
     """
     if len(document) > len(columns) or not document.keys() <= set(columns):
         extra = next(name for name in document if name not in columns)

@@ -40,7 +40,7 @@ class ImportDestination(Destination):
     Args:
         imports: The datamart's imports.
         uploads: Sends executions and waits for them.
-        wanted: The definition; the first upload creates the import where there is none.
+        wanted: The definition; the first upload creates the import if there is none.
         found: The import, if it exists.
         columns: The columns of a CSV import.
         max_rows: See :class:`singer_martech.delivery.destination.Destination`.
@@ -118,7 +118,7 @@ class ImportDestination(Destination):
         into = self._import
 
         def post(records: Sequence[PendingRecord], *, idempotent: bool) -> None:
-            del idempotent  # an upload without a response is looked for before it is repeated
+            del idempotent  # uploads handle this: they look for a lost upload before they repeat it
             if not isinstance(records, SpooledRecords):
                 raise TypeError(type(records).__name__)
             self.upload(into, records, batch_result)
@@ -128,12 +128,12 @@ class ImportDestination(Destination):
     def upload(
         self, into: DocumentImport, records: SpooledRecords, batch_result: BatchResult
     ) -> None:
-        """Upload documents and, where the setting says so, wait for their execution.
+        """Upload documents and, if ``wait`` is set, wait for their execution.
 
         Raises:
             BodyRejected: The upload was rejected for its content.
             PartialRejection: The execution succeeded, but not for all lines.
-            MartechError: The run cannot go on.
+            MartechError: The run cannot continue.
         """
         rows = len(records)
         # whether the vendor counts a header as a line is not documented
@@ -152,7 +152,7 @@ class ImportDestination(Destination):
         try:
             execution = self._uploads.wait(into, execution)
         except RequestRejected as error:
-            # about the execution; the documents were accepted and must not be sent again
+            # this concerns the execution; the documents were accepted and must not be sent again
             message = f"{error}; execution {execution.id} of {into} continues at the vendor"
             raise MartechError(message) from error
         result = ImportResult.of(execution)
@@ -167,7 +167,7 @@ class ImportDestination(Destination):
         result: ImportResult,
         records: SpooledRecords,
     ) -> PartialRejection:
-        """Match failed lines to records; do not guess what the error file does not say."""
+        """Match failed lines to records; lines that the error file does not name are counted."""
         count = min(result.failure or 0, len(records))
         file = self._error_file(into, execution, result)
         found: dict[int, str] = {}
@@ -201,7 +201,7 @@ class ImportDestination(Destination):
 
 
 def _warn(into: DocumentImport, execution: Execution, result: ImportResult, rows: int) -> None:
-    """Log what a successful execution says beside the failed lines."""
+    """Log the warnings of a successful execution."""
     label = f"execution {execution.id} of {into}"
     if result.failure is None:
         logger.warning("%s succeeded, but does not say how many lines failed", label)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from target_mediarithmics.conversions import Conversion
 
 USER_SEGMENT = "USER_SEGMENT"
-"""The one type that the vendor takes as CSV (vendor page: Segments import)."""
+"""The only type that the vendor accepts as CSV (vendor page: Segments import)."""
 
 _UPSERT = ("UPSERT", "DELETE")
 _UPDATE = ("UPDATE", "DELETE")
@@ -29,7 +29,7 @@ def _command_conversions(*optional: str) -> tuple[Conversion, ...]:
     """Return the conversions of a command.
 
     Args:
-        optional: Its optional fields beside the identifiers; empty ones are left out.
+        optional: Its optional fields besides the identifiers; empty ones are removed.
     """
     user = (*IDENTIFIERS, "compartment_id")
     return to.without_empty(*user, *optional), to.fields(to.to_text, *user)
@@ -218,7 +218,7 @@ def _resource(page: Page, kinds: tuple[str, ...], *rejected: Rule) -> DocumentTy
 
 
 def _no_device_point(page: Page) -> Rule:
-    """Return a rule of which the page says that breaking it rejects the whole job."""
+    """Return a rule; according to the page, breaking it rejects the whole job."""
     return Rule(
         "user_agent_id",
         "must not be a device point (udp:…); another document type deletes device points",

@@ -1,9 +1,8 @@
-"""Documents: bringing them into the vendor's types, and checking them.
+"""Convert documents to the vendor's types, and check them.
 
-A document that breaks a rule of ``rejected`` is not sent, because the page that the rule
-names says that the vendor refuses it. One that breaks a rule of ``unusual`` is sent as it
-is, with one warning a stream, and the vendor decides. A document of a type that is not
-known here is any JSON object.
+A document that breaks a rule of ``rejected`` is not sent, because according to the page that
+the rule cites, the vendor rejects it. A document that breaks a rule of ``unusual`` is sent
+unchanged, with one warning per stream. A document of an unknown type may be any JSON object.
 """
 
 from __future__ import annotations
@@ -30,18 +29,18 @@ class DocumentType(NamedTuple):
     """A document type.
 
     Attributes:
-        operations: The values of ``operation``; empty where there is no such field.
-        deletion_fields: What a document with the operation DELETE holds beside its
+        operations: The values of ``operation``; empty if there is no such field.
+        deletion_fields: Fields of a document with the operation DELETE besides its
             identifiers, with dots for nesting.
-        conversions: Bring values into the types that the pages name, before the rules.
-        rejected: What the vendor refuses.
-        unusual: What is sent with a warning.
+        conversions: Convert values to the types that the pages name, before the rules.
+        rejected: The rules whose breach the vendor rejects.
+        unusual: The rules whose breach causes a warning.
         recommended: Likewise, and a plain document may break it.
         plain: The shape of documents that need no conversion and break no other rule.
-        complete: Adds what the vendor does not infer, at the end.
-        unique_field: A field without which a document that is sent twice is stored twice.
+        complete: Adds what the vendor does not infer; runs last.
+        unique_field: A field that prevents a document sent twice from being stored twice.
         identify: Returns a text for the user of a document; documents of one user are sent
-            in order. None where the user is unknown.
+            in order. None if the user is unknown.
     """
 
     operations: tuple[str, ...] = ()
@@ -77,7 +76,7 @@ class DocumentCheck:
     """
 
     def __init__(self, document_type: DocumentType, stream: str) -> None:
-        """Warn of nothing yet."""
+        """Start without warnings."""
         self._type = document_type
         self._stream = stream
         self._unusual = list(document_type.unusual)
@@ -87,7 +86,7 @@ class DocumentCheck:
         """Return the document as it is sent.
 
         Raises:
-            MappingError: The vendor refuses such a document.
+            MappingError: The vendor rejects such a document.
         """
         kind = self._type
         if kind.plain is None or not kind.plain.matches(document):
@@ -126,10 +125,10 @@ class DocumentCheck:
 
 
 def deletion_of(kind: DocumentType, document: Mapping[str, Any]) -> Document:
-    """Return the document that deletes what a document says.
+    """Return the document that deletes what a document created.
 
     Raises:
-        MappingError: The type knows no deletion.
+        MappingError: The type has no operation DELETE.
     """
     if "DELETE" not in kind.operations:
         raise MappingError("its document type has no operation DELETE")

@@ -1,8 +1,8 @@
-"""Error files: which lines of an upload failed.
+"""Find the failed lines of an upload in the vendor's error file.
 
 The vendor documents that there is an error file, but not its content. Line numbers, copies
-of the lines, and JSON with either or with identifiers are understood. What stays ambiguous
-is not guessed.
+of the lines, and JSON with either or with identifiers are recognized. An ambiguous entry
+identifies no line.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class EncodedRecords(Protocol):
 
 @dataclass(slots=True)
 class _Entry:
-    """What one line of an error file says.
+    """The content of one line of an error file.
 
     Attributes:
         index: The index of the failed line, if it says so.
@@ -72,7 +72,7 @@ def failed_lines(
         file: The error file.
         lines: The upload.
         failures: How many lines failed, as the execution says.
-        has_header: Whether the upload begins with a header: what a line number counts from
+        has_header: Whether the upload begins with a header: the first number of its lines
             is unknown then.
 
     Returns:
@@ -155,7 +155,7 @@ def _entry_of_object(line: bytes, value: dict[str, Any]) -> _Entry:
 def _by_content(
     entries: list[_Entry], lines: EncodedRecords, found: dict[int, list[str]]
 ) -> list[_Entry]:
-    """Match copies of lines; return the entries that hold none."""
+    """Match copies of lines; return the entries without one."""
     left = _matched(entries, lines, found, lambda entry: entry.contents, _digest)
     if any(entry.values for entry in left):
         left = _matched(left, lines, found, lambda entry: entry.values, _digest_of_value)
@@ -197,7 +197,7 @@ def _is_copy(entry: _Entry) -> bool:
 def _by_index(
     entries: list[_Entry], lines: EncodedRecords, found: dict[int, list[str]], *, has_header: bool
 ) -> list[_Entry]:
-    """Match line numbers; return the entries without."""
+    """Match line numbers; return the entries without one."""
     numbered = [entry for entry in entries if entry.index is not None]
     left = [entry for entry in entries if entry.index is None]
     indexes = [entry.index for entry in numbered if entry.index is not None]

@@ -1,4 +1,4 @@
-"""User identifiers: their fields, and a text that identifies the user."""
+"""The fields that identify users, and a text for each user."""
 
 from __future__ import annotations
 

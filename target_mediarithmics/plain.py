@@ -1,4 +1,4 @@
-"""A quick test for documents that need no conversion and break no rule.
+"""A fast test for documents that need no conversion and break no rule.
 
 Most documents are plain, and msgspec recognises them in a fraction of the time that the rules
 take. A document that is not plain may still be valid: then the rules decide.

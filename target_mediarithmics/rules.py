@@ -1,4 +1,4 @@
-"""Rules for documents: what the vendor's pages say, each with its page."""
+"""The rules for documents, each with the vendor's page."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Page(Enum):
 
 
 class Rule(NamedTuple):
-    """One thing that a page says about the documents of a type.
+    """A requirement of a page for the documents of a type.
 
     Attributes:
         field: The field, with dots for nesting.
-        problem: What is wrong with a document that breaks the rule.
-        source: The page that says so.
+        problem: The problem of a document that breaks the rule.
+        source: The page.
         is_broken: Whether a document breaks the rule.
     """
 
@@ -105,7 +105,7 @@ def milliseconds(field: str, source: Page) -> Rule:
 def within(outer: str, rule: Rule) -> Rule:
     """Return a rule for the object in a field, or for each object of its list.
 
-    A value of another type breaks no such rule; another rule is about the type.
+    A value of another type does not break it; another rule is about the type.
     """
 
     def is_broken(document: Document) -> bool:
@@ -132,7 +132,7 @@ def list_of_objects(field: str, source: Page, *, optional: bool = False) -> Rule
 
 
 def command(source: Page, operations: Collection[str]) -> Iterator[Rule]:
-    """Yield the rules of a line that commands something for one user."""
+    """Yield the rules of a line that is a command for one user."""
     yield one_of("operation", operations, source)
     for name in (*IDENTIFIERS, "compartment_id"):
         yield text(name, source)
@@ -171,7 +171,7 @@ def has_several_identifiers(entry: Document) -> bool:
 
 
 def is_milliseconds(value: Any) -> bool:
-    """Whether a value is a time of this century, and some more, in epoch milliseconds."""
+    """Whether a value has the size of epoch milliseconds, about those of this century."""
     return type(value) is int and _FIRST_MILLISECONDS <= value < _END_OF_MILLISECONDS
 
 

@@ -1,4 +1,4 @@
-"""Sinks: how a Singer record becomes a document."""
+"""Turn Singer records into documents."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NOT_IN_KEY = frozenset({"operation", "expiration_duration"})
 
 
 class MediarithmicsSinkTarget(SinkTarget, Protocol):
-    """The target, as the sinks see it."""
+    """What the sinks need of the target."""
 
     def import_destination(
         self, stream: str, stream_mapping: StreamMapping, columns: Sequence[str] | None
@@ -195,5 +195,5 @@ class MediarithmicsSink(MartechSink):
     def _document(template: Template, record: dict[str, Any]) -> dict[str, Any]:
         document = template(record)
         if not isinstance(document, dict) or not document:
-            raise MappingError("its document is no object, or an empty one")
+            raise MappingError("its document is empty or not an object")
         return document

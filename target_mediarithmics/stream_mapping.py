@@ -33,21 +33,21 @@ MAPPING_KEYS = (
 )
 
 _MAX_DELETES = 0.2
-"""Share of the keys that a mirror deletes at most, unless the mapping says otherwise."""
+"""Default maximum share of the keys that a mirror deletes."""
 
 
 class StreamMapping(NamedTuple):
-    """What a stream's records become.
+    """The mapping of a stream's records to documents.
 
     Attributes:
         document_type: The rules of its documents.
         document: Makes the document of a record; None if the record is the document.
-        deletion: Makes what a deletion needs of a deleted record; None likewise.
+        deletion: Makes the fields of a deletion of a deleted record; None likewise.
         columns: The columns of a CSV that the mapping names; None takes those of the schema.
         import_id: The document import, if the setting gives its id.
         wanted: The document import to find by name or to create.
         mirror: Whether keys that a full read does not contain are deleted.
-        mirror_max_deletes: Up to how many: below 1 a share of the keys, else a number.
+        mirror_max_deletes: The maximum: below 1 a share of the keys, else a number.
     """
 
     document_type: DocumentType
@@ -114,7 +114,7 @@ def _max_deletes(stream: str, mapping: Mapping[str, Any]) -> float:
 
 
 def check_document_type(stream: str, name: str) -> None:
-    """Look for a misspelt document type; the vendor has more types than are known here.
+    """Check for a misspelt document type; unknown types are allowed.
 
     Raises:
         SettingError: The name is close to that of a known type.

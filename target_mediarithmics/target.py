@@ -64,7 +64,7 @@ class TargetMediarithmics(MartechTarget):
             description=(
                 "If true, documents count as delivered when their execution has succeeded. If "
                 "false, they count as delivered when their upload was accepted: failed lines and "
-                "failed executions go unnoticed."
+                "failed executions are not noticed."
             ),
         ),
         *delivery_settings(
@@ -87,9 +87,9 @@ class TargetMediarithmics(MartechTarget):
         """Return the destination of a stream, whose document import is looked for now.
 
         Raises:
-            SettingError: There is no such import, it takes other documents, or another
+            SettingError: There is no such import, it accepts other documents, or another
                 stream loads it with other columns.
-            HttpError: The vendor cannot be asked.
+            HttpError: The request fails.
         """
         found = self._existing(stream, stream_mapping)
         wanted = stream_mapping.wanted
@@ -131,7 +131,7 @@ class TargetMediarithmics(MartechTarget):
         """Return the import of a mapping, or None if the first upload creates it.
 
         Raises:
-            SettingError: There is no such datamart or import, or the import takes other documents.
+            SettingError: There is no such datamart or import, or it accepts other documents.
         """
         wanted, import_id = stream_mapping.wanted, stream_mapping.import_id
         key = "document_import_name" if import_id is None else "document_import_id"
@@ -151,10 +151,10 @@ class TargetMediarithmics(MartechTarget):
             raise stream_error(stream, key, f"{error}; name another") from error
 
     def _verify_datamart(self) -> None:
-        """See that the token may read the datamart.
+        """Check that the token may read the datamart.
 
         Raises:
-            HttpError: It may not.
+            HttpError: The token may not read it.
         """
         try:
             self._imports.verify_access()

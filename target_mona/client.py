@@ -52,11 +52,11 @@ class PartialFailure(RequestRejected):
 
     Attributes:
         reasons: The reasons by index in the request, or None if the response does not identify
-            the refused messages.
+            the rejected messages.
     """
 
     def __init__(self, message: str, response: Response, reasons: dict[int, str] | None) -> None:
-        """Keep the reasons."""
+        """Store the reasons."""
         super().__init__(message, response)
         self.reasons = reasons
 
@@ -134,7 +134,7 @@ class MonaClient:
     def check_connection(self) -> None:
         """Check that a server responds at ``api_url``; nothing is sent to the export.
 
-        No page documents what Mona responds there, so every status is accepted.
+        Mona's response there is not documented, so every status is accepted.
 
         Raises:
             HttpError: There is no connection, or the response is an HTML page.
@@ -214,7 +214,7 @@ class MonaClient:
                 data=self.body(messages),
                 headers={"Content-Type": "application/json"},
                 idempotent=idempotent,
-                # the status of a partial refusal is not documented
+                # the status of a partial rejection is not documented
                 is_final=lambda response: is_partial(content_of(response)),
                 stats=stats,
             )

@@ -1,7 +1,7 @@
 """The contextId of a record. It identifies past data, so its form never changes.
 
 Mona merges messages with the same contextId. An id may have no more dots than its arc class, so
-an id with more dots is escaped in a way that keeps different ids different.
+an id with more dots is escaped so that different ids stay different.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def of_values(values: Iterable[Any]) -> str:
     """Return the id for the values of one key field or several; empty if all are null.
 
     One value becomes its text. Several are joined by ``|``; a ``|`` or ``%`` in a value is
-    percent-encoded, and null becomes ``%00``, which no value gives.
+    percent-encoded, and null becomes ``%00``, which differs from every value.
     """
     items = list(values)
     if len(items) == 1:

@@ -24,7 +24,7 @@ def is_usual(value: Any) -> bool:
         value: A value that is neither null nor empty.
 
     Raises:
-        MappingError: Mona refuses the value.
+        MappingError: Mona rejects the value.
     """
     if isinstance(value, str):
         return _is_usual_text(value.strip())

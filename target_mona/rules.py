@@ -1,4 +1,4 @@
-"""The rules for messages: what the vendor's pages say."""
+"""The rules for messages, from the vendor's pages."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class MonaSink(MartechSink):
                 self.warn_once(
                     "context_id",
                     f"a record has no value in {', '.join(mapping.context_fields)}, so it is sent "
-                    "without context id: sent again, it would count twice",
+                    "without context id: if it is sent again, it counts twice",
                 )
         else:
             return None

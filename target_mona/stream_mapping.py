@@ -38,7 +38,7 @@ class ArcClass(NamedTuple):
 
 
 class StreamMapping(NamedTuple):
-    """What the messages of one stream consist of.
+    """The parts of the messages of one stream.
 
     Attributes:
         fixed_arc: The arc class, if it is the same for all records.
@@ -79,7 +79,7 @@ class StreamMapping(NamedTuple):
                 "key 'context_id'"
             )
         elif action == "ADD":
-            problem = "has the action ADD, with which Mona adds every message to the one before"
+            problem = "has the action ADD, with which Mona adds every message to the one before it"
         else:
             return
         raise SettingError(

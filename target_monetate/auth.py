@@ -42,7 +42,7 @@ class Assertion(AuthBase):
     """
 
     def __init__(self, username: str, private_key: RSAPrivateKey, algorithm: str) -> None:
-        """Keep the arguments."""
+        """Store the arguments."""
         self._username = username
         self._private_key = private_key
         self._algorithm = algorithm

@@ -146,7 +146,7 @@ class MonetateClient:
             The vendor's warnings.
 
         Raises:
-            RequestRejected: The vendor refuses, for instance because a field exists already.
+            RequestRejected: The vendor rejects them, for instance because a field exists already.
         """
         fields = {name: {"data_type": data_type} for name, data_type in types.items()}
         label = f"Monetate dataset '{dataset}'"

@@ -1,7 +1,7 @@
 """Convert values to the data types of a dataset's fields.
 
-A value is converted only if nothing of it is lost. The rules, with the vendor's pages, are in
-:mod:`target_monetate.rules`.
+A value is converted only if the conversion loses nothing. The rules, with the vendor's pages,
+are in :mod:`target_monetate.rules`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def to_key(value: Any) -> str | None:
 
 
 def to_number(value: Any) -> int | Decimal | float | None:
-    """Convert to a NUMBER, to the digit; the text of a number is one."""
+    """Convert a number, or text with a number, to a NUMBER with all digits."""
     if isinstance(value, str):
         value = value.strip()
         if not value:
@@ -92,7 +92,7 @@ def to_boolean(value: Any) -> bool | None:
 def to_datetime(value: Any) -> str | None:
     """Convert to a DATETIME; see :func:`target_monetate.datetimes.to_rfc_3339`.
 
-    Numbers are refused, because seconds, milliseconds and 20240131 cannot be told apart.
+    Numbers are rejected, because seconds, milliseconds and 20240131 cannot be distinguished.
     """
     if isinstance(value, datetime.date):
         return iso(value)

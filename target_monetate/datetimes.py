@@ -25,7 +25,7 @@ _CALENDAR_DIGITS = len("20240131")
 def to_rfc_3339(text: str) -> str | None:
     """Return a date-time of ISO 8601 in the form of RFC 3339.
 
-    A calendar, ordinal or week date in basic or extended format is taken, with a time or
+    Calendar, ordinal and week dates in basic or extended format are accepted, with a time or
     without. Without an offset it is UTC; without a time it is midnight.
 
     Args:

@@ -99,7 +99,7 @@ def read_key(text: str, passphrase: str | None, setting: str) -> RSAPrivateKey:
 
 
 def _problem(pem: str, passphrase: str | None) -> str | None:
-    """Return what is wrong with a key, as far as that shows before it is decrypted."""
+    """Return the problem with a key that can be found before it is decrypted."""
     if _PRIVATE not in pem and _PUBLIC.search(pem):
         return (
             "holds a public key; set the private key whose public key is registered with Monetate"

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from target_monetate.dataset import Dataset, Field
 
 REJECT, LEAVE_OUT, SEND = UNKNOWN_FIELDS = ("reject", "leave_out", "send")
-"""What the setting ``unknown_fields`` may be."""
+"""The values of the setting ``unknown_fields``."""
 
 
 class RowCoercion:
     """Converts the rows of one dataset.
 
-    The conversion of each field is chosen once; a value that fits already costs little.
+    The conversion of each field is chosen once; a value that already fits costs little.
 
     Args:
         dataset: The dataset.
-        unknown_fields: What becomes of a field that the dataset does not have.
+        unknown_fields: How to handle a field that the dataset does not have.
         warn_unknown: Called with the names of such fields, unless the row is rejected.
     """
 

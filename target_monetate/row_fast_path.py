@@ -1,4 +1,4 @@
-"""The fast path: rows sent as received, because every value fits its field already."""
+"""The fast path: rows that are sent as received, because every value already fits its field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules for rows: what the vendor's pages say of each data type."""
+"""The rules for rows and data types, from the vendor's pages."""
 
 from __future__ import annotations
 

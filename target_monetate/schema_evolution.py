@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class SchemaEvolutionError(MartechError):
-    """There would be too many fields, or the vendor refuses them."""
+    """There would be too many fields, or the vendor rejects them."""
 
 
 def add_missing_fields(
@@ -38,7 +38,7 @@ def add_missing_fields(
         given there.
 
     Raises:
-        SchemaEvolutionError: The dataset would have too many fields, or the vendor refuses.
+        SchemaEvolutionError: The dataset would have too many fields, or the vendor rejects them.
     """
     while missing := {name: kind for name, kind in types.items() if name not in dataset.fields}:
         _check_room(dataset, missing)

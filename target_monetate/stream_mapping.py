@@ -21,7 +21,7 @@ _MAX_NAMES = 30
 
 
 def check_mapping(stream: str, mapping: Mapping[str, Any]) -> None:
-    """Check a mapping before any record has come.
+    """Check a mapping before the first record.
 
     Raises:
         SettingError: It cannot be used; the message names stream and key.
@@ -65,7 +65,7 @@ def usable_dataset(
         mapping: The stream's mapping.
 
     Raises:
-        MartechError: There is no such dataset, or rows would do harm there.
+        MartechError: There is no such dataset, or its rows must not be sent.
     """
     try:
         dataset = client.dataset(name)
@@ -104,7 +104,7 @@ def check_row_fields(dataset: Dataset, row: Any) -> None:
 
 
 def no_dataset_message(client: MonetateClient, name: str) -> str:
-    """Return that there is no such dataset, with the names of those that there are."""
+    """Return the message for a missing dataset, with the names of the existing ones."""
     names = client.dataset_names()
     hint = _hint(name, names)
     shown = quoted(names[:_MAX_NAMES]) or "none"

@@ -61,7 +61,7 @@ def _definition(
         "supported_python_versions": about["supported_python_versions"],
         "commands": ours["commands"],
         "maintenance_status": STATUS,
-        "quality": "unknown",  # the Hub rates
+        "quality": "unknown",  # the Hub rates it
         "log_parser": "singer-sdk",
         "settings": sorted(
             settings.meltano_settings(about["settings"]), key=lambda each: str(each["name"])

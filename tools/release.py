@@ -20,7 +20,7 @@ from tools.settings import PLUGINS, ROOT
 
 DIST = ROOT / "dist"
 
-#: Paths that no archive may hold.
+#: Paths that an archive must not contain.
 _STRAY = re.compile(
     r"(^|/)(\.venv|\.demo|\.meltano|\.env|rejects|output|__pycache__)(/|$)|\.sqlite$"
 )
@@ -84,7 +84,7 @@ def check(wheel: Path, python: Path, folder: Path) -> int:
     """Run every command that the wheel names; return how many there are.
 
     Raises:
-        RuntimeError: One of them prints something else than expected.
+        RuntimeError: The output of one of them is unexpected.
     """
     version = wheel.name.split("-")[1]
     commands = _commands(wheel)

@@ -31,7 +31,7 @@ ENVIRONMENT = Param(
 WRITERS = Param(
     "auto",
     enum=["auto", "one", "many"],
-    description="Number of runs that the loader takes at once. One: there is one shard.",
+    description="Number of runs that the loader accepts at once. With one, there is one shard.",
 )
 DAYS = {
     "first": Param("2026-01-01", type="string", format="date", description="The first day."),
@@ -70,7 +70,7 @@ def run(*command: str, stdin: str = "") -> str:
 
 
 def back_fill(tap: str, pool: str, kind: str, plan_params: dict[str, Param]) -> None:
-    """Make the DAG of a tap.
+    """Create the DAG of a tap.
 
     Args:
         tap: The extractor.

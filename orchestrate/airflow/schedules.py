@@ -1,4 +1,4 @@
-"""The schedules of meltano.yml, a DAG for each: the tasks of its job, one after another."""
+"""One DAG per schedule of meltano.yml, with the tasks of its job in sequence."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from airflow.sdk import chain, dag
 #: The folder of the Meltano project, the same on every worker.
 PROJECT = os.environ.get("MELTANO_PROJECT_ROOT") or str(Path(__file__).resolve().parents[2])
 
-#: The pools that bound how many runs ask a vendor at once; those of back_fill.py.
+#: The pools that limit the concurrent runs per vendor; the same as in back_fill.py.
 POOLS = {"tap-robotmia": "robotmia", "tap-mediarithmics": "mediarithmics"}
 
-#: Words of Meltano that Airflow does not know.
+#: Intervals of Meltano that Airflow does not know.
 INTERVALS = {"@none": None, "@manual": None}
 
 
@@ -45,8 +45,8 @@ def scheduled(schedule: dict[str, Any], tasks: list[str | list[str]]) -> None:
         dag_id=schedule["name"],
         schedule=INTERVALS.get(interval, interval),
         start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
-        catchup=False,  # a run brings all that is new since the last one
-        max_active_runs=1,  # the state is one
+        catchup=False,  # each run loads everything since the last one
+        max_active_runs=1,  # all runs share one state
         tags=["meltano"],
         doc_md=__doc__,
     )

@@ -28,7 +28,7 @@ def check_url(url: str, name: str) -> str:
         name: The setting that holds it, for the message.
 
     Raises:
-        SettingError: It is no URL, contains a password, or is plain http:// to another
+        SettingError: It is not a URL, contains a password, or is plain http:// to another
             machine, which would send the credentials unencrypted.
     """
     try:

@@ -15,7 +15,7 @@ _MAX_ID_DIGITS = 100
 """Python does not convert thousands of digits to an integer."""
 
 _END_OF_MILLISECONDS = 10**14
-"""The year 5138. Larger numbers are no dates."""
+"""The year 5138. Larger numbers are not dates."""
 
 _SUCCEEDED = frozenset({"SUCCEEDED", "SUCCESS"})
 _FAILED = frozenset({"FAILED", "CANCELED", "CANCELLED"})

@@ -202,7 +202,7 @@ class Mona(Vendor):
         try:
             payload = read_body(body)
         except ValueError as error:
-            raise _Refused(400, "The payload is no JSON") from error
+            raise _Refused(400, "The payload is not JSON") from error
         reason = request_fault(payload, self.user_id)
         if reason is not None:
             raise _Refused(400, reason)

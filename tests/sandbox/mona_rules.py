@@ -55,13 +55,13 @@ def as_text(value: Any) -> str:
 
 
 def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def request_fault(payload: Any, user_id: str) -> str | None:
     """Return why the whole request is rejected, or None."""
     if not isinstance(payload, dict):
-        return "The payload is no JSON object"
+        return "The payload is not a JSON object"
     unknown = sorted(set(payload) - _REQUEST_FIELDS)
     if unknown:
         return f"Unknown field: {unknown[0]}"

@@ -109,7 +109,7 @@ class Tokens:
             algorithm = jwt.get_unverified_header(assertion).get("alg")
             claims = jwt.decode(assertion, options={"verify_signature": False})
         except jwt.PyJWTError as error:
-            raise AssertionRefusedError("the assertion is no JSON Web Token") from error
+            raise AssertionRefusedError("the assertion is not a JSON Web Token") from error
         if algorithm not in _ALGORITHMS:
             raise AssertionRefusedError(f"the assertion must be signed by one of {_ALGORITHMS}")
         username, issued = claims.get("username"), claims.get("iat")

@@ -158,8 +158,8 @@ ROOT = {"storage": {"root": "batches"}}
             "'stream_maps' has no key '__key_properties__'",
         ),
         ("stream_maps", {"__else__": "x"}, "'stream_maps.__else__' must be \"__NULL__\" or null"),
-        ("stream_maps", {"a": {"b": "(("}}, "'stream_maps.a.b' is no Python expression"),
-        ("stream_maps", {"a": {"__filter__": "b = 1"}}, "'stream_maps.a.__filter__' is no Python"),
+        ("stream_maps", {"a": {"b": "(("}}, "'stream_maps.a.b' is not a Python expression"),
+        ("stream_maps", {"a": {"__filter__": "b = 1"}}, "'stream_maps.a.__filter__' is not a"),
     ],
 )
 def test_an_invalid_sdk_setting_is_named_in_one_line(name: str, given: Any, fault: str) -> None:

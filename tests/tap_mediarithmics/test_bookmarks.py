@@ -105,7 +105,7 @@ def test_a_lookback_before_the_year_1_is_an_error() -> None:
 
 
 def test_a_damaged_date_in_the_state_is_an_error() -> None:
-    with pytest.raises(MartechError, match="'soon' is no value that a bookmark can have"):
+    with pytest.raises(MartechError, match="'soon' cannot be a bookmark"):
         max_value("date-time", old="soon")
 
 

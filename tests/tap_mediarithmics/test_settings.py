@@ -70,7 +70,7 @@ def faults(**settings: Any) -> str:
         ([{**GOOD, "schema": {"type": "array"}}], "'exports[0].schema' must be the JSON Schema"),
         (
             [{**GOOD, "schema": {"properties": {"a": {"type": 5}}}}],
-            "'exports[0].schema' is no valid",
+            "'exports[0].schema' is not a valid",
         ),
         (
             [{**GOOD, "schema": {"properties": {}}, "replication_key": "ts"}],

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SETTINGS: list[tuple[dict[str, Any], str]] = [
     (
         {"project_timezone": "Mars/Olympus"},
-        "setting 'project_timezone' ('Mars/Olympus') is no IANA",
+        "setting 'project_timezone' ('Mars/Olympus') is not an IANA",
     ),
     ({"start_date": "2024-02-30"}, "setting 'start_date' ('2024-02-30') must be a day"),
     ({"end_date": "soon"}, "setting 'end_date' ('soon') must be a day such as 2018-02-11"),

@@ -109,7 +109,7 @@ def test_an_event_has_the_same_id_in_every_export(vendor: Robotmia, tap: Tap) ->
 def test_malformed_lines_end_the_run_by_default(vendor: Robotmia, tap: Tap) -> None:
     vendor.set_body(day(0), b'nope\n{"event":"e","properties":{"time":1704100000}}\n')
     run = tap.run(start_date=day(0), end_date=day(0), status=1)
-    assert "the export of 2024-01-01 has a line that is no event (it is not JSON)" in run.reason
+    assert "the export of 2024-01-01 has a line that is not an event (it is not JSON)" in run.reason
     assert "raise setting 'max_malformed_lines' (now 0)" in run.reason
     assert not run.states
 
@@ -145,7 +145,7 @@ def test_a_last_line_counts_as_malformed_like_any_other(
     (kept,) = (tap.folder / "rejects").iterdir()
     assert kept.read_bytes() == line + b"\n"
     failed = tap.run(**span, status=1)
-    assert "has a line that is no event" in failed.reason
+    assert "has a line that is not an event" in failed.reason
     assert "internal" in failed.reason or b"error" not in line
     assert not failed.states
 
@@ -247,6 +247,6 @@ def test_malformed_lines_are_not_written_to_a_link_or_a_file_of_others(
         malformed.path.symlink_to(victim)
     else:
         malformed.path.hardlink_to(victim)
-    with pytest.raises(MartechError, match="cannot be kept in setting 'reject_path'"):
+    with pytest.raises(MartechError, match="cannot be saved in setting 'reject_path'"):
         malformed.add(b"nope", "it is not JSON", "the export")
     assert victim.read_text() == "kept"

@@ -36,7 +36,7 @@ def main(runs: tuple[Path, ...], output: str) -> None:
 
     RUN.json are files that targets write if the setting summary_path is set, or folders of
     them. The page needs no network and can be sent as it is; it holds the keys of some rejected
-    records. A file that is no run summary is named and left out.
+    records. A file that is not a run summary is named and skipped.
     """
     found, problems = read_runs(runs)
     for problem in problems:

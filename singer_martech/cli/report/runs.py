@@ -177,7 +177,7 @@ def read_run(path: Path) -> Run:
     """Read one run summary.
 
     Raises:
-        MartechError: It cannot be read, or is no run summary of a known format.
+        MartechError: It cannot be read, or is not a run summary of a known format.
     """
     try:
         text = path.read_bytes()
