@@ -69,7 +69,7 @@ def test_metadata_columns_are_kept_when_that_is_set(load: Loader) -> None:
 
 
 @pytest.mark.parametrize("levels", [1_000, 100_000])
-def test_a_record_that_is_nested_too_deep_is_rejected_and_the_run_goes_on(
+def test_a_record_that_is_nested_too_deep_is_rejected_and_the_run_continues(
     load: Loader, levels: int
 ) -> None:
     outcome = load(
@@ -110,7 +110,7 @@ def test_a_report_has_keys_to_the_digit(load: Loader, given: str, reported: str)
     assert json.loads(load.reports[0])["key"] == json.loads(f'{{"id":{reported}}}')
 
 
-def test_a_number_that_json_cannot_represent_is_reported_as_received_and_the_run_goes_on(
+def test_a_number_that_json_cannot_represent_is_reported_as_received_and_the_run_continues(
     load: Loader,
 ) -> None:
     odd = '{"id":2,"n":NaN,"m":[Infinity,-Infinity],"p":1.10}'
@@ -170,7 +170,7 @@ def test_flattening_a_property_that_is_an_object_or_null_rejects_nothing(
         ({"type": ["object", "string"], "properties": {"b": {}}}, "x", {"a": "x"}),
     ],
 )
-def test_flattening_takes_what_the_schema_allowed(
+def test_flattening_accepts_what_the_schema_allows(
     load: Loader, field: dict[str, Any], value: Any, flat: dict[str, Any]
 ) -> None:
     whole = {

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: path.stem)
-def test_what_a_schema_of_the_wild_accepts_arrives_and_the_rest_is_rejected(
+def test_records_that_a_real_schema_accepts_arrive_and_others_are_rejected(
     path: Path, load: Loader
 ) -> None:
     case = json.loads(path.read_bytes())

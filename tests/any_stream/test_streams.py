@@ -35,7 +35,7 @@ def test_fifty_streams_share_as_few_requests_as_their_rows_need(load: Loader) ->
     assert outcome.messages[-1] == {"bookmarks": {names[-1]: {}}}
 
 
-def test_fifty_streams_that_come_mixed_share_requests_too(load: Loader) -> None:
+def test_fifty_interleaved_streams_share_requests_too(load: Loader) -> None:
     names = [f"stream_{number}" for number in range(50)]
     lines = [schema(name) for name in names]
     for number in range(10):
@@ -45,7 +45,7 @@ def test_fifty_streams_that_come_mixed_share_requests_too(load: Loader) -> None:
     assert len(load.records) == 500
 
 
-def test_a_schema_that_says_the_same_flushes_nothing(load: Loader) -> None:
+def test_an_equivalent_schema_flushes_nothing(load: Loader) -> None:
     message = schema(id={"type": ["integer", "null"], "title": "a"}, n={"enum": [1, 2]})
     other = schema(
         id={"title": "a", "anyOf": [{"type": ["null"]}, {"type": "integer"}]}, n={"enum": [2, 1]}
@@ -84,7 +84,7 @@ def test_a_schema_with_other_annotations_flushes_nothing(
     assert len(load.requests) == 1
 
 
-def test_a_schema_of_a_stream_without_records_under_way_flushes_nothing(load: Loader) -> None:
+def test_a_schema_of_a_stream_without_pending_records_flushes_nothing(load: Loader) -> None:
     load(
         schema("a"),
         record("a", id=1),
@@ -95,7 +95,7 @@ def test_a_schema_of_a_stream_without_records_under_way_flushes_nothing(load: Lo
     assert len(load.requests) == 1
 
 
-def test_a_schema_that_changes_records_under_way_flushes_them(load: Loader) -> None:
+def test_a_schema_that_changes_pending_records_flushes_them(load: Loader) -> None:
     load(
         schema(id={"type": "integer"}),
         record(id=1),
@@ -123,9 +123,7 @@ def test_many_streams_and_reports_need_few_open_files(load: Loader, text: str) -
     assert log.count("summary: ") == 180
 
 
-def test_streams_that_come_mixed_need_one_request_an_import(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_interleaved_streams_need_one_request_per_import(sandbox: Sandbox, tmp_path: Path) -> None:
     load = Loader(ANY_TARGETS[-1], sandbox, tmp_path)
     names = [f"stream_{number}" for number in range(120)]
     lines = [schema(name) for name in names]

@@ -28,7 +28,7 @@ def test_the_settings_of_a_running_sandbox_stay(tmp_path: Path) -> None:
     assert clean(tmp_path, os.getpid()) == {"sandbox.env", "sandbox.pid"}
 
 
-def test_what_a_dead_sandbox_left_is_removed(tmp_path: Path) -> None:
+def test_the_files_of_a_dead_sandbox_are_removed(tmp_path: Path) -> None:
     with subprocess.Popen(["true"]) as ended:
         ended.wait()
     assert clean(tmp_path, ended.pid) == set()

@@ -28,7 +28,7 @@ def output(*command: str) -> str:
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)
-def test_a_plugin_tells_its_version(plugin: str) -> None:
+def test_a_plugin_prints_its_version(plugin: str) -> None:
     expected = f"{plugin} v{version('singer-martech')}"
     assert output(str(BIN / plugin), "--version").startswith(expected)
     module = plugin.replace("-", "_")

@@ -68,7 +68,7 @@ def test_every_package_that_is_needed_is_used_and_every_one_used_is_declared() -
 
 
 @pytest.mark.parametrize("distribution", BROUGHT_ALONG)
-def test_what_is_brought_along_is_brought_along(distribution: str) -> None:
+def test_an_indirect_dependency_is_declared_by_its_package(distribution: str) -> None:
     assert BROUGHT_ALONG[distribution] <= required(distribution)
 
 

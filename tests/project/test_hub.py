@@ -79,7 +79,7 @@ def test_a_definition_is_written_in_the_style_of_the_hub(path: Path) -> None:
         lambda definition: definition.update(supported_python_versions=["310"]),
     ],
 )
-def test_the_rules_see_what_the_hub_would_refuse(
+def test_the_rules_find_what_the_hub_would_reject(
     break_it: Any, rules: jsonschema.Draft7Validator
 ) -> None:
     definition = copy.deepcopy(loaded(HUB / "extractors" / "tap-robotmia" / f"{VARIANT}.yml"))

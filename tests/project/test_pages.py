@@ -66,7 +66,7 @@ def test_every_row_of_a_table_has_the_cells_of_its_head(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_every_make_target_that_a_page_names_is_there(page: Path) -> None:
+def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     known = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     text = page.read_text(encoding="utf-8")
@@ -101,7 +101,7 @@ def test_the_excerpts_of_a_page_name_settings_that_the_plugin_has(plugin: str) -
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)
-def test_meltano_hands_over_every_environment_variable_that_a_page_names(plugin: str) -> None:
+def test_meltano_passes_every_environment_variable_that_a_page_names(plugin: str) -> None:
     text = (DOCS / f"{plugin}.md").read_text(encoding="utf-8")
     first = next(block for language, block in _FENCE.findall(text) if language == "yaml")
     (excerpt,) = yaml.safe_load(first)["plugins"][PLUGINS[plugin]]
@@ -147,7 +147,7 @@ def test_a_plugin_describes_itself_in_whole_sentences(plugin: str) -> None:
 
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md"])
-def test_every_file_that_a_page_names_is_there(page: str) -> None:
+def test_every_file_that_a_page_names_exists(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     tracked = set(
         subprocess.run(

@@ -408,7 +408,9 @@ def test_the_command_plans_and_completes_a_backfill(tmp_path: Path) -> None:
         },
     ],
 )
-def test_a_plan_without_shared_states_is_refused(tmp_path: Path, variables: dict[str, str]) -> None:
+def test_a_plan_without_shared_states_is_an_error(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
     (tmp_path / "meltano.yml").write_text("version: 1\nenvironments: [{name: production}]\n")
     variables = {key: value.format(folder=tmp_path) for key, value in variables.items()}
     variables["MELTANO_PROJECT_ROOT"] = str(tmp_path)

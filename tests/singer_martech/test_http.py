@@ -300,7 +300,7 @@ def test_a_file_is_read_again_for_each_attempt(client: HttpClient, server: Scrip
     assert [each.body for each in server.received] == [b"contents", b"contents"]
 
 
-def test_plain_http_is_refused_before_anything_is_sent() -> None:
+def test_plain_http_is_an_error_before_anything_is_sent() -> None:
     with pytest.raises(SettingError, match="https"):
         HttpClient(PATIENT).request("GET", "http://example.com", label="reading")
 

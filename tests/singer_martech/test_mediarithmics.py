@@ -138,7 +138,7 @@ def test_a_permanent_failure_has_the_error_id_too(exports: Exports, sandbox: San
 
 
 @pytest.mark.parametrize("more", [{}, {"data": None}, {"data": []}])
-def test_an_error_with_status_200_is_tried_again_and_holds_the_error_id(
+def test_an_error_with_status_200_is_retried_and_has_the_error_id(
     exports: Exports, sandbox: Sandbox, more: dict[str, Any]
 ) -> None:
     body = {**ERROR, **more}
@@ -161,7 +161,7 @@ def list_executions(exports: Exports) -> Any:
 
 @pytest.mark.parametrize("impostor", IMPOSTORS)
 @pytest.mark.parametrize("action", [read_all, read_one, list_executions])
-def test_a_response_that_is_not_the_vendors_is_no_success(
+def test_a_response_that_is_not_the_vendors_is_not_a_success(
     exports: Exports, sandbox: Sandbox, impostor: str, action: Callable[[Exports], Any]
 ) -> None:
     expected = action(exports)
@@ -171,7 +171,7 @@ def test_a_response_that_is_not_the_vendors_is_no_success(
 
 @pytest.mark.parametrize("impostor", IMPOSTORS)
 @pytest.mark.parametrize("after_acting", [True, False])
-def test_an_execution_is_launched_once_whatever_answers(
+def test_an_execution_is_launched_once_despite_a_foreign_response(
     vendor: Mediarithmics, exports: Exports, sandbox: Sandbox, impostor: str, after_acting: bool
 ) -> None:
     export = vendor.add_export("N", "SELECT { id } FROM UserPoint")
@@ -184,7 +184,7 @@ def test_an_execution_is_launched_once_whatever_answers(
 
 @pytest.mark.parametrize("impostor", IMPOSTORS)
 @pytest.mark.parametrize("after_acting", [True, False])
-def test_an_export_is_created_once_whatever_answers(
+def test_an_export_is_created_once_despite_a_foreign_response(
     vendor: Mediarithmics, exports: Exports, sandbox: Sandbox, impostor: str, after_acting: bool
 ) -> None:
     query = vendor.add_query("SELECT { id } FROM UserPoint")
@@ -196,7 +196,7 @@ def test_an_export_is_created_once_whatever_answers(
 
 
 @pytest.mark.parametrize("impostor", IMPOSTORS)
-def test_a_query_is_rewritten_whatever_answers_first(
+def test_a_query_is_rewritten_despite_a_foreign_response(
     datamart: Datamart, sandbox: Sandbox, impostor: str
 ) -> None:
     query = datamart.create_query("SELECT { id } FROM UserPoint")
@@ -207,7 +207,7 @@ def test_a_query_is_rewritten_whatever_answers_first(
     assert datamart.query_text(query) == "SELECT { id } FROM UserActivity"
 
 
-def test_an_error_object_is_worded_by_its_message(exports: Exports, sandbox: Sandbox) -> None:
+def test_the_message_of_an_error_object_is_shown(exports: Exports, sandbox: Sandbox) -> None:
     body = {"status": "error", "error": {"message": "Quota"}, "error_id": "e"}
     sandbox.faults.add("mediarithmics", "exports/5", status=400, body=body)
     with pytest.raises(RequestRejected, match="export 5: Quota, error_id e"):
@@ -297,7 +297,7 @@ def test_executions_sort_by_date_and_then_by_the_number_in_their_id() -> None:
 
 
 @pytest.mark.parametrize("date", [10**30, 1e300, -1])
-def test_an_execution_with_a_date_out_of_range_is_refused(date: float) -> None:
+def test_an_execution_with_a_date_out_of_range_is_an_error(date: float) -> None:
     with pytest.raises(ValueError, match="out of range"):
         Execution.read({"id": "1", "creation_date": date})
 
@@ -318,7 +318,7 @@ def test_files_come_as_they_were_sent(
     assert into.getvalue() == packed
 
 
-def test_a_check_that_fails_asks_for_the_file_again(
+def test_a_file_that_fails_its_check_is_downloaded_again(
     vendor: Mediarithmics, exports: Exports
 ) -> None:
     export = vendor.add_export("N", "7")
@@ -357,7 +357,7 @@ def test_the_error_file_is_read_by_its_beginning(vendor: Mediarithmics, exports:
     assert len(head) <= 1000
 
 
-def test_an_error_file_that_is_missing_is_nothing(vendor: Mediarithmics, exports: Exports) -> None:
+def test_a_missing_error_file_gives_no_text(vendor: Mediarithmics, exports: Exports) -> None:
     export = vendor.add_export("N", "7")
     made = Execution.read(vendor.execution(vendor.add_execution(export)))
     assert exports.error_file_head(made) == ""
@@ -369,14 +369,14 @@ def test_queries_are_stored_read_and_rewritten(datamart: Datamart) -> None:
     assert datamart.query_text(query) == "SELECT { id } FROM UserActivity"
 
 
-def test_the_query_check_passes_and_finds_faults_with_their_place(datamart: Datamart) -> None:
+def test_the_query_check_finds_errors_with_their_position(datamart: Datamart) -> None:
     datamart.check_query("SELECT { id } FROM UserPoint")
     with pytest.raises(InvalidQuery, match=r"_ERROR at line \d+, column \d+: ."):
         datamart.check_query("SELECT { id nope } FROM UserPoint")
 
 
 @pytest.mark.parametrize("status", [403, 404, 405])
-def test_a_query_check_that_is_not_there_lets_the_query_through(
+def test_a_missing_query_check_accepts_every_query(
     datamart: Datamart, sandbox: Sandbox, status: int, caplog: Any
 ) -> None:
     sandbox.faults.add("mediarithmics", "query_check", status=status)
@@ -384,7 +384,7 @@ def test_a_query_check_that_is_not_there_lets_the_query_through(
     assert "the query runs unchecked" in caplog.text
 
 
-def test_a_query_check_that_refuses_the_request_is_a_failure(
+def test_a_query_check_that_rejects_the_request_is_an_error(
     datamart: Datamart, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add("mediarithmics", "query_check", status=400, body=ERROR)
@@ -392,7 +392,7 @@ def test_a_query_check_that_refuses_the_request_is_a_failure(
         datamart.check_query("SELECT")
 
 
-def test_a_check_without_a_position_is_worded_too(datamart: Datamart, sandbox: Sandbox) -> None:
+def test_a_query_error_without_a_position_is_reported(datamart: Datamart, sandbox: Sandbox) -> None:
     body = {"status": "ok", "data": {"type": "PARSING_ERROR", "error": "unexpected"}}
     sandbox.faults.add("mediarithmics", "query_check", status=200, body=body)
     with pytest.raises(InvalidQuery, match=r"^PARSING_ERROR: unexpected$"):

@@ -21,7 +21,7 @@ from singer_martech.singer.meltano_env import unflattened
         ({r"public\.orders.arc_class": "O"}, {"public.orders": {"arc_class": "O"}}),
     ],
 )
-def test_what_meltano_flattened_is_nested_again(
+def test_objects_that_meltano_flattened_are_nested_again(
     flat: dict[str, Any], nested: dict[str, Any]
 ) -> None:
     assert unflattened(json.dumps(flat)) == nested

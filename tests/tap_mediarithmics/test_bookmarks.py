@@ -54,7 +54,7 @@ def test_values_compare_by_the_type_of_their_column(
     assert max_value(kind, *values) == expected
 
 
-def test_the_bookmark_is_never_undercut() -> None:
+def test_the_bookmark_never_decreases() -> None:
     assert max_value("integer", 5, old=10) == 10
     assert max_value("date-time", "2020-01-01T00:00:00Z", old="2021-01-01T00:00:00Z").startswith(
         "2021"

@@ -103,7 +103,7 @@ def test_a_wrong_setting_is_named(
         ({"primary_keys": ["zzz"]}, "'primary_keys': the export has no column 'zzz'"),
     ],
 )
-class TestAKeyThatNamesNoColumn:
+class TestAKeyWithoutAColumn:
     def test_fails_the_check(
         self, config: dict[str, Any], item: dict[str, Any], keys: dict[str, Any], line: str
     ) -> None:
@@ -130,7 +130,7 @@ class TestAKeyThatNamesNoColumn:
         assert caplog.text.count(line) == 1
 
 
-def test_a_run_names_the_setting_that_the_vendor_refuses(
+def test_a_run_names_the_setting_that_the_vendor_rejects(
     config: dict[str, Any], command: Any
 ) -> None:
     ended = command({**config, "exports": [{"stream": "things", "export_id": "77"}]})

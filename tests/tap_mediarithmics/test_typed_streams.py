@@ -172,7 +172,7 @@ def test_without_known_columns_nothing_is_lost(
     assert "no result to infer its columns from" in caplog.text
 
 
-def test_declared_columns_win_and_their_types_are_applied(
+def test_declared_columns_take_precedence_and_their_types_are_applied(
     vendor: Mediarithmics, config: dict[str, Any], sync: Any, lines: Any
 ) -> None:
     export = vendor.add_export("Declared", QUERY)
@@ -217,7 +217,7 @@ def test_a_key_without_a_type_gets_a_column_too(
 
 
 @pytest.mark.parametrize("way", ["export_id", "query_id"])
-def test_a_stored_aggregation_is_refused_with_a_reason(
+def test_a_stored_aggregation_is_an_error_with_a_reason(
     vendor: Mediarithmics, config: dict[str, Any], sync: Any, way: str
 ) -> None:
     query = vendor.add_query("SELECT @count{} FROM UserPoint")

@@ -166,13 +166,13 @@ def test_a_last_line_that_ends_with_a_line_feed_is_left_to_the_reader(
     "page",
     [b"<!DOCTYPE html>\n<html>\n</html>\n", b"\xef\xbb\xbf \n<HTML></HTML>\n", b"<!-- x -->\n"],
 )
-def test_an_html_page_is_no_export(page: bytes) -> None:
+def test_an_html_page_is_not_an_export(page: bytes) -> None:
     for sent in (page, gzip.compress(page), page + TEXT):
         with pytest.raises(IncompleteBody, match="HTML page"):
             received([sent])
 
 
-def test_an_empty_html_page_is_no_export() -> None:
+def test_an_empty_html_page_is_not_an_export() -> None:
     with pytest.raises(IncompleteBody, match="HTML page"):
         received([b""], content_type="text/html; charset=utf-8")
 
@@ -180,7 +180,7 @@ def test_an_empty_html_page_is_no_export() -> None:
 @pytest.mark.parametrize(
     "error", [b'{"error":"down"}\n', b'{\n "error": "down"\n}\n', b'{"errors":["down"]}\n']
 )
-def test_a_body_that_is_an_error_is_no_export(error: bytes) -> None:
+def test_a_body_that_is_an_error_is_not_an_export(error: bytes) -> None:
     with pytest.raises(IncompleteBody, match=r"no export but an error: .*down"):
         received([error])
 
@@ -231,26 +231,26 @@ def test_a_body_can_be_read_twice() -> None:
     assert text_of(body) == TEXT
 
 
-def test_an_encoding_that_was_not_asked_for_ends_the_run() -> None:
+def test_an_encoding_that_was_not_requested_ends_the_run() -> None:
     with pytest.raises(MartechError, match="encoded as 'br'"):
         received([b"whatever"], encoding="br")
 
 
-def test_a_line_of_a_gigabyte_is_refused_at_the_limit() -> None:
+def test_a_line_of_a_gigabyte_is_rejected_at_the_limit() -> None:
     squeezer = zlib.compressobj(wbits=31)
     pieces = (squeezer.compress(b"x" * 1024 * 1024) for _ in range(1024))
     with pytest.raises(BodyTooLarge, match="a line of more than"):
         received(pieces)
 
 
-def test_endless_blank_lines_are_refused_at_the_limit() -> None:
+def test_endless_blank_lines_are_rejected_at_the_limit() -> None:
     squeezer = zlib.compressobj(wbits=31)
     pieces = (squeezer.compress(b"\n" * 1024 * 1024) for _ in range(1024))
     with pytest.raises(BodyTooLarge, match="a line of more than"):
         received(pieces)
 
 
-def test_a_body_that_inflates_without_measure_ends_at_the_limit(
+def test_a_body_that_inflates_without_bounds_is_rejected_at_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(body_module, "MAX_UNCHECKED_BYTES", 10_000_000)

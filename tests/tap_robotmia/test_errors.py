@@ -51,7 +51,7 @@ def test_a_wrong_setting_is_named(
 
 
 @pytest.mark.parametrize("status", [401, 400, 403])
-def test_a_refused_secret_is_named_and_not_shown(vendor: Robotmia, tap: Tap, status: int) -> None:
+def test_a_rejected_secret_is_named_and_not_shown(vendor: Robotmia, tap: Tap, status: int) -> None:
     vendor.refusal_status = status
     run = tap.run(api_secret="not-the-secret", status=1)
     assert "the API rejected setting 'api_secret'" in run.reason
@@ -72,7 +72,7 @@ def test_a_plan_without_access_is_named(vendor: Robotmia, tap: Tap) -> None:
     assert "the project's plan does not include the raw export API" in run.reason
 
 
-def test_a_filter_that_the_api_refuses_is_named(tap: Tap) -> None:
+def test_a_filter_that_the_api_rejects_is_named(tap: Tap) -> None:
     run = tap.run(where="properties[", status=1)
     assert "check setting 'where'" in run.reason
 
@@ -107,7 +107,7 @@ def test_a_success_response_of_another_server_is_retried_and_never_an_export(
     assert failed.bookmark() == "2024-01-02T08:00:00.000000Z"
 
 
-def test_a_line_of_a_gigabyte_is_refused(vendor: Robotmia, tap: Tap) -> None:
+def test_a_line_of_a_gigabyte_is_an_error(vendor: Robotmia, tap: Tap) -> None:
     vendor.set_body(day(0), b"x" * 17 * 1024 * 1024)
     run = tap.run(start_date=day(0), end_date=day(0), status=1)
     assert "the export of 2024-01-01: the response has a line of more than" in run.reason
@@ -129,7 +129,7 @@ def test_the_secret_appears_in_no_output(sandbox: Sandbox, vendor: Robotmia, tap
         assert "czNjcjN0" not in text
 
 
-def test_a_file_that_is_not_there_is_named(tap: Tap) -> None:
+def test_a_missing_file_is_named(tap: Tap) -> None:
     assert "'--state': 'nowhere.json'" in tap.run("--state", "nowhere.json", status=1).reason
 
 
@@ -141,7 +141,7 @@ def test_a_file_that_is_not_there_is_named(tap: Tap) -> None:
         ({"replication_method": "SOMETIMES"}, "streams/0/replication_method"),
     ],
 )
-def test_a_catalog_with_something_odd_in_it_is_named_with_the_place(
+def test_an_invalid_catalog_is_named_with_the_path(
     vendor: Robotmia, tap: Tap, odd: dict[str, Any], place: str
 ) -> None:
     stream = {"tap_stream_id": "events", "schema": {"properties": {}}, "metadata": [], **odd}

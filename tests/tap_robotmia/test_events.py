@@ -127,7 +127,7 @@ def test_a_numeric_distinct_id_equals_its_text() -> None:
         (b'{"event":"e","properties":{"time":"1e999990"}}', "it has no time"),
     ],
 )
-def test_a_line_that_is_no_event_is_kept_as_received_and_the_others_are_read(
+def test_a_line_that_is_not_an_event_is_kept_as_received_and_the_others_are_read(
     line: bytes, reason: str
 ) -> None:
     good = b'{"event":"good","properties":{"time":1}}'

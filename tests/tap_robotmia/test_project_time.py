@@ -161,7 +161,7 @@ def test_the_end_of_a_day_leads_to_the_next_day(zone: str, day: date) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(zone=zones, raw=st.one_of(st.integers(), st.floats()))
-def test_only_a_time_outside_the_calendar_is_refused(zone: str, raw: float) -> None:
+def test_only_a_time_outside_the_calendar_is_an_error(zone: str, raw: float) -> None:
     clock = ProjectClock(time_zone(zone))
     try:
         text = clock.utc(raw) or clock.utc_by_arrival(raw, None)
@@ -178,6 +178,6 @@ def test_the_day_of_an_instant_is_the_projects_day() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "Mars/Olympus", "../../etc/passwd", "America", "/etc/x", "é"])
-def test_an_unknown_zone_is_refused(name: str) -> None:
+def test_an_unknown_zone_is_an_error(name: str) -> None:
     with pytest.raises(UnknownZone):
         time_zone(name)

@@ -45,7 +45,7 @@ def test_parallel_downloads_is_the_number_of_windows_at_once(
     assert tap.vendor.max_concurrent == width
 
 
-def test_windows_are_written_in_order_whichever_arrives_first(
+def test_windows_are_written_in_order_regardless_of_arrival(
     sandbox: Sandbox, tap: Tap, span: dict[str, Any]
 ) -> None:
     sandbox.faults.add("robotmia", EXPORT, delay=0.5)

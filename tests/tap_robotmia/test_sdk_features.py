@@ -167,7 +167,7 @@ def test_a_stream_map_that_does_not_fit_its_stream_is_named(tap: Tap, span: dict
         lambda state: {"value": state},
     ],
 )
-def test_a_state_that_another_program_wrapped_is_taken(
+def test_a_state_that_another_program_wrapped_is_accepted(
     tap: Tap, span: dict[str, Any], wrap: Callable[[Any], Any]
 ) -> None:
     first = tap.run(**{**span, "end_date": day(1)})
@@ -187,7 +187,7 @@ def test_a_state_that_another_program_wrapped_is_taken(
     ],
     ids=str,
 )
-def test_a_state_without_bookmarks_is_refused(
+def test_a_state_without_bookmarks_is_an_error(
     tap: Tap, span: dict[str, Any], state: dict[str, Any]
 ) -> None:
     run = tap.run(**span, state=state, status=1)

@@ -133,7 +133,7 @@ def test_a_date_time_counts_as_its_date(vendor: Robotmia, tap: Tap) -> None:
     assert asked(vendor) == days(0, 1)
 
 
-def test_a_start_date_after_the_bookmark_wins(vendor: Robotmia, tap: Tap) -> None:
+def test_a_start_date_after_the_bookmark_takes_precedence(vendor: Robotmia, tap: Tap) -> None:
     vendor.set_events([])
     old = state(start_of(3), start_date=day(0))
     run = tap.run(start_date=day(8), end_date=day(9), state=old)
@@ -175,7 +175,7 @@ def test_bookmarks_of_other_forms_are_understood(vendor: Robotmia, tap: Tap, boo
 @pytest.mark.parametrize(
     "bookmark", ["yesterday", 17, {"a": 1}, ["2024-01-01"], "0001-01-01T00:00:00+14:00"]
 )
-def test_a_bookmark_that_is_no_instant_ends_the_run(tap: Tap, bookmark: Any) -> None:
+def test_a_bookmark_that_is_not_an_instant_ends_the_run(tap: Tap, bookmark: Any) -> None:
     run = tap.run(start_date=day(0), end_date=day(1), state=state(bookmark), status=1)
     assert "the STATE's bookmark of stream 'events' is not an instant" in run.reason
 
@@ -208,7 +208,7 @@ def test_a_full_table_run_begins_at_start_date_and_leaves_the_bookmark(
     assert run.bookmark() == start_of(9)
 
 
-def test_the_state_is_never_ahead_however_a_run_ends(sandbox: Sandbox, tap: Tap) -> None:
+def test_the_state_is_never_ahead_after_any_end_of_a_run(sandbox: Sandbox, tap: Tap) -> None:
     vendor = tap.vendor
     vendor.set_events(numbered(40))
     span: dict[str, Any] = {"start_date": day(0), "end_date": day(9), "lookback_days": 0}

@@ -138,7 +138,7 @@ def test_a_stream_that_is_new_catches_up_with_the_others(
     assert run.bookmark(LOGIN) == run.bookmark() == start_of(3)
 
 
-def test_a_run_that_breaks_leaves_every_stream_at_the_same_window(
+def test_a_failed_run_leaves_every_stream_at_the_same_window(
     sandbox: Sandbox, tap: Tap, span: dict[str, Any]
 ) -> None:
     settings: dict[str, Any] = {
@@ -199,7 +199,7 @@ def deselect(catalog: dict[str, object], stream: str, *columns: str) -> None:
             metadata["metadata"]["selected"] = False
 
 
-def test_a_stream_map_renames_columns_that_loaders_refuse(vendor: Robotmia, tap: Tap) -> None:
+def test_a_stream_map_renames_columns_that_loaders_reject(vendor: Robotmia, tap: Tap) -> None:
     long = "long name " * 8
     vendor.set_events([event(0.5, "Login", **{'say "hi"': 1, "": "nameless", long: 2})])
     settings: dict[str, Any] = {

@@ -24,7 +24,7 @@ def test_a_later_run_begins_before_the_bookmark_but_not_before_start_date() -> N
     assert first_day(day(0), day(20), lookback_days=0) == day(20)
 
 
-def test_a_start_date_after_the_bookmark_wins() -> None:
+def test_a_start_date_after_the_bookmark_takes_precedence() -> None:
     assert first_day(day(30), day(20), lookback_days=5) == day(30)
 
 

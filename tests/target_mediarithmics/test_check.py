@@ -68,7 +68,7 @@ def test_a_wrong_datamart_is_named(check: Callable[..., list[str]]) -> None:
     assert "✗ login and datamart: setting 'datamart_id': datamart 999" in line
 
 
-def test_an_import_that_is_missing_or_takes_other_documents_is_named(
+def test_an_import_that_is_missing_or_accepts_other_documents_is_named(
     vendor: Mediarithmics, check: Callable[..., list[str]]
 ) -> None:
     vendor.add_import("there", "USER_ACTIVITY")

@@ -124,7 +124,7 @@ def test_a_failed_execution_is_one_line_with_its_id_and_reason(
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_waiting_and_leaves_what_is_unproven_out_of_state(
+def test_a_signal_ends_the_wait_and_state_excludes_unconfirmed_documents(
     sandbox: Sandbox, vendor: Mediarithmics, start: Start, signum: signal.Signals
 ) -> None:
     run = start(max_request_rows=1, poll_interval_seconds=0.05)
@@ -156,7 +156,7 @@ def test_a_signal_ends_waiting_and_leaves_what_is_unproven_out_of_state(
     assert {each["id"] for each in vendor.documents()} >= {1, 2, 3}
 
 
-def test_an_idle_input_does_not_hold_back_what_was_read(start: Start) -> None:
+def test_records_are_sent_while_the_input_is_idle(start: Start) -> None:
     run = start(checkpoint_interval_seconds=0.2)
     assert run.stdin is not None
     assert run.stdout is not None

@@ -44,7 +44,7 @@ def body(vendor: Mediarithmics) -> bytes:
     return upload.body
 
 
-def test_flat_documents_go_as_csv_with_a_header(
+def test_flat_documents_are_sent_as_csv_with_a_header(
     vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     run = load(

@@ -76,7 +76,7 @@ def vendor_refuses(name: str, document: dict[str, Any]) -> str | None:
 
 
 @pytest.mark.parametrize(("name", "document"), AS_GIVEN)
-def test_what_the_vendor_takes_is_sent_as_it_was_given(
+def test_valid_documents_are_sent_unchanged(
     name: str, document: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     checked = check(name, document)
@@ -99,7 +99,7 @@ def test_values_get_the_type_that_the_page_names(
 
 
 @pytest.mark.parametrize(("name", "document", "field"), REJECTED)
-def test_what_a_page_says_is_refused_is_rejected_with_the_name_of_the_field(
+def test_a_document_that_breaks_a_rule_is_rejected_with_the_field(
     name: str, document: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(MappingError) as caught:
@@ -108,7 +108,7 @@ def test_what_a_page_says_is_refused_is_rejected_with_the_name_of_the_field(
 
 
 @pytest.mark.parametrize(("name", "document", "field"), UNUSUAL)
-def test_what_is_merely_unusual_is_sent_as_given_with_one_warning(
+def test_unusual_documents_are_sent_unchanged_with_one_warning(
     name: str, document: dict[str, Any], field: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     check_all = DocumentCheck(DOCUMENT_TYPES[name], "list")
@@ -190,7 +190,7 @@ def test_no_document_raises_anything_but_a_mapping_error(json_values: dict[str, 
             encode(DocumentCheck(document_type, "list")(json_values).document)
 
 
-def test_seconds_are_refused_with_the_filter_that_makes_milliseconds() -> None:
+def test_seconds_are_rejected_with_the_filter_to_use() -> None:
     with pytest.raises(MappingError, match=r"\$ts: .* \| epoch_ms"):
         check("USER_ACTIVITY", {**ACTIVITY, "$ts": 1605262037})
 
@@ -228,7 +228,7 @@ def test_an_unusual_document_reaches_the_vendor_byte_for_byte_and_the_vendor_dec
     assert "$type: must be one of" in warnings[1]
 
 
-def test_documents_of_types_that_are_not_known_pass_unchecked(
+def test_documents_of_unknown_types_are_not_checked(
     vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     streams = {"list": {"document_type": "USER_DEVICE_POINT_DELETION"}}

@@ -161,7 +161,7 @@ def test_an_execution_that_fails_ends_the_run_before_its_state(
     assert run.counts()["delivered"] == 1
 
 
-def test_an_execution_that_takes_too_long_ends_the_run_and_goes_on(
+def test_an_execution_that_takes_too_long_ends_the_run_and_continues(
     vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     vendor.hold()
@@ -232,7 +232,7 @@ def test_documents_of_one_identifier_are_never_in_two_executions_at_once(
     assert vendor.max_open_executions == 2
 
 
-def test_six_imports_are_loaded_side_by_side(sandbox: Sandbox, settings: dict[str, Any]) -> None:
+def test_six_imports_are_loaded_in_parallel(sandbox: Sandbox, settings: dict[str, Any]) -> None:
     vendor = sandbox.mediarithmics
     vendor.hold()
     names = [f"list_{number}" for number in range(6)]
@@ -250,7 +250,7 @@ def test_six_imports_are_loaded_side_by_side(sandbox: Sandbox, settings: dict[st
     assert sorted(each["id"] for each in vendor.documents()) == names
 
 
-def test_a_refused_upload_is_halved_until_the_culprit_is_alone(
+def test_a_rejected_upload_is_split_until_the_invalid_document_is_alone(
     vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     vendor.max_upload_bytes = 100
@@ -265,7 +265,7 @@ def test_a_refused_upload_is_halved_until_the_culprit_is_alone(
     assert run.states == [{"n": 8}]
 
 
-def test_a_refusal_that_is_not_about_the_documents_ends_the_run_soon(
+def test_a_rejection_that_does_not_concern_the_documents_ends_the_run(
     sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     sandbox.faults.add("mediarithmics", "*/executions", method="POST", status=400, times=None)
@@ -302,7 +302,7 @@ def test_an_import_that_is_deleted_during_a_run_ends_it_with_the_setting(
     assert run.states == []
 
 
-def test_a_refused_look_at_an_execution_does_not_send_its_documents_again(
+def test_a_rejected_poll_does_not_send_the_documents_again(
     sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     sandbox.faults.add("mediarithmics", "*/executions/*", method="GET", status=400, times=None)

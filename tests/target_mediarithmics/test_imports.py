@@ -52,7 +52,7 @@ def test_the_next_run_finds_the_import_by_its_name(
     assert vendor.documents("singer-martech list") == [{"id": 1}, {"id": 2}]
 
 
-def test_only_exactly_the_name_counts_on_whatever_page(
+def test_only_the_exact_name_counts_on_any_page(
     vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     vendor.max_results = 3
@@ -106,7 +106,7 @@ def test_a_creation_is_compared_with_a_list_that_is_read_after_it(
     assert [each["name"] for each in vendor.imports()] == ["first", "second"]
 
 
-def test_of_several_of_one_name_the_oldest_that_fits_is_taken(
+def test_the_oldest_matching_import_of_several_with_one_name_is_used(
     vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     vendor.add_import("singer-martech list", "USER_PROFILE")
@@ -125,7 +125,7 @@ def test_a_glob_names_an_import_for_each_stream(
     assert [name for name, _, _ in definitions(vendor)] == ["CRM: crm_a", "CRM: crm_b"]
 
 
-def test_an_import_is_taken_by_its_id(vendor: Mediarithmics, load: Callable[..., Run]) -> None:
+def test_an_import_can_be_given_by_its_id(vendor: Mediarithmics, load: Callable[..., Run]) -> None:
     wanted = vendor.add_import("by hand", "ANYTHING")
     streams = {"list": {**FREE, "document_import_id": int(wanted)}}
     assert load(schema(), record(id=1), streams=streams).error is None
@@ -300,6 +300,6 @@ def test_the_priority_of_an_import_that_exists_stays_with_a_warning(
     assert vendor.imports()[0]["priority"] == "LOW"
 
 
-def test_what_the_vendor_does_not_say_of_an_import_is_no_mismatch() -> None:
+def test_a_field_that_the_vendor_omits_is_not_a_mismatch() -> None:
     found = DocumentImport.read({"id": 5, "name": "visits"}).check("USER_ACTIVITY", NDJSON)
     assert (found.id, found.document_type, found.mime_type) == ("5", "USER_ACTIVITY", NDJSON)

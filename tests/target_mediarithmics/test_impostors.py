@@ -81,7 +81,7 @@ def test_nothing_is_delivered_without_a_response_of_the_vendor(
 
 
 @SOME_IMPOSTORS
-def test_a_failed_line_is_rejected_whatever_is_read_in_place_of_its_error_file(
+def test_a_failed_line_is_rejected_with_any_response_in_place_of_its_error_file(
     sandbox: Sandbox, load: Callable[..., Run], impostor: str
 ) -> None:
     vendor = sandbox.mediarithmics

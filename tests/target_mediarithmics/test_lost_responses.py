@@ -85,7 +85,7 @@ def test_the_line_count_is_waited_for_before_an_execution_is_taken(
     assert vendor.documents() == BOTH
 
 
-def test_executions_from_before_are_never_taken_for_it(
+def test_earlier_executions_never_match(
     sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     for _ in range(3):
@@ -126,7 +126,7 @@ def test_an_execution_with_another_line_count_is_not_ours(
     assert [each for each in vendor.documents() if "id" in each] == BOTH
 
 
-def test_two_executions_that_may_be_it_end_the_run_and_are_named(
+def test_two_possible_executions_end_the_run_and_are_named(
     sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     Rival(vendor, 2)
@@ -141,7 +141,7 @@ def test_two_executions_that_may_be_it_end_the_run_and_are_named(
     assert len(vendor.requests_to("/executions$", "POST")) == 1
 
 
-def test_an_execution_whose_line_count_stays_unknown_is_not_guessed_at(
+def test_an_execution_of_unknown_line_count_is_not_assumed_to_match(
     sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     vendor.polls_until_parameters = 1_000_000
@@ -165,9 +165,7 @@ def test_executions_that_cannot_be_listed_matter_only_when_a_response_is_lost(
     assert len(vendor.requests_to("/executions$", "POST")) == 2
 
 
-def test_an_execution_without_its_date_is_followed_all_the_same(
-    sandbox: Sandbox, load: Callable[..., Run]
-) -> None:
+def test_an_execution_without_a_date_is_polled(sandbox: Sandbox, load: Callable[..., Run]) -> None:
     pending = {"status": "ok", "data": {"id": 7, "status": "PENDING"}}
     done = {"status": "ok", "data": {"id": 7, "status": "SUCCEEDED"}}
     sandbox.faults.add("mediarithmics", "*/executions", method="POST", status=200, body=pending)

@@ -140,7 +140,7 @@ def test_control_characters_in_names_are_shown_escaped(target: Target, mona: Mon
     assert len(mona.messages()) == 1
 
 
-def test_a_signal_ends_a_run_whose_output_nobody_reads(target: Target) -> None:
+def test_a_signal_ends_a_run_whose_output_is_not_read(target: Target) -> None:
     process = target.start(checkpoint_interval_seconds=0.01)
     assert process.stdin is not None
     process.stdin.write(as_bytes([schema(), state("x" * 1_000_000)]))

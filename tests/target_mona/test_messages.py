@@ -294,7 +294,7 @@ def test_numbers_arrive_to_the_digit(target: Target, mona: Mona) -> None:
     assert b'{"a":1.10,"b":123456789012345678901234567890,"c":1E+400,"d":0.1,"e":-0.0}' in bodies
 
 
-def test_half_a_surrogate_pair_arrives_as_it_came(target: Target, mona: Mona) -> None:
+def test_half_a_surrogate_pair_arrives_unchanged(target: Target, mona: Mona) -> None:
     line = '{"type":"RECORD","stream":"orders","record":{"id":1,"a":"\\ud800"}}'
     run = target(
         schema(), line, streams={"orders": {"message": {"x": "{{ a }}", "y": "{{ a ~ 1 }}"}}}
@@ -358,7 +358,7 @@ def test_the_example_of_the_documentation_works(target: Target, mona: Mona) -> N
     assert target(schema("public.orders"), streams=[listed]).status == 0
 
 
-def test_the_metadata_of_the_sdk_is_added_when_that_is_wanted(target: Target, mona: Mona) -> None:
+def test_the_metadata_of_the_sdk_is_added_if_configured(target: Target, mona: Mona) -> None:
     run = target(schema(id={"type": "integer"}), record(id=1), add_record_metadata=True)
     assert run.status == 0
     assert {"id", "_sdc_received_at", "_sdc_deleted_at"} <= set(mona.messages()[0]["message"])

@@ -44,7 +44,7 @@ NUMBERED = messages("1", "2", "3", "4")
         (4, {}, dict.fromkeys(range(4), "rejected without a reason")),
     ],
 )
-def test_the_refused_messages_are_identified_in_every_form(
+def test_the_rejected_messages_are_identified_in_every_form(
     failed: int | None, reasons: Any, expected: dict[int, str]
 ) -> None:
     content = {"failed": failed, "failure_reasons": reasons}
@@ -90,7 +90,7 @@ def test_two_messages_with_one_id_are_identified_only_if_the_count_says_two() ->
 
 
 @pytest.mark.parametrize("content", [None, [], "x", {}, {"topLevelError": "x"}, {"failed": 0}])
-def test_other_responses_are_no_partial_refusal(content: Any) -> None:
+def test_other_responses_are_not_partial_rejections(content: Any) -> None:
     assert not is_partial(content)
 
 

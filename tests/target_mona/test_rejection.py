@@ -30,7 +30,7 @@ def refuses(*ids: object) -> Any:
 
 @pytest.mark.parametrize("keys", ["index", "context_id", "both", "index_list", "none"])
 @pytest.mark.parametrize("prefix", ["", "order-"])
-def test_the_refused_records_are_found_and_the_others_delivered(
+def test_the_rejected_records_are_found_and_the_others_delivered(
     target: Target, mona: Mona, keys: FailureKeys, prefix: str
 ) -> None:
     mona.failure_keys = keys
@@ -52,7 +52,7 @@ def test_the_refused_records_are_found_and_the_others_delivered(
 
 
 @pytest.mark.parametrize("status", [200, 207, 500, 503])
-def test_a_partial_refusal_is_understood_whatever_its_status(
+def test_a_partial_rejection_is_recognized_with_any_status(
     target: Target, sandbox: Sandbox, mona: Mona, status: int
 ) -> None:
     body = {"failed": 1, "failure_reasons": {"b": "it is bad"}}
@@ -142,7 +142,7 @@ def test_a_status_in_the_body_says_whether_a_2xx_is_success(
 
 
 @pytest.mark.parametrize("keys", ["text", "null", "missing"])
-def test_a_plain_text_is_the_reason_of_the_refused_records(
+def test_a_plain_text_is_the_reason_of_the_rejected_records(
     target: Target, mona: Mona, keys: FailureKeys
 ) -> None:
     mona.failure_keys = keys
@@ -155,7 +155,7 @@ def test_a_plain_text_is_the_reason_of_the_refused_records(
     assert len(mona.records()) == 28
 
 
-def test_a_plain_text_response_is_the_reason_of_the_refused_records(
+def test_a_plain_text_response_is_the_reason_of_the_rejected_records(
     target: Target, mona: Mona
 ) -> None:
     mona.refusal_body = "it is bad"
@@ -173,7 +173,7 @@ def test_a_wrong_user_id_ends_the_run_at_once_and_is_named(target: Target, mona:
     assert (run.rejects, run.states) == ([], [])
 
 
-def test_a_request_that_is_refused_whole_is_split(
+def test_a_completely_rejected_request_is_split(
     target: Target, sandbox: Sandbox, mona: Mona
 ) -> None:
     sandbox.faults.add("mona", "/export", status=400, body={"topLevelError": "something"}, times=3)
@@ -187,7 +187,7 @@ def add_of(*ids: str, **fields: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("fault", [{"reset": "after"}, {"reset": "before"}, {"status": 503}])
-def test_add_is_never_repeated_when_it_may_have_been_taken(
+def test_add_is_never_repeated_when_it_may_have_been_accepted(
     target: Target, sandbox: Sandbox, mona: Mona, fault: dict[str, Any]
 ) -> None:
     sandbox.faults.add("mona", "/export", **fault)
@@ -198,7 +198,7 @@ def test_add_is_never_repeated_when_it_may_have_been_taken(
 
 
 @pytest.mark.parametrize("fault", [{"status": 429, "retry_after": 0.01}, {"expire_token": True}])
-def test_add_is_repeated_when_it_was_surely_not_taken(
+def test_add_is_repeated_when_it_was_certainly_not_accepted(
     target: Target, sandbox: Sandbox, mona: Mona, fault: dict[str, Any]
 ) -> None:
     sandbox.faults.add("mona", "/export", **fault)
@@ -208,14 +208,14 @@ def test_add_is_repeated_when_it_was_surely_not_taken(
     assert len(mona.messages()) == 3
 
 
-def test_add_is_split_when_nothing_was_taken(target: Target, mona: Mona) -> None:
+def test_add_is_split_when_nothing_was_accepted(target: Target, mona: Mona) -> None:
     mona.max_messages = 2
     run = target(*add_of(*"abcdefg"), streams=ADD)
     assert run.status == 0
     assert sorted(each["context_id"] for each in mona.messages()) == list("abcdefg")
 
 
-def test_add_is_not_split_after_a_partial_refusal(target: Target, mona: Mona) -> None:
+def test_add_is_not_split_after_a_partial_rejection(target: Target, mona: Mona) -> None:
     mona.failure_keys = "none"
     mona.refuse_if = refuses("b")
     run = target(*add_of("a", "b", "c"), streams=ADD, max_rejected_records=3)
@@ -318,7 +318,7 @@ def test_rejected_records_can_be_replayed(target: Target, mona: Mona) -> None:
     assert counted.splitlines()[0].split() == ["2", "orders:", "it", "is", "bad", "(status", "400)"]
 
 
-def test_a_refusal_that_concerns_every_record_ends_the_run_without_rejects(
+def test_a_rejection_that_concerns_every_record_ends_the_run_without_rejects(
     target: Target, sandbox: Sandbox, mona: Mona
 ) -> None:
     sandbox.faults.add("mona", "/export", status=403, times=None)

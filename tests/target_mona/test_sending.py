@@ -94,9 +94,7 @@ def test_requests_are_in_flight_in_parallel_up_to_the_setting(
     assert mona.max_concurrent == 4
 
 
-def test_one_request_at_a_time_when_that_is_wanted(
-    target: Target, sandbox: Sandbox, mona: Mona
-) -> None:
+def test_one_request_at_a_time_if_configured(target: Target, sandbox: Sandbox, mona: Mona) -> None:
     sandbox.faults.add("mona", "/export", delay=0.01, times=None)
     target(schema(), *records(8), max_request_rows=1, parallel_requests=1)
     assert mona.max_concurrent == 1
@@ -129,7 +127,7 @@ def test_records_of_one_key_never_overlap_and_arrive_in_order_over_all_streams(
     assert mona.records()["shared", "4"]["version"] == 119
 
 
-def test_a_split_request_keeps_its_keys_back_until_all_its_parts_are_through(
+def test_a_split_request_blocks_its_keys_until_all_its_parts_are_delivered(
     target: Target, sandbox: Sandbox, mona: Mona
 ) -> None:
     sandbox.faults.add("mona", "/export", delay=0.02, times=None)
@@ -160,7 +158,7 @@ def test_a_token_is_fetched_once_for_all_requests(target: Target, mona: Mona) ->
 
 
 @pytest.mark.parametrize(("expires_in", "renewed"), [(14400.0, False), (61.0, False), (0.5, True)])
-def test_a_token_is_renewed_before_it_expires_whatever_its_lifetime(
+def test_a_token_is_renewed_before_it_expires_for_any_lifetime(
     target: Target, sandbox: Sandbox, mona: Mona, expires_in: float, renewed: bool
 ) -> None:
     mona.expires_in = expires_in
@@ -175,7 +173,7 @@ def test_a_token_is_renewed_before_it_expires_whatever_its_lifetime(
     assert bool(refreshes(mona)) == renewed
 
 
-def test_a_token_that_is_refused_in_the_middle_is_renewed_once(
+def test_a_token_that_is_rejected_during_a_run_is_renewed_once(
     target: Target, sandbox: Sandbox, mona: Mona
 ) -> None:
     sandbox.faults.add("mona", "/export", expire_token=True, after=3)
@@ -187,7 +185,7 @@ def test_a_token_that_is_refused_in_the_middle_is_renewed_once(
 
 
 @pytest.mark.parametrize("refresh", [{"status": 401}, {"status": 400, "body": "no JSON"}])
-def test_when_the_refresh_fails_the_target_logs_in_afresh(
+def test_when_the_refresh_fails_the_target_logs_in_again(
     target: Target, sandbox: Sandbox, mona: Mona, refresh: dict[str, Any]
 ) -> None:
     sandbox.faults.add("mona", "/export", expire_token=True, after=1)
@@ -306,7 +304,7 @@ def test_a_temporary_failure_loses_nothing(
     assert (run.summary()["requests"], run.summary()["retries"]) == (2, 1)
 
 
-def test_a_wait_for_as_long_as_a_date_says(target: Target, sandbox: Sandbox) -> None:
+def test_retry_after_as_a_date_is_waited_out(target: Target, sandbox: Sandbox) -> None:
     when = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=2)
     sandbox.faults.add(
         "mona", "/export", status=429, retry_after=format_datetime(when, usegmt=True)
@@ -315,14 +313,14 @@ def test_a_wait_for_as_long_as_a_date_says(target: Target, sandbox: Sandbox) -> 
     assert datetime.now(timezone.utc) >= when
 
 
-def test_silence_is_a_failed_try(target: Target, sandbox: Sandbox, mona: Mona) -> None:
+def test_silence_is_a_failed_attempt(target: Target, sandbox: Sandbox, mona: Mona) -> None:
     sandbox.faults.add("mona", "/export", hold=True)
     run = target(schema(), record(id=1), request_timeout_seconds="0.3")
     assert run.status == 0
     assert len(mona.exports) == 2
 
 
-def test_a_slow_response_is_no_failure(target: Target, sandbox: Sandbox, mona: Mona) -> None:
+def test_a_slow_response_is_not_a_failure(target: Target, sandbox: Sandbox, mona: Mona) -> None:
     sandbox.faults.add("mona", "/export", delay=0.5)
     run = target(schema(), record(id=1), request_timeout_seconds=5)
     assert run.status == 0

@@ -39,13 +39,13 @@ def test_interleaved_streams_share_requests_and_are_counted_apart(
     assert (run.summary("a")["delivered"], run.summary("b")["delivered"]) == (10, 20)
 
 
-def test_a_repeated_schema_changes_nothing_and_drains_nothing(target: Target, mona: Mona) -> None:
+def test_a_repeated_schema_changes_nothing_and_flushes_nothing(target: Target, mona: Mona) -> None:
     run = target(schema(), record(id=1), schema(), record(id=2), schema(), record(id=3))
     assert run.status == 0
     assert len(mona.exports) == 1
 
 
-def test_records_of_the_old_schema_are_drained_before_the_new_one(
+def test_records_of_the_old_schema_are_flushed_before_the_new_one(
     target: Target, mona: Mona
 ) -> None:
     run = target(
@@ -278,7 +278,7 @@ def test_no_link_leads_out_of_the_storage(
 
 
 @pytest.mark.parametrize("name", ["fifo", ""])
-def test_a_batch_file_that_is_no_regular_file_is_refused_at_once(
+def test_a_batch_file_that_is_not_a_regular_file_is_an_error(
     target: Target, shelf: Path, name: str
 ) -> None:
     (shelf / "loaded" / "folder").mkdir()
@@ -317,7 +317,7 @@ def test_a_batch_file_in_the_folder_for_temporary_files_is_read(
     assert len(mona.messages()) == 1
 
 
-def test_a_batch_file_whose_line_never_ends_is_refused(target: Target, shelf: Path) -> None:
+def test_a_batch_file_with_an_endless_line_is_an_error(target: Target, shelf: Path) -> None:
     path = shelf / "loaded" / "long"
     with path.open("wb") as file:
         file.truncate(300 * 1024 * 1024)

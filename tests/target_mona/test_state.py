@@ -46,7 +46,7 @@ def line_of(process: subprocess.Popen[bytes]) -> bytes:
     return process.stdout.readline()
 
 
-def test_the_last_state_comes_out_when_all_is_delivered(target: Target) -> None:
+def test_the_last_state_is_written_when_all_is_delivered(target: Target) -> None:
     run = target(schema(), *with_states(10), max_request_rows=3)
     assert run.status == 0
     assert run.states[-1] == 10
@@ -59,7 +59,7 @@ def test_the_bytes_of_a_state_are_unchanged(target: Target) -> None:
     assert run.output == value + "\n"
 
 
-def test_when_the_fifth_of_five_batches_fails_the_state_of_the_fourth_is_out(
+def test_when_the_fifth_of_five_batches_fails_the_state_of_the_fourth_is_written(
     target: Target, sandbox: Sandbox, mona: Mona
 ) -> None:
     sandbox.faults.add("mona", "/export", status=503, after=4, times=None)
@@ -235,7 +235,7 @@ def test_a_second_signal_ends_at_once(target: Target, sandbox: Sandbox, mona: Mo
     assert mona.messages() == []
 
 
-def test_killed_at_any_moment_and_resumed_every_record_arrives(
+def test_after_kills_at_any_moment_every_record_arrives(
     target: Target, sandbox: Sandbox, mona: Mona
 ) -> None:
     """The input begins after the last STATE that came out, as an orchestrator does it."""
@@ -269,7 +269,7 @@ def test_killed_at_any_moment_and_resumed_every_record_arrives(
     assert set(ids(mona)) == set(range(1, total + 1))
 
 
-def test_a_reader_of_the_output_that_is_gone_ends_the_run_with_one_line(target: Target) -> None:
+def test_a_closed_output_ends_the_run_with_one_line(target: Target) -> None:
     process = target.start(checkpoint_interval_seconds=0.1)
     assert process.stdout is not None
     process.stdout.close()
@@ -309,7 +309,7 @@ def test_a_slow_vendor_pauses_the_reader(target: Target, sandbox: Sandbox, mona:
     assert len(mona.messages()) == 1500
 
 
-def test_all_that_was_read_is_accounted_for(target: Target, mona: Mona) -> None:
+def test_every_record_read_is_counted(target: Target, mona: Mona) -> None:
     mona.refuse_if = lambda message: "bad" if message["message"]["id"] == 3 else None
     run = target(
         schema(id={"type": "integer"}),
@@ -336,7 +336,7 @@ def test_all_that_was_read_is_accounted_for(target: Target, mona: Mona) -> None:
     }
 
 
-def test_progress_is_told_every_ten_seconds(target: Target, sandbox: Sandbox) -> None:
+def test_progress_is_logged_every_ten_seconds(target: Target, sandbox: Sandbox) -> None:
     sandbox.faults.add("mona", "/export", hold=True, times=None)
     process = target.start()
     began = time.monotonic()

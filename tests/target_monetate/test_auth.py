@@ -59,7 +59,7 @@ def test_one_token_serves_all_requests(monetate: Monetate) -> None:
     assert len(logins(monetate)) == 1
 
 
-def test_a_token_is_renewed_before_the_vendor_refuses_it(monetate: Monetate) -> None:
+def test_a_token_is_renewed_before_the_vendor_rejects_it(monetate: Monetate) -> None:
     monetate.token_lifetime = 1e-6
     client = client_of(monetate)
     with pytest.raises(RequestRejected):
@@ -88,7 +88,7 @@ SKEW = 1000
         (lambda _: {}, 900),
     ],
 )
-def test_the_shortest_stated_lifetime_counts_whatever_this_clock_says(
+def test_the_shortest_stated_lifetime_counts_regardless_of_the_local_clock(
     monetate: Monetate, sandbox: Sandbox, said: Any, seconds: float
 ) -> None:
     now = time.time()
@@ -101,7 +101,7 @@ def test_the_shortest_stated_lifetime_counts_whatever_this_clock_says(
 
 
 @pytest.mark.parametrize("data", [{}, {"token": ""}, [], None])
-def test_a_response_without_token_is_no_login(
+def test_a_response_without_token_is_not_a_login(
     monetate: Monetate, sandbox: Sandbox, data: Any
 ) -> None:
     sandbox.faults.add("monetate", REFRESH, status=200, body={"meta": {}, "data": data})
@@ -109,7 +109,7 @@ def test_a_response_without_token_is_no_login(
         client_of(monetate, settings=HttpSettings(max_attempts=1)).dataset("orders")
 
 
-def test_a_refused_token_is_renewed_once(monetate: Monetate) -> None:
+def test_a_rejected_token_is_renewed_once(monetate: Monetate) -> None:
     client = client_of(monetate)
     client.dataset("orders")
     monetate.expire_tokens()
@@ -118,7 +118,7 @@ def test_a_refused_token_is_renewed_once(monetate: Monetate) -> None:
     assert statuses == [200, 200, 401, 200, 200]
 
 
-def test_two_refused_logins_in_a_row_end_the_run(monetate: Monetate, sandbox: Sandbox) -> None:
+def test_two_rejected_logins_in_a_row_end_the_run(monetate: Monetate, sandbox: Sandbox) -> None:
     sandbox.faults.add("monetate", "/schema/", status=401, times=None)
     with pytest.raises(RequestRejected, match=r"status 401.*check 'username'.*public key"):
         client_of(monetate).dataset("orders")
@@ -126,7 +126,7 @@ def test_two_refused_logins_in_a_row_end_the_run(monetate: Monetate, sandbox: Sa
     assert len(logins(monetate)) == 3
 
 
-def test_an_unknown_key_is_refused_with_advice(monetate: Monetate) -> None:
+def test_an_unknown_key_is_an_error_with_advice(monetate: Monetate) -> None:
     other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     with pytest.raises(LoginRejected, match=r"login: rejected with status 401.*public key of"):
         client_of(monetate, private_key=other).dataset("orders")
@@ -153,7 +153,7 @@ def test_login_is_repeated_while_the_vendor_is_busy(monetate: Monetate, sandbox:
     assert [request.status for request in logins(monetate)] == [503, 503, 200]
 
 
-def test_tokens_never_show(monetate: Monetate) -> None:
+def test_tokens_are_never_shown(monetate: Monetate) -> None:
     client_of(monetate).dataset("orders")
     (token,) = monetate.tokens.live
     assert token not in redact(f"Authorization: Token {token}")

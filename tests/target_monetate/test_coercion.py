@@ -113,7 +113,7 @@ def test_an_empty_number_is_null(value: Any) -> None:
         {},
     ],
 )
-def test_what_is_no_number_rejects_the_row_and_names_the_field(value: Any) -> None:
+def test_a_value_that_is_not_a_number_rejects_the_row_and_names_the_field(value: Any) -> None:
     with pytest.raises(
         MappingError,
         match=r"field 'NUMBER' \(NUMBER\): .*: an integer or a decimal number is required",
@@ -140,7 +140,7 @@ def test_a_boolean_is_true_or_false(value: Any, fitted: bool | None) -> None:
 
 
 @pytest.mark.parametrize("value", ["yes", "t", "1", 2, Decimal("0.5"), [True], {}])
-def test_what_is_neither_true_nor_false_rejects_the_row(value: Any) -> None:
+def test_a_value_that_is_neither_true_nor_false_rejects_the_row(value: Any) -> None:
     with pytest.raises(MappingError, match=r"field 'BOOLEAN' .*neither true nor false"):
         coerce("BOOLEAN", value)
 
@@ -172,9 +172,7 @@ def test_what_is_neither_true_nor_false_rejects_the_row(value: Any) -> None:
         (None, None),
     ],
 )
-def test_a_date_time_is_iso_8601_and_utc_where_nothing_else_is_said(
-    value: Any, fitted: str | None
-) -> None:
+def test_a_date_time_is_iso_8601_and_utc_by_default(value: Any, fitted: str | None) -> None:
     assert coerce("DATETIME", value) == fitted
 
 
@@ -201,7 +199,7 @@ def test_a_date_time_is_iso_8601_and_utc_where_nothing_else_is_said(
         [],
     ],
 )
-def test_a_value_that_is_no_date_time_rejects_the_row(value: Any) -> None:
+def test_a_value_that_is_not_a_date_time_rejects_the_row(value: Any) -> None:
     with pytest.raises(MappingError, match="field 'DATETIME'"):
         coerce("DATETIME", value)
 
@@ -227,7 +225,7 @@ def test_several_values_are_separated_by_commas(value: Any, fitted: str | None) 
 
 
 @pytest.mark.parametrize("value", [[["a"]], [{"a": 1}], {"a": 1}, '"a', 'a,"b"c'])
-def test_what_is_no_list_of_values_rejects_the_row(value: Any) -> None:
+def test_a_value_that_is_not_a_list_rejects_the_row(value: Any) -> None:
     with pytest.raises(MappingError, match="field 'MULTI_STRING'"):
         coerce("MULTI_STRING", value)
 
@@ -257,7 +255,7 @@ JSON_VALUES = st.recursive(
 
 @given(st.sampled_from(TYPES), JSON_VALUES)
 @settings(max_examples=500, deadline=None)
-def test_whatever_is_sent_is_what_the_vendor_wants(data_type: str, value: Any) -> None:
+def test_every_value_that_is_sent_is_valid_for_the_vendor(data_type: str, value: Any) -> None:
     try:
         fitted = coerce(data_type, value)
     except MappingError:
@@ -273,7 +271,7 @@ def test_a_row_that_fits_is_passed_on_as_it_is() -> None:
     assert COERCION.coerce(row) is row
 
 
-def test_what_is_null_is_left_out_and_the_order_kept() -> None:
+def test_nulls_are_left_out_and_the_order_is_kept() -> None:
     row = {"STRING": " b ", "NUMBER": None, "id": 5, "needed": 0, "BOOLEAN": ""}
     assert list(COERCION.coerce(row).items()) == [("STRING", "b"), ("id", "5"), ("needed", 0)]
 

@@ -68,7 +68,7 @@ def test_the_list_of_datasets_is_read_from_the_configured_url_only(
     assert len(monetate.requests_to("/schema/$")) <= 3
 
 
-def test_a_dataset_without_unique_key_is_refused(load: Loader, monetate: Monetate) -> None:
+def test_a_dataset_without_unique_key_is_an_error(load: Loader, monetate: Monetate) -> None:
     with pytest.raises(MartechError, match=r"'purchase_events' has no unique key.*allow_append"):
         load.rows({"customer_id": "a"}, stream="purchase_events")
     assert not monetate.posts
@@ -85,7 +85,7 @@ def test_a_dataset_without_unique_key_is_fed_when_the_mapping_allows_it(
     assert load.summaries()["purchase_events"]["delivered"] == 2
 
 
-def test_a_privacy_dataset_is_always_refused(load: Loader, monetate: Monetate) -> None:
+def test_a_privacy_dataset_is_always_an_error(load: Loader, monetate: Monetate) -> None:
     for mapping in ({}, {"privacy_requests": {"allow_append": True}}):
         with pytest.raises(MartechError, match=r"customer_data_privacy.*erase"):
             load.rows({"customer_id": "a"}, stream="privacy_requests", streams=mapping)

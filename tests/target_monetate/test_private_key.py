@@ -89,7 +89,7 @@ def test_a_key_is_read_from_a_file(key: rsa.RSAPrivateKey, tmp_path: Path) -> No
     assert from_settings({"private_key_path": str(path)}).key_size == 2048
 
 
-def test_a_passphrase_that_an_unencrypted_key_does_not_need_is_no_fault(
+def test_a_passphrase_for_an_unencrypted_key_is_ignored(
     key: rsa.RSAPrivateKey,
 ) -> None:
     config = {"private_key": pem(key, PKCS8), "private_key_passphrase": PASSPHRASE}
@@ -109,16 +109,16 @@ def test_an_encrypted_key_needs_its_passphrase(
     assert_one_clear_line(config, f"'private_key_passphrase' {expected}")
 
 
-def test_a_public_key_is_refused(key: rsa.RSAPrivateKey) -> None:
+def test_a_public_key_is_an_error(key: rsa.RSAPrivateKey) -> None:
     assert_one_clear_line({"private_key": public_pem(key)}, "'private_key' holds a public key")
 
 
-def test_keys_of_other_kinds_are_refused() -> None:
+def test_keys_of_other_kinds_are_errors() -> None:
     for other in (ec.generate_private_key(ec.SECP256R1()), ed25519.Ed25519PrivateKey.generate()):
         assert_one_clear_line({"private_key": pem(other, PKCS8)}, "that is not RSA")
 
 
-def test_a_small_key_is_refused() -> None:
+def test_a_small_key_is_an_error() -> None:
     small = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 - the point
     assert_one_clear_line({"private_key": pem(small, PKCS8)}, "1024 bits; create one of 2048")
 
@@ -165,7 +165,7 @@ def test_a_certificate_beside_the_key_is_ignored(
     assert from_settings(config).private_numbers() == key.private_numbers()
 
 
-def test_a_certificate_alone_is_no_private_key(key: rsa.RSAPrivateKey) -> None:
+def test_a_certificate_alone_is_not_a_private_key(key: rsa.RSAPrivateKey) -> None:
     assert_one_clear_line({"private_key": certificate(key)}, "'private_key' holds a public key")
 
 
@@ -183,7 +183,7 @@ def test_only_a_regular_file_of_reasonable_size_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", "- ", "-"]
 )
-def test_a_long_text_is_refused_quickly(text: str) -> None:
+def test_a_long_text_is_rejected_quickly(text: str) -> None:
     started = time.monotonic()
     assert_one_clear_line({"private_key": text * 2000}, "setting 'private_key'")
     assert time.monotonic() - started < 5

@@ -87,13 +87,13 @@ def test_invocations_at_once_send_one_request_a_second(start: Any, monetate: Mon
     assert all(later - sooner >= 1 for sooner, later in itertools.pairwise(starts))
 
 
-def test_a_record_that_is_not_there_is_named(start: Any) -> None:
+def test_a_missing_record_is_named(start: Any) -> None:
     status, out, err = finish(start("c-9"))
     assert (status, out) == (1, "")
     assert err == "the dataset 'customer_attributes' has no record with the id 'c-9'\n"
 
 
-def test_a_dataset_that_is_not_there_is_named(start: Any, monetate: Monetate) -> None:
+def test_a_missing_dataset_is_named(start: Any, monetate: Monetate) -> None:
     status, out, err = finish(start("c-1", schema="customer_attribute"))
     assert (status, out) == (1, "")
     assert "no dataset 'customer_attribute'; did you mean 'customer_attributes'? there are: " in err
@@ -125,7 +125,7 @@ def test_settings_are_checked_as_for_the_target(start: Any, monetate: Monetate) 
     ids=str,
 )
 @pytest.mark.usefixtures("stored")
-def test_a_spot_check_is_sent_once_whatever_comes_of_it(
+def test_a_spot_check_is_sent_once_with_any_result(
     start: Any, monetate: Monetate, sandbox: Sandbox, fault: dict[str, Any], said: str
 ) -> None:
     sandbox.faults.add("monetate", "/data/customer", method="GET", times=None, **fault)

@@ -86,7 +86,7 @@ def test_a_request_may_have_the_very_bytes_that_are_set(load: Loader, monetate: 
 
 @pytest.mark.parametrize("shape", ["rows", "nested", "object", "strings", "bare"])
 @pytest.mark.parametrize("partial", [False, True])
-def test_a_refused_request_is_split_until_the_refused_rows_are_found(
+def test_a_rejected_request_is_split_until_the_rejected_rows_are_found(
     load: Loader, monetate: Monetate, shape: str, partial: bool
 ) -> None:
     monetate.error_shape, monetate.partial_on_400 = shape, partial
@@ -106,7 +106,7 @@ def test_a_refused_request_is_split_until_the_refused_rows_are_found(
     assert load.summaries()["store_visits"]["delivered"] == 38
 
 
-def test_when_the_last_update_of_a_key_is_refused_the_one_before_stays(
+def test_when_the_last_update_of_a_key_is_rejected_the_one_before_stays(
     load: Loader, monetate: Monetate
 ) -> None:
     monetate.refuse_if = lambda _, row: row["store"] == "bad"
@@ -133,7 +133,7 @@ def test_warnings_of_the_vendor_are_logged_once(load: Loader, monetate: Monetate
     ]
 
 
-def test_a_flood_of_different_warnings_ends(load: Loader, sandbox: Sandbox) -> None:
+def test_the_number_of_logged_warnings_is_limited(load: Loader, sandbox: Sandbox) -> None:
     warnings = [f"row {number}" for number in range(1000)]
     sandbox.faults.add(**POST, status=201, body={"meta": {"warnings": warnings}, "data": {}})
     load(VISITS, visit(1))
@@ -142,7 +142,7 @@ def test_a_flood_of_different_warnings_ends(load: Loader, sandbox: Sandbox) -> N
     assert said[-1].endswith("further warnings are not logged")
 
 
-def test_a_success_that_names_an_error_is_none(load: Loader, sandbox: Sandbox) -> None:
+def test_a_success_that_names_an_error_is_not_a_success(load: Loader, sandbox: Sandbox) -> None:
     body = {"meta": {"code": 201, "errors": [{"message": "not stored"}]}, "data": {}}
     sandbox.faults.add(**POST, status=201, body=body, times=None)
     with pytest.raises(MartechError, match="not stored"):
@@ -161,9 +161,7 @@ def test_a_replay_changes_nothing_where_there_is_a_unique_key(
     assert len(first) == 7
 
 
-def test_a_run_that_broke_is_repeated_without_harm(
-    load: Loader, monetate: Monetate, sandbox: Sandbox
-) -> None:
+def test_a_failed_run_can_be_repeated(load: Loader, monetate: Monetate, sandbox: Sandbox) -> None:
     messages: list[Any] = [VISITS]
     for number in range(30):
         messages += [visit(number, str(number)), state_message(number)]
@@ -220,7 +218,9 @@ def test_a_key_that_is_revoked_mid_run_stops_it(
     assert not load.rejects()
 
 
-def test_a_login_that_is_refused_mid_run_rejects_no_row(load: Loader, sandbox: Sandbox) -> None:
+def test_a_login_that_is_rejected_during_a_run_rejects_no_row(
+    load: Loader, sandbox: Sandbox
+) -> None:
     sandbox.faults.add(**POST, expire_token=True)
     sandbox.faults.add("monetate", "/refresh/", status=400, after=1, times=None)
     with pytest.raises(MartechError, match="Monetate login: rejected with status 400"):
@@ -262,7 +262,7 @@ class TestWithoutUniqueKey:
         [{"status": 429, "retry_after": 0.01}, {"expire_token": True}],
         ids=str,
     )
-    def test_what_was_surely_not_taken_is_sent_again(
+    def test_a_row_that_was_certainly_not_accepted_is_sent_again(
         self, load: Loader, monetate: Monetate, sandbox: Sandbox, fault: dict[str, Any]
     ) -> None:
         sandbox.faults.add(**POST, **fault)
@@ -278,7 +278,7 @@ class TestWithoutUniqueKey:
         ],
         ids=str,
     )
-    def test_what_may_have_been_taken_is_reported_and_not_sent_again(
+    def test_a_row_that_may_have_been_accepted_is_reported_and_not_sent_again(
         self,
         load: Loader,
         monetate: Monetate,
@@ -295,7 +295,7 @@ class TestWithoutUniqueKey:
         assert len(monetate.posts) == 1
 
     @pytest.mark.parametrize("partial", [False, True])
-    def test_a_refused_request_is_not_split_since_some_may_have_been_taken(
+    def test_a_rejected_request_is_not_split_since_some_rows_may_have_been_accepted(
         self, load: Loader, monetate: Monetate, partial: bool
     ) -> None:
         monetate.partial_on_400 = partial
@@ -306,7 +306,7 @@ class TestWithoutUniqueKey:
         assert all(each["reason"].startswith("outcome unknown") for each in load.rejects())
         assert len(monetate.posts) == 1
 
-    def test_a_row_that_is_refused_alone_was_surely_not_taken(
+    def test_a_single_rejected_row_was_certainly_not_accepted(
         self, load: Loader, monetate: Monetate
     ) -> None:
         monetate.refuse_if = lambda _, row: row["product_id"] == "3"

@@ -281,12 +281,12 @@ def test_a_field_is_added_once_if_the_response_is_lost(people: Monetate, sandbox
 
 
 @pytest.mark.usefixtures("people")
-def test_a_field_that_the_vendor_refuses_stops_the_run(load: Loader) -> None:
+def test_a_field_that_the_vendor_rejects_stops_the_run(load: Loader) -> None:
     with pytest.raises(MartechError, match=r"stream 'people': the fields 'NAME' cannot be added"):
         load(schema_message("people", {"id": KEY, "NAME": TEXT}, ["id"]), add_missing_fields=True)
 
 
-def test_a_refused_credential_is_not_reported_as_a_refused_field(
+def test_a_rejected_credential_is_not_reported_as_a_rejected_field(
     people: Monetate, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add("monetate", "/schema/people/", method="PATCH", status=403)
@@ -295,7 +295,7 @@ def test_a_refused_credential_is_not_reported_as_a_refused_field(
         add_missing_fields(client, client.dataset("people"), {"a": "STRING"}, dry_run=False)
 
 
-def test_a_dry_run_adds_nothing_and_goes_on(load: Loader, people: Monetate) -> None:
+def test_a_dry_run_adds_nothing_and_continues(load: Loader, people: Monetate) -> None:
     load(
         schema_message("people", {"id": KEY, "city": TEXT}, ["id"]),
         record_message("people", id="1", city="Bern"),
