@@ -196,7 +196,7 @@ def back_filled(
 
 
 def kill(suffix: str) -> None:
-    """Kill a run and its child processes, as if its machine were lost."""
+    """Kill a run and its child processes, as if the machine failed."""
     runs = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):

@@ -1,8 +1,8 @@
-"""Tests with clients of the vendors, in an environment of their own: `make test-clients`."""
+"""Tests with the vendors' clients, in a separate environment: `make test-clients`."""
 
 from __future__ import annotations
 
 import os
 
-#: `make test` has none of them: their packages and this project's need not agree.
+#: `make test` has no such environment: the clients' packages may conflict with this project's.
 collect_ignore_glob = [] if "CLIENTS" in os.environ else ["*"]

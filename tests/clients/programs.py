@@ -1,4 +1,4 @@
-"""Runs the clients of others, and the plugins beside them, as programs of their own."""
+"""Run third-party clients and this project's plugins as separate processes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def run_client(
     given: Any = None,
     environment: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Run a driver in the environment of the clients, and return what it wrote.
+    """Run a driver in the environment of the clients, and return its output.
 
     Args:
         driver: The name of a module in `drivers`.
         arguments: Its arguments.
-        given: What it reads from its input, as JSON.
-        environment: Variables beside those of this process.
+        given: Its input, written as JSON.
+        environment: Variables in addition to those of this process.
     """
     command = [os.environ["CLIENTS"], str(DRIVERS / f"{driver}.py"), *arguments]
     return _run(command, json.dumps(given).encode(), environment or {})
@@ -40,7 +40,7 @@ def run_plugin(
     folder: Path,
     messages: list[dict[str, Any]] | None = None,
 ) -> list[bytes]:
-    """Run a plugin of this project to its good end, and return the lines it wrote."""
+    """Run a plugin of this project, which must succeed, and return its output lines."""
     path = folder / f"{name}.json"
     path.write_text(json.dumps(config))
     command = [str(Path(sys.executable).with_name(name)), "--config", str(path)]
@@ -49,7 +49,7 @@ def run_plugin(
 
 
 def exact(text: str | bytes) -> Any:
-    """Return JSON with every number that is no integer as its digits: 1.10 is not 1.1."""
+    """Parse JSON; numbers with a point are compared by their digits: 1.10 differs from 1.1."""
     return json.loads(text, parse_float=lambda number: Decimal(number).as_tuple())
 
 

@@ -1,7 +1,7 @@
-"""mona-sdk, the vendor's own client, and target-mona say the same to Mona.
+"""mona-sdk, the vendor's own client, and target-mona send the same requests to Mona.
 
-What the SDK sends is the vendor's word on the wire, so the sandbox has to take it, and what
-target-mona sends has to be the same but for the nulls of what is not set.
+The requests of the SDK define the wire format, so the sandbox must accept them. Those of
+target-mona must be equal, except for the nulls of unset options.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def mona(sandbox: Sandbox) -> Mona:
 
 
 def send(mona: Mona, *batches: list[dict[str, Any]], **settings: str) -> list[Any]:
-    """Send batches with the SDK, and return what it made of the answers.
+    """Send batches with the SDK, and return its results.
 
     Upper-case settings are environment variables of the SDK without their `MONA_SDK_`; others are
     arguments of its `export_batch`.
@@ -93,7 +93,7 @@ def load(
 
 
 def parts(request: RecordedRequest) -> dict[str, Any]:
-    """Return what an export says, field by field, without the fields that are null."""
+    """Return the fields of an export, without those that are null."""
     assert request.body is not None
     body = exact(request.body)
     (message,) = body.pop("messages")

@@ -1,8 +1,8 @@
 """Three clients fetch the same days and agree on each event, each property and each time.
 
-mixpanel-utils and tap-mixpanel are clients of the same wire format, made by others. The first
-gives the body as the server made it, so that every digit can be compared; the second puts the
-properties beside the event's name and writes times in UTC.
+mixpanel-utils and tap-mixpanel are third-party clients of the same wire format. The first returns
+the body as the server sent it, so that every digit can be compared. The second puts the properties
+beside the event's name and writes times in UTC.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DAYS = 3
 
-#: Types for nothing but what it filters by, since the tap makes values fit the types it is given.
+#: No types of properties, since the tap converts values to the types of its catalog.
 _CATALOG = {
     "streams": [
         {
@@ -44,7 +44,7 @@ _CATALOG = {
 @pytest.fixture
 def robotmia(sandbox: Sandbox) -> Robotmia:
     vendor = sandbox.robotmia
-    # A vendor's clock that stands still: no event arrives between two exports.
+    # The vendor's clock is stopped, so that no event arrives between two exports.
     vendor.now = datetime.now(timezone.utc)
     return vendor
 
@@ -112,13 +112,13 @@ def records(messages: Any) -> list[Event]:
 
 
 def as_exported(record: Event) -> Event:
-    """Return the row that a record of tap-robotmia was made of."""
+    """Return the exported row of a record of tap-robotmia."""
     extra = record["_extra"] or {}
     return {"event": record["event"], "properties": record["properties"], **extra}
 
 
 def days_of(robotmia: Robotmia, count: int) -> tuple[date, date]:
-    """Return the first and the last of so many whole days, in the project's time zone."""
+    """Return the first and the last of this number of past days, in the project's time zone."""
     last = robotmia.today - timedelta(days=2)
     return last - timedelta(days=count - 1), last
 

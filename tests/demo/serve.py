@@ -12,7 +12,7 @@ from tests.pipelines.meltano import ROOT, sandbox_settings
 from tests.sandbox.server import Sandbox
 
 SETTINGS = ROOT / ".demo" / "sandbox.env"
-"""Addresses and credentials, in the form that a shell reads."""
+"""Addresses and credentials, as a shell script."""
 
 PID = SETTINGS.with_suffix(".pid")
 """While the sandbox runs, `make clean` keeps these two files."""

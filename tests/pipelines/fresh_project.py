@@ -1,4 +1,4 @@
-"""A Meltano project made by `meltano init`, as a new user has it."""
+"""A Meltano project created by `meltano init`, like that of a new user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The project's `meltano.yml` in a folder of its own, run by the real Meltano."""
+"""The project's `meltano.yml` in a separate folder, run by the real Meltano."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Pipeline:
 
 
 def rows(database: Path, table: str) -> list[Record]:
-    """Return the rows of a table in a DuckDB database; none while there is no such table."""
+    """Return the rows of a table in a DuckDB database; none if the table does not exist."""
     if not database.exists():
         return []
     with duckdb.connect(str(database), read_only=True) as connection:

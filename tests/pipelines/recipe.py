@@ -23,7 +23,7 @@ PAGES = ROOT / "docs" / "recipes"
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-#: What a run leaves in a project folder, except installed plugins.
+#: Files that a run creates in a project folder, except installed plugins.
 _LEFT_BEHIND = (
     *("warehouse.duckdb", "rejects", "summaries", "shared", "crm", "again.jsonl", "ledger.db"),
     *(".meltano/meltano.db", ".meltano/run"),

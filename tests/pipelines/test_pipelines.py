@@ -1,4 +1,4 @@
-"""Every job of `meltano.yml` through the real `meltano run`, and again with something new."""
+"""Every job of `meltano.yml` with the real `meltano run`, and again with new data."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ def test_shared_state(recipe_runner: RecipeRunner, sandbox: Sandbox) -> None:
     output = recipe_runner.run(recipe.commands[0], sandbox)
     assert "tap-robotmia-to-target-mona" in output
     sent = len(sandbox.mona.messages())
-    # another machine: nothing of the first one's but the shared folder
+    # as on another machine, which has only the shared folder
     (recipe_runner.folder / ".meltano" / "meltano.db").unlink()
     recipe_runner.run(recipe.commands[0], sandbox)
     assert len(sandbox.mona.messages()) == sent + 1
@@ -209,7 +209,7 @@ def test_shared_state_in_a_database(recipe_runner: RecipeRunner, sandbox: Sandbo
     with postgres("SELECT 1;") as access:
         place = f"{access['user']}@{access['host']}:{access['port']}/{access['database']}"
         uri = f"postgresql+psycopg://{place}"
-        for sent in (2, 3):  # the second machine repeats the look-back days, no more
+        for sent in (2, 3):  # the second machine repeats only the look-back days
             recipe_runner.prepare()
             recipe_runner.run(load, sandbox, MELTANO_DATABASE_URI=uri)
             assert len(sandbox.mona.messages()) == sent
@@ -238,12 +238,12 @@ def test_without_an_account(tmp_path: Path) -> None:
     for name in ("Makefile", "tests", ".venv", "pyproject.toml", "requirements"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "meltano.yml").write_bytes((ROOT / "meltano.yml").read_bytes())
-    # the installed environment is not what this is about
+    # the installation is not part of this test
     serve = serve.replace("make ", "make --old-file=.venv/.installed ")
     sandbox = subprocess.Popen(
         ["bash", "-c", f"exec {serve}"],
         cwd=tmp_path,
-        # as in a shell, also where make runs these tests
+        # as in a shell, even if make runs these tests
         env={key: text for key, text in os.environ.items() if not key.startswith(("MAKE", "MFL"))},
         stdout=subprocess.PIPE,
         start_new_session=True,

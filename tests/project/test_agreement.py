@@ -1,4 +1,4 @@
-"""What the project's files say of the plugins is what the plugins say of themselves."""
+"""The project's files agree with `--about` of the plugins."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ def test_meltano_yml_the_pages_and_the_hub_agree_with_about(
 
 def test_meltano_yml_follows_meltanos_schema(tmp_path: Path) -> None:
     text = MELTANO.read_text(encoding="utf-8")
-    if sys.version_info < (3, 11):  # its newest check-jsonschema knows no newer capabilities
+    if sys.version_info < (
+        3,
+        11,
+    ):  # the newest check-jsonschema for this Python does not know all capabilities
         text = re.sub(r"(\n *- |, )(validate-records|target-schema)\b", "", text)
     checked = tmp_path / "meltano.yml"
     checked.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The plugins need no more packages than they use, and the locks pin every one by its hash."""
+"""The dependencies are exactly the packages that the plugins use; the locks pin their hashes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 from tools.settings import ROOT
 
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
-#: Read by the standard library, where the system has no time zones.
+#: Used by the standard library on systems without time zones.
 NOT_IMPORTED = {"tzdata"}
-#: These are part of what the packages promise that bring them.
-BROUGHT_ALONG = {
+#: Packages that are part of the interface of another dependency.
+INDIRECT = {
     "singer-sdk": {"click", "fsspec", "jsonschema", "simplejson"},
     "requests": {"urllib3"},
     "jinja2": {"markupsafe"},
@@ -54,22 +54,22 @@ def installed() -> set[str]:
 
 
 def modules_of(name: str) -> set[str]:
-    # not packages_distributions(), which on Python 3.10 knows only what names its modules itself
+    # packages_distributions() of Python 3.10 knows only packages that list their modules
     paths = (path for path in files(name) or () if path.suffix in {".py", ".so", ".pyd"})
     return {path.parts[0].partition(".")[0] for path in paths}
 
 
 def test_every_package_that_is_needed_is_used_and_every_one_used_is_declared() -> None:
     declared = required("singer-martech")
-    optional = {"typing-extensions", "sqlalchemy"}  # of Pythons before 3.12, and of an extra
+    optional = {"typing-extensions", "sqlalchemy"}  # for Python before 3.12, and for an extra
     assert declared - NOT_IMPORTED - optional <= imported()
-    brought = {name for names in BROUGHT_ALONG.values() for name in names}
+    brought = {name for names in INDIRECT.values() for name in names}
     assert imported() - declared - optional <= brought
 
 
-@pytest.mark.parametrize("distribution", BROUGHT_ALONG)
+@pytest.mark.parametrize("distribution", INDIRECT)
 def test_an_indirect_dependency_is_declared_by_its_package(distribution: str) -> None:
-    assert BROUGHT_ALONG[distribution] <= required(distribution)
+    assert INDIRECT[distribution] <= required(distribution)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The files of the project name no machine, no index and no host of its code."""
+"""The files of the project do not name a machine, a package index or a code host."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tools.settings import ROOT
 
-#: Written in pieces, so that this file does not hold what it looks for.
+#: Written in pieces, so that this file does not match itself.
 TRACES = {
     "a path of one machine": re.compile(r"(?<![\w.:/}])/(?:home|root|work|Users|opt)/\w"),
     "a package index": re.compile(
@@ -30,7 +30,7 @@ def _files() -> list[Path]:
     return [ROOT / name for name in listed.stdout.decode().split("\0") if name]
 
 
-@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="what belongs to it, git knows")
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="git is needed to list the files")
 @pytest.mark.parametrize("trace", TRACES)
 def test_no_file_holds(trace: str) -> None:
     found = []

@@ -1,4 +1,4 @@
-"""The page of guarantees names tests that are there."""
+"""The page of guarantees names existing tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The definitions for the Meltano Hub are what it asks for, and install anywhere."""
+"""The definitions for the Meltano Hub follow its rules and install anywhere."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def fresh_project(tmp_path_factory: pytest.TempPathFactory) -> FreshProject:
 
 
 MAPPING = json.dumps({"events.arc_class": "SHOP", "events.message.event": "{{ event }}"})
-"""As Meltano passes an object of `meltano.yml` in the environment."""
+"""An object of `meltano.yml`, as Meltano passes it in the environment."""
 
 
 @pytest.mark.pipeline

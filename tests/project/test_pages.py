@@ -1,4 +1,4 @@
-"""The documentation leads somewhere, has its parts, and shows what works."""
+"""The documentation has valid links, complete sections and working examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every regular expression is linear: none can be kept busy by a text that others wrote."""
+"""Every regular expression takes linear time, on any text."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ PACKAGES = (
 )
 REPEATS = 20_000
 MOST_SECONDS = 0.3
-"""Some milliseconds are needed; a quadratic pattern takes seconds."""
+"""A linear pattern takes some milliseconds, a quadratic one takes seconds."""
 
-#: For each pattern what may keep it busy: a start, what is repeated after it, and an end.
+#: The slowest texts of each pattern: a start, a repeated part, and an end.
 WORST_CASES: Mapping[str, list[tuple[str, str, str]]] = {
     "singer_martech.cli.backfill.shard._NAME": [("", "a", "/")],
     "singer_martech.cli.backfill.shard._OUTSIDE_OF_A_NAME": [("", "/", "a"), ("", "/a", "")],
@@ -143,7 +143,7 @@ def test_a_pattern_is_linear(name: str) -> None:
 
 
 def apply(pattern: re.Pattern[AnyStr], method: str, text: AnyStr) -> None:
-    """Carry out one method of a pattern."""
+    """Call a method of a pattern."""
     if method == "sub":
         pattern.sub(text[:0], text)
     elif method == "finditer":

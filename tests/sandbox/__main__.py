@@ -41,9 +41,9 @@ def _arguments() -> argparse.Namespace:
         prog="python -m tests.sandbox",
         description="The four vendors' APIs on one loopback port, until a signal ends it.",
     )
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free port (default)")
+    parser.add_argument("--port", type=int, default=0, help="0 selects a free port (default)")
     parser.add_argument("--database", type=Path, help="SQLite file, kept between runs")
-    parser.add_argument("--seed", type=int, default=1, help="where generated data comes from")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the generated data")
     parser.add_argument(
         "--big-day",
         nargs=2,
@@ -52,7 +52,7 @@ def _arguments() -> argparse.Namespace:
         metavar=("DAY", "EVENTS"),
         help="a robotmia day (yyyy-mm-dd) with so many events, for benchmarks; may be repeated",
     )
-    parser.add_argument("--ready-file", type=Path, help="written once requests are answered")
+    parser.add_argument("--ready-file", type=Path, help="written once requests are accepted")
     return parser.parse_args()
 
 

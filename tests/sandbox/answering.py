@@ -58,7 +58,7 @@ async def _act(vendor: Vendor, request: web.Request, handler: Handler) -> web.Re
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
         return vendor.refuse(error.status, error.reason, allow)
     if not isinstance(response, web.Response):
-        raise TypeError("A vendor of the sandbox answers with whole responses")
+        raise TypeError("A vendor of the sandbox must return complete responses")
     return response
 
 

@@ -89,7 +89,7 @@ class Fault:
             names = ", ".join(IMPOSTORS)
             raise ValueError(f"No impostor is called {self.impostor!r}; there are: {names}")
         if self.impostor is not None and self.status is not None:
-            raise ValueError("A fault answers with an impostor or with a status, not with both")
+            raise ValueError("A fault has an impostor or a status, not both")
 
     @property
     def stands_in(self) -> bool:
@@ -188,7 +188,7 @@ class FaultPlan:
         """
         unknown = sorted(set(what) - Fault.accepted())
         if unknown:
-            message = f"A fault knows no {', '.join(unknown)}"
+            message = f"Unknown keys of a fault: {', '.join(unknown)}"
             raise ValueError(message)
         fault = Fault(vendor=vendor, path=path, **what)
         fault._waker = self._waker  # noqa: SLF001 - the plan alone may know the server's thread
@@ -278,7 +278,7 @@ def parse_faults(text: bytes) -> list[dict[str, Any]]:
     for item in items:
         unknown = {"?"} if not isinstance(item, dict) else set(item) - Fault.accepted()
         if unknown or "vendor" not in item:
-            message = "Each fault is an object with a vendor and the words of Fault"
+            message = "Each fault is an object with a vendor and keys of Fault"
             raise ValueError(message)
         Fault(**item)
     return items

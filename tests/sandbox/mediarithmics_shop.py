@@ -35,7 +35,7 @@ def shop_objects(seed: int, now: float, users: int = 120) -> Objects:
     Args:
         seed: The same seed and time give the same shop.
         now: The latest time of any object, in epoch seconds.
-        users: The number of user points; a third of them never logged in.
+        users: The number of user points; a third of them have never logged in.
     """
     chance = random.Random(seed)
     moment = int(now * 1000)

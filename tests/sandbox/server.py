@@ -12,16 +12,16 @@ In a test (fixture `sandbox`), or by hand::
         sandbox.wait_for_requests("mona", "/export", count=1)
         held.release()
         sandbox.store.rows("SELECT * FROM mona_messages")               # SQLite, store.py
-        sandbox.reset()                             # as new, at no cost
+        sandbox.reset()                             # to the initial state; fast
 
-A vendor is a module of this package, named in `VENDORS`, with a class that is the module's name
-with a capital (`tests.sandbox.mona.Mona`) and extends `Vendor` (vendor.py): `name`, `prefixes`,
-`tables`, `routes()`, `reset()`, and as it needs `credentials()`, `sections()`, `error_body()`,
-`expire_tokens()`. Handlers return whole `web.Response`s; `request[RECORD]` is the record of the
-request under way, whose `notes` may hold anything. `vendor.store` is the database (one
-`transaction()` a request), `vendor.now` the clock, `vendor.refuse(status, reason)` a refusal.
-Paths that no route knows become 404, wrong methods 405, in the form of `error_body()`. An
-exception in a handler is answered 500 and kept in `sandbox.errors`, which the fixture checks.
+A vendor is a module of this package, listed in `VENDORS`, with a class of its capitalized name
+(`tests.sandbox.mona.Mona`) that extends `Vendor` (vendor.py): `name`, `prefixes`, `tables`,
+`routes()`, `reset()`, and optionally `credentials()`, `sections()`, `error_body()`,
+`expire_tokens()`. Handlers return complete `web.Response`s; `request[RECORD]` is the record of the
+current request, whose `notes` may have any content. `vendor.store` is the database (one
+`transaction()` per request), `vendor.now` the clock, `vendor.refuse(status, reason)` an error
+response. Unknown paths become 404 and wrong methods 405, in the format of `error_body()`. An
+exception in a handler becomes a 500 and is stored in `sandbox.errors`, which the fixture checks.
 
 Over HTTP: `/` is a page for people; `/_sandbox/ready` (GET: addresses and credentials),
 `/_sandbox/requests` (GET, `?vendor=`), `/_sandbox/faults` (GET, POST one or a list, DELETE),
@@ -175,7 +175,7 @@ class Sandbox:
         """
         with self._changed:
             if not self._changed.wait_for(condition, timeout):
-                raise TimeoutError("The sandbox waited in vain")
+                raise TimeoutError("The condition did not become true in time")
 
     def wait_for_requests(
         self,

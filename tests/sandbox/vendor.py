@@ -73,7 +73,7 @@ class Vendor:
     @now.setter
     def now(self, moment: datetime | None) -> None:
         if moment is not None and moment.tzinfo is None:
-            raise ValueError("The clock needs a moment with a time zone")
+            raise ValueError("The clock needs a time with a time zone")
         self._now = moment and moment.astimezone(timezone.utc)
 
     @property
@@ -122,7 +122,7 @@ class Vendor:
         return web.json_response(body, status=status, headers=headers)
 
     def observe(self, record: RecordedRequest, body: bytes) -> None:
-        """Record what matters of a request whose response a fault replaces."""
+        """Record the relevant content of a request whose response is replaced by a fault."""
 
     def expire_tokens(self) -> None:
         """Make every token issued so far invalid."""

@@ -225,7 +225,7 @@ def test_a_single_writer_loader_gets_one_shard(target: str, writers: str, *, one
     assert (only_writer(target, writers) is not None) == one
 
 
-# What the job gets
+# The state of the job
 
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -246,7 +246,7 @@ def given_over(states: dict[str, Any], lookback_days: int = 5) -> dict[str, Any]
 
 
 def test_the_job_continues_from_the_time_of_the_plan_with_the_first_start_date() -> None:
-    # Whatever the last shard exported later than that, it need not be all that came in time.
+    # The last shard may have exported later events, but perhaps not all of them.
     later = {PLAN[-1].state_id: ready({"events": bookmark("2026-03-04T08:00:00.000000Z")})}
     assert given_over({**DONE, **later}) == {
         "events": bookmark("2026-03-01T12:00:00.000000Z", "2026-01-01")
@@ -309,10 +309,10 @@ def test_a_bookmark_in_between_advances_and_other_state_is_kept() -> None:
 @pytest.mark.parametrize(
     ("value", "lookback_days", "stays"),
     [
-        ("2025-12-20T00:00:00.000000Z", 0, True),  # days would be passed over
-        ("2026-01-01T07:59:59.000000Z", 0, True),  # the end of a day would
+        ("2025-12-20T00:00:00.000000Z", 0, True),  # days would be skipped
+        ("2026-01-01T07:59:59.000000Z", 0, True),  # the end of a day would be skipped
         ("2026-01-01T08:00:00.000000Z", 0, False),
-        ("2026-01-06T07:59:59.000000Z", 5, True),  # days that still get events would
+        ("2026-01-06T07:59:59.000000Z", 5, True),  # days that still get events would be skipped
         ("2026-01-06T08:00:00.000000Z", 5, False),
     ],
 )

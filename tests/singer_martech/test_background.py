@@ -52,7 +52,7 @@ def test_results_are_in_order_and_concurrency_is_bounded(width: int) -> None:
 
 
 def test_the_first_items_start_immediately() -> None:
-    # a barrier that opens when all three have reached it
+    # opens when all three have reached it
     started = threading.Barrier(3, timeout=20)
     discarded: list[int] = []
     results = prefetch([started.wait] * 3, 3, ShutdownSignal(), discarded.append)

@@ -130,11 +130,11 @@ def test_a_held_record_is_sent_before_a_later_one_of_its_key(tmp_path: Path) -> 
     hot.gate.clear()
     cold.gate.clear()
     harness.add(hot, "1", "key")
-    harness.add(hot, "2", "key")  # held back behind the first
+    harness.add(hot, "2", "key")  # waits for the first
     for _ in range(3):
         harness.add(cold)
     hot.wait_until_busy(1)
-    blocked = harness.in_background(lambda: harness.add(cold))  # takes in that the first is through
+    blocked = harness.in_background(lambda: harness.add(cold))  # settles the first record
     hot.gate.set()
     assert harness.woken.wait(20)
     cold.gate.set()
@@ -158,9 +158,9 @@ def test_no_state_passes_a_held_record_that_waits_for_a_batch(
 
     cold.reject_when = reject_when
     harness.add(hot, "aaaa", "key")
-    harness.add(hot, "held", "key")  # held back behind the first
+    harness.add(hot, "held", "key")  # waits for the first
     harness.state()
-    harness.add(hot, "next")  # beside which it has no room
+    harness.add(hot, "next")  # fills the batch
     for _ in range(3):
         harness.add(cold)
     failures: list[MartechError] = []
@@ -174,7 +174,7 @@ def test_no_state_passes_a_held_record_that_waits_for_a_batch(
     adding = harness.in_background(add_one_more)
     hot.gate.set()
     assert harness.woken.wait(20)  # the first is settled
-    for _ in range(3):  # the second is ready, but has no room
+    for _ in range(3):  # the second is ready, but the batch has no room
         assert harness.waits.acquire(timeout=20)
     cold.gate.set()
     adding.join(20)

@@ -1,4 +1,4 @@
-"""The mediarithmics client by itself, against the sandbox."""
+"""The mediarithmics client alone, against the sandbox."""
 
 from __future__ import annotations
 

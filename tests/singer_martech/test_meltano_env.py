@@ -1,4 +1,4 @@
-"""Objects that Meltano flattened for the environment of a command."""
+"""Objects that Meltano has flattened for the environment of a command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON file that a target writes at the end of a run, for the setting `summary_path`."""
+"""The JSON file that a target writes at the end of a run for the setting `summary_path`."""
 
 from __future__ import annotations
 

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LINES = b"0123456789abcdef\n" * 100_000
-"""More than a pipe holds."""
+"""More than fits in a pipe."""
 
 
 @pytest.fixture
 def shutdown(monkeypatch: pytest.MonkeyPatch) -> ShutdownSignal:
-    monkeypatch.setattr(writer, "_shutdown", None)  # and so again at the end of the test
+    monkeypatch.setattr(writer, "_shutdown", None)  # also restored at the end of the test
     shutdown = ShutdownSignal()
     end_writes_on(shutdown)
     return shutdown

@@ -1,4 +1,4 @@
-"""Running the tap against the sandbox, within the test or as a command."""
+"""Run the tap against the sandbox, in the test's process or as a command."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Output:
-    """What a run wrote to stdout."""
+    """The output of a run."""
 
     def __init__(self, text: str) -> None:
         self.messages = [json.loads(line, parse_float=Decimal) for line in text.splitlines()]
@@ -63,7 +63,7 @@ class Output:
 
 @dataclass
 class Command:
-    """A run of the console script that has ended."""
+    """A finished run of the console script."""
 
     status: int
     stderr: str

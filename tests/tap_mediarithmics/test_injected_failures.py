@@ -76,7 +76,7 @@ class Case:
         self.catalog = {"streams": streams}
 
     def run(self, state: dict[str, Any] | None, injector: Injector) -> Output:
-        """Run the tap and return what reached its output, also after a failure."""
+        """Run the tap and return its output, also after a failure."""
         written = io.TextIOWrapper(io.BytesIO(), write_through=True)
         tap = TapMediarithmics(config=self.settings, catalog=self.catalog, state=state)
         with (

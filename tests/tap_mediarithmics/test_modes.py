@@ -1,4 +1,4 @@
-"""Which executions are read, and the bookmark afterwards."""
+"""The executions that are read, and the bookmark afterwards."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def things(config: dict[str, Any], export: str) -> Callable[..., dict[str, Any]]
 
 
 def read(output: Output) -> list[str]:
-    """Which executions a run read, in order."""
+    """The executions that a run has read, in order."""
     return list(dict.fromkeys(each["_execution_id"] for each in output.records("things")))
 
 

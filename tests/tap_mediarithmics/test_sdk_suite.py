@@ -21,7 +21,7 @@ COLUMNS = {
     "b": {"type": ["boolean", "null"]},
     "o": {"type": ["object", "null"]},
 }
-# the streams are made when this module is read; the sandbox's address comes later
+# the streams are created when this module is imported; the sandbox's address is set later
 CONFIG: dict[str, Any] = {
     "api_url": "http://127.0.0.1:9",
     "api_token": "api:none",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def started(tmp_path: Path) -> Iterator[Callable[[dict[str, Any]], subprocess.Popen[str]]]:
-    """Start the console script and see that it does not outlive the test."""
+    """Start the console script; it ends with the test at the latest."""
     running: list[subprocess.Popen[str]] = []
 
     def start(config: dict[str, Any]) -> subprocess.Popen[str]:

@@ -1,4 +1,4 @@
-"""Running the tap as a command against the sandbox."""
+"""Run the tap as a command against the sandbox."""
 
 from __future__ import annotations
 
@@ -159,14 +159,14 @@ def day(number: int, first: str = "2024-01-01") -> str:
 
 
 def event(days: float, name: str = "Login", **properties: Any) -> dict[str, Any]:
-    """Return an event so many days after the first of January 2024, wall clock."""
+    """Return an event this number of days after 1 January 2024, wall clock."""
     midnight = datetime(2024, 1, 1, tzinfo=timezone.utc).timestamp()
     properties = {name.replace("insert_id", "$insert_id"): v for name, v in properties.items()}
     return {"event": name, "properties": {"time": int(midnight + days * 86400), **properties}}
 
 
 def numbered(count: int, per_day: int = 4) -> list[dict[str, Any]]:
-    """Return events with ids of their own, so many a day from the first of January 2024."""
+    """Return events with unique ids, ``per_day`` a day from 1 January 2024."""
     return [
         event(number / per_day, distinct_id=f"u{number}", insert_id=f"i{number}", n=number)
         for number in range(count)
@@ -174,5 +174,5 @@ def numbered(count: int, per_day: int = 4) -> list[dict[str, Any]]:
 
 
 def _integer(text: str) -> int | Decimal:
-    """Read an integer, also one that Python refuses for its length."""
+    """Parse an integer, even if it is too long for Python's own parser."""
     return int(text) if len(text) < 1000 else Decimal(text)

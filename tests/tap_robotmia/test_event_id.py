@@ -1,4 +1,4 @@
-"""These values are the primary keys of everything ever loaded: they must never change."""
+"""These values are the primary keys of all loaded data: they must never change."""
 
 from __future__ import annotations
 

@@ -45,12 +45,12 @@ ALL = set(range(3 * EVENTS_PER_DAY))
 
 
 class Injection:
-    """Raises an exception at one call of the plugin's code, in whichever thread.
+    """Raises an exception at one call of the plugin's code, in any thread.
 
     Args:
         at: The number of the call; None for none.
         error: The exception.
-        function: Only calls of the functions of this name count.
+        function: Count only calls of functions with this name.
     """
 
     def __init__(self, at: int | None, error: BaseException, function: str | None = None) -> None:

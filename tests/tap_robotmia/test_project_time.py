@@ -25,7 +25,7 @@ moments = st.integers(
 
 
 def wall_clock(instant: datetime, zone: str) -> int:
-    """Return what the export gives for an instant: the wall clock read as if it were UTC."""
+    """Return the raw time of an instant: the wall clock read as if it were UTC."""
     wall = instant.astimezone(zoneinfo.ZoneInfo(zone)).replace(tzinfo=UTC)
     return round(wall.timestamp())
 

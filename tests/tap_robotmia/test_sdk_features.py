@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.tap_robotmia.conftest import Run, Tap
 
 IDENTITY: dict[str, Any] = {"stream_maps": {"*": {}}}
-"""A stream map that changes nothing, but sends every record through the SDK's own path."""
+"""A stream map that changes nothing, but forces the SDK's own path for every record."""
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 def checked(
     zone: str, configured: str, delays: Iterable[float], days: Iterable[datetime] = (WINTER,)
 ) -> str:
-    """Return what is wrong with a zone, by events that arrive some seconds after they happen."""
+    """Return the problem of a zone, given events that arrive some seconds after they happen."""
     check = ZoneCheck(time_zone(configured))
     reader = EventReader(ProjectClock(time_zone(configured)), lambda line, reason: None)  # noqa: ARG005
     for wall in days:

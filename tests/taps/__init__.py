@@ -1,1 +1,1 @@
-"""Taps made by others, each in an environment of its own, into the three targets."""
+"""Third-party taps, each in its own environment, loaded into the three targets."""

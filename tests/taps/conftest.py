@@ -1,4 +1,4 @@
-"""Tests with taps made by others, which `make test-clients` installs."""
+"""Tests with third-party taps, which `make test-clients` installs."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from tests.any_stream.conftest import connections_may_stay_open, folder, load
 
 __all__ = ["connections_may_stay_open", "folder", "load"]
 
-#: `make test` has none of them: their packages and this project's need not agree.
+#: `make test` has no such environment: the taps' packages may conflict with this project's.
 collect_ignore_glob = [] if "TAPS" in os.environ else ["*"]

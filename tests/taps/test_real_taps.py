@@ -1,4 +1,4 @@
-"""What real taps write arrives, value by value, in each target."""
+"""The values of records of real taps arrive unchanged in each target."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Tap:
     Args:
         environment: The environment's name, which is that of its lock.
         command: The tap's command.
-        folder: Where its files go.
+        folder: The folder for its files.
     """
 
     def __init__(self, environment: str, command: str, folder: Path) -> None:
@@ -101,13 +101,13 @@ class Tap:
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[dict[str, str]]:
-    """A database with one table, and how to reach it."""
+    """A database with one table; returns its connection settings."""
     with postgres(_TABLE) as reached:
         yield reached
 
 
 def rows(load: Loader) -> list[dict[str, Any]]:
-    """Return what arrived in order of its ids, without the times, which taps write differently."""
+    """Return the delivered rows sorted by id, without times, which taps write differently."""
     for each in load.records:
         assert each.keys() >= {"at", "day"}
     left = [
@@ -174,7 +174,7 @@ def test_tap_spreadsheets(load: Loader, tmp_path: Path) -> None:
 
 
 def without_source(load: Loader, source: Path) -> list[dict[str, Any]]:
-    """Return what arrived without the columns that say which file it is from."""
+    """Return the delivered rows without the columns that name their file."""
     found = load.records
     for each in found:
         assert each.pop("_sdc_filename") == str(source)

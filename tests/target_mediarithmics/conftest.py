@@ -1,4 +1,4 @@
-"""Running the target in this process against the sandbox."""
+"""Run the target in this process against the sandbox."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Run:
         return [json.loads(line) for text in texts for line in text.splitlines()]
 
     def counts(self, stream: str = "list") -> dict[str, int]:
-        """The counts of a stream's summary; they add up."""
+        """The counts of a stream's summary; also checks that they add up."""
         summary = self.summaries[stream]
         names = ("delivered", "rejected", "skipped_deletes", "superseded")
         assert summary["read"] == sum(summary[name] for name in names) + summary.get(
@@ -69,7 +69,7 @@ class Run:
 
 
 def schema(stream: str = "list", keys: Iterable[str] = ("id",), **properties: Any) -> str:
-    """Return a SCHEMA message; every property may be anything unless it is given."""
+    """Return a SCHEMA message; properties that are not given accept any value."""
     message = {
         "type": "SCHEMA",
         "stream": stream,

@@ -1,4 +1,4 @@
-"""Documents of every type: taken as given, converted, rejected, and unusual."""
+"""Documents of every type: accepted unchanged, converted, rejected, and unusual."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def test_a_signal_ends_the_wait_and_state_excludes_unconfirmed_documents(
     assert '"undelivered": 2' in stderr
     assert len(vendor.import_executions()) == 2
     vendor.release()
-    # the next run resumes after the proven STATE: what was unproven is sent again
+    # the next run resumes from STATE and sends the unconfirmed documents again
     again = start()
     stdout, _ = again.communicate(
         "\n".join([schema(), record(id=2), record(id=3), state({"n": 3}), ""])

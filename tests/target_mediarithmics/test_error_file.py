@@ -307,7 +307,7 @@ def test_every_shape_that_names_its_line_is_understood(
         for index in sorted(failed)
     )
     found = failed_lines(io.BytesIO(text.encode()), lines, len(failed))
-    # of lines that are the same, one is as good as the other
+    # equal lines are interchangeable
     assert sorted(lines[index] for index in found) == sorted(lines[index] for index in failed)
 
 

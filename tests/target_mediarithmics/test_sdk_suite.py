@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.sandbox.mediarithmics import Mediarithmics
 
-#: How many documents each input becomes; every one that the SDK sends, as nothing is merged.
+#: The number of documents per input: all that the SDK sends, since nothing is merged.
 _DOCUMENTS = {
     "array_data": 4,
     "camelcase": 2,

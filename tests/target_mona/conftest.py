@@ -1,4 +1,4 @@
-"""Running the target as a command against the sandbox."""
+"""Run the target as a command against the sandbox."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Target:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __call__(self, *lines: Line, **settings: Any) -> Run:
-        """Run the command over these messages, in this process, since starting takes long."""
+        """Run the command with these messages in this process, because starting one takes long."""
         (self.folder / "input").write_bytes(as_bytes(lines))
         arguments = ["--config", str(self._write_config(settings))]
         with (self.folder / "input").open(encoding="utf-8") as given, _streams(given) as streams:

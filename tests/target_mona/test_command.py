@@ -148,7 +148,9 @@ def test_a_signal_ends_a_run_whose_output_is_not_read(target: Target) -> None:
     assert process.stdout is not None
     assert process.stdout.read(1) == b'"'  # so it is writing
     process.send_signal(signal.SIGTERM)
-    assert len(process.stdout.read()) == 1_000_002  # with the line end, without what was read
+    assert (
+        len(process.stdout.read()) == 1_000_002
+    )  # with the line end, without the byte that was read
     assert process.wait(20) == 128 + signal.SIGTERM
 
 
@@ -160,7 +162,7 @@ def test_no_secret_is_ever_logged(target: Target, mona: Mona) -> None:
     assert run.status == 0
     everything = run.log + run.output
     assert mona.client_secret not in everything
-    assert "eyJ" not in everything  # how every access token begins
+    assert "eyJ" not in everything  # the start of every access token
     for refresh in mona.tokens.refresh_tokens:
         assert refresh not in everything
 

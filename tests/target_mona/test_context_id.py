@@ -1,4 +1,4 @@
-"""The contextId is the identity of past data: these expectations must never change."""
+"""The contextId identifies past data: these expected values must never change."""
 
 from __future__ import annotations
 

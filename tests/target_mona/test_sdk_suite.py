@@ -1,4 +1,4 @@
-"""The SDK's tests of a target, each with a check of what arrived."""
+"""The SDK's tests of a target, each followed by a check of the delivered messages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def contexts(stream: str, *expected: str) -> Callable[[Mona], None]:
 
 
 def count(expected: int) -> Callable[[Mona], None]:
-    """Expect so many messages, none of them with a context id."""
+    """Expect this number of messages without context id."""
 
     def check(mona: Mona) -> None:
         assert len(mona.messages()) == expected
@@ -75,7 +75,7 @@ EXPECTED: dict[str, Callable[[Mona], None]] = {
     "encoded_string_data": text,
     "no_primary_keys": count(3),
     "optional_attributes": contexts("test_optional_attributes", "1", "2", "3", "4"),
-    "pk_updates": count(2),  # its key properties are inside the schema, where they have no effect
+    "pk_updates": count(2),  # its key properties are inside the schema, which has no effect
     "record_before_schema": nothing,
     "record_missing_fields": fields("record_missing_fields", "2", id=2),
     "record_missing_key_property": nothing,

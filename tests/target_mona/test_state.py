@@ -1,4 +1,4 @@
-"""STATE covers delivered records only, however the run ends."""
+"""STATE covers delivered records only, after any end of a run."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_a_signal_finishes_what_is_in_flight_and_sends_nothing_new(
     send(process, schema(), *with_states(20))
     sandbox.wait_for_requests("mona", "/mona/export", count=2)
     process.send_signal(number)
-    # it still waits, since its input is open and two requests are on their way
+    # it still waits: its input is open, and two requests are in flight
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.3)
     held.release()
@@ -238,7 +238,7 @@ def test_a_second_signal_ends_at_once(target: Target, sandbox: Sandbox, mona: Mo
 def test_after_kills_at_any_moment_every_record_arrives(
     target: Target, sandbox: Sandbox, mona: Mona
 ) -> None:
-    """The input begins after the last STATE that came out, as an orchestrator does it."""
+    """Each run begins after the last STATE that was written, as with an orchestrator."""
     chance = random.Random(7)
     sandbox.faults.add("mona", "/export", delay=0.01, probability=0.5, times=None)
     total, done, kills = 300, 0, 0
@@ -298,7 +298,7 @@ def test_a_slow_vendor_pauses_the_reader(target: Target, sandbox: Sandbox, mona:
     writer.start()
     sandbox.wait_for_requests("mona", "/mona/export", count=2)
     writer.join(1)
-    # two requests of 100 kB in flight, two waiting, a block being worked off, 4 MiB read ahead
+    # two requests of 100 kB in flight, two queued, a block in progress, 4 MiB read ahead
     assert writer.is_alive()
     assert taken < 8_000_000 < len(lines)
     held.release()

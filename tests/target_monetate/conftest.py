@@ -76,7 +76,7 @@ class Loader:
     def rows(
         self, *records: dict[str, Any], stream: str = "customer_attributes", **more: Any
     ) -> None:
-        """Load records whose schema names all their fields and checks nothing."""
+        """Load records with a schema that lists all their fields and accepts any value."""
         names = dict.fromkeys(name for record in records for name in record)
         self(
             schema_message(stream, {name: {} for name in names}),

@@ -230,7 +230,7 @@ def test_a_value_that_is_not_a_list_rejects_the_row(value: Any) -> None:
         coerce("MULTI_STRING", value)
 
 
-# the csv module that reads them back takes no NUL before Python 3.11
+# the csv module, which reads them back, does not accept NUL before Python 3.11
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 
 

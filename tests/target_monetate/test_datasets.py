@@ -207,7 +207,7 @@ def test_a_value_of_an_undocumented_type_is_sent_as_given_with_a_warning(
     }
     body = {"meta": {}, "data": {"type": "purchase", "fields": fields}}
     sandbox.faults.add("monetate", "/schema/orders/", status=200, body=body)
-    with pytest.raises(MartechError):  # the sandbox's real dataset wants more
+    with pytest.raises(MartechError):  # the sandbox's dataset requires more
         load(
             schema_message("orders", {"order_id": KEY, "amount": NUMBER}),
             record_message("orders", order_id="1", amount=3),

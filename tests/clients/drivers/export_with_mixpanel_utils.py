@@ -1,10 +1,10 @@
-"""Writes a raw export with mixpanel-utils; runs in the environment of the clients.
+"""Write a raw export with mixpanel-utils; runs in the environment of the clients.
 
 Its base URL is an attribute of the client (`raw_api`), to which it adds `/2.0/export`.
 
 Input: `{"api": URL before /2.0, "api_secret": …, "parameters": {…}, "parsed": true or false}`.
-Output: the body just as the server made it, unpacked; or, parsed, one event a line as the client
-itself has read it.
+Output: the decompressed body as the server sent it; if ``parsed``, one event per line as the client
+parsed it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,6 @@ if given["parsed"]:
 else:
     response = client.query_export(given["parameters"], add_gzip_header=True, raw_stream=True)
     if response.headers["Content-Encoding"] != "gzip":
-        raise SystemExit("The server did not answer with gzip")
+        raise SystemExit("The response of the server is not gzip")
     body = gzip.decompress(response.read())
 sys.stdout.buffer.write(body)

@@ -1,8 +1,8 @@
-"""Runs tap-mixpanel; runs in the environment of the clients.
+"""Run tap-mixpanel; runs in the environment of the clients.
 
-Its base URL is an attribute of its stream (`Export.url`), to which it adds `/export`. Before the
-first export it looks whether the Engage API lets it in, which robotmia does not have: that look
-is left out. Everything else is the tap's own.
+Its base URL is an attribute of its stream (`Export.url`), to which it adds `/export`. It checks the
+access to the Engage API first, which robotmia does not have, so that check is replaced. Everything
+else is the tap's own code.
 
 `EXPORT_URL` is the base URL; the arguments are the tap's.
 """
@@ -20,7 +20,7 @@ from tap_mixpanel.streams import Export  # type: ignore[import-not-found]
 
 
 def check_access(_: object) -> bool:
-    """Say that the credential is good; the export itself finds out."""
+    """Accept the credential; the export verifies it."""
     return True
 
 

@@ -1,6 +1,6 @@
-"""Sends messages with mona-sdk; runs in the environment of the clients.
+"""Send messages with mona-sdk; runs in the environment of the clients.
 
-The SDK takes its addresses from environment variables, so it is driven as it is:
+The SDK reads its addresses from environment variables, so it runs unmodified:
 `MONA_SDK_OVERRIDE_REST_API_HOST` (a host, to which the SDK adds the name of the endpoint),
 `MONA_SDK_SHOULD_USE_SSL`, `MONA_SDK_AUTH_API_TOKEN_URL` and `MONA_SDK_REFRESH_TOKEN_URL`.
 
