@@ -30,9 +30,11 @@ def main() -> int:
             PID.write_text(str(os.getpid()), encoding="utf-8")
             print(
                 f"The sandbox of the four APIs listens at {sandbox.url} until you press Ctrl-C.\n"
-                f"In another terminal:\n"
-                f"  set -a; . {SETTINGS.relative_to(ROOT)}; set +a\n"
-                f"  .venv/bin/meltano run robotmia-to-mona",
+                "In another terminal, also for a project of your own:\n"
+                f"  set -a; . {shlex.quote(str(SETTINGS))}; set +a\n"
+                "Then, for a pipeline of this project:\n"
+                f"  cd {shlex.quote(str(ROOT))}\n"
+                "  .venv/bin/meltano run robotmia-to-mona",
                 flush=True,
             )
             while True:

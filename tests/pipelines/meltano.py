@@ -35,6 +35,9 @@ _VENDORS = {
     "TARGET_MEDIARITHMICS": "mediarithmics",
 }
 
+#: What the plugin of a vendor has no setting for.
+_NOT_SETTINGS = {("TARGET_MEDIARITHMICS", "organisation_id")}
+
 _BLOCK_BEGINS = re.compile(r"Running job with name '[^:']*:(?P<tap>.+)-to-(?P<target>.+?)' and ")
 _SUMMARY = re.compile(r"summary: (?P<json>\{.*\})")
 _SECONDS_TO_END = 20
@@ -178,6 +181,7 @@ def sandbox_settings(sandbox: Sandbox) -> dict[str, str]:
         f"{plugin}_{name.upper()}": str(value)
         for plugin, vendor in _VENDORS.items()
         for name, value in described[vendor].items()
+        if (plugin, name) not in _NOT_SETTINGS
     }
 
 

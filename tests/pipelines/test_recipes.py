@@ -252,6 +252,9 @@ def test_without_an_account(tmp_path: Path) -> None:
     assert sandbox.stdout
     try:
         assert "listens at http://127.0.0.1:" in sandbox.stdout.readline()
+        sandbox.stdout.readline()
+        # for a project in any folder
+        assert sandbox.stdout.readline() == f"  set -a; . {tmp_path}/.demo/sandbox.env; set +a\n"
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", use],
             cwd=tmp_path,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from tests.pipelines.meltano import sandbox_settings
 from tools import settings
 from tools.docs import renewed_files
 from tools.hub import STATUS
@@ -17,6 +18,8 @@ from tools.settings import MELTANO, PLUGINS, ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.sandbox.server import Sandbox
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +102,17 @@ def test_production_takes_its_settings_from_the_example_alone(
         assert needed <= listed
         known = {f"{prefix}_{setting.upper()}" for setting in said["settings"]["properties"]}
         assert {item for item in listed if item.startswith(f"{prefix}_")} <= known
+
+
+def test_the_settings_of_the_sandbox_are_settings_of_the_plugins(
+    sandbox: Sandbox, plugins: dict[str, dict[str, Any]]
+) -> None:
+    known = {
+        f"{name}_{setting}".replace("-", "_").upper()
+        for name, said in plugins.items()
+        for setting in said["settings"]["properties"]
+    }
+    assert set(sandbox_settings(sandbox)) <= known
 
 
 def test_the_demo_runs_every_other_job(project: dict[str, Any]) -> None:
