@@ -52,6 +52,7 @@ class Rejects:
         self._allowed = allowed
         self._fail_at_end = fail_at_end
         self._too_many: TooManyRejects | None = None
+        self._exceeded_by: str | None = None
         now = datetime.datetime.now(datetime.timezone.utc)
         self.run = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self.reasons = RejectReasons()
@@ -134,8 +135,10 @@ class Rejects:
         self.count += count
         if self.count > self._allowed:
             self.sync()
+            # later records count, but the first one is the reason
+            self._exceeded_by = self._exceeded_by or label
             message = (
-                f"{label} -- rejected so far: {self.count}, "
+                f"{self._exceeded_by} -- rejected so far: {self.count}, "
                 f"max_rejected_records: {self._allowed}; see {report.path}"
             )
             self._too_many = TooManyRejects(message)

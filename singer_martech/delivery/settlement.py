@@ -93,12 +93,12 @@ class Settlement:
                     rejection.status,
                 )
             except MartechError as error:
-                failure = failure or error
+                failure = _more_important(failure, error)
         if batch_result.is_complete:
             try:
                 self._reject_unidentified(batch_result, counts)
             except MartechError as error:
-                failure = failure or error
+                failure = _more_important(failure, error)
         return failure or batch_result.failure
 
     def _reject_unidentified(self, batch_result: BatchResult, counts: BatchCounts) -> None:
@@ -126,3 +126,9 @@ class Settlement:
             metrics.retries += batch_result.stats.retries
             metrics.bytes += batch_result.stats.bytes * count // rows
             metrics.ended_at = time.monotonic()
+
+
+def _more_important(first: MartechError | None, second: MartechError) -> MartechError:
+    """Return the first error, but the newest count of rejected records."""
+    is_newer_count = isinstance(first, TooManyRejects) and isinstance(second, TooManyRejects)
+    return second if first is None or is_newer_count else first

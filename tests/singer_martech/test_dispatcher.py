@@ -294,6 +294,19 @@ def test_state_passes_a_rejected_record_within_the_limit(
     harness.close()
 
 
+def test_the_error_has_the_first_reason_and_counts_all_rejected_records_of_the_request(
+    tmp_path: Path,
+) -> None:
+    harness = Harness(tmp_path)
+    destination = FakeDestination(max_rows=4)
+    destination.names_rejected = True
+    destination.reject_when = {b"2", b"3", b"4"}.intersection
+    with pytest.raises(TooManyRejects) as raised:
+        harness.load(destination, 4)
+    assert "rejected so far: 3, max_rejected_records: 0" in str(raised.value)
+    harness.close()
+
+
 def test_an_idle_stream_delays_no_state(
     harness: Harness, capfd: pytest.CaptureFixture[str]
 ) -> None:
