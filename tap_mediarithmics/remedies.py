@@ -20,8 +20,10 @@ def names_setting(setting: str) -> Iterator[None]:
     """Add the setting to check to the vendor's statuses 403 and 404."""
     try:
         yield
-    except (Forbidden, NotFound) as error:
-        raise error.with_message(f"{error}; check setting '{setting}'") from error
+    except Forbidden as error:
+        raise error.with_remedy(f"check settings 'api_token' and '{setting}'") from error
+    except NotFound as error:
+        raise error.with_remedy(f"check setting '{setting}'") from error
 
 
 def unknown_keys(config: ExportConfig, columns: Collection[str]) -> list[str]:

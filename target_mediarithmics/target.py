@@ -145,7 +145,7 @@ class TargetMediarithmics(MartechTarget):
             if import_id is None:
                 raise
             datamart = f"datamart {self.config['datamart_id']}"
-            problem = f"{datamart} has no document import {import_id} ({error})"
+            problem = f"{datamart} has no document import {import_id} ({error.reason})"
             raise stream_error(stream, key, problem) from error
         except ImportMismatch as error:
             raise stream_error(stream, key, f"{error}; name another") from error
@@ -161,7 +161,7 @@ class TargetMediarithmics(MartechTarget):
         except (Forbidden, NotFound) as error:
             raise SettingError(
                 f"setting 'datamart_id': datamart {self.config['datamart_id']} does not exist, or "
-                f"'api_token' may not load it ({error})"
+                f"'api_token' may not load it ({error.reason})"
             ) from error
 
     def _check_import(self, name: str, stream_mapping: StreamMapping) -> None:

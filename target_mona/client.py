@@ -232,18 +232,22 @@ class MonaClient:
         if response is None:
             return rejection.with_message(str(rejection))
         if isinstance(rejection, (Unauthorized, Forbidden)):
-            names = "'access_token'" if self._access_token else "'client_id' and 'client_secret'"
+            names = (
+                "setting 'access_token'"
+                if self._access_token
+                else "settings 'client_id' and 'client_secret'"
+            )
             return rejection.with_message(
                 f"{rejection}; check {names}, and that 'user_id' is yours"
             )
         if isinstance(rejection, NotFound):
-            return rejection.with_message(f"{rejection}; check 'api_url' and 'user_id'")
+            return rejection.with_message(f"{rejection}; check settings 'api_url' and 'user_id'")
         content = content_of(response)
         if is_partial(content):
             return PartialFailure(str(rejection), response, rejected_indexes(content, messages))
         if isinstance(content, dict) and _ABOUT_USER_ID.search(str(content.get("topLevelError"))):
             # it concerns the run, not a record, so it must not be a BodyRejected
-            return RequestRejected(f"{rejection}; check 'user_id'", response)
+            return RequestRejected(f"{rejection}; check setting 'user_id'", response)
         return rejection.with_message(str(rejection))
 
     def _token_claims(self) -> dict[str, Any]:
@@ -260,10 +264,10 @@ class MonaClient:
         try:
             return self._token(self._auth_url, self._credentials)
         except NotFound as rejection:
-            raise rejection.with_message(f"{rejection}; check 'auth_url'") from rejection
+            raise rejection.with_message(f"{rejection}; check setting 'auth_url'") from rejection
         except RequestRejected as rejection:
             raise rejection.with_message(
-                f"{rejection}; check 'client_id' and 'client_secret'"
+                f"{rejection}; check settings 'client_id' and 'client_secret'"
             ) from rejection
 
     def _token(self, url: str, body: dict[str, Any]) -> Token:

@@ -93,7 +93,7 @@ class Login:
                 validate=_validate,
             )
         except NotFound as rejection:
-            raise rejection.with_message(f"{rejection}; check 'api_url'") from rejection
+            raise rejection.with_message(f"{rejection}; check setting 'api_url'") from rejection
         except RequestRejected as rejection:
             raise envelope.explained(rejection, _LABEL) from rejection
         data = envelope.data_of(response)

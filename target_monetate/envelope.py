@@ -131,11 +131,11 @@ def _advice(rejection: RequestRejected, response: Response) -> str:
             direction = "fast" if difference > 0 else "slow"
             return f"; this machine's clock is {abs(difference):.0f} s {direction}"
         return (
-            "; check 'username', and that the public key of 'private_key' is registered for it "
-            "in Monetate's Manage API Keys"
+            "; check setting 'username', and that the public key of 'private_key' is registered "
+            "for it in Monetate's Manage API Keys"
         )
     if isinstance(rejection, NotFound):
-        return "; check 'api_url' and 'retailer'"
+        return "; check settings 'api_url' and 'retailer'"
     return ""
 
 

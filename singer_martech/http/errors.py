@@ -43,20 +43,31 @@ if TYPE_CHECKING:
 class HttpError(MartechError):
     """A request failed.
 
+    Args:
+        message: What failed, and why.
+        response: The last response, or None.
+        remedy: What the user can do, if known.
+
     Attributes:
         status: The HTTP status of the last response, or None if there was none.
         response: The last response, or None.
+        reason: The message without the remedy.
     """
 
-    def __init__(self, message: str, response: Response | None = None) -> None:
+    def __init__(self, message: str, response: Response | None = None, remedy: str = "") -> None:
         """Redact the message."""
-        super().__init__(redact(message))
+        self.reason = redact(message)
+        super().__init__(f"{self.reason}; {remedy}" if remedy else self.reason)
         self.response = response
         self.status = None if response is None else response.status
 
     def with_message(self, message: str) -> Self:
         """Return an error of the same class, for the same response, with another message."""
         return type(self)(message, self.response)
+
+    def with_remedy(self, remedy: str) -> Self:
+        """Return an error with another remedy."""
+        return type(self)(self.reason, self.response, remedy)
 
 
 class RequestRejected(HttpError):

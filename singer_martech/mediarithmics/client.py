@@ -236,11 +236,10 @@ def _with_error_id(error: HttpError) -> HttpError:
     if not isinstance(value, dict) or not (value.get("error") or value.get("error_id")):
         return error.with_message(str(error))
     if isinstance(error, RequestRejected):
-        remedy = "; check 'api_token'" if isinstance(error, (Unauthorized, Forbidden)) else ""
-        message = f"{response.label}: {_vendor_error(value)} (status {response.status}){remedy}"
-    else:
-        message = f"{error}; {_vendor_error(value)}"
-    return error.with_message(message)
+        message = f"{response.label}: {_vendor_error(value)} (status {response.status})"
+        is_refused = isinstance(error, (Unauthorized, Forbidden))
+        return type(error)(message, response, "check setting 'api_token'" if is_refused else "")
+    return error.with_message(f"{error}; {_vendor_error(value)}")
 
 
 def _vendor_error(envelope: Mapping[str, Any]) -> str:

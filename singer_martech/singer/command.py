@@ -166,8 +166,10 @@ class CheckReport:
 
     def _print_failure(self, label: str, *lines: str) -> None:
         self.failed.append(label)
+        subject = label.partition(": ")[0]
         for line in lines:
-            _print(f"✗ {label}: {line}")
+            is_complete = line.startswith(f"{subject}: ")
+            _print(f"✗ {line}" if is_complete else f"✗ {label}: {line}")
 
 
 def _print(line: str) -> None:

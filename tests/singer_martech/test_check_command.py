@@ -123,7 +123,9 @@ def test_mappings_are_checked_against_the_schemas_of_an_input(
     lines = outcome.out.decode().splitlines()
     assert outcome.status == 1
     assert "✓ stream 'people'" in lines
-    assert any(line.startswith("✗ stream 'unknown': ") for line in lines)
+    assert any(
+        line.startswith("✗ stream 'unknown': Monetate has no dataset 'unknown'") for line in lines
+    )
 
 
 @pytest.mark.parametrize(

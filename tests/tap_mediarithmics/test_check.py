@@ -61,14 +61,22 @@ def test_valid_settings_pass_and_nothing_is_written(
 def test_a_wrong_token_ends_the_checks(config: dict[str, Any], item: dict[str, Any]) -> None:
     found = check({**config, "api_token": "api:wrong", "exports": [item]})
     assert list(found) == ["token and organisation"]
-    assert "check 'api_token'" in found["token and organisation"]
+    assert "check setting 'api_token'" in found["token and organisation"]
 
 
 @pytest.mark.parametrize(
     ("change", "label", "expected"),
     [
-        ({"organisation_id": "7"}, "token and organisation", "check setting 'organisation_id'"),
-        ({"datamart_id": "7"}, "datamart 7", "check setting 'datamart_id'"),
+        (
+            {"organisation_id": "7"},
+            "token and organisation",
+            "(status 403); check settings 'api_token' and 'organisation_id'",
+        ),
+        (
+            {"datamart_id": "7"},
+            "datamart 7",
+            "(status 403); check settings 'api_token' and 'datamart_id'",
+        ),
         (
             {"exports": [{"stream": "things", "export_id": "77"}]},
             "stream 'things'",

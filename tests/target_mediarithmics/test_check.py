@@ -60,7 +60,7 @@ def test_imports_that_exist_and_imports_to_be_created_pass(
 def test_a_wrong_token_is_named_and_ends_the_checks(check: Callable[..., list[str]]) -> None:
     (line,) = check(api_token="api:wrong", streams={"people": PROFILES})
     assert line.startswith("✗ login and datamart: ")
-    assert "check 'api_token'" in line
+    assert "check setting 'api_token'" in line
 
 
 def test_a_wrong_datamart_is_named(check: Callable[..., list[str]]) -> None:

@@ -330,7 +330,7 @@ def test_a_wrong_token_ends_the_run_and_names_the_setting_with_the_error_id(
     load: Callable[..., Run],
 ) -> None:
     run = load(schema(), streams=STREAMS, api_token="api:wrong-token-value")
-    assert "check 'api_token'" in str(run.error)
+    assert "check setting 'api_token'" in str(run.error)
     assert "error_id" in str(run.error)
     assert "wrong-token" not in str(run.error)
 

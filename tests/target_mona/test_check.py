@@ -40,7 +40,7 @@ def test_an_api_url_without_a_server_is_named(target: Target) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"client_secret": "wrong"}, "check 'client_id' and 'client_secret'"),
+        ({"client_secret": "wrong"}, "check settings 'client_id' and 'client_secret'"),
         (
             {"user_id": "1"},
             "setting 'user_id' is '1', but the access token is of user '1234567890'",
@@ -58,7 +58,7 @@ def test_what_is_wrong_is_named(target: Target, settings: dict[str, Any], said: 
 def test_a_wrong_auth_url_is_named(target: Target, mona: Mona) -> None:
     status, lines = check(target, auth_url=f"{mona.auth_url}/v2")
     assert status == 1
-    assert lines[-1].endswith("; check 'auth_url'")
+    assert lines[-1].endswith("; check setting 'auth_url'")
 
 
 def test_an_expired_access_token_is_named(target: Target, mona: Mona) -> None:

@@ -168,7 +168,7 @@ def test_a_plain_text_response_is_the_reason_of_the_rejected_records(
 def test_a_wrong_user_id_ends_the_run_at_once_and_is_named(target: Target, mona: Mona) -> None:
     run = target(schema(), *records(3000), state(1), user_id="1", max_rejected_records=5000)
     assert run.status == 1
-    assert "check 'user_id'" in run.reason
+    assert "check setting 'user_id'" in run.reason
     assert len(mona.exports) <= 4
     assert (run.rejects, run.states) == ([], [])
 

@@ -244,7 +244,7 @@ def test_wrong_credentials_are_named_and_never_shown(target: Target, mona: Mona)
     run = target(schema(), record(id=1), state({}), client_secret="a-wrong-secret")
     assert run.status == 1
     assert "Mona login: rejected with status 401" in run.reason
-    assert "check 'client_id' and 'client_secret'" in run.reason
+    assert "check settings 'client_id' and 'client_secret'" in run.reason
     assert "a-wrong-secret" not in run.log + run.output
     assert len(logins(mona)) == 1
     assert run.states == []
@@ -269,7 +269,7 @@ def test_the_token_service_may_be_given_without_its_path(target: Target, mona: M
     host = mona.auth_base_url.removesuffix("/mona-auth")
     run = target(schema(), record(id=1), auth_url=host)
     assert "Mona login: rejected with status 404" in run.reason
-    assert "; check 'auth_url'" in run.reason
+    assert "; check setting 'auth_url'" in run.reason
     assert target(schema(), record(id=1), auth_url=f"{mona.auth_url}/").status == 0
 
 

@@ -120,7 +120,7 @@ def test_a_rejected_token_is_renewed_once(monetate: Monetate) -> None:
 
 def test_two_rejected_logins_in_a_row_end_the_run(monetate: Monetate, sandbox: Sandbox) -> None:
     sandbox.faults.add("monetate", "/schema/", status=401, times=None)
-    with pytest.raises(RequestRejected, match=r"status 401.*check 'username'.*public key"):
+    with pytest.raises(RequestRejected, match=r"status 401.*check setting 'username'.*public key"):
         client_of(monetate).dataset("orders")
     assert len(monetate.requests_to("/schema/")) == 3
     assert len(logins(monetate)) == 3

@@ -60,9 +60,9 @@ def test_login_datasets_and_fields_are_verified_without_writing(
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"username": "api-9-other"}, "✗ login: .* check 'username'"),
+        ({"username": "api-9-other"}, "✗ login: .* check setting 'username'"),
         ({"retailer": "other"}, "✗ login: .* that 'retailer' is yours"),
-        ({"streams": {"order": {}}}, "✗ stream 'order'.* did you mean 'orders'"),
+        ({"streams": {"order": {}}}, "✗ stream 'order': Monetate .* did you mean 'orders'"),
         ({"streams": {"purchase_events": {}}}, "✗ stream 'purchase_events'.*'allow_append'"),
         ({"streams": {"privacy_requests": {}}}, "✗ stream 'privacy_requests'.*customer_data_priv"),
         (
@@ -82,4 +82,4 @@ def test_what_is_wrong_is_named(check: Any, settings: dict[str, Any], said: str)
 def test_a_wrong_api_url_is_named(check: Any, monetate: Monetate) -> None:
     status, lines = check(api_url=f"{monetate.api_url}/v2")
     assert status == 1
-    assert lines[-1].endswith("; check 'api_url'")
+    assert lines[-1].endswith("; check setting 'api_url'")

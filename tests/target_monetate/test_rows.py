@@ -232,7 +232,7 @@ def test_a_login_that_is_rejected_during_a_run_rejects_no_row(
 def test_a_dataset_that_disappears_mid_run_stops_it(load: Loader, sandbox: Sandbox) -> None:
     sandbox.faults.add(**POST, status=404)
     with pytest.raises(
-        MartechError, match=r"dataset 'store_visits': .* check 'api_url' and 'retailer'"
+        MartechError, match=r"dataset 'store_visits': .* check settings 'api_url' and 'retailer'"
     ):
         load(VISITS, visit(1))
 
