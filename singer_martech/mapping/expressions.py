@@ -1,4 +1,4 @@
-"""Evaluate the expressions of templates with Jinja.
+"""Parse the expressions of templates, and evaluate them with Jinja.
 
 Importing Jinja takes a large part of a plugin's start time, so this module is imported only
 when a template has more than plain fields.
@@ -6,9 +6,7 @@ when a template has more than plain fields.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from jinja2 import nodes
@@ -16,78 +14,61 @@ from jinja2.environment import TemplateExpression
 from jinja2.parser import Parser
 from jinja2.visitor import NodeTransformer
 
-from singer_martech.mapping.jinja_env import ENVIRONMENT, internal
+from singer_martech.mapping.expression_code import emit_expression
+from singer_martech.mapping.jinja_env import ENVIRONMENT, final, internal
 from singer_martech.mapping.operations import ORDER
 from singer_martech.mapping.undefined import UNDEFINED, TemplateError, failed, located
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-
-_SCALARS = frozenset({bool, Decimal, int, str, type(None)})
-
-
-class Expression(NamedTuple):
-    """The source between ``{{`` and ``}}``."""
-
-    source: str
+    from singer_martech.mapping.function_builder import FunctionBuilder
+    from singer_martech.mapping.template_code import Emitted
 
 
-class Expressions:
-    """All expressions of one template.
+class Expression:
+    """One expression.
 
-    They are compiled into one, because each call of Jinja is costly. Only if that fails for a
-    record is each evaluated separately, to find the one that fails.
+    Args:
+        source: The source between ``{{`` and ``}}``.
+        path: The path within the template, for errors.
 
     Attributes:
-        fields: The fields of a record that they read.
-        reads_record: Whether they also read the record as a whole.
+        fields: The fields of a record that it reads.
+        reads_record: Whether it also reads the record as a whole.
+
+    Raises:
+        TemplateError: It is not valid.
     """
 
-    def __init__(self) -> None:
-        """Start without expressions."""
-        self.fields: set[str] = set()
-        self.reads_record = False
-        self._sources: list[str] = []
-        self._paths: list[str] = []
-        self._all: TemplateExpression | None = None
-        self._each: list[TemplateExpression] = []
-
-    def add(self, source: str, path: str) -> int:
-        """Add an expression and return its index among the values.
-
-        Raises:
-            TemplateError: It is not valid.
-        """
+    def __init__(self, source: str, path: str) -> None:
+        """Parse the expression."""
+        self._path = path
         names = _Names()
         try:
-            self._each.append(_compiled(names.visit(_parsed(source))))
+            self._tree: nodes.Expr = names.visit(_parsed(source))
+            self._jinja = _compiled(self._tree)
         except jinja2.TemplateSyntaxError as error:
             raise TemplateError(located(path, str(error.message))) from error
-        self.fields |= names.fields
-        self.reads_record |= names.reads_record
-        self._sources.append(source)
-        self._paths.append(path)
-        self._all = None
-        return len(self._sources) - 1
+        self.fields = names.fields
+        self.reads_record = names.reads_record
 
-    def values(self, names: Mapping[str, Any]) -> list[Any]:
-        """Return the values of all expressions, ``UNDEFINED`` for missing ones.
+    def value(self, names: Mapping[str, Any]) -> Any:
+        """Return the value, evaluated by Jinja, or ``UNDEFINED``.
 
         Raises:
-            TemplateError: An expression fails.
+            TemplateError: The expression fails.
         """
-        if self._all is None:
-            trees = [_Names().visit(_parsed(source)) for source in self._sources]
-            self._all = _compiled(nodes.Tuple(trees, "load"))
         try:
-            values: Any = self._all(names)
-            return [_final(value) for value in values]
-        except Exception:  # noqa: BLE001 - an expression of the user may fail in any way
-            return [
-                _value(expression, names, path)
-                for expression, path in zip(self._each, self._paths, strict=True)
-            ]
+            return final(self._jinja(names))
+        except jinja2.UndefinedError:
+            return UNDEFINED
+        except Exception as error:  # a user's expression may raise anything
+            raise failed(error, self._path) from error
+
+    def emit(self, code: FunctionBuilder) -> Emitted:
+        """Add the lines that evaluate it; see :class:`template_code.Part`."""
+        return emit_expression(code, self._tree)
 
 
 def parts(source: str, path: str) -> list[str | Expression]:
@@ -105,7 +86,7 @@ def parts(source: str, path: str) -> list[str | Expression]:
             if kind == "variable_begin":
                 inside = []
             elif kind == "variable_end":
-                result.append(Expression("".join(inside or ())))
+                result.append(Expression("".join(inside or ()), path))
                 inside = None
             elif inside is not None:
                 inside.append(text)
@@ -203,26 +184,3 @@ def _compiled(expression: nodes.Expr) -> TemplateExpression:
     tree = nodes.Template([nodes.Assign(nodes.Name("result", "store"), expression)])
     tree.set_lineno(1).set_environment(ENVIRONMENT)
     return TemplateExpression(ENVIRONMENT.from_string(tree), undefined_to_none=False)
-
-
-def _value(expression: TemplateExpression, names: Mapping[str, Any], path: str) -> Any:
-    try:
-        return _final(expression(names))
-    except jinja2.UndefinedError:
-        return UNDEFINED
-    except Exception as error:  # a user's expression may raise anything
-        raise failed(error, path) from error
-
-
-def _final(value: Any) -> Any:
-    """Remove undefined values at any depth, and convert iterators to lists."""
-    if value.__class__ in _SCALARS:
-        return value
-    if isinstance(value, jinja2.Undefined):
-        return UNDEFINED
-    if isinstance(value, dict):
-        pairs = [(name, _final(item)) for name, item in value.items()]
-        return {name: item for name, item in pairs if item is not UNDEFINED}
-    if isinstance(value, (list, tuple, set, Iterator)):
-        return [item for item in map(_final, value) if item is not UNDEFINED]
-    return value

@@ -7,7 +7,7 @@ are exact, and the size of results is limited.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 
 from singer_martech._compat import override
 from singer_martech.mapping import filters, operations
+from singer_martech.mapping.undefined import UNDEFINED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from jinja2.runtime import Context
 
 
+SCALARS = frozenset({bool, Decimal, int, str})
+"""The types of values that no filter or operator handles like null."""
 _NO_VALUE = (type(None), jinja2.Undefined)
 
 
@@ -106,6 +109,20 @@ class _Environment(ImmutableSandboxedEnvironment):
             return formatter.vformat(str(value.__self__), args, kwargs)
 
         return format_text
+
+
+def final(value: Any) -> Any:
+    """Remove undefined values at any depth, and convert iterators to lists."""
+    if value is None or value.__class__ in SCALARS:
+        return value
+    if isinstance(value, jinja2.Undefined):
+        return UNDEFINED
+    if isinstance(value, dict):
+        pairs = [(name, final(item)) for name, item in value.items()]
+        return {name: item for name, item in pairs if item is not UNDEFINED}
+    if isinstance(value, (list, tuple, set, Iterator)):
+        return [item for item in map(final, value) if item is not UNDEFINED]
+    return value
 
 
 def internal(name: str) -> str:

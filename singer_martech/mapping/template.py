@@ -12,30 +12,20 @@ Numbers with a point are decimals, so that money stays exact: ``{{ price * 1.2 }
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.mapping.filters import FILTERS, as_text
-from singer_martech.mapping.undefined import UNDEFINED, TemplateError, failed
+from singer_martech.mapping.function_builder import FunctionBuilder
+from singer_martech.mapping.template_code import Path, Text, emit_value
+from singer_martech.mapping.undefined import TemplateError, failed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Sequence
 
-    from singer_martech.mapping.expressions import Expressions
+    from singer_martech.mapping.template_code import Part
 
-_PATH = re.compile(
-    r"""\{\{\s*([^\W\d]\w*)((?:\.[^\W\d]\w*|\[(?:"[^"\\]*"|'[^'\\]*')\])*)\s*
-    (?:\|\s*(\w+)\s*)?\}\}""",
-    re.VERBOSE,
-)
-_STEP = re.compile(r"""\.([^\W\d]\w*)|\[(?:"([^"]*)"|'([^']*)')\]""")
-_RESERVED = frozenset({"true", "false", "none", "True", "False", "None", "not"})
 _MARKS = ("{{", "{%", "{#")
-
-
-_Part = Callable[[Mapping[str, Any], list[Any]], Any]
-"""Builds a part of the result, given the record and the values of the expressions."""
 
 
 class Template:
@@ -54,12 +44,11 @@ class Template:
     """
 
     def __init__(self, source: Any, stream: str) -> None:
-        """Compile the template."""
+        """Parse the template."""
         self.fields: set[str] | None = set()
         self.named: set[str] = set()
         self._stream = stream
-        self._expressions: Expressions | None = None
-        self._build = self._compiled(source, "")
+        self._parsed = self._parse(source, "")
 
     def __call__(self, record: Mapping[str, Any]) -> Any:
         """Return the value for a record, or ``UNDEFINED``.
@@ -68,73 +57,90 @@ class Template:
             TemplateError: An expression fails for this record.
         """
         try:
-            if self._expressions is None:
-                return self._build(record, [])
-            names = {**record, "record": record, "stream": self._stream}
-            return self._build(record, self._expressions.values(names))
+            return self._of_record(record)
+        except Exception:  # noqa: BLE001 - an expression of the user may fail in any way
+            return self._evaluated(record)
+
+    def of_fields(self, fields: Sequence[str]) -> Callable[[Sequence[Any]], Any]:
+        """Return a function that returns the value for the values of these fields.
+
+        The function raises what a call raises.
+        """
+        function = self._function(fields)
+
+        def value(values: Sequence[Any]) -> Any:
+            try:
+                return function(values)
+            except Exception:  # noqa: BLE001 - likewise
+                return self._evaluated(dict(zip(fields, values, strict=True)))
+
+        return value
+
+    def _evaluated(self, record: Mapping[str, Any]) -> Any:
+        """Return the value for a record without compiled expressions.
+
+        Raises:
+            TemplateError: An expression fails for this record.
+        """
+        try:
+            return self._by_jinja(record)
         except TemplateError:
             raise
-        except Exception as error:  # a user's expression may raise anything
+        except Exception as error:  # it may be nested too deep
             raise failed(error, "") from error
 
-    def _compiled(self, source: Any, path: str) -> _Part:
+    @cached_property
+    def _of_record(self) -> Callable[[Mapping[str, Any]], Any]:
+        return self._function(None)
+
+    @cached_property
+    def _by_jinja(self) -> Callable[[Mapping[str, Any]], Any]:
+        return self._compiled(None, inline=False)
+
+    def _function(self, fields: Sequence[str] | None) -> Callable[[Any], Any]:
+        try:
+            return self._compiled(fields, inline=True)
+        except (SyntaxError, RecursionError, MemoryError):  # nested too deep for Python
+            return self._compiled(fields, inline=False)
+
+    def _compiled(self, fields: Sequence[str] | None, *, inline: bool) -> Callable[[Any], Any]:
+        code = FunctionBuilder(self._stream, fields)
+        return code.function(emit_value(code, self._parsed, inline=inline).code)
+
+    def _parse(self, source: Any, path: str) -> Any:
+        """Replace the strings that are templates."""
         if isinstance(source, str):
-            return self._compiled_text(source, path)
+            return self._parse_text(source, path)
         if isinstance(source, Mapping):
-            fields = [
-                (str(key), self._compiled(value, f"{path}.{key}".removeprefix(".")))
+            return {
+                str(key): self._parse(value, f"{path}.{key}".removeprefix("."))
                 for key, value in source.items()
-            ]
-            return lambda record, values: _object(fields, record, values)
+            }
         if isinstance(source, list):
-            items = [self._compiled(value, f"{path}[{i}]") for i, value in enumerate(source)]
-            return lambda record, values: _array(items, record, values)
-        return lambda _record, _values: source
+            return [self._parse(value, f"{path}[{i}]") for i, value in enumerate(source)]
+        return source
 
-    def _compiled_text(self, source: str, path: str) -> _Part:
+    def _parse_text(self, source: str, path: str) -> Any:
         if not any(mark in source for mark in _MARKS):
-            return lambda _record, _values: source
-        match = _PATH.fullmatch(source.strip())
-        if match is not None and match.group(1) not in _RESERVED:
-            name = match.group(3)
-            if name is None:
-                return self._compiled_path(match)
-            if name in FILTERS:
-                return _filtered(self._compiled_path(match), FILTERS[name], path)
-        from singer_martech.mapping import expressions  # noqa: PLC0415 - see that module
+            return source
+        field = Path.parsed(source, path)
+        if field is not None:
+            parts: list[Any] = [field]
+        else:
+            from singer_martech.mapping import expressions  # noqa: PLC0415 - see that module
 
-        if self._expressions is None:
-            self._expressions = expressions.Expressions()
-        slots: list[str | int] = [
-            part if isinstance(part, str) else self._expressions.add(part.source, path)
-            for part in expressions.parts(source, path)
-        ]
-        self._reads(self._expressions.fields, whole=self._expressions.reads_record)
-        if len(slots) == 1 and isinstance(slots[0], int):
-            slot = slots[0]
-            return lambda _record, values: values[slot]
-        return lambda _record, values: _joined(slots, values)
+            parts = list(expressions.parts(source, path))
+        for part in parts:
+            if not isinstance(part, str):
+                self._reads(part)
+        return Text(parts)
 
-    def _reads(self, fields: Iterable[str], *, whole: bool) -> None:
-        self.named.update(fields)
-        if whole:
+    def _reads(self, part: Part) -> None:
+        self.named.update(part.fields)
+        if part.reads_record:
             self.fields = None
         elif self.fields is not None:
-            self.fields.update(fields)
-
-    def _compiled_path(self, match: re.Match[str]) -> _Part:
-        """Compile a plain path to a lookup, which is many times faster than Jinja."""
-        first = match.group(1)
-        steps = ["".join(step) for step in _STEP.findall(match.group(2))]
-        if first == "stream":
-            return lambda _record, _values: UNDEFINED if steps else self._stream
-        if first != "record":
-            steps = [first, *steps]
-        self._reads(steps[:1], whole=not steps)
-        if len(steps) == 1:
-            name = steps[0]
-            return lambda record, _values: record.get(name, UNDEFINED)
-        return lambda record, _values: _walk(record, steps)
+            self.fields.update(part.fields)
 
 
 def fields_of(*templates: Template | None) -> set[str] | None:
@@ -165,51 +171,3 @@ def unknown_fields(template: Template, schema: Mapping[str, Any]) -> list[tuple[
         for name in unknown
         if not name.startswith("_sdc_")
     ]
-
-
-def _filtered(lookup: _Part, apply: Callable[[Any], Any], path: str) -> _Part:
-    """Apply a filter to a plain path, without Jinja."""
-
-    def part(record: Mapping[str, Any], values: list[Any]) -> Any:
-        value = lookup(record, values)
-        if value is None or value is UNDEFINED:
-            return value
-        try:
-            return apply(value)
-        except Exception as error:  # a filter may raise anything
-            raise failed(error, path) from error
-
-    return part
-
-
-def _walk(value: Any, steps: list[str]) -> Any:
-    for step in steps:
-        if not isinstance(value, Mapping) or step not in value:
-            return UNDEFINED
-        value = value[step]
-    return value
-
-
-def _object(
-    fields: list[tuple[str, _Part]], record: Mapping[str, Any], values: list[Any]
-) -> dict[str, Any]:
-    result = {}
-    for key, field in fields:
-        value = field(record, values)
-        if value is not UNDEFINED:
-            result[key] = value
-    return result
-
-
-def _array(items: list[_Part], record: Mapping[str, Any], values: list[Any]) -> list[Any]:
-    return [value for item in items if (value := item(record, values)) is not UNDEFINED]
-
-
-def _joined(slots: list[str | int], values: list[Any]) -> Any:
-    texts = []
-    for slot in slots:
-        value = slot if isinstance(slot, str) else values[slot]
-        if value is UNDEFINED:
-            return UNDEFINED
-        texts.append(as_text(value))
-    return "".join(texts)

@@ -41,14 +41,14 @@ WORST_CASES: Mapping[str, list[tuple[str, str, str]]] = {
         ("", "%", "/"),
     ],
     "singer_martech.mapping.operations._WIDE_SPEC": [("", "1", "/"), ("", "1/", "")],
-    "singer_martech.mapping.template._PATH": [
+    "singer_martech.mapping.template_code._PATH": [
         ("{{", " ", "/"),
         ("{{a", ".a", "/"),
         ("{{a", "[''", ""),
         ("{{a['", "a", "/"),
         ("{{a|", " ", "/"),
     ],
-    "singer_martech.mapping.template._STEP": [("", '["', ""), ("", "['", ""), ("", ".a", "/")],
+    "singer_martech.mapping.template_code._STEP": [("", '["', ""), ("", "['", ""), ("", ".a", "/")],
     "singer_martech.runtime.escapes._ESCAPE": [
         ("", "%41", "%"),
         ("", "\\ud800", "/"),
