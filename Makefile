@@ -1,4 +1,4 @@
-# make demo   run every pipeline against a local sandbox and show what landed
+# make demo   run every pipeline against a local sandbox and show the loaded records
 # make test   check the code and run every test
 # make help   the other targets
 
@@ -11,29 +11,29 @@ venv := .venv
 bin := $(venv)/bin
 installed := $(venv)/.installed
 
-# Plugins of others, each with a lock of its own that meltano.yml names.
+# Third-party plugins, each with its own lock, which meltano.yml names.
 third_party := tap-postgres tap-spreadsheets target-duckdb target-jsonl
-# Airflow has an environment of its own, since its packages need not agree with this project's.
+# Airflow has its own environment, because its packages may conflict with this project's.
 venv_airflow := .venv-airflow
 installed_airflow := $(venv_airflow)/.installed
-# Clients of the vendors' APIs, made by others, that the sandbox and the plugins are compared with.
+# Third-party clients of the vendors' APIs, to compare with the sandbox and the plugins.
 venv_clients := .venv-clients
 installed_clients := $(venv_clients)/.installed
-# Taps made by others, each in an environment of its own, that are run into the targets.
+# Third-party taps, each in its own environment, whose output the targets load.
 taps := tap-postgres tap-spreadsheets tap-jsonl pipelinewise-tap-postgres
 venv_taps := .venv-taps
 installed_taps := $(taps:%=$(venv_taps)/%/.installed)
 audited := dev $(third_party) airflow
-# The clients and these taps are not audited: they are given nothing but the sandbox.
+# The clients and these taps are not audited, because they only use the sandbox.
 locks := $(third_party) airflow clients tap-jsonl pipelinewise-tap-postgres
-# What the tests of the plugins need beside the plugins, in the environment of test-lowest.
+# Packages that the plugins' tests need in the environment of test-lowest.
 test_packages := aiohttp editables hatchling hypothesis psutil pytest pytest-timeout pytest-xdist
 product_tests := tests/singer_martech tests/robustness $(wildcard tests/tap_*) $(wildcard tests/target_*)
 side_by_side := --numprocesses logical --maxprocesses 4 --dist worksteal
 compile = $(bin)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.10 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-# Nothing but this project's own folder decides what Meltano and the plugins see.
+# Meltano and the plugins use the environment in this folder only.
 export PATH := $(CURDIR)/$(bin):$(PATH)
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
@@ -42,11 +42,11 @@ help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(installed) ## Run every pipeline against a local sandbox and show what landed
+demo: $(installed) ## Run every pipeline against a local sandbox and show the loaded records
 	@$(bin)/python -m tests.demo
 
 .PHONY: sandbox
-sandbox: $(installed) ## Serve the sandbox, for runs by hand
+sandbox: $(installed) ## Serve the sandbox for manual runs
 	@$(bin)/python -m tests.demo.serve
 
 .PHONY: test
@@ -58,12 +58,12 @@ test-airflow: $(installed) $(installed_airflow) ## Back-fill a month with the re
 	AIRFLOW="$(CURDIR)/$(venv_airflow)/bin/airflow" $(bin)/python -m pytest tests/airflow $(PYTEST)
 
 .PHONY: test-clients
-test-clients: $(installed) $(installed_clients) $(installed_taps) ## Run with clients and taps that others made
+test-clients: $(installed) $(installed_clients) $(installed_taps) ## Run with third-party clients and taps
 	CLIENTS="$(CURDIR)/$(venv_clients)/bin/python" TAPS="$(CURDIR)/$(venv_taps)" \
 	  $(bin)/python -m pytest $(side_by_side) tests/clients tests/taps $(PYTEST)
 
 .PHONY: chaos
-chaos: $(installed) ## Break the plugins at random for long (SEEDS="1 2", REQUESTS=2000)
+chaos: $(installed) ## Run the plugins with many random faults (SEEDS="1 2", REQUESTS=2000)
 	CHAOS_SEEDS="$(or $(SEEDS),$(shell date +%s))" CHAOS_REQUESTS="$(or $(REQUESTS),2000)" \
 	  $(bin)/python -m pytest tests/chaos -s --timeout 3600 $(PYTEST)
 
@@ -87,13 +87,13 @@ pythons: ## Run the tests on every supported Python that is found (TESTS="tests/
 	@$(PYTHON) tools/pythons.py $(side_by_side) $(TESTS)
 
 .PHONY: audit
-audit: $(installed) ## Look for known weaknesses in the locked packages (needs a network)
+audit: $(installed) ## Check the locked packages for known vulnerabilities (needs a network)
 	@$(bin)/python -m uv tool run --quiet pip-audit --version >/dev/null 2>&1 || { \
-	  echo "pip-audit cannot be had here: nothing was checked" >&2; exit 1; }
+	  echo "pip-audit cannot be installed: nothing was checked" >&2; exit 1; }
 	@for lock in $(audited); do \
 	  $(bin)/python -m uv tool run --quiet pip-audit --strict --require-hashes --disable-pip \
 	    --requirement requirements/$$lock.txt || { \
-	    echo "requirements/$$lock.txt: weaknesses, or no answer from the database (see above)" >&2; \
+	    echo "requirements/$$lock.txt: vulnerabilities, or no response from the database (see above)" >&2; \
 	    exit 1; }; done
 
 .PHONY: check
@@ -104,12 +104,12 @@ check: $(installed) ## Lint, check formatting and types
 	$(bin)/lint-imports --no-cache
 
 .PHONY: format
-format: $(installed) ## Format the code and mend what can be mended
+format: $(installed) ## Format the code and fix what can be fixed automatically
 	$(bin)/ruff check --fix
 	$(bin)/ruff format
 
 .PHONY: bench
-bench: $(installed) ## Measure the plugins beside what people would use instead
+bench: $(installed) ## Measure the plugins and their alternatives
 	$(bin)/python -m bench $(BENCH)
 
 .PHONY: docs
@@ -133,7 +133,7 @@ release: $(installed) ## Build the sdist and the wheel, and check them in a fres
 	$(bin)/python -m tools.release
 
 .PHONY: install
-install: $(installed) ## Make .venv and install everything into it
+install: $(installed) ## Create .venv and install everything into it
 
 .PHONY: lock
 lock: $(installed) ## Renew the locked versions in requirements/
@@ -142,7 +142,7 @@ lock: $(installed) ## Renew the locked versions in requirements/
 	  $(compile) --output-file requirements/$$lock.txt requirements/$$lock.in || exit 1; done
 
 .PHONY: clean
-clean: ## Remove what the demo and the tests left (the environment and a running sandbox stay)
+clean: ## Remove the files of the demo and the tests (the environment and a running sandbox stay)
 	@if [ -e .demo/sandbox.pid ] && kill -0 "$$(cat .demo/sandbox.pid)" 2>/dev/null; then \
 	  find .demo -mindepth 1 ! -name sandbox.env ! -name sandbox.pid -prune -exec rm -rf {} +; \
 	else rm -rf .demo; fi
@@ -163,7 +163,7 @@ $(installed): requirements/dev.txt pyproject.toml
 	@$(bin)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The lock is whole; pip alone would look for sqlalchemy[asyncio] beside the locked sqlalchemy.
+# The lock is complete; without --no-deps, pip would look for sqlalchemy[asyncio] in addition.
 $(installed_airflow): requirements/airflow.txt | $(installed)
 	@echo "Installing into $(venv_airflow)"
 	@$(bin)/python -m venv --clear $(venv_airflow)

@@ -28,7 +28,7 @@ _MAKE = re.compile(r"\bmake ([a-z]+(?:-[a-z]+)*)\b")
 #: Sections that each plugin's page has, by a word of their heading.
 PARTS = {
     "tap": ("Start", "Settings", "Streams", "State", "Limits", "When"),
-    "target": ("Start", "Settings", "Mappings", "guaranteed", "Limits", "When"),
+    "target": ("Start", "Settings", "Mappings", "Guarantees", "Limits", "When"),
 }
 
 
