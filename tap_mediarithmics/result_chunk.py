@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from singer_martech._compat import override
 from singer_martech.errors import MartechError
 from singer_martech.singer.stream import Chunk, EncodedRecords, error_context
-from singer_martech.singer.writer import RecordLine, encode
+from singer_martech.singer.writer import encode_record
 from tap_mediarithmics import timestamps
 from tap_mediarithmics.bookmarks import EXECUTION_DATE, now
 from tap_mediarithmics.record_decoder import NotAnObject
@@ -100,14 +98,12 @@ class ResultChunk(Chunk):
         return {**record, **self._added, "_line": self._line}
 
     def _encoded(self, lines: list[bytes]) -> EncodedRecords:
-        """Encode lines as RECORD messages."""
-        before = b'{"type":"RECORD","stream":%s,"record":' % _json(self._stream.name)
+        """Encode lines as records."""
         added = b"".join(b"%s:%s," % (_json(k), _json(v)) for k, v in self._added.items())
         added += b'"_line":'
-        after = b'},"time_extracted":%s}\n' % msgspec.json.encode(self.extracted_at)
         key = self._key
         rewrite = self._decoder.rewrite
-        messages = []
+        records = []
         for line in lines:
             self._line += 1
             rewritten = rewrite(line, key)
@@ -116,11 +112,10 @@ class ResultChunk(Chunk):
                 if value is not None:
                     self.max_value.add(value)
                 fields = fields[:-1] + b"," if len(fields) > len(b"{}") else b"{"
-                messages.append(b"%s%s%s%d%s" % (before, fields, added, self._line, after))
+                records.append(b"%s%s%d}\n" % (fields, added, self._line))
             elif line and not line.isspace():
-                record = RecordLine(self._stream.name, self._record(line), self.extracted_at)
-                messages.append(encode(record) + b"\n")
-        return EncodedRecords(b"".join(messages), len(messages))
+                records.append(encode_record(self._record(line)) + b"\n")
+        return EncodedRecords(b"".join(records), len(records))
 
 
 def _json(value: Any) -> bytes:

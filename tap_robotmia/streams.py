@@ -12,7 +12,7 @@ from singer_sdk import typing as th
 from singer_martech._compat import override
 from singer_martech.errors import MartechError
 from singer_martech.singer.stream import Chunk, ChunkedStream, EncodedRecords
-from singer_martech.singer.writer import RecordLine, encode_record_lines
+from singer_martech.singer.writer import encode_records
 from tap_robotmia.columns import EXTRA, Columns, stream_name
 from tap_robotmia.events import properties_of
 from tap_robotmia.export_settings import ExportSettings
@@ -55,8 +55,8 @@ class RobotmiaStream(ChunkedStream):
         """Return an event as a record."""
         raise NotImplementedError
 
-    def lines(self, events: list[Event], extracted_at: datetime) -> EncodedRecords:
-        """Return events as encoded RECORD messages, equal to those of the SDK."""
+    def encoded(self, events: list[Event]) -> EncodedRecords:
+        """Return events as encoded records, equal to those of the SDK."""
         raise NotImplementedError
 
     def first_day(self) -> date:
@@ -157,7 +157,7 @@ class WindowChunk(Chunk):
                 if not selected:
                     continue
                 if stream.name in encoded_streams:
-                    yield stream, stream.lines(selected, self.extracted_at)
+                    yield stream, stream.encoded(selected)
                 else:
                     yield stream, (stream.record(event) for event in selected)
 
@@ -216,11 +216,9 @@ class EventsStream(RobotmiaStream):
         }
 
     @override
-    def lines(self, events: list[Event], extracted_at: datetime) -> EncodedRecords:
+    def encoded(self, events: list[Event]) -> EncodedRecords:
         # an Event is encoded as the record, with the received bytes of its properties
-        name = self.name
-        text = encode_record_lines([RecordLine(name, event, extracted_at) for event in events])
-        return EncodedRecords(text, len(events))
+        return EncodedRecords(encode_records(events), len(events))
 
 
 class TypedEventStream(RobotmiaStream):
@@ -241,12 +239,9 @@ class TypedEventStream(RobotmiaStream):
         return self._columns.record(event)
 
     @override
-    def lines(self, events: list[Event], extracted_at: datetime) -> EncodedRecords:
-        record, name = self._columns.record, self.name
-        text = encode_record_lines(
-            [RecordLine(name, record(event), extracted_at) for event in events]
-        )
-        return EncodedRecords(text, len(events))
+    def encoded(self, events: list[Event]) -> EncodedRecords:
+        record = self._columns.record
+        return EncodedRecords(encode_records([record(event) for event in events]), len(events))
 
     @cached_property
     def _columns(self) -> Columns:

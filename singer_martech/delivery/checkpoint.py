@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from typing import TYPE_CHECKING
 
 from singer_martech.singer.writer import write_output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _MAX_BYTES = 32 * 1024 * 1024
 """Memory limit for pending STATE messages; beyond it some are dropped."""
@@ -28,6 +32,7 @@ class Checkpoints:
         self._silent = silent
         self._pending: deque[tuple[int, bytes]] = deque()
         self._bytes = 0
+        self._when_settled: deque[tuple[int, Callable[[], None]]] = deque()
         self._written: bytes | None = None
         self._written_at = float("-inf")
 
@@ -48,6 +53,11 @@ class Checkpoints:
         pending.append((sequence, state))
         self._bytes += len(state)
 
+    def when_settled(self, sequence: int, action: Callable[[], None]) -> None:
+        """Do something once every record up to this sequence is settled, except in a dry run."""
+        if not self._silent:
+            self._when_settled.append((sequence, action))
+
     @property
     def may_be_due(self) -> bool:
         """Whether a STATE is pending and the interval since the last one has passed."""
@@ -60,7 +70,7 @@ class Checkpoints:
         )
 
     def write(self, first_unsettled: int | None) -> None:
-        """Write the newest STATE that may be written to standard output.
+        """Write the newest STATE that may be written to standard output, then do what waited.
 
         Args:
             first_unsettled: The smallest sequence of an unsettled record, or None when all
@@ -70,8 +80,10 @@ class Checkpoints:
         while self._pending and (first_unsettled is None or self._pending[0][0] < first_unsettled):
             newest = self._pending.popleft()[1]
             self._bytes -= len(newest)
-        if newest is None or newest == self._written or self._silent:
-            return
-        write_output(newest + b"\n")
-        self._written = newest
-        self._written_at = time.monotonic()
+        if newest is not None and newest != self._written and not self._silent:
+            write_output(newest + b"\n")
+            self._written = newest
+            self._written_at = time.monotonic()
+        actions = self._when_settled
+        while actions and (first_unsettled is None or actions[0][0] < first_unsettled):
+            actions.popleft()[1]()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from typing import IO, TYPE_CHECKING, NoReturn
-from urllib.parse import quote
 
 from singer_martech.errors import MartechError
 from singer_martech.runtime import private_files
@@ -15,9 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA_SUFFIX = ".schema.json"
-
-_MAX_NAME_CHARACTERS = 120
-"""A file name has at most 255 bytes; this leaves room for run, target and suffixes."""
 
 
 class RejectReport:
@@ -36,7 +31,7 @@ class RejectReport:
 
     def __init__(self, folder: Path, target: str, stream: str, run: str, schema: bytes) -> None:
         """Create the files, readable by their owner only."""
-        self._stem = f"{target}.{file_name_part(stream)}.{run}"
+        self._stem = f"{target}.{private_files.file_name_part(stream)}.{run}"
         self.path = folder / f"{self._stem}.jsonl"
         self._is_dirty = False
         self._file: IO[bytes] | None
@@ -111,15 +106,6 @@ class RejectReport:
             f"the reject report {self.path} cannot be written ({error.strerror}); "
             "choose another folder with the setting 'reject_path'"
         ) from error
-
-
-def file_name_part(text: str) -> str:
-    """Return a text as part of a file name; different texts give different parts."""
-    quoted = quote(text, safe=" $@+")
-    if len(quoted) <= _MAX_NAME_CHARACTERS:
-        return quoted
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    return f"{quoted[: _MAX_NAME_CHARACTERS - len(digest) - 1]}~{digest}"
 
 
 def _reopen(path: Path) -> IO[bytes]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.delivery.reject_reasons import RejectReasons
-from singer_martech.delivery.reject_report import RejectReport, file_name_part
+from singer_martech.delivery.reject_report import RejectReport
 from singer_martech.errors import MartechError
+from singer_martech.runtime.private_files import file_name_part
 from singer_martech.runtime.redaction import redact
 from singer_martech.values.json_codec import encode
 from singer_martech.values.json_scan import member_texts

@@ -23,7 +23,7 @@ from singer_martech.delivery.run import DeliveryRun
 from singer_martech.delivery.schema_message import canonical, check_schema_message
 from singer_martech.errors import InvalidInput, MartechError, SettingError, Stopped
 from singer_martech.mapping.stream_mappings import StreamMappings
-from singer_martech.singer.batch_files import batch_lines
+from singer_martech.singer.batch_files import batch_files
 from singer_martech.singer.catalog import read_schemas
 from singer_martech.singer.command import Check
 from singer_martech.singer.message_decoder import NOT_JSON
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from singer_martech.delivery.sink import MartechSink
 
 logger = logging.getLogger(__name__)
-
-_RECORDS_BETWEEN_TICKS = 1000
 
 
 class RecordBeforeSchema(InvalidInput, RecordsWithoutSchemaException):
@@ -79,6 +77,7 @@ class MartechTarget(MartechPlugin, Target):
         self._shown: set[str] = set()
         self._warned: set[Hashable] = set()
         self._mapping_review = MappingReview(self.mappings, self.warn_once)
+        self._unconfirmed_files: list[Callable[[], None]] = []
         self._dry_run_destinations: dict[Destination, DryRunDestination] = {}
         self.message_reader: MessageReader
         self._problems: list[str] = []
@@ -257,6 +256,13 @@ class MartechTarget(MartechPlugin, Target):
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"value"})
         self._run.checkpoints.add(self.sequence, message_dict["raw"])
+        self._confirm_files()
+
+    def _confirm_files(self) -> None:
+        """Let the BATCH files so far be removed once a STATE may follow their records."""
+        for remove in self._unconfirmed_files:
+            self._run.checkpoints.when_settled(self.sequence, remove)
+        self._unconfirmed_files.clear()
 
     @override
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
@@ -272,12 +278,16 @@ class MartechTarget(MartechPlugin, Target):
         routes = self._routes.get(stream) or self._open_routes({"stream": stream, "record": {}})
         storage = next((sink.batch_config.storage for _, sink in routes if sink.batch_config), None)
         load_raw = self.message_reader.fast_handlers.get(stream)
-        for number, line in enumerate(batch_lines(message_dict, storage), 1):
-            if not line.isspace() and not (load_raw is not None and load_raw(line.strip())):
-                # handle it like a RECORD message
-                record = self.message_reader.record_message(stream, line, number)
-                self._process_record_message(record)
-            if number % _RECORDS_BETWEEN_TICKS == 0:
+        number = 0
+        for file in batch_files(message_dict, storage):
+            self._unconfirmed_files.append(file.remove)
+            for lines in file.blocks():
+                for number, line in enumerate(lines, number + 1):  # noqa: B020
+                    if load_raw is not None and load_raw(line.strip()):
+                        continue
+                    if line and not line.isspace():  # handle it like a RECORD message
+                        record = self.message_reader.record_message(stream, line, number)
+                        self._process_record_message(record)
                 self.shutdown.check()
                 self._run.tick()
 
@@ -286,6 +296,7 @@ class MartechTarget(MartechPlugin, Target):
         with self._run.concluding():
             self.dispatcher.flush()
             self._delete_unseen()
+            self._confirm_files()
             self.dispatcher.write_state(now=True)
             self.rejects.raise_if_exceeded()
             super().process_endofpipe()

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import stat
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 _OWNER_ONLY_FILE = 0o600
 _OWNER_ONLY_FOLDER = 0o700
+_MAX_NAME_CHARACTERS = 120
+"""A file name has at most 255 bytes; this leaves room for a run, a plugin and suffixes."""
+
 _STREAM_FOLDERS = frozenset(map(Path, ("/dev", "/dev/fd", "/proc/self/fd")))
+
+
+def file_name_part(text: str) -> str:
+    """Return a text as part of a file name; different texts give different parts."""
+    quoted = quote(text, safe=" $@+")
+    if len(quoted) <= _MAX_NAME_CHARACTERS:
+        return quoted
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{quoted[: _MAX_NAME_CHARACTERS - len(digest) - 1]}~{digest}"
 
 
 def make_folder(folder: Path) -> None:

@@ -1,13 +1,13 @@
-"""Read the files of a BATCH message.
+"""Read the files of a BATCH message, and remove them once their records are delivered.
 
 A message may name any file of this machine. Only regular files are read, and only below the folder
 in the setting ``batch_config`` or, by default, below the working folder and the folder for
-temporary files.
+temporary files. Only files below the folder in ``batch_config`` are removed.
 """
 
 from __future__ import annotations
 
-import gzip
+import logging
 import os
 import stat
 import tempfile
@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
 import fsspec  # type: ignore[import-untyped]
+from isal import igzip
 
 from singer_martech.errors import InvalidInput, MartechError
 from singer_martech.singer.json_file import config_files
@@ -28,23 +29,104 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers._batch import StorageTarget
 
+logger = logging.getLogger(__name__)
+
 _LOCAL = frozenset({"", "file", "local"})
 _COMPRESSIONS = frozenset({None, "", "none", "gzip"})
+_BLOCK_BYTES = 1024 * 1024
 
 
 class _NotAllowed(Exception):
     """The file must not be read; the text says why."""
 
 
-def batch_lines(message: Mapping[str, Any], storage: StorageTarget | None) -> Iterator[bytes]:
-    """Yield the records of a BATCH message as JSON.
+class BatchFile:
+    """A file of a BATCH message.
+
+    Args:
+        stream: The name of the stream, for errors.
+        address: The file's address.
+        storage: The storage in the setting ``batch_config``, or None.
+        is_gzip: Whether it is compressed.
+    """
+
+    def __init__(
+        self, stream: str, address: str, storage: StorageTarget | None, *, is_gzip: bool
+    ) -> None:
+        """Open nothing yet."""
+        self._stream = stream
+        self._address = address
+        self._storage = storage
+        self._is_gzip = is_gzip
+
+    def blocks(self) -> Iterator[list[bytes]]:
+        """Yield the lines of the file, without line feeds, in lists of bounded size.
+
+        Raises:
+            MartechError: The file cannot or must not be read, or is not JSON lines.
+        """
+        label = f"stream '{self._stream}': the BATCH file {self._address}"
+        try:
+            with self._open() as file, _unpacked(file, is_gzip=self._is_gzip) as text:
+                yield from _blocks(text)
+        except MartechError:
+            raise
+        except _NotAllowed as error:
+            raise MartechError(f"{label} is not read: {error}") from error
+        except Exception as error:  # storage libraries may raise anything
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise MartechError(f"{label} cannot be read: {reason}") from error
+
+    def remove(self) -> None:
+        """Remove the file, if it is in the storage of ``batch_config``; log a failure."""
+        if self._storage is None:
+            return
+        try:
+            if is_local(self._storage.root):
+                Path(_checked_path(*self._local())).unlink()
+            else:
+                files, path = _remote(self._address, self._storage)
+                files.rm_file(path)
+        except Exception as error:  # noqa: BLE001 - storage libraries may raise anything
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            logger.warning("the BATCH file %s cannot be removed: %s", self._address, reason)
+
+    def _open(self) -> IO[bytes]:
+        """Open the file.
+
+        Raises:
+            OSError: It cannot be opened.
+            _NotAllowed: It must not be read.
+        """
+        storage, scheme = self._storage, _scheme(self._address)
+        if storage is not None and not is_local(storage.root):
+            if scheme != _scheme(storage.root):
+                raise _NotAllowed(f"it is not in the storage {storage.root} of 'batch_config'")
+            files, path = _remote(self._address, storage)
+            return cast("IO[bytes]", files.open(path, "rb"))
+        if scheme not in _LOCAL:
+            raise _NotAllowed(f"only 'batch_config' may name a storage of the kind {scheme}://")
+        return _open_local(_checked_path(*self._local()))
+
+    def _local(self) -> tuple[str, list[str]]:
+        """Return the path of a local file, and the folders that it may be in."""
+        path = local_path(self._address)
+        if self._storage is None:
+            return path, [os.curdir, tempfile.gettempdir()]
+        root = local_path(self._storage.root)
+        # the tap may mount the same storage at another path
+        return path if _is_below(path, root) else str(Path(root, Path(path).name)), [root]
+
+
+def batch_files(message: Mapping[str, Any], storage: StorageTarget | None) -> list[BatchFile]:
+    """Return the files of a BATCH message.
 
     Args:
         message: The message, with ``encoding`` and ``manifest``.
         storage: The storage in the setting ``batch_config``, or None.
 
     Raises:
-        MartechError: A file cannot or must not be read, or is not JSON lines.
+        MartechError: The message is invalid, or its encoding is not supported.
     """
     stream, encoding, manifest = message["stream"], message["encoding"], message["manifest"]
     if not isinstance(encoding, dict) or not isinstance(manifest, list):
@@ -57,44 +139,23 @@ def batch_lines(message: Mapping[str, Any], storage: StorageTarget | None) -> It
             f"stream '{stream}': a BATCH has the format {format_name} {compression or ''}; let the "
             "tap write jsonl, with gzip or without"
         )
-    for address in manifest:
-        label = f"stream '{stream}': the BATCH file {address}"
-        try:
-            with _open(str(address), storage) as file:
-                yield from _lines(file, is_gzip=compression == "gzip")
-        except MartechError:
-            raise
-        except _NotAllowed as error:
-            raise MartechError(f"{label} is not read: {error}") from error
-        except Exception as error:  # storage libraries may raise anything
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise MartechError(f"{label} cannot be read: {reason}") from error
+    is_gzip = compression == "gzip"
+    return [BatchFile(stream, str(address), storage, is_gzip=is_gzip) for address in manifest]
 
 
-def _open(address: str, storage: StorageTarget | None) -> IO[bytes]:
-    scheme = _scheme(address)
-    if storage is not None and _scheme(storage.root) not in _LOCAL:
-        if scheme != _scheme(storage.root):
-            raise _NotAllowed(f"it is not in the storage {storage.root} of 'batch_config'")
-        return _open_remote(address, storage)
-    if scheme not in _LOCAL:
-        raise _NotAllowed(f"only 'batch_config' may name a storage of the kind {scheme}://")
-    if storage is None:
-        return _open_local(_local_path(address), [os.curdir, tempfile.gettempdir()])
-    root, path = _local_path(storage.root), _local_path(address)
-    # the tap may mount the same storage at another path
-    path = path if _is_below(path, root) else str(Path(root, Path(path).name))
-    return _open_local(path, [root])
+def is_local(address: str) -> bool:
+    """Whether an address is a path of this machine."""
+    return _scheme(address) in _LOCAL
+
+
+def local_path(address: str) -> str:
+    """Return the path of an address, which may contain %-escapes."""
+    path = address.partition("://")[2] if "://" in address else address
+    return path if os.path.lexists(path) else unquote(path)
 
 
 def _scheme(address: str) -> str:
     return urlsplit(address).scheme if "://" in address else ""
-
-
-def _local_path(address: str) -> str:
-    """Return the path of an address, which may contain %-escapes."""
-    path = address.partition("://")[2] if "://" in address else address
-    return path if os.path.lexists(path) else unquote(path)
 
 
 def _is_below(path: str, folder: str) -> bool:
@@ -103,12 +164,11 @@ def _is_below(path: str, folder: str) -> bool:
     return path != folder and os.path.commonpath([path, folder]) == folder
 
 
-def _open_local(path: str, roots: list[str]) -> IO[bytes]:
-    """Open a regular file below one of ``roots``, after resolving links.
+def _checked_path(path: str, roots: list[str]) -> str:
+    """Return the path of a file below one of ``roots``, after resolving links.
 
     Raises:
-        OSError: The file cannot be opened.
-        _NotAllowed: It is elsewhere, or not a regular file.
+        _NotAllowed: It is elsewhere, or the configuration of this run.
     """
     if not any(_is_below(path, root) for root in roots):
         raise _NotAllowed(
@@ -118,33 +178,55 @@ def _open_local(path: str, roots: list[str]) -> IO[bytes]:
     real = os.path.realpath(path)
     if real in config_files:
         raise _NotAllowed("it is the configuration of this run")
+    return real
+
+
+def _open_local(path: str) -> IO[bytes]:
+    """Open a regular file.
+
+    Raises:
+        OSError: The file cannot be opened.
+        _NotAllowed: It is not a regular file.
+    """
     # do not wait for a FIFO, nor follow a link that replaced the file after the check
-    descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise _NotAllowed("it is not a regular file")
     return os.fdopen(descriptor, "rb")
 
 
-def _open_remote(address: str, storage: StorageTarget) -> IO[bytes]:
-    """Open a file of a storage; if its address has another folder, use only the file name."""
+def _remote(address: str, storage: StorageTarget) -> tuple[Any, str]:
+    """Return the file system of a storage and a path there.
+
+    If the address has another folder, only its file name is used.
+
+    Raises:
+        _NotAllowed: The address is not a file of the storage.
+    """
     root = storage.root.rstrip("/") + "/"
     inside = address.removeprefix(root) if address.startswith(root) else ""
     parts = inside.split("/") if inside else [address.rpartition("/")[2]]
     if any(part in {"", ".", ".."} for part in parts):
         raise _NotAllowed(f"it is not in the storage {storage.root} of 'batch_config'")
     files, path = fsspec.url_to_fs(storage.root, **storage.params)
-    return cast("IO[bytes]", files.open("/".join([path.rstrip("/"), *parts]), "rb"))
+    return files, "/".join([path.rstrip("/"), *parts])
 
 
-def _lines(file: IO[bytes], *, is_gzip: bool) -> Iterator[bytes]:
-    with _unpacked(file, is_gzip=is_gzip) as lines:
-        is_first = True
-        while line := lines.readline(MAX_LINE_BYTES + 1):
-            if len(line) > MAX_LINE_BYTES:
-                raise InvalidInput(f"a BATCH file has a line of more than {MAX_LINE_BYTES} bytes")
-            yield line.removeprefix(BOM_UTF8) if is_first else line
-            is_first = False
+def _blocks(text: IO[bytes]) -> Iterator[list[bytes]]:
+    parts = [text.read(len(BOM_UTF8)).removeprefix(BOM_UTF8)]
+    size = 0
+    while block := text.read(_BLOCK_BYTES):
+        first, *lines = block.split(b"\n")
+        parts.append(first)
+        if lines:
+            lines.insert(0, b"".join(parts))
+            parts, size = [lines.pop()], 0
+            yield lines
+        size += len(parts[-1])
+        if size > MAX_LINE_BYTES:
+            raise InvalidInput(f"a BATCH file has a line of more than {MAX_LINE_BYTES} bytes")
+    yield [b"".join(parts)]
 
 
 @contextmanager
@@ -152,5 +234,5 @@ def _unpacked(file: IO[bytes], *, is_gzip: bool) -> Iterator[IO[bytes]]:
     if not is_gzip:
         yield file
         return
-    with gzip.open(file) as unpacked:
+    with igzip.IGzipFile(fileobj=file) as unpacked:  # type: ignore[no-untyped-call]
         yield cast("IO[bytes]", unpacked)

@@ -19,13 +19,15 @@ from singer_sdk.streams import Stream
 
 from singer_martech._compat import override
 from singer_martech.errors import MartechError, Stopped
+from singer_martech.singer.batch_writer import BatchWriter
 from singer_martech.singer.stream_maps import check_magnitudes
-from singer_martech.singer.writer import MessageWriter
+from singer_martech.singer.writer import MessageWriter, encode_records
 
 if TYPE_CHECKING:
     import datetime
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
+    from singer_sdk.helpers._batch import BatchConfig
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import RecordMessage
 
@@ -36,11 +38,11 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class EncodedRecords:
-    """Encoded RECORD messages, each ended by a line feed.
+    """Encoded records.
 
     Attributes:
-        text: The messages.
-        count: The number of messages.
+        text: The records as JSON, each ended by a line feed.
+        count: The number of records.
     """
 
     text: bytes
@@ -65,8 +67,8 @@ class Chunk(ABC):
         """Yield the records in parts that fit in memory.
 
         Args:
-            encoded_streams: The names of the streams that accept encoded lines. The others need
-                records, because selection or stream maps change them.
+            encoded_streams: The names of the streams that accept encoded records. The others need
+                them decoded, because selection or stream maps change them.
         """
 
     def records(self) -> Iterator[Record]:
@@ -171,19 +173,25 @@ class ChunkedStream(Stream, ABC):
     def _sync_records(
         self, context: Context | None = None, *, write_messages: bool = True
     ) -> Generator[Record, Any, Any]:
-        del context
+        del context, write_messages
         if self._synced_by_group:
             self._synced_by_group = self._schema_written = False
             return
         try:
             with error_context(self.name):
-                if write_messages and self.ABORT_AT_RECORD_COUNT is None:
+                if self.ABORT_AT_RECORD_COUNT is None:
                     self._sync_group(self.synced_together())
                 else:
-                    yield from self._one_by_one(write_messages=write_messages)
+                    yield from self._one_by_one()
         finally:
             self._schema_written = False
             self._flush()
+
+    @override
+    def _sync_batches(self, batch_config: BatchConfig, context: Context | None = None) -> None:
+        del batch_config
+        for _ in self._sync_records(context):
+            pass
 
     def _sync_group(self, streams: Sequence[ChunkedStream]) -> None:
         """Write all chunks of ``streams``."""
@@ -196,63 +204,71 @@ class ChunkedStream(Stream, ABC):
                 stream.name: stack.enter_context(stream.get_record_counter()) for stream in streams
             }
             stack.enter_context(self.get_sync_timer())
+            batches = self._batch_writer()
+            if batches is not None:
+                stack.callback(batches.close)
             for chunk in stack.enter_context(_released(self.chunks(streams))):
                 with _released(chunk.parts(encoded_streams)) as parts:
                     for stream, part in parts:
                         self._tap.shutdown.check()
-                        count = stream._write_part(part, chunk)  # noqa: SLF001
+                        count = stream._write_part(part, chunk, batches)  # noqa: SLF001
                         counters[stream.name].increment(count)
+                if batches is not None:
+                    batches.announce()  # STATE must not precede the records
                 self._finish(chunk)
                 self._write_state_message()
                 self._flush()
 
-    def _one_by_one(self, *, write_messages: bool) -> Iterator[Record]:
-        """Yield this stream's records, for BATCH files or a connection test.
+    def _batch_writer(self) -> BatchWriter | None:
+        settings = self.config.get("batch_config")
+        if not settings:
+            return None
+        return BatchWriter(self._tap.name, settings, self._tap.write_message)
 
-        The SDK writes STATE after each BATCH message. A bookmark moves here only when the records
-        of its chunk are in that BATCH or an earlier one.
-        """
+    def _one_by_one(self) -> Iterator[Record]:
+        """Write this stream's records until a connection test has enough of them."""
         count = 0
-        # a connection test also ends with a STATE when its limit is reached
-        self.state_manager.is_flushed = not write_messages
+        self.state_manager.is_flushed = True  # the SDK writes a STATE at the limit
         with _released(self.chunks((self,))) as chunks:
             for chunk in chunks:
                 for record in chunk.records():
                     self._tap.shutdown.check()
                     self._check_max_record_limit(count)
                     count += 1
-                    if write_messages:
-                        self._write_records([record], chunk)
-                        yield record
-                    else:
-                        yield from self._mapped(record)
+                    self._write_records([record], chunk)
+                    yield record
                 self._finish(chunk)
-        if write_messages:
-            self._write_state_message()
+        self._write_state_message()
 
-    def _write_part(self, part: EncodedRecords | Iterable[Record], chunk: Chunk) -> int:
+    def _write_part(
+        self,
+        part: EncodedRecords | Iterable[Record],
+        chunk: Chunk,
+        batches: BatchWriter | None = None,
+    ) -> int:
         """Write a part of a chunk and return its number of records."""
         writer = self._tap.message_writer
-        if isinstance(part, EncodedRecords) and isinstance(writer, MessageWriter):
-            writer.write_lines(part.text)
-            return part.count
-        return 0 if isinstance(part, EncodedRecords) else self._write_records(part, chunk)
+        if not isinstance(part, EncodedRecords):
+            return self._write_records(part, chunk, batches)
+        if batches is not None:
+            batches.write(self.name, part.text, part.count)
+        elif isinstance(writer, MessageWriter):
+            writer.write_records(self.name, part.text, chunk.extracted_at)
+        return part.count
 
-    def _write_records(self, records: Iterable[Record], chunk: Chunk) -> int:
+    def _write_records(
+        self, records: Iterable[Record], chunk: Chunk, batches: BatchWriter | None = None
+    ) -> int:
         count = 0
         for record in records:
             count += 1
             for message in self._generate_record_messages(record):
-                message.time_extracted = chunk.extracted_at
-                self._tap.write_message(message)
+                if batches is not None:
+                    batches.write(message.stream, encode_records([message.record]), 1)
+                else:
+                    message.time_extracted = chunk.extracted_at
+                    self._tap.write_message(message)
         return count
-
-    def _mapped(self, record: Record) -> Iterator[Record]:
-        """Apply the stream map to a record of a BATCH file."""
-        messages = self._generate_record_messages(record)
-        for message in messages:
-            if message.stream == self.stream_maps[0].stream_alias:
-                yield message.record
 
     @override
     def _generate_record_messages(self, record: Record) -> Generator[RecordMessage, None, None]:

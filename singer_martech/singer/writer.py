@@ -24,6 +24,7 @@ from singer_sdk.singerlib.json import serialize_json
 from singer_martech._compat import override
 from singer_martech.errors import MartechError
 from singer_martech.runtime.shutdown import GRACE_SECONDS
+from singer_martech.values import json_codec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,18 +39,7 @@ _has_given_up = False
 """Whether a line was cut; further output would be read as the rest of that line."""
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
-
-
-class RecordLine(msgspec.Struct, gc=False, tag_field="type", tag="RECORD"):
-    """A RECORD message with its members in the SDK's order.
-
-    A ``msgspec.Raw`` in ``record`` is written unchanged: it must be one JSON value in valid UTF-8
-    without a line end.
-    """
-
-    stream: str
-    record: Any
-    time_extracted: datetime.datetime
+_CANNOT_ENCODE = (TypeError, ValueError, OverflowError)
 
 
 class MessageWriter(GenericSingerWriter[bytes, Message]):
@@ -76,6 +66,20 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
         self._pending_bytes += len(lines)
         if self._pending_bytes >= _BLOCK_BYTES:
             self.flush()
+
+    def write_records(self, stream: str, lines: bytes, extracted_at: datetime.datetime) -> None:
+        """Write records as RECORD messages, with their members in the SDK's order.
+
+        Args:
+            stream: The name of the stream.
+            lines: The records as JSON, each ended by a line feed.
+            extracted_at: When they were received.
+        """
+        if not lines:
+            return
+        before = b'{"type":"RECORD","stream":%s,"record":' % json_codec.encode(stream)
+        after = b',"time_extracted":%s}\n' % json_codec.encode(extracted_at)
+        self.write_lines(b"%b%b%b" % (before, lines[:-1].replace(b"\n", after + before), after))
 
     def flush(self) -> None:
         """Write the current block."""
@@ -164,7 +168,7 @@ def _await_reader(descriptor: int, grace_seconds: float) -> None:
             _shutdown.check()
 
 
-def encode(message: Mapping[str, Any] | RecordLine) -> bytes:
+def encode(message: Mapping[str, Any]) -> bytes:
     """Return a message as compact JSON, with all digits of decimals.
 
     Values that msgspec cannot encode (lone surrogates, types created by a stream map) are encoded
@@ -172,34 +176,38 @@ def encode(message: Mapping[str, Any] | RecordLine) -> bytes:
     """
     try:
         return _encoder.encode(message)
-    except (TypeError, ValueError, OverflowError):
+    except _CANNOT_ENCODE:
         return _encoder.encode(_escaped_parts(message))
 
 
-def encode_record_lines(lines: Sequence[RecordLine]) -> bytes:
-    """Return RECORD messages, each ended by a line feed."""
+def encode_record(record: Mapping[str, Any] | msgspec.Struct) -> bytes:
+    """Return a record as compact JSON.
+
+    A ``msgspec.Raw`` in a struct is written unchanged: it must be one JSON value in valid UTF-8
+    without a line end.
+    """
     try:
-        return _encoder.encode_lines(lines)
-    except (TypeError, ValueError, OverflowError):
-        return b"".join(encode(line) + b"\n" for line in lines)
+        return _encoder.encode(record)
+    except _CANNOT_ENCODE:
+        return _encoder.encode(_escaped(record))
 
 
-def _escaped_parts(message: Mapping[str, Any] | msgspec.Struct) -> dict[str, Any]:
-    tag = {"type": "RECORD"} if isinstance(message, RecordLine) else {}
-    parts = (
-        {
-            field.encode_name: getattr(message, field.name)
-            for field in msgspec.structs.fields(message)
-        }
-        if isinstance(message, msgspec.Struct)
-        else message
-    )
-    return tag | {name: _escaped(part) for name, part in parts.items()}
+def encode_records(records: Sequence[Mapping[str, Any] | msgspec.Struct]) -> bytes:
+    """Return records as JSON, each ended by a line feed."""
+    try:
+        return _encoder.encode_lines(records)
+    except _CANNOT_ENCODE:
+        return b"".join(encode_record(record) + b"\n" for record in records)
+
+
+def _escaped_parts(parts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _escaped(part) for name, part in parts.items()}
 
 
 def _escaped(part: Any) -> Any:
     if isinstance(part, (msgspec.Raw, datetime.datetime)):
         return part
     if isinstance(part, msgspec.Struct):
-        return _escaped_parts(part)
+        fields = msgspec.structs.fields(part)
+        return _escaped_parts({field.encode_name: getattr(part, field.name) for field in fields})
     return msgspec.Raw(serialize_json(part).encode())

@@ -189,7 +189,10 @@ def test_batch_files_of_a_renamed_stream_are_loaded(
     ("content", "reason"),
     [
         (None, "stream 'orders': the BATCH file .* cannot be read: No such file"),
-        (b"no gzip", "stream 'orders': the BATCH file .* cannot be read: Not a gzipped file"),
+        (
+            b"certainly no gzip",
+            "stream 'orders': the BATCH file .* cannot be read: Not a gzipped file",
+        ),
         (gzip.compress(b'{"id":1}\n' * 99)[:-9], "the BATCH file .* cannot be read: Compressed"),
         (gzip.compress(b"{oops"), "line 1 of the BATCH of stream 'orders' is not JSON"),
         (gzip.compress(b"[1]"), "a RECORD without a record object"),

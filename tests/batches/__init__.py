@@ -1,0 +1,1 @@
+"""BATCH messages between a tap and a target of this project."""
