@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import re
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
@@ -47,7 +46,6 @@ def parse_timestamp(value: Any) -> datetime.datetime:
     raise ValueError(message)
 
 
-@lru_cache(maxsize=256)  # a mapping often reads the time of one field more than once
 def parse_iso(text: str) -> datetime.datetime:
     """Parse an ISO 8601 date or date-time, in more forms than Python 3.10 accepts.
 
@@ -101,6 +99,8 @@ def _from_epoch(value: float | Decimal) -> datetime.datetime:
 
 
 def _in_utc(time: datetime.datetime) -> datetime.datetime:
+    if time.tzinfo is datetime.timezone.utc:
+        return time
     if time.tzinfo is None:
         return time.replace(tzinfo=datetime.timezone.utc)
     try:
