@@ -68,7 +68,7 @@ class SenderPool:
         worker = threading.Thread(target=self._send_batches, daemon=True, name="sender")
         try:
             worker.start()
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not self._workers:
                 raise MartechError(
                     f"no thread can be started to send requests ({error}); raise the process or "
@@ -99,8 +99,18 @@ class SenderPool:
         try:
             self._wakeups.get(timeout=seconds)
         except queue.Empty:
-            return False
+            self._fail_without_workers()
+            return bool(self.ended())
         return True
+
+    def _fail_without_workers(self) -> None:
+        """Fail all batches if no worker is left, because none had memory even for an error."""
+        if any(worker.is_alive() for worker in self._workers):
+            return
+        for batch_result in self.awaited:
+            if not batch_result.has_ended:
+                batch_result.crash = MartechError("the threads that send have ended: free memory")
+                batch_result.has_ended = True
 
     def close(self) -> None:
         """Stop the idle workers."""
@@ -115,9 +125,10 @@ class SenderPool:
                 self._send(destination, batch_result)
             except BaseException as error:  # noqa: BLE001 - raised again in the main thread
                 batch_result.crash = error
-            # set before has_ended: no batch may be sent after a failed one
-            self.is_closed = self.is_closed or not batch_result.is_complete
-            batch_result.has_ended = True
+            finally:  # also if there is no memory to handle the error
+                # set before has_ended: no batch may be sent after a failed one
+                self.is_closed = self.is_closed or not batch_result.is_complete
+                batch_result.has_ended = True
             self._wakeups.put(None)
             self._wake()
 

@@ -82,7 +82,7 @@ def prefetch(
         BaseException: The error of a piece of work, when its turn comes.
     """
     todo = iter(work)
-    futures: deque[Future[T]] = deque()
+    futures: deque[_ThreadFuture[T]] = deque()
 
     def discard_result(future: Future[T]) -> None:
         if future.exception() is None:
@@ -148,7 +148,7 @@ class ReadAhead(Generic[T]):
         self._queue: queue.SimpleQueue[T | _Signal] = queue.SimpleQueue()
         self._room = threading.Semaphore(depth)
         self._is_closed = threading.Event()
-        self._producer: Future[None]
+        self._producer: _ThreadFuture[None]
 
     def start(self) -> None:
         """Start the thread.
@@ -171,10 +171,14 @@ class ReadAhead(Generic[T]):
         """
         if self.has_ended:
             return None
-        try:
-            item = self._queue.get(block, timeout)
-        except queue.Empty:
-            return None
+        while True:
+            try:
+                item = self._queue.get(block, _POLL_SECONDS if timeout is None else timeout)
+                break
+            except queue.Empty:
+                self._producer.fail_without_thread()
+                if not block or timeout is not None:
+                    return None
         if item is _Signal.END:
             self.has_ended = True
             return None
@@ -198,7 +202,8 @@ class ReadAhead(Generic[T]):
 
     def join(self) -> None:
         """Wait for the end of the thread."""
-        wait_for_futures([self._producer])
+        while not _is_done(self._producer, _POLL_SECONDS):
+            pass
 
     def _produce(self) -> None:
         while self._room.acquire() and not self._is_closed.is_set():
@@ -213,13 +218,28 @@ class _Signal(Enum):
     END = "end"
 
 
-def _start(work: Callable[[], T], name: str) -> Future[T]:
+class _ThreadFuture(Future[T]):
+    """The result of some work in a thread.
+
+    Attributes:
+        thread: The thread, once it was started.
+    """
+
+    thread: threading.Thread | None = None
+
+    def fail_without_thread(self) -> None:
+        """Fail if the thread ended without a result, because it had no memory even for that."""
+        if self.thread is not None and not self.thread.is_alive() and not self.done():
+            self.set_exception(ThreadUnavailable("a thread ended early: free memory"))
+
+
+def _start(work: Callable[[], T], name: str) -> _ThreadFuture[T]:
     """Start some work in a thread.
 
     Raises:
         ThreadUnavailable: None can be started.
     """
-    future: Future[T] = Future()
+    future: _ThreadFuture[T] = _ThreadFuture()
     thread = threading.Thread(target=_complete, args=(future, work), name=name, daemon=True)
     try:
         thread.start()
@@ -227,15 +247,16 @@ def _start(work: Callable[[], T], name: str) -> Future[T]:
         raise ThreadUnavailable(
             f"no thread can be started ({error}): free memory, or raise the limit of processes"
         ) from error
+    future.thread = thread
     return future
 
 
-def _start_or_do(work: Callable[[], T], name: str) -> Future[T]:
+def _start_or_do(work: Callable[[], T], name: str) -> _ThreadFuture[T]:
     """Start some work in a thread; if no thread can be started, do it now."""
     try:
         return _start(work, name)
     except ThreadUnavailable:
-        future: Future[T] = Future()
+        future: _ThreadFuture[T] = _ThreadFuture()
         _complete(future, work)
         return future
 
@@ -250,5 +271,7 @@ def _complete(future: Future[T], work: Callable[[], T]) -> None:
         future.set_result(result)
 
 
-def _is_done(future: Future[T], seconds: float) -> bool:
-    return bool(wait_for_futures([future], seconds).done)
+def _is_done(future: _ThreadFuture[T], seconds: float) -> bool:
+    if not wait_for_futures([future], seconds).done:
+        future.fail_without_thread()
+    return future.done()

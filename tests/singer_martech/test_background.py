@@ -19,6 +19,7 @@ from singer_martech.singer.stdin import StdinReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
 
 class Work:
@@ -174,6 +175,36 @@ def test_without_threads_the_caller_does_the_work() -> None:
 def test_without_threads_reading_fails_immediately() -> None:
     with pytest.raises(ThreadUnavailable, match="limit of processes"), StdinReader(0):
         raise AssertionError("it must not start")
+
+
+class DyingThreads:
+    """Raises a MemoryError where a thread calls a function, so that the thread ends."""
+
+    def __init__(self, function: str) -> None:
+        self._function = function
+
+    def profile(self, frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == self._function:
+            raise MemoryError
+
+
+@pytest.fixture
+def dying_threads() -> Iterator[None]:
+    threading.setprofile(DyingThreads("_complete").profile)
+    yield
+    threading.setprofile(None)
+
+
+@pytest.mark.usefixtures("dying_threads")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ends_without_a_result_is_an_error() -> None:
+    shutdown = ShutdownSignal()
+    with pytest.raises(ThreadUnavailable, match="ended early"):
+        run_interruptibly(int, shutdown)
+    with pytest.raises(ThreadUnavailable, match="ended early"):
+        list(prefetch([int], 2, shutdown, print))
+    with pytest.raises(ThreadUnavailable, match="ended early"):
+        list(iterate_in_background(iter([1]), 2))
 
 
 def _joined() -> None:

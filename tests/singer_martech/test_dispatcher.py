@@ -16,6 +16,7 @@ from tests.kit.harness import Harness
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from types import FrameType
 
 
 @pytest.fixture
@@ -373,3 +374,21 @@ def test_an_unexpected_error_in_a_worker_ends_the_run(harness: Harness) -> None:
     harness.add(destination)
     with pytest.raises(ZeroDivisionError):
         harness.dispatcher.flush()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_ends_early_ends_the_run(
+    harness: Harness, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == "_send_batches":
+            raise MemoryError
+
+    threading.setprofile(profile)
+    try:
+        with pytest.raises(MartechError, match="the threads that send have ended"):
+            harness.load(FakeDestination(max_rows=1), 3)
+    finally:
+        threading.setprofile(None)
+    harness.dispatcher.write_state(now=True)
+    assert capsys.readouterr().out == ""
