@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.sandbox.faults import FaultPlan
 
 #: The request timeout of the plugins in seconds; silence may last longer.
-REQUEST_TIMEOUT_SECONDS = 2.0
+REQUEST_TIMEOUT_SECONDS = 1.0
 
 _SOON = 0.05
 

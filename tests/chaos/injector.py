@@ -1,25 +1,15 @@
-"""Run a plugin's command in forks of one process, each with an exception at one of its calls.
-
-``python -m tests.chaos.injector MODULE:CLASS`` reads jobs as JSON lines from standard input and
-prints the exit status of each run, or null if it did not end.
-"""
+"""An exception at one call of a plugin's code."""
 
 from __future__ import annotations
 
-import importlib
-import json
-import os
-import signal
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import singer_martech
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType
 
 ERRORS: dict[str, type[BaseException]] = {
@@ -39,7 +29,6 @@ FIRST = frozenset({"process_lines", "discover_streams"})
 """Calls are counted from the first of these on; settings are read by then."""
 SKIPPED = frozenset({"__exit__"})
 """Releasing a lock in the interpreter cannot fail."""
-MOST_SECONDS = 60
 
 
 class Injection:
@@ -89,47 +78,3 @@ def _is_own(path: str) -> bool:
         return False
     package = path[len(str(ROOT)) + 1 :].partition("/")[0]
     return package.startswith(("singer_martech", "tap_", "target_"))
-
-
-def _run(job: dict[str, Any], command: Callable[[list[str]], object]) -> None:
-    """Run the command in the job's folder; this process ends with it."""
-    os.chdir(job["folder"])
-    new = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    for number, (name, flags) in enumerate((("input", os.O_RDONLY), ("out", new), ("log", new))):
-        os.dup2(os.open(name, flags, 0o600), number)
-    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
-    injection = Injection(job["at"], ERRORS[job["error"]], job["function"])
-    threading._register_atexit(  # type: ignore[attr-defined] # noqa: SLF001 - before any other
-        lambda: Path("calls").write_text(str(injection.calls), encoding="utf-8")
-    )
-    injection.start()
-    command(job["arguments"])
-
-
-def _wait(process: int) -> int | None:
-    deadline = time.monotonic() + MOST_SECONDS
-    while time.monotonic() < deadline:
-        ended, status = os.waitpid(process, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
-    os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
-    return None
-
-
-def main() -> None:
-    """Run jobs until the input ends."""
-    module, _, name = sys.argv[1].partition(":")
-    command = getattr(importlib.import_module(module), name).cli.main
-    jobs = os.fdopen(os.dup(0))
-    for line in jobs:
-        process = os.fork()
-        if process == 0:
-            _run(json.loads(line), command)
-        sys.stdout.write(f"{json.dumps(_wait(process))}\n")
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -8,8 +8,9 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tests.chaos import conditions
 from tests.chaos.fault_plan import REQUEST_TIMEOUT_SECONDS, plan_faults
-from tests.chaos.runs import Kill, Plugin, most_kills
+from tests.chaos.runs import REQUESTS_PER_KILL, Kill, Runs
 from tests.sandbox.server import Sandbox
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tests.sandbox.vendor import Vendor
 
 KEYED, UNKEYED = "customers", "visits"
-_MOST_RUNS = 100
+_MOST_FAILED_RUNS = 100
 
 _SCHEMAS: Sequence[Mapping[str, Any]] = [
     {
@@ -46,10 +47,6 @@ class Records:
     def numbers(self, stream: str) -> Iterator[int]:
         """Yield the numbers of a stream's records."""
         return (n for n, name in enumerate(self.streams, 1) if name == stream)
-
-    def last_of_each_key(self) -> dict[str, int]:
-        """Return the number of the last record of every key."""
-        return {self.ids[n - 1]: n for n in self.numbers(KEYED)}
 
     def lines(self, after: int) -> Iterator[bytes]:
         """Yield the messages of a tap that resumes from a STATE."""
@@ -182,31 +179,50 @@ class MonetateLoad(Load):
         for name, field in ((KEYED, key), (UNKEYED, identifier)):
             words = {word.removeprefix("is_"): value for word, value in field.items()}
             sandbox.monetate.add_dataset(name, {"id": words, "n": "NUMBER"})
+        self._taken: list[tuple[int, int]] = []
+        self._numbers: set[int] = set()
+        self._read = 0
 
     def settings(self) -> dict[str, Any]:
         return {**self.vendor.credentials(), "streams": {UNKEYED: {"allow_append": True}}}
 
     def missing(self, numbers: Sequence[int]) -> set[int]:
         # a later record of a key replaces the earlier one, in a request and at the vendor
-        values = self.value_of_each_key()
-        taken = {n for _, n in self.arrivals()}
+        self._look()
         streams, ids = self.records.streams, self.records.ids
-        return {
-            n
-            for n in numbers
-            if (values.get(ids[n - 1], 0) < n if streams[n - 1] == KEYED else n not in taken)
-        }
+        keyed = [n for n in numbers if streams[n - 1] == KEYED]
+        values = self._values({ids[n - 1] for n in keyed})
+        superseded = {n for n in keyed if values.get(ids[n - 1], 0) >= n}
+        return set(numbers) - superseded - self._numbers
 
     def value_of_each_key(self) -> dict[str, int]:
-        rows = map(json.loads, self.sandbox.monetate.raw_rows(KEYED))
-        return {row["id"]: row["n"] for row in rows}
+        return self._values(set(self.records.ids))
+
+    def _values(self, keys: set[str]) -> dict[str, int]:
+        marks = ", ".join("?" * len(keys))
+        rows = self.vendor.store.rows(
+            f"SELECT row FROM monetate_rows WHERE dataset = ? AND row_key IN ({marks})",  # noqa: S608 - placeholders only
+            KEYED,
+            *keys,
+        )
+        return {row["id"]: row["n"] for row in (json.loads(each["row"]) for each in rows)}
 
     def arrivals(self) -> Iterator[tuple[str, int]]:
+        self._look()
+        senders = self.senders()
+        return ((senders[request], n) for request, n in self._taken)
+
+    def _look(self) -> None:
         rows = self.vendor.store.rows(
-            "SELECT request, row FROM monetate_rows WHERE dataset = ?", UNKEYED
+            "SELECT number, request, row FROM monetate_rows WHERE dataset = ? AND number > ?",
+            UNKEYED,
+            self._read,
         )
-        senders = self.senders()  # read last, so that it covers all rows
-        return ((senders[row["request"]], json.loads(row["row"])["n"]) for row in rows)
+        for row in rows:
+            self._read = max(self._read, row["number"])
+            n = json.loads(row["row"])["n"]
+            self._taken.append((row["request"], n))
+            self._numbers.add(n)
 
     def overlaps(self) -> list[Any]:
         return self.sandbox.monetate.overlapping_keys
@@ -289,6 +305,12 @@ LOADS: Sequence[type[Load]] = (MonaLoad, MonetateLoad, MediarithmicsLoad)
 class Campaign:
     """Runs of one target, each resumed from the last STATE, until all input is delivered.
 
+    Args:
+        load: The target and its vendor.
+        seed: The seed of everything.
+        requests: The approximate number of requests, if none had to be repeated.
+        folder: The folder of its files.
+
     Attributes:
         history: The runs and their results.
     """
@@ -298,17 +320,19 @@ class Campaign:
         self._sandbox = Sandbox(seed=seed, vendors=[load.vendor_name])
         batches = max(10, requests // load.requests_per_batch)
         self._records = Records(batches * load.rows // 2, self._chance)
-        self._requests = requests
+        self._kills = max(1, requests // REQUESTS_PER_KILL)
         self._load = load(self._sandbox, self._records)
         self._folder = folder
         self._state = 0
+        self._may_reject = False
+        self._runs = Runs(load.target, folder, self._sandbox, self._load.vendor, seed)
         self.history: list[str] = []
 
     def carry_out(self) -> None:
         """Run until a run succeeds, and check everything at the end."""
-        with self._sandbox:
+        with self._sandbox, self._runs:
             while not self._run():
-                assert len(self.history) < _MOST_RUNS, self.history
+                assert len(self.history) < _MOST_FAILED_RUNS + 2 * self._kills, self.history
             assert self._state == self._records.count
             self._judge()
 
@@ -316,10 +340,8 @@ class Campaign:
         chance, load = self._chance, self._load
         plan_faults(self._sandbox.faults, load.vendor_name, chance, *load.random_faults)
         kill = None
-        if len(self.history) < most_kills(self._requests):
-            kill = Kill.drawn(chance, self._requests // 4)
-        folder = self._folder / f"run {len(self.history)}"
-        folder.mkdir()
+        if self._runs.kills < self._kills:
+            kill = Kill.drawn(chance)
         config = {
             "max_attempts": 4,
             "request_timeout_seconds": REQUEST_TIMEOUT_SECONDS,
@@ -328,52 +350,61 @@ class Campaign:
             "checkpoint_interval_seconds": chance.choice([0.05, 0.2, 1, 60]),
             "max_rejected_records": 1_000_000,
             "reject_path": str(self._folder / "rejects"),
-            "user_agent": folder.name,
+            "user_agent": f"run {self._runs.count}",
             **load.settings(),
         }
-        plugin = Plugin(load.target, config, folder, self._sandbox, load.vendor)
+        drawn = conditions.draw(chance)
+        self._may_reject = self._may_reject or drawn.may_reject
         began = self._state
-        ended = plugin.run(
-            on_line=self._state_line, feed=self._records.lines(self._state), kill=kill
+        ended = self._runs.run(
+            config,
+            drawn,
+            on_line=self._state_line,
+            feed=self._records.lines(self._state),
+            kill=kill,
         )
         load.calm_down()
-        self.history.append(f"{began}-{self._state} {kill} -> {ended.status}")
+        self.history.append(f"{began}-{self._state} {drawn} {kill} -> {ended.status}")
         return ended.status == 0
 
     def _state_line(self, line: bytes) -> None:
         """Assert that STATE covers only records that the vendor has accepted."""
         n = json.loads(line)["n"]
         assert n >= self._state, "STATE goes back"
-        missing = self._load.missing(range(self._state + 1, n + 1)) - self._unknown()
+        missing = self._load.missing(range(self._state + 1, n + 1))
+        missing -= self._reported() if missing else set()
         assert not missing, f"STATE {n} is ahead of {sorted(missing)[:10]}; {self.history}"
         self._state = n
 
-    def _unknown(self) -> set[int]:
-        """Return the records reported with an unknown outcome; no others may be reported."""
+    def _reported(self) -> set[int]:
+        """Return the records in reports: of unknown outcome, others only after an error."""
         numbers = set()
         for path in (self._folder / "rejects").glob("*.jsonl"):
             for line in path.read_bytes().splitlines(keepends=True):
                 if line.endswith(b"\n"):  # a killed process may leave an incomplete line
                     entry = json.loads(line)
-                    assert entry["stream"] == UNKEYED, entry
-                    assert entry["reason"].startswith("outcome unknown"), entry
+                    is_unknown = entry["reason"].startswith("outcome unknown")
+                    assert self._may_reject or (is_unknown and entry["stream"] == UNKEYED), entry
                     numbers.add(entry["record"]["n"])
         return numbers
 
     def _judge(self) -> None:
         load, records = self._load, self._records
-        assert load.missing(range(1, records.count + 1)) <= self._unknown()
-        assert load.value_of_each_key() == records.last_of_each_key()
+        reported = self._reported()
+        assert load.missing(range(1, records.count + 1)) <= reported
+        values = load.value_of_each_key()
+        newer = {n for n in records.numbers(KEYED) if values.get(records.ids[n - 1], 0) < n}
+        assert newer <= reported
         assert load.repeats() == []
         assert load.overlaps() == []
         assert self._sandbox.errors == []
 
     def __str__(self) -> str:
-        """Describe the runs, for a failed assertion."""
+        """Describe the runs in one line."""
         requests = self._load.vendor.requests
         faults = sum(request.fault is not None for request in requests)
         return (
-            f"{len(self.history)} runs, {len(requests)} requests, {faults} of them with a fault, "
-            f"{self._records.count} records, {len(self._unknown())} of unknown outcome: "
-            + "; ".join(self.history)
+            f"{len(self.history)} runs, {self._runs.kills} kills, {len(requests)} requests, "
+            f"{faults} of them with a fault, {self._records.count} records, "
+            f"{len(self._reported())} reported"
         )

@@ -1,31 +1,38 @@
-"""One run of a plugin in its own process, which may be killed."""
+"""Runs of a plugin, each in its own process, which may be killed."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import random
 import signal
-import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import random
-    from collections.abc import Callable, Iterable, Mapping
+from tests.chaos.fork_server import ForkServer
+from tests.chaos.gateway import HOST, Gateway
+from tests.robustness.plugins import PLUGINS
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from typing_extensions import Self
+
+    from tests.chaos.conditions import Conditions
     from tests.sandbox.server import Sandbox
     from tests.sandbox.vendor import Vendor
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)
-
-
-def most_kills(requests: int) -> int:
-    """Return how many runs of a campaign with this many requests may be killed."""
-    return max(4, requests // 60)
+REQUESTS_PER_KILL = 10
+"""The average number of requests of a run after which it is killed."""
+MOST_SECONDS = 120
+FAKE_CLOCK = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
+"""The library of the Debian package libfaketime; without it, the clock is not changed."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +43,9 @@ class Kill:
     requests: int
 
     @classmethod
-    def drawn(cls, chance: random.Random, most_requests: int) -> Kill:
+    def drawn(cls, chance: random.Random) -> Kill:
         """Draw one."""
-        return cls(chance.choice(SIGNALS), chance.randint(1, max(2, most_requests)))
+        return cls(chance.choice(SIGNALS), chance.randrange(1, 2 * REQUESTS_PER_KILL))
 
     @property
     def statuses(self) -> set[int]:
@@ -55,101 +62,203 @@ class Ended:
     log: str
 
 
-class Plugin:
-    """A plugin as started by users.
+class Runs:
+    """Runs one plugin repeatedly; a context manager.
 
     Args:
         name: The console script.
-        config: Its settings.
-        folder: Its working folder, which contains its temporary files.
-        sandbox: The sandbox that it uses.
+        folder: The parent of the runs' working folders, each with its temporary files.
+        sandbox: The sandbox that the plugin uses.
         vendor: Its vendor in the sandbox.
+        seed: The seed of the gateway's faults.
     """
 
     def __init__(
-        self,
-        name: str,
-        config: Mapping[str, Any],
-        folder: Path,
-        sandbox: Sandbox,
-        vendor: Vendor,
+        self, name: str, folder: Path, sandbox: Sandbox, vendor: Vendor, seed: object
     ) -> None:
-        self._command = [str(Path(sys.executable).with_name(name)), "--config", "config.json"]
+        (self._plugin,) = (plugin for plugin in PLUGINS if plugin.name == name)
         self._folder = folder
         self._sandbox = sandbox
         self._vendor = vendor
-        self._temporary = folder / "temporary"
-        self._temporary.mkdir()
-        (folder / "config.json").write_text(json.dumps(config))
+        self._gateway = Gateway(sandbox.url, random.Random(f"gateway {name} {seed}"), folder)
+        self._clock = folder / "clock"
+        self._servers: dict[bool, ForkServer] = {}
+        self.count = 0
+        self.kills = 0
+
+    def __enter__(self) -> Self:
+        self._gateway.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._gateway.__exit__(*exception)
+        for server in self._servers.values():
+            server.close()
 
     def run(
         self,
-        *arguments: str,
+        config: Mapping[str, Any],
+        conditions: Conditions,
+        *,
         on_line: Callable[[bytes], None],
         feed: Iterable[bytes] | None = None,
+        state: Mapping[str, Any] | None = None,
         kill: Kill | None = None,
     ) -> Ended:
         """Run to the end; `on_line` is called with every complete line of stdout."""
-        process = subprocess.Popen(
-            [*self._command, *arguments],
-            stdin=subprocess.DEVNULL if feed is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=self._folder,
-            env={**os.environ, "TMPDIR": str(self._temporary)},
+        folder = self._folder / f"run {self.count}"
+        self.count += 1
+        arguments = ["--config", "config.json"]
+        (folder / "temporary").mkdir(parents=True)
+        files: dict[str, Any] = {"config": self._addressed(config, conditions)}
+        if state is not None:
+            files["state"] = state
+            arguments += ["--state", "state.json"]
+        for name, content in files.items():
+            (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+        environment = {"TMPDIR": str(folder / "temporary"), **self._gateway.environment()}
+        self._gateway.fault_probability = conditions.gateway_faults
+        job = {"folder": str(folder), "arguments": arguments, "environment": environment}
+        process = self._server(conditions)
+        before = len(self._vendor.requests)
+        with contextlib.ExitStack() as streams:
+            ours, theirs = _pipes(streams)
+            process.start([each.fileno() for each in theirs], {**job, **conditions.job})
+            for each in theirs:
+                each.close()
+            actions = self._actions(process, conditions, kill)
+            ended = self._read(process, ours, on_line, feed, actions)
+        self._check(ended, folder, conditions, kill)
+        # users start the next run when no request of the last one is in progress
+        self._sandbox.wait_until(
+            lambda: all(request.ended is not None for request in self._vendor.requests[before:])
         )
+        return ended
+
+    def _read(
+        self,
+        process: ForkServer,
+        streams: tuple[IO[bytes], IO[bytes], IO[bytes]],
+        on_line: Callable[[bytes], None],
+        feed: Iterable[bytes] | None,
+        actions: Mapping[int, Callable[[], object]],
+    ) -> Ended:
+        stdin, stdout, stderr = streams
         log: list[bytes] = []
-        assert process.stdout is not None
-        assert process.stderr is not None
-        threads = [threading.Thread(target=_drain, args=(process.stderr, log))]
-        if feed is not None:
-            threads.append(threading.Thread(target=_feed, args=(process.stdin, feed)))
-        if kill is not None:
-            threads.append(threading.Thread(target=self._kill, args=(process, kill)))
+        over = threading.Event()
+        watchdog = threading.Timer(MOST_SECONDS, process.send_signal, [signal.SIGKILL])
+        threads = [
+            watchdog,
+            threading.Thread(target=_drain, args=(stderr, log)),
+            threading.Thread(target=_feed, args=(stdin, feed or ())),
+        ]
+        threads += [
+            threading.Thread(target=self._after, args=(requests, action, over))
+            for requests, action in actions.items()
+        ]
         for thread in threads:
             thread.start()
         try:
-            for line in process.stdout:
+            for line in stdout:
                 if line.endswith(b"\n"):  # a killed process leaves an incomplete line
                     on_line(line)
         finally:
             if sys.exc_info()[0] is not None:
-                process.kill()
-            status = process.wait(timeout=60)
+                process.send_signal(signal.SIGKILL)
+            status = process.wait()
+            is_stuck = watchdog.finished.is_set()
+            watchdog.cancel()
+            over.set()
             for thread in threads:
                 thread.join()
-            process.stdout.close()
-            process.stderr.close()
         ended = Ended(status, b"".join(log).decode())
-        self._check(ended, kill)
-        # users start the next run when no request of the last one is in progress
-        self._sandbox.wait_until(
-            lambda: all(request.ended is not None for request in list(self._vendor.requests))
-        )
+        assert not is_stuck, f"did not end within {MOST_SECONDS} s: {ended.log}"
         return ended
 
-    def _kill(self, process: subprocess.Popen[bytes], kill: Kill) -> None:
-        wanted = len(self._vendor.requests) + kill.requests
-        while process.poll() is None:
+    def _actions(
+        self, process: ForkServer, conditions: Conditions, kill: Kill | None
+    ) -> dict[int, Callable[[], object]]:
+        """Return what to do during the run, by the number of its requests before."""
+        actions: dict[int, Callable[[], object]] = {
+            requests: partial(self._set_clock, seconds)
+            for requests, seconds in conditions.clock.items()
+        }
+        if kill is not None:
+            actions[kill.requests] = partial(self._kill, process, kill)
+        return actions
+
+    def _addressed(self, config: Mapping[str, Any], conditions: Conditions) -> dict[str, Any]:
+        """Return the settings with the address of the gateway, if it is used."""
+        if not conditions.uses_gateway:
+            return dict(config)
+        url = f"https://{HOST}" if conditions.kind == "proxy" else self._gateway.url
+        return {
+            name: value.replace(self._sandbox.url, url) if name.endswith("_url") else value
+            for name, value in config.items()
+        }
+
+    def _server(self, conditions: Conditions) -> ForkServer:
+        is_clock_fake = bool(conditions.clock) and FAKE_CLOCK is not None
+        if is_clock_fake:
+            self._set_clock(0)
+        if is_clock_fake not in self._servers:
+            environment = {
+                "LD_PRELOAD": str(FAKE_CLOCK),
+                "FAKETIME_TIMESTAMP_FILE": str(self._clock),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                "NO_FAKE_STAT": "1",
+            }
+            server = ForkServer(self._plugin, environment if is_clock_fake else None)
+            self._servers[is_clock_fake] = server
+        return self._servers[is_clock_fake]
+
+    def _set_clock(self, seconds: int) -> None:
+        new = self._clock.with_suffix(".new")
+        new.write_text(f"{seconds:+}s\n", encoding="ascii")
+        new.replace(self._clock)
+
+    def _kill(self, process: ForkServer, kill: Kill) -> None:
+        process.send_signal(kill.signum)
+        self.kills += 1
+
+    def _after(self, requests: int, action: Callable[[], object], over: threading.Event) -> None:
+        """Act after this many requests of a run, unless it is over before."""
+        wanted = len(self._vendor.requests) + requests
+        while not over.is_set():
             with contextlib.suppress(TimeoutError):
                 self._sandbox.wait_until(lambda: len(self._vendor.requests) >= wanted, timeout=0.2)
-                process.send_signal(kill.signum)
+                action()
                 return
 
-    def _check(self, ended: Ended, kill: Kill | None) -> None:
-        assert ended.status in (kill.statuses if kill else {0, 1}), ended.log
-        assert "Traceback" not in ended.log, ended.log
-        assert list(self._temporary.iterdir()) == []
+    @staticmethod
+    def _check(ended: Ended, folder: Path, conditions: Conditions, kill: Kill | None) -> None:
+        told = f"{conditions}, {kill}\n{ended.log}"
+        assert ended.status in (kill.statuses if kill else {0, 1}), f"{ended.status}: {told}"
+        assert "Traceback" not in ended.log, told
+        assert list((folder / "temporary").iterdir()) == []
         if ended.status == 1:
-            assert " ERROR " in ended.log.splitlines()[-1], ended.log
+            assert " ERROR " in ended.log.splitlines()[-1], told
+
+
+def _pipes(
+    stack: contextlib.ExitStack,
+) -> tuple[tuple[IO[bytes], IO[bytes], IO[bytes]], list[IO[bytes]]]:
+    """Return our ends of a process's standard streams, and its own ends."""
+
+    def pipe() -> Iterator[IO[bytes]]:
+        for descriptor, mode in zip(os.pipe(), ("rb", "wb"), strict=True):
+            yield stack.enter_context(os.fdopen(descriptor, mode))
+
+    (stdin, feed), (out, stdout), (log, stderr) = pipe(), pipe(), pipe()
+    return (feed, out, log), [stdin, stdout, stderr]
 
 
 def _drain(source: IO[bytes], into: list[bytes]) -> None:
     into.extend(source)
 
 
-def _feed(into: IO[bytes] | None, lines: Iterable[bytes]) -> None:
-    assert into is not None
+def _feed(into: IO[bytes], lines: Iterable[bytes]) -> None:
     with contextlib.suppress(BrokenPipeError):
         for line in lines:
             into.write(line)

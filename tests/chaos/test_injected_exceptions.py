@@ -6,26 +6,28 @@ import json
 import os
 import random
 import re
-import subprocess
-import sys
+import signal
+import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.chaos.fork_server import ForkServer
 from tests.chaos.injector import ERRORS
 from tests.robustness.plugins import TAPS, TARGETS
 from tests.sandbox.server import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from tests.robustness.plugins import Plugin
 
 SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "").split()] or [1]
 RUNS = int(os.environ.get("CHAOS_REQUESTS") or 40) // 10
 RECORDS, REJECTED = 6, 4
+MOST_SECONDS = 60
 
 #: The ids that each vendor has accepted.
 DELIVERED: Mapping[str, Callable[[Sandbox], set[str]]] = {
@@ -42,7 +44,7 @@ class Run:
     """One run in its own folder, with an exception at one call."""
 
     folder: Path
-    status: int | None
+    status: int
 
     @property
     def out(self) -> list[dict[str, Any]]:
@@ -94,15 +96,8 @@ class Runner:
     """Runs a plugin's command repeatedly."""
 
     def __init__(self, plugin: Plugin, folder: Path) -> None:
-        name = f"{plugin.plugin.__module__}:{plugin.plugin.__name__}"
         self._folder = folder
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.injector", name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[2],
-        )
+        self._server = ForkServer(plugin)
 
     def run(
         self,
@@ -125,16 +120,24 @@ class Runner:
             files["state.json"] = json.dumps(state).encode()
         for file, content in files.items():
             (folder / file).write_bytes(content)
-        job = {"folder": str(folder), "at": at, "error": error, "function": function}
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({**job, "arguments": arguments}) + "\n")
-        self._process.stdin.flush()
-        return Run(folder, json.loads(self._process.stdout.readline()))
+        with (
+            (folder / "input").open("rb") as given,
+            (folder / "out").open("wb") as out,
+            (folder / "log").open("wb") as log,
+        ):
+            job = {"folder": str(folder), "at": at, "error": error, "function": function}
+            streams = [stream.fileno() for stream in (given, out, log)]
+            self._server.start(streams, {**job, "arguments": arguments})
+            watchdog = threading.Timer(MOST_SECONDS, self._server.send_signal, [signal.SIGKILL])
+            watchdog.start()
+            status = self._server.wait()
+            watchdog.cancel()
+            watchdog.join()
+            return Run(folder, status)
 
     def close(self) -> None:
         """End the process."""
-        self._process.communicate()
+        self._server.close()
 
 
 @pytest.fixture

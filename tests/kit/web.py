@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-def certificate(folder: Path, *, days: int = 1, address: str = "127.0.0.1") -> Path:
-    """Write a key and a self-signed certificate for an address or a host name to one file."""
+def certificate(folder: Path, *addresses: str, days: int = 1) -> Path:
+    """Write a key and a self-signed certificate for addresses and host names to one file."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a private authority")])
     now = datetime.datetime.now(datetime.timezone.utc)
-    names = x509.SubjectAlternativeName([_name(address)])
+    addresses = addresses or ("127.0.0.1",)
+    names = x509.SubjectAlternativeName([_name(address) for address in addresses])
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -45,7 +46,7 @@ def certificate(folder: Path, *, days: int = 1, address: str = "127.0.0.1") -> P
         .add_extension(names, critical=False)
         .sign(key, hashes.SHA256())
     )
-    path = folder / f"certificate-{days}-{address}.pem"
+    path = folder / f"certificate-{days}-{addresses[0]}.pem"
     pem = serialization.Encoding.PEM
     path.write_bytes(
         key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -47,7 +47,7 @@ def at(url: str, plugin: Plugin, sandbox: Sandbox) -> dict[str, Any]:
 def test_an_untrusted_certificate_is_an_error_before_anything_is_sent(
     plugin: Plugin, sandbox: Sandbox, folder: Path, days: int, address: str
 ) -> None:
-    file = certificate(folder, days=days, address=address)
+    file = certificate(folder, address, days=days)
     # an untrusted certificate is rejected; a trusted one is rejected if expired or for another host
     trusted = {} if (days, address) == (1, "127.0.0.1") else {"REQUESTS_CA_BUNDLE": str(file)}
     with Front(file, sandbox.url) as front:
@@ -72,7 +72,7 @@ def test_a_private_authority_set_in_the_environment_is_trusted(
 
 
 def test_a_proxy_sees_only_encrypted_data(plugin: Plugin, sandbox: Sandbox, folder: Path) -> None:
-    file = certificate(folder, address="vendor.example")
+    file = certificate(folder, "vendor.example")
     with Front(file, sandbox.url) as front, Front(behind=front.url) as proxy:
         config = at("https://vendor.example", plugin, sandbox)
         proxies = {"HTTPS_PROXY": proxy.url, "https_proxy": proxy.url}

@@ -52,7 +52,7 @@ def test_behind_a_proxy_a_lost_response_leaves_the_outcome_unknown(
     reply: Reply,
 ) -> None:
     server.script(reply, Reply())
-    file = certificate(tmp_path, address="vendor.example")
+    file = certificate(tmp_path, "vendor.example")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(file))
     with Front(file, server.url) as front, Front(behind=front.url) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
@@ -80,7 +80,7 @@ def test_a_proxy_that_refuses_the_tunnel_has_sent_nothing(
 def test_a_proxy_failure_during_a_run_is_retried(
     client: HttpClient, server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = certificate(tmp_path, address="vendor.example")
+    file = certificate(tmp_path, "vendor.example")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(file))
     with Front(file, server.url) as front, Front(behind=front.url) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
