@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.errors import InvalidInput
-from singer_martech.values.json_codec import is_unicode
+from singer_martech.values.json_codec import is_unicode, unicode
 from singer_martech.values.schema_equality import canonical_schema
 
 if TYPE_CHECKING:
@@ -33,4 +33,4 @@ def check_schema_message(message: Mapping[str, Any]) -> None:
 
 def canonical(message: Mapping[str, Any]) -> bytes:
     """Return the same text for SCHEMA messages that differ only in order and annotations."""
-    return canonical_schema([message["schema"], message.get("key_properties") or []])
+    return canonical_schema([message["schema"], unicode(message.get("key_properties") or [])])

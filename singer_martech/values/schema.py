@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from singer_martech.values.json_codec import unicode
 from singer_martech.values.schema_keywords import (
     CHECKS,
     CONTENTS,
@@ -71,7 +72,7 @@ def normalize(schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[SchemaWar
     accepts every object. A normalized schema is returned unchanged, without warnings.
     """
     normalizer = _Normalizer(schema)
-    result = normalizer.root(schema)
+    result = unicode(normalizer.root(schema))  # the validator cannot read lone surrogates
     warnings = [
         SchemaWarning(keyword, reason, tuple(properties))
         for (keyword, reason), properties in normalizer.ignored.items()

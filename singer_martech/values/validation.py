@@ -41,9 +41,11 @@ class RecordValidator:
     def is_valid(self, record: Mapping[str, Any]) -> bool:
         """Whether a record conforms."""
         try:
-            return self._validator.is_valid(record)
+            if self._validator.is_valid(record):
+                return True
         except UnicodeEncodeError:
-            return self._validator.is_valid(unicode(record))
+            pass  # of a lone surrogate, which also hides the name that contains it
+        return self._validator.is_valid(unicode(record))
 
     def reason(self, record: Mapping[str, Any]) -> str:
         """Return why a record is invalid.

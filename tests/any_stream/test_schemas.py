@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bench.coverage import coverage
-from tests.kit.singer import record
+from tests.kit.singer import record, schema
 from tests.singer_martech.test_schema import INPUTS
 
 if TYPE_CHECKING:
@@ -39,3 +39,34 @@ def test_records_that_a_real_schema_accepts_arrive_and_others_are_rejected(
 def test_the_schemas_of_taps_open_the_fast_path_for_all_valid_records() -> None:
     without = [each.name for each in coverage() if each.fast != each.records]
     assert without == ["tap-mongodb-first"]  # it names no columns
+
+
+HALF = "\ud800"
+"""Half of a surrogate pair, which UTF-8 cannot encode."""
+
+
+@pytest.mark.parametrize(
+    ("properties", "valid", "invalid"),
+    [
+        ({HALF: {"type": "string"}}, {HALF: "x"}, {HALF: 1}),
+        ({"a": {"enum": [HALF, "b"]}}, {"a": HALF}, {"a": "c"}),
+        ({"a": {"type": "string", "default": HALF, "title": HALF}}, {"a": "b"}, {"a": 1}),
+        (
+            {"a": {"type": "object", "properties": {HALF: {}}, "required": [HALF]}},
+            {"a": {HALF: "x"}},
+            {"a": {}},
+        ),
+    ],
+)
+def test_a_schema_with_half_of_a_surrogate_pair_is_enforced(
+    load: Loader, properties: dict[str, Any], valid: dict[str, Any], invalid: dict[str, Any]
+) -> None:
+    lines = [schema(keys=[], **properties), record(**valid), record(**invalid)]
+    load(*lines, *lines, max_rejected_records=2)
+    assert load.records == [valid] * 2
+    assert [json.loads(line)["record"] for line in load.reports] == [invalid] * 2
+
+
+def test_a_key_property_may_hold_half_of_a_surrogate_pair(load: Loader) -> None:
+    load(schema(keys=[HALF], **{HALF: {}}), record(**{HALF: 1}))
+    assert load.records == [{HALF: 1}]
