@@ -74,7 +74,10 @@ def _checked(message: dict[str, Any], number: int) -> dict[str, Any]:
         if not isinstance(message.get("stream"), str) or not message["stream"]:
             raise InvalidInput(f"line {number} of the input: a RECORD without a stream")
         if not isinstance(message.get("record"), dict):
-            raise InvalidInput(f"line {number} of the input: a RECORD without a record object")
+            raise InvalidInput(
+                f"line {number} of the input: stream '{message['stream']}': a RECORD without a "
+                "record object"
+            )
     return message
 
 

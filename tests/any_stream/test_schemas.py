@@ -68,5 +68,6 @@ def test_a_schema_with_half_of_a_surrogate_pair_is_enforced(
 
 
 def test_a_key_property_may_hold_half_of_a_surrogate_pair(load: Loader) -> None:
-    load(schema(keys=[HALF], **{HALF: {}}), record(**{HALF: 1}))
+    properties: dict[str, Any] = {HALF: {}}
+    load(schema(keys=[HALF], **properties), record(**{HALF: 1}))
     assert load.records == [{HALF: 1}]

@@ -170,9 +170,12 @@ def test_a_state_that_is_not_strict_json_keeps_its_bytes(
         (b'{"type":"NEWS"}', "line 2 of the input: unknown message type 'NEWS'"),
         (b'{"type":"RECORD","record":{}}', "line 2 of the input: a RECORD without a stream"),
         (b'{"type":"RECORD","stream":5,"record":{}}', "a RECORD without a stream"),
-        (b'{"type":"RECORD","stream":"s"}', "line 2 of the input: a RECORD without a record"),
+        (b'{"type":"RECORD","stream":"s"}', "line 2 of .*'s': a RECORD without a record"),
         (b'{"type":"RECORD","stream":"s","record":[1]}', "a RECORD without a record object"),
-        (b'{"type":"RECORD","stream":"s","record":null}', "a RECORD without a record object"),
+        (
+            b'{"type":"RECORD","stream":"s","record":null}',
+            "stream 's': a RECORD without a record object",
+        ),
     ],
 )
 def test_an_invalid_line_is_named_by_its_number(
