@@ -76,4 +76,5 @@ def _account(document: Mapping[str, Any], name: str) -> str:
 
 def _joined(document: Mapping[str, Any], names: Iterable[str]) -> str | None:
     get = document.get
-    return ",".join([f"{n}={get(n)}" for n in names if get(n) is not None]) or None
+    found = [f"{name}={value}" for name in names if (value := get(name)) is not None]
+    return ",".join(found) or None

@@ -38,7 +38,7 @@ class Plain:
         """Compile the shape."""
         self._type = shape(required, optional)
         self._exactly_one = exactly_one
-        self._absent = frozenset(absent)
+        self._absent = absent
 
     def matches(self, document: Mapping[str, Any]) -> bool:
         """Whether a document is plain."""
@@ -46,11 +46,18 @@ class Plain:
             msgspec.convert(document, self._type)
         except ValueError:  # of another type, or half of a surrogate pair
             return False
+        for name in self._absent:
+            if name in document:
+                return False
         get = document.get
         for names in self._exactly_one:
-            if sum(map(bool, map(get, names))) != 1:
+            count = 0
+            for name in names:
+                if get(name):
+                    count += 1
+            if count != 1:
                 return False
-        return self._absent.isdisjoint(document)
+        return True
 
 
 def shape(required: Mapping[str, Any], optional: Mapping[str, Any]) -> type[msgspec.Struct]:

@@ -56,8 +56,9 @@ NOT_MILLISECONDS = (
     "must be milliseconds since 1970 (13 digits); in the mapping, {{ … | epoch_ms }} makes them"
 )
 _UUID_1 = re.compile(
-    r"[0-9a-f]{8}-[0-9a-f]{4}-1[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE
+    r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-1[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}"
 )
+"""Without a flag, which would double the time."""
 
 
 def one_of(field: str, names: Collection[str], source: Page, *, optional: bool = False) -> Rule:

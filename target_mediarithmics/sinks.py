@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from singer_martech.delivery.ledger import StreamLedger
     from singer_martech.delivery.ledger_mirror import Mirror
-    from singer_martech.mapping.template import Template
+    from singer_martech.mapping.fast_path import FastPath
     from target_mediarithmics.destination import ImportDestination
 
 
@@ -146,12 +146,22 @@ class MediarithmicsSink(MartechSink):
         return None if document is None else document.fields
 
     @override
+    def fast_path(self) -> FastPath | None:
+        fast_path = super().fast_path()
+        document = self._stream_mapping.document
+        if fast_path is not None and document is not None:
+            self._document_of_values = document.of_fields(fast_path.reads)
+        return fast_path
+
+    @override
+    def map_values(self, values: tuple[Any, ...], raw_json: bytes) -> PendingRecord:
+        return self._mapped_document(_object(self._document_of_values(values)), None)
+
+    @override
     def map_record(self, record: dict[str, Any], raw_json: bytes | None) -> PendingRecord:
         stream_mapping = self._stream_mapping
         document = (
-            record
-            if stream_mapping.document is None
-            else self._document(stream_mapping.document, record)
+            record if stream_mapping.document is None else _object(stream_mapping.document(record))
         )
         return self._mapped_document(document, raw_json if document is record else None)
 
@@ -159,9 +169,7 @@ class MediarithmicsSink(MartechSink):
     def map_delete(self, record: dict[str, Any]) -> PendingRecord:
         stream_mapping = self._stream_mapping
         document = (
-            record
-            if stream_mapping.deletion is None
-            else self._document(stream_mapping.deletion, record)
+            record if stream_mapping.deletion is None else _object(stream_mapping.deletion(record))
         )
         return self._mapped_document(deletion_of(stream_mapping.document_type, document), None)
 
@@ -191,9 +199,13 @@ class MediarithmicsSink(MartechSink):
             deletion=encode(deletion) if self._stream_mapping.mirror else None,
         )
 
-    @staticmethod
-    def _document(template: Template, record: dict[str, Any]) -> dict[str, Any]:
-        document = template(record)
-        if not isinstance(document, dict) or not document:
-            raise MappingError("its document is empty or not an object")
-        return document
+
+def _object(document: Any) -> dict[str, Any]:
+    """Return the value of a template that must be a document.
+
+    Raises:
+        MappingError: It is empty or not an object.
+    """
+    if not isinstance(document, dict) or not document:
+        raise MappingError("its document is empty or not an object")
+    return document
