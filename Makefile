@@ -29,7 +29,8 @@ locks := $(third_party) airflow clients tap-jsonl pipelinewise-tap-postgres
 # Packages that the plugins' tests need in the environment of test-lowest.
 test_packages := aiohttp editables hatchling hypothesis psutil pytest pytest-timeout pytest-xdist
 product_tests := tests/singer_martech tests/robustness $(wildcard tests/tap_*) $(wildcard tests/target_*)
-side_by_side := --numprocesses logical --maxprocesses 4 --dist worksteal
+# Tests wait for retries half of the time, so four run on two cores.
+side_by_side := --numprocesses 4 --dist worksteal
 compile = $(bin)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.10 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
