@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from singer_martech.http.errors import Forbidden, NotFound
+from singer_martech.values.wording import did_you_mean
 from tap_mediarithmics.export_config import ADDED_COLUMNS
 
 if TYPE_CHECKING:
@@ -35,10 +35,8 @@ def unknown_keys(config: ExportConfig, columns: Collection[str]) -> list[str]:
     lines = []
     for setting, key in keys:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
             lines.append(
                 f"stream '{config.stream}', setting '{setting}': the export has no column "
-                f"'{key}'{hint}"
+                f"'{key}'{did_you_mean(key, known)}"
             )
     return lines

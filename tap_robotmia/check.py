@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from singer_martech.errors import MartechError, SettingError
 from singer_martech.singer.command import Check
+from singer_martech.values.wording import counted
 from tap_robotmia.observations import CHECKED_PER_WINDOW, Observations
-from tap_robotmia.progress import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 from singer_martech.errors import SettingError
 from singer_martech.runtime.background import prefetch
 from singer_martech.runtime.shutdown import ShutdownSignal
+from singer_martech.values.wording import counted
 from tap_robotmia.client import Export, FutureDate, RobotmiaClient, format_days
 from tap_robotmia.columns import ColumnTypes, sample
 from tap_robotmia.events import EventReader
 from tap_robotmia.malformed_lines import MalformedLines
 from tap_robotmia.observations import Observations
-from tap_robotmia.progress import Progress, counted
+from tap_robotmia.progress import Progress
 from tap_robotmia.project_time import ProjectClock, time_zone
 from tap_robotmia.windows import days_before, windows
 

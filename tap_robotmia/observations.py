@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
+from singer_martech.values.wording import similar
 from tap_robotmia.zone_check import ZoneCheck
 
 if TYPE_CHECKING:
@@ -57,6 +57,5 @@ class Observations:
     def similar_to(self, name: str) -> str:
         """Return a question about the name that was probably meant, or nothing."""
         spelled = {seen.casefold(): seen for seen in sorted(self._seen)}
-        for match in difflib.get_close_matches(name.casefold(), spelled, 1):
-            return f"; did you mean '{spelled[match]}'?"
-        return ""
+        match = similar(name.casefold(), spelled)
+        return "" if match is None else f"; did you mean '{spelled[match]}'?"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from singer_martech.values.wording import counted
 from tap_robotmia.client import format_days
 
 if TYPE_CHECKING:
@@ -48,11 +49,6 @@ class Progress:
             rate,
             left,
         )
-
-
-def counted(number: int, noun: str) -> str:
-    """Return ``1 day`` or ``2 days``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _duration(seconds: float) -> str:

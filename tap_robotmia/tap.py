@@ -11,12 +11,12 @@ from singer_martech.singer.plugin import MartechTap
 from singer_martech.singer.settings import api_url, http_settings
 from singer_martech.singer.stream import error_context
 from singer_martech.singer.writer import MessageWriter
+from singer_martech.values.wording import counted
 from tap_robotmia.check import ExportCheck
 from tap_robotmia.client import DEFAULT_API_URL, REQUEST_TIMEOUT_SECONDS
 from tap_robotmia.columns import ColumnTypes, stream_name
 from tap_robotmia.export_settings import ExportSettings, parse_day
 from tap_robotmia.exports import Exports
-from tap_robotmia.progress import counted
 from tap_robotmia.project_time import UnknownZone, time_zone
 from tap_robotmia.streams import EventsStream, TypedEventStream
 

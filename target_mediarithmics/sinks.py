@@ -10,11 +10,12 @@ from singer_martech.delivery.batch import PendingRecord
 from singer_martech.delivery.ledger_key import RecordKey
 from singer_martech.delivery.sink import MartechSink, SinkTarget
 from singer_martech.errors import MappingError, SettingError
+from singer_martech.mapping.stream_mappings import mapping_error
 from singer_martech.mediarithmics.imports import CSV
 from singer_martech.values.json_codec import decode, encode
 from target_mediarithmics import csv_rows
 from target_mediarithmics.documents import DocumentCheck, deletion_of
-from target_mediarithmics.stream_mapping import MAPPING_KEYS, StreamMapping, stream_error
+from target_mediarithmics.stream_mapping import MAPPING_KEYS, StreamMapping
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -65,7 +66,7 @@ class MediarithmicsSink(MartechSink):
         if stream_mapping.wanted.mime_type == CSV:
             self._columns = stream_mapping.columns or tuple(self.schema.get("properties") or ())
             if not self._columns:
-                raise stream_error(
+                raise mapping_error(
                     self.stream_name,
                     "document",
                     f"is needed for {CSV}, since the SCHEMA names no columns",
@@ -93,7 +94,7 @@ class MediarithmicsSink(MartechSink):
     @override
     def open_ledger(self, *, is_incremental: bool) -> None:
         if self._stream_mapping.mirror and self.target.ledger is None:
-            raise stream_error(self.stream_name, "mirror", "needs the setting 'ledger'")
+            raise mapping_error(self.stream_name, "mirror", "needs the setting 'ledger'")
         super().open_ledger(is_incremental=is_incremental)
         if self.target.ledger is not None:
             self._warn_of_expiry()
@@ -116,7 +117,7 @@ class MediarithmicsSink(MartechSink):
         if not self._stream_mapping.mirror or self.target.ledger is None:
             return None
         if is_incremental:
-            raise stream_error(
+            raise mapping_error(
                 self.stream_name,
                 "mirror",
                 "the stream is incremental: its SCHEMA has bookmark_properties, so a run does not "

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from singer_martech.errors import SettingError
 from singer_martech.mapping.filters import as_text
-from singer_martech.mapping.stream_mappings import compiled
+from singer_martech.mapping.stream_mappings import compiled, mapping_error
 from singer_martech.mapping.undefined import TemplateError, is_undefined
 from singer_martech.mediarithmics.imports import CONTENT_TYPES, CSV, NDJSON, PRIORITIES, Definition
 from singer_martech.singer.config_check import boolean
+from singer_martech.values.wording import similar
 from target_mediarithmics.document_types import ANY_OBJECT, DOCUMENT_TYPES, USER_SEGMENT
 from target_mediarithmics.documents import deletion_of
 
@@ -93,9 +92,9 @@ class StreamMapping(NamedTuple):
 def _mirror(stream: str, mapping: Mapping[str, Any], document_type: DocumentType) -> bool:
     value = boolean(mapping.get("mirror") or False)
     if not isinstance(value, bool):
-        raise stream_error(stream, "mirror", "must be true or false")
+        raise mapping_error(stream, "mirror", "must be true or false")
     if value and "DELETE" not in document_type.operations:
-        raise stream_error(stream, "mirror", "its document type has no operation DELETE")
+        raise mapping_error(stream, "mirror", "its document type has no operation DELETE")
     return value
 
 
@@ -109,7 +108,7 @@ def _max_deletes(stream: str, mapping: Mapping[str, Any]) -> float:
         number = math.nan
     if not 0 <= number < math.inf:
         problem = "must be a share below 1, such as 0.2, or a number of keys from 1"
-        raise stream_error(stream, "mirror_max_deletes", problem)
+        raise mapping_error(stream, "mirror_max_deletes", problem)
     return number
 
 
@@ -119,27 +118,27 @@ def check_document_type(stream: str, name: str) -> None:
     Raises:
         SettingError: The name is close to that of a known type.
     """
-    near = difflib.get_close_matches(name, DOCUMENT_TYPES, n=1, cutoff=0.8)
+    near = similar(name, DOCUMENT_TYPES, cutoff=0.8)
     if near and name not in DOCUMENT_TYPES:
-        raise stream_error(stream, "document_type", f"'{name}': did you mean '{near[0]}'?")
+        raise mapping_error(stream, "document_type", f"'{name}': did you mean '{near}'?")
 
 
 def _definition(stream: str, mapping: Mapping[str, Any]) -> Definition:
     name = mapping.get("document_type")
     if not isinstance(name, str) or not name.strip() or "{{" in name:
-        raise stream_error(stream, "document_type", "is required, such as USER_ACTIVITY")
+        raise mapping_error(stream, "document_type", "is required, such as USER_ACTIVITY")
     mime_type = mapping.get("mime_type") or NDJSON
     if mime_type not in CONTENT_TYPES:
-        raise stream_error(stream, "mime_type", f"must be one of {', '.join(CONTENT_TYPES)}")
+        raise mapping_error(stream, "mime_type", f"must be one of {', '.join(CONTENT_TYPES)}")
     if mime_type == CSV and name != USER_SEGMENT:
-        raise stream_error(
+        raise mapping_error(
             stream,
             "mime_type",
             f"{CSV} is for {USER_SEGMENT} only (vendor page: Segments import); use {NDJSON}",
         )
     priority = mapping.get("priority")
     if priority is not None and priority not in PRIORITIES:
-        raise stream_error(stream, "priority", f"must be one of {', '.join(PRIORITIES)}")
+        raise mapping_error(stream, "priority", f"must be one of {', '.join(PRIORITIES)}")
     return Definition(_import_name(stream, mapping), name, mime_type, priority)
 
 
@@ -148,9 +147,9 @@ def _import_id(stream: str, mapping: Mapping[str, Any]) -> str | None:
     if value is None or value == "":
         return None
     if mapping.get("document_import_name"):
-        raise stream_error(stream, "document_import_id", "excludes document_import_name; give one")
+        raise mapping_error(stream, "document_import_id", "excludes document_import_name; give one")
     if isinstance(value, bool) or not isinstance(value, (str, int)) or "{{" in str(value):
-        raise stream_error(stream, "document_import_id", "must be the id of a document import")
+        raise mapping_error(stream, "document_import_id", "must be the id of a document import")
     return str(value)
 
 
@@ -158,15 +157,15 @@ def _import_name(stream: str, mapping: Mapping[str, Any]) -> str:
     """Return the import's name, with the stream's name for ``{{ stream }}``."""
     name = mapping.get("document_import_name") or f"singer-martech {stream}"
     if not isinstance(name, str):
-        raise stream_error(stream, "document_import_name", "must be text")
+        raise mapping_error(stream, "document_import_name", "must be text")
     if "{{" not in name or not mapping.get("document_import_name"):
         return name
     try:
         value = compiled(name, stream, "document_import_name")({})
     except TemplateError as error:
-        raise stream_error(stream, "document_import_name", str(error)) from error
+        raise mapping_error(stream, "document_import_name", str(error)) from error
     if is_undefined(value) or not as_text(value).strip():
-        raise stream_error(stream, "document_import_name", "may hold {{ stream }}, but no field")
+        raise mapping_error(stream, "document_import_name", "may hold {{ stream }}, but no field")
     return as_text(value)
 
 
@@ -175,22 +174,19 @@ def _check_document(
 ) -> None:
     is_object = isinstance(document, dict)
     if mime_type == CSV and document is not None and not is_object:
-        raise stream_error(
+        raise mapping_error(
             stream, "document", "must be an object for TEXT_CSV: its keys become the header"
         )
     if document is not None and not is_object and not _is_expression(document):
-        raise stream_error(stream, "document", "must be an object, or an expression that gives one")
+        raise mapping_error(
+            stream, "document", "must be an object, or an expression that gives one"
+        )
     operation = document.get("operation") if is_object else None
     is_constant = isinstance(operation, str) and "{{" not in operation
     if is_constant and document_type.operations and operation not in document_type.operations:
         allowed = ", ".join(document_type.operations)
-        raise stream_error(stream, "document", f"operation must be one of {allowed}")
+        raise mapping_error(stream, "document", f"operation must be one of {allowed}")
 
 
 def _is_expression(value: Any) -> bool:
     return isinstance(value, str) and value.strip().startswith("{{")
-
-
-def stream_error(stream: str, key: str, problem: str) -> SettingError:
-    """Return the error for a key of a stream's mapping."""
-    return SettingError(f"setting 'streams': stream '{stream}', key '{key}': {problem}")

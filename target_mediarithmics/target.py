@@ -14,6 +14,7 @@ from singer_martech.delivery.settings import delivery_settings
 from singer_martech.delivery.target import MartechTarget
 from singer_martech.errors import SettingError
 from singer_martech.http.errors import Forbidden, NotFound
+from singer_martech.mapping.stream_mappings import is_glob, mapping_error
 from singer_martech.mediarithmics.imports import DocumentImports, ImportMismatch
 from singer_martech.mediarithmics.settings import (
     access_settings,
@@ -25,16 +26,15 @@ from singer_martech.singer.command import Check
 from singer_martech.singer.settings import http_settings
 from target_mediarithmics.destination import ImportDestination
 from target_mediarithmics.sinks import MediarithmicsSink
-from target_mediarithmics.stream_mapping import StreamMapping, check_document_type, stream_error
+from target_mediarithmics.stream_mapping import StreamMapping, check_document_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from singer_martech.mediarithmics.imports import DocumentImport
 
-logger = logging.getLogger(__name__)
 
-_GLOB_CHARACTERS = frozenset("*?[")
+logger = logging.getLogger(__name__)
 
 
 class TargetMediarithmics(MartechTarget):
@@ -146,9 +146,9 @@ class TargetMediarithmics(MartechTarget):
                 raise
             datamart = f"datamart {self.config['datamart_id']}"
             problem = f"{datamart} has no document import {import_id} ({error.reason})"
-            raise stream_error(stream, key, problem) from error
+            raise mapping_error(stream, key, problem) from error
         except ImportMismatch as error:
-            raise stream_error(stream, key, f"{error}; name another") from error
+            raise mapping_error(stream, key, f"{error}; name another") from error
 
     def _verify_datamart(self) -> None:
         """Check that the token may read the datamart.
@@ -183,7 +183,7 @@ class TargetMediarithmics(MartechTarget):
                 partial(check_document_type, name, document_type),
             )
             # under a glob, each stream may have an import of its own
-            if stream_mapping.import_id is not None or _GLOB_CHARACTERS.isdisjoint(name):
+            if stream_mapping.import_id is not None or not is_glob(name):
                 yield Check(
                     f"stream '{name}': document import",
                     partial(self._check_import, name, stream_mapping),

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from singer_martech.errors import SettingError
-from singer_martech.mapping.stream_mappings import compiled
+from singer_martech.mapping.stream_mappings import compiled, mapping_error
 from singer_martech.mapping.template import fields_of
 from singer_martech.values.json_codec import encode
 from target_mona.rules import ACTIONS, ARC_CLASS
@@ -179,25 +179,20 @@ def _context_source(
         and all(isinstance(field, str) and "{{" not in field for field in value)
     ):
         return tuple(value), None
-    raise SettingError(
-        f"setting 'streams': stream '{stream}', key 'context_id': must be a list of fields "
-        "or one template"
-    )
+    raise mapping_error(stream, "context_id", "must be a list of fields or one template")
 
 
 def _check_constants(stream: str, mapping: Mapping[str, Any]) -> None:
     """Check what can be checked without a record."""
     name, action, message = (mapping.get(key) for key in ("arc_class", "action", "message"))
-    problem = None
     if name is not None and not isinstance(name, str):
-        problem = "'arc_class': must be text or a template"
-    elif name and "{{" not in name and not _ARC_CLASS.fullmatch(name):
-        problem = "'arc_class': may hold letters, digits, '-', '_', '@' and, between them, dots"
-    elif action is not None and "{{" not in str(action) and action not in ACTIONS:
-        problem = f"'action': must be one of {', '.join(ACTIONS)}"
-    elif message is not None and (
+        raise mapping_error(stream, "arc_class", "must be text or a template")
+    if name and "{{" not in name and not _ARC_CLASS.fullmatch(name):
+        problem = "may hold letters, digits, '-', '_', '@' and, between them, dots"
+        raise mapping_error(stream, "arc_class", problem)
+    if action is not None and "{{" not in str(action) and action not in ACTIONS:
+        raise mapping_error(stream, "action", f"must be one of {', '.join(ACTIONS)}")
+    if message is not None and (
         not isinstance(message, (dict, str)) or (isinstance(message, str) and "{{" not in message)
     ):
-        problem = "'message': must be an object, or a template that makes one"
-    if problem:
-        raise SettingError(f"setting 'streams': stream '{stream}', key {problem}")
+        raise mapping_error(stream, "message", "must be an object, or a template that makes one")

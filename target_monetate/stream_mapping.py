@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.errors import MartechError, SettingError
-from singer_martech.mapping.stream_mappings import compiled
+from singer_martech.errors import MartechError
+from singer_martech.mapping.stream_mappings import compiled, mapping_error
 from singer_martech.singer.config_check import boolean
+from singer_martech.values.wording import did_you_mean
 from target_monetate.client import NoSuchDataset
 from target_monetate.dataset import PRIVACY_TYPE, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from target_monetate.client import MonetateClient
     from target_monetate.dataset import Dataset
@@ -26,25 +26,23 @@ def check_mapping(stream: str, mapping: Mapping[str, Any]) -> None:
     Raises:
         SettingError: It cannot be used; the message names stream and key.
     """
-
-    def error(key: str, problem: str) -> SettingError:
-        return SettingError(f"setting 'streams': stream '{stream}', key '{key}': {problem}")
-
     schema, row = mapping.get("schema"), mapping.get("row")
     if schema is not None:
         if not isinstance(schema, str) or not schema.strip():
-            raise error("schema", "must be the name of a dataset")
+            raise mapping_error(stream, "schema", "must be the name of a dataset")
         compiled(schema, stream, "schema")
         from target_monetate import template_types  # noqa: PLC0415 - see that module
 
         if template_types.uses_record(schema):
-            raise error("schema", "is the same for all records: only {{ stream }} is allowed")
+            raise mapping_error(
+                stream, "schema", "is the same for all records: only {{ stream }} is allowed"
+            )
     if row is not None:
         if not isinstance(row, (dict, str)) or not row:
-            raise error("row", "must be an object, or a template that gives one")
+            raise mapping_error(stream, "row", "must be an object, or a template that gives one")
         compiled(row, stream, "row")
     if not isinstance(_allows_append(mapping), bool):
-        raise error("allow_append", "must be true or false")
+        raise mapping_error(stream, "allow_append", "must be true or false")
 
 
 def dataset_name(stream: str, mapping: Mapping[str, Any]) -> str:
@@ -96,25 +94,19 @@ def check_row_fields(dataset: Dataset, row: Any) -> None:
     """
     unknown = [name for name in row if name not in dataset.fields] if isinstance(row, dict) else []
     if unknown:
-        hints = "; ".join(filter(None, (_hint(name, dataset.fields) for name in unknown)))
+        hints = "".join(did_you_mean(name, dataset.fields) for name in unknown)
         raise MartechError(
             f"the mapping's 'row' has {quoted(unknown)}, which the dataset '{dataset.name}' does "
-            f"not have{f'; {hints}' if hints else ''}"
+            f"not have{hints}"
         )
 
 
 def no_dataset_message(client: MonetateClient, name: str) -> str:
     """Return the message for a missing dataset, with the names of the existing ones."""
     names = client.dataset_names()
-    hint = _hint(name, names)
     shown = quoted(names[:_MAX_NAMES]) or "none"
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-    return f"Monetate has no dataset '{name}'; {f'{hint} ' if hint else ''}there are: {shown}{more}"
-
-
-def _hint(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean '{near[0]}'?" if near else ""
+    return f"Monetate has no dataset '{name}'; there are: {shown}{more}{did_you_mean(name, names)}"
 
 
 def _allows_append(mapping: Mapping[str, Any]) -> object:

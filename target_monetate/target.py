@@ -12,6 +12,7 @@ from singer_martech.delivery.settings import delivery_settings
 from singer_martech.delivery.target import MartechTarget
 from singer_martech.errors import SettingError
 from singer_martech.http.client import HttpSettings
+from singer_martech.mapping.stream_mappings import is_glob
 from singer_martech.singer.command import Check
 from singer_martech.singer.settings import api_url, http_settings
 from target_monetate.auth import ALGORITHMS, MAX_TTL_SECONDS, MIN_TTL_SECONDS
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-
-
-_GLOB_CHARACTERS = frozenset("*?[")
 
 
 class TargetMonetate(MartechTarget):
@@ -135,8 +133,7 @@ class TargetMonetate(MartechTarget):
         yield Check("login", self.client.check_login, is_prerequisite=True)
         for name, mapping in self.mappings:
             # under a glob, each stream may have a dataset of its own
-            is_glob = not _GLOB_CHARACTERS.isdisjoint(name)
-            if not is_glob or "{{" not in (mapping.get("schema") or "{{"):
+            if not is_glob(name) or "{{" not in (mapping.get("schema") or "{{"):
                 dataset = dataset_name(name, mapping)
                 run = partial(self._check_dataset, name, dataset, mapping)
                 yield Check(f"stream '{name}': dataset '{dataset}'", run)

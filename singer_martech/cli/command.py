@@ -1,4 +1,4 @@
-"""Base classes of the commands: errors in one line, and formatted counts."""
+"""Base classes of the commands: any error is one line."""
 
 from __future__ import annotations
 
@@ -42,8 +42,3 @@ def _one_line() -> Iterator[None]:
     except MartechError as error:
         discard_unwritten_output()
         raise click.ClickException(escape_controls(str(error))) from error
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a count with its noun: 1 day, 2 days."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from singer_martech.cli.command import CliGroup, counted
+from singer_martech.cli.command import CliGroup
 from singer_martech.delivery.ledger_settings import open_store
 from singer_martech.errors import MartechError
 from singer_martech.runtime.escapes import escape_controls
+from singer_martech.values.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

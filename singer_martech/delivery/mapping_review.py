@@ -37,9 +37,8 @@ class MappingReview:
 
     def conclude(self) -> None:
         """Report, at the end of the input, the keys that matched no stream."""
-        for key, suggestion in self._mappings.unused_keys().items():
+        for key, hint in self._mappings.unused_keys().items():
             if key not in self._reported_keys:
-                hint = "" if suggestion is None else f"; did you mean '{suggestion}'?"
                 self._report(f"setting 'streams': no stream is named '{key}'{hint}")
 
     def _review_unmapped(self, stream: str) -> None:

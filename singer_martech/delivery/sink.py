@@ -211,9 +211,9 @@ class MartechSink(Sink):
         """Return a line for each field that the mapping reads and the SCHEMA lacks."""
         return [
             f"setting 'streams': stream '{self.stream_name}', key '{key}': no field '{field}' in "
-            "the SCHEMA" + ("" if suggestion is None else f"; did you mean '{suggestion}'?")
+            f"the SCHEMA{hint}"
             for key, template in self.templates()
-            for field, suggestion in unknown_fields(template, self.schema)
+            for field, hint in unknown_fields(template, self.schema)
         ]
 
     def warn_once(self, topic: str, message: str) -> None:

@@ -38,10 +38,9 @@ def json_body(response: Response) -> Any:
         InvalidResponse: The body is not JSON.
     """
     try:
-        return json.loads(response.body)
-    except (ValueError, RecursionError):
-        message = f"{response.label}: {_not_json(response)}"
-        raise InvalidResponse(message, response) from None
+        return expect_json(response)
+    except UnexpectedContent as error:
+        raise InvalidResponse(f"{response.label}: {error}", response) from None
 
 
 def expect_json(response: Response) -> Any:
@@ -53,7 +52,8 @@ def expect_json(response: Response) -> Any:
     try:
         return json.loads(response.body)
     except (ValueError, RecursionError):
-        raise UnexpectedContent(_not_json(response)) from None
+        reason = f"is not JSON: {response.head or 'it is empty'}"
+        raise UnexpectedContent(f"the response (status {response.status}) {reason}") from None
 
 
 def raise_if_html(headers: Mapping[str, str], start: bytes) -> None:
@@ -77,7 +77,3 @@ def raise_if_html(headers: Mapping[str, str], start: bytes) -> None:
     if is_html or (is_labelled and text and not text.startswith((b"{", b"["))):
         head = " ".join(start[:200].decode("utf-8", "replace").split())
         raise UnexpectedContent(f"the response is an HTML page, not the vendor's: {head}")
-
-
-def _not_json(response: Response) -> str:
-    return f"the response (status {response.status}) is not JSON: {response.head or 'it is empty'}"

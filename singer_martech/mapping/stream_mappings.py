@@ -11,6 +11,7 @@ from singer_martech.errors import SettingError
 from singer_martech.mapping.template import Template
 from singer_martech.mapping.undefined import TemplateError
 from singer_martech.singer.config_check import json_value
+from singer_martech.values.wording import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -62,17 +63,10 @@ class StreamMappings:
             return None
         return self._mappings[max(matching, key=_specificity)]
 
-    def unused_keys(self) -> dict[str, str | None]:
-        """Return the keys that matched no stream so far.
-
-        Returns:
-            Each key, with the most similar name of an unmapped stream, if any.
-        """
-        unmapped = list(self._unmapped)
+    def unused_keys(self) -> dict[str, str]:
+        """Return the keys that matched no stream so far, each with a hint or empty text."""
         return {
-            key: next(iter(difflib.get_close_matches(key, unmapped, n=1)), None)
-            for key in self._mappings
-            if key in self._unused
+            key: did_you_mean(key, self._unmapped) for key in self._mappings if key in self._unused
         }
 
     def misspelt_key(self, stream: str) -> str | None:
@@ -107,17 +101,15 @@ class StreamMappings:
         return mapping
 
     def _unknown(self, name: str, key: str, value: Any) -> str:
-        near = difflib.get_close_matches(key, self._known_keys, n=1)
-        if near:
-            hint = f"did you mean '{near[0]}'?"
-        elif isinstance(value, dict):
+        hint = did_you_mean(key, self._known_keys)
+        if not hint and isinstance(value, dict):
             hint = (
-                f"for a stream named '{name}.{key}', whose dot Meltano turns into nesting, "
+                f"; for a stream named '{name}.{key}', whose dot Meltano turns into nesting, "
                 "write 'streams' as an array of objects with a key 'stream'"
             )
-        else:
-            hint = f"known are {', '.join(self._known_keys)}"
-        return f"setting 'streams': the mapping of '{name}' has the unknown key '{key}'; {hint}"
+        elif not hint:
+            hint = f"; known are {', '.join(self._known_keys)}"
+        return f"setting 'streams': the mapping of '{name}' has the unknown key '{key}'{hint}"
 
 
 def compiled(source: Any, name: str, key: str, stream: str | None = None) -> Template:
@@ -135,8 +127,23 @@ def compiled(source: Any, name: str, key: str, stream: str | None = None) -> Tem
     try:
         return Template(source, stream or name)
     except TemplateError as error:
-        message = f"setting 'streams': stream '{name}', key '{key}': {error}"
-        raise SettingError(message) from error
+        raise mapping_error(name, key, str(error)) from error
+
+
+def mapping_error(stream: str, key: str, problem: str) -> SettingError:
+    """Return the error for a key of a stream's mapping.
+
+    Args:
+        stream: The stream name or glob of the mapping.
+        key: The key within the mapping.
+        problem: What is wrong with the value.
+    """
+    return SettingError(f"setting 'streams': stream '{stream}', key '{key}': {problem}")
+
+
+def is_glob(name: str) -> bool:
+    """Whether a key of the setting is a glob, which may match several streams."""
+    return any(wildcard in name for wildcard in _WILDCARDS)
 
 
 def _named(item: Any, index: int) -> tuple[str, dict[str, Any]]:
@@ -147,7 +154,7 @@ def _named(item: Any, index: int) -> tuple[str, dict[str, Any]]:
 
 def _is_misspelling(name: str, other: str) -> bool:
     """Whether two names differ by typing errors, rather than by a word or a number."""
-    if any(wildcard in name for wildcard in _WILDCARDS):
+    if is_glob(name):
         return False
     words, others = (_WORDS.findall(each.lower()) for each in (name, other))
     if len(words) != len(others):

@@ -11,7 +11,6 @@ Numbers with a point are decimals, so that money stays exact: ``{{ price * 1.2 }
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from singer_martech.mapping.function_builder import FunctionBuilder
 from singer_martech.mapping.template_code import Path, Text, emit_value
 from singer_martech.mapping.undefined import TemplateError, failed
+from singer_martech.values.wording import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -154,7 +154,7 @@ def fields_of(*templates: Template | None) -> set[str] | None:
     return fields
 
 
-def unknown_fields(template: Template, schema: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+def unknown_fields(template: Template, schema: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the fields that a template reads by name and a schema lacks.
 
     Args:
@@ -162,12 +162,8 @@ def unknown_fields(template: Template, schema: Mapping[str, Any]) -> list[tuple[
         schema: The stream's normalized schema. Without known columns, no field is unknown.
 
     Returns:
-        Each field with the most similar name in the schema, if any.
+        Each field with a hint at the most similar name in the schema, or empty text.
     """
     columns = list(schema["properties"])
     unknown = sorted(template.named.difference(columns)) if columns else []
-    return [
-        (name, next(iter(difflib.get_close_matches(name, columns, n=1)), None))
-        for name in unknown
-        if not name.startswith("_sdc_")
-    ]
+    return [(name, did_you_mean(name, columns)) for name in unknown if not name.startswith("_sdc_")]

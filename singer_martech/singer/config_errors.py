@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from typing import TYPE_CHECKING, Any
 
+from singer_martech.values.wording import similar
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from jsonschema import ValidationError
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a hint at the known name most similar to ``name``, or empty text."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def error_line(error: ValidationError, env_prefix: str) -> str:
@@ -104,8 +99,8 @@ def _unexpected(error: ValidationError) -> str:
     names = [name for name in instance if name not in known]
     hints = []
     for name in names:
-        near = difflib.get_close_matches(name, known, n=1)
-        hints.append(f"'{name}'" + (f" (did you mean '{near[0]}'?)" if near else ""))
+        suggestion = similar(name, known)
+        hints.append(f"'{name}'" + (f" (did you mean '{suggestion}'?)" if suggestion else ""))
     return f"the unknown key {', '.join(hints)}; known are {', '.join(known)}"
 
 

@@ -23,12 +23,12 @@ from singer_martech.runtime.shutdown import ShutdownSignal
 from singer_martech.singer.catalog import check_catalog
 from singer_martech.singer.command import Check, CheckReport, PluginCommand
 from singer_martech.singer.config_check import check_config
-from singer_martech.singer.config_errors import did_you_mean
 from singer_martech.singer.json_file import parse_object, read_config_file, read_text
 from singer_martech.singer.meltano_env import unflattened
 from singer_martech.singer.state import unwrap_state
 from singer_martech.singer.stream_maps import StreamMapper, expression_problems
 from singer_martech.singer.writer import end_writes_on, write_output
+from singer_martech.values.wording import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

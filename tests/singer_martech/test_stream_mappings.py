@@ -77,7 +77,7 @@ def test_keys_that_matched_no_stream_are_listed_with_the_closest_stream() -> Non
     assert mapped.unused_keys().keys() == {"ordres", "people", "shop_*", "shop_x", "zzz"}
     for stream in ("orders", "people", "shop_x", "orders"):
         mapped.find(stream)
-    assert mapped.unused_keys() == {"ordres": "orders", "zzz": None}
+    assert mapped.unused_keys() == {"ordres": "; did you mean 'orders'?", "zzz": ""}
 
 
 def test_without_any_mapping_no_key_is_unused() -> None:

@@ -548,7 +548,10 @@ def test_a_template_lists_its_fields() -> None:
 def test_an_unknown_field_is_listed_with_the_most_similar_column() -> None:
     template = Template("{{ emial | lower }}{{ id }}{{ quux }}{{ _sdc_deleted_at }}", "orders")
     schema: dict[str, Any] = {"properties": {"email": {}, "id": {}}}
-    assert unknown_fields(template, schema) == [("emial", "email"), ("quux", None)]
+    assert unknown_fields(template, schema) == [
+        ("emial", "; did you mean 'email'?"),
+        ("quux", ""),
+    ]
     assert unknown_fields(template, {"properties": {}}) == []
 
 

@@ -148,7 +148,8 @@ def test_a_missing_dataset_is_one_line_with_the_names_that_exist(
     run: Any, monetate: Monetate
 ) -> None:
     line = reason(run(as_input([schema_message("order", {"order_id": KEY})])))
-    assert line.startswith("stream 'order': Monetate has no dataset 'order'; did you mean 'orders'")
+    assert line.startswith("stream 'order': Monetate has no dataset 'order'; there are: ")
+    assert line.endswith("; did you mean 'orders'?")
     assert not monetate.posts
 
 

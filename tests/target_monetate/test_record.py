@@ -96,7 +96,8 @@ def test_a_missing_record_is_named(start: Any) -> None:
 def test_a_missing_dataset_is_named(start: Any, monetate: Monetate) -> None:
     status, out, err = finish(start("c-1", schema="customer_attribute"))
     assert (status, out) == (1, "")
-    assert "no dataset 'customer_attribute'; did you mean 'customer_attributes'? there are: " in err
+    assert "no dataset 'customer_attribute'; there are: " in err
+    assert "did you mean 'customer_attributes'?" in err
     assert not monetate.requests_to(SPOT_CHECKS)
 
 

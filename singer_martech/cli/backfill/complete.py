@@ -11,9 +11,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from singer_martech.cli.command import counted
 from singer_martech.errors import MartechError
 from singer_martech.values.timestamps import parse_iso
+from singer_martech.values.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from singer_martech.cli.backfill.shard import end_of, file_name, instant_text
-from singer_martech.cli.command import counted
 from singer_martech.errors import MartechError
+from singer_martech.values.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

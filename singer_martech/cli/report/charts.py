@@ -8,8 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from singer_martech.cli.command import counted
 from singer_martech.cli.report import formatting
+from singer_martech.values.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

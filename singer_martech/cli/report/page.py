@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import jinja2
 from markupsafe import Markup
 
-from singer_martech.cli.command import counted
 from singer_martech.cli.report import charts, formatting
 from singer_martech.cli.report.runs import merged_reasons, outcomes
+from singer_martech.values.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
