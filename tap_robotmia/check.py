@@ -35,6 +35,7 @@ class ExportCheck:
         self._settings |= dict.fromkeys(exports.settings.events or (), "events")
         self._observed = Observations(list(self._settings), exports.clock.event_zone)
         self._has_older_days = False
+        self._has_other_names = False
 
     def checks(self) -> Iterator[Check]:
         """Yield the checks, the login first."""
@@ -57,6 +58,13 @@ class ExportCheck:
         if problem is not None:
             raise SettingError(problem)
 
+    def _read_other_names(self) -> None:
+        """Read today's events of all names, for a suggestion where ``events`` excluded them."""
+        if self._exports.settings.events and not self._has_other_names:
+            self._has_other_names = True
+            for events in self._exports.recent_events(1, ()):
+                self._observed.add(events, CHECKED_PER_WINDOW)
+
     def _verify_event(self, name: str) -> None:
         days = self._exports.settings.sample_days
         if name in self._observed.missing and not self._has_older_days:
@@ -65,6 +73,7 @@ class ExportCheck:
                 self._observed.add(events, CHECKED_PER_WINDOW)
             self._has_older_days = True
         if name in self._observed.missing:
+            self._read_other_names()
             raise MartechError(
                 f"no event '{name}' of setting '{self._settings[name]}' in the last "
                 f"{counted(days, 'day')} ('sample_days'){self._observed.similar_to(name)}"

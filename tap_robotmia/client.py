@@ -227,10 +227,12 @@ def _export_error(error: BodyTooLarge | HttpError, label: str, received: int) ->
     if isinstance(error, RequestRejected):
         return _rejection(error, label)
     if isinstance(error, RetriesExhausted) and error.response is None and not received:
-        remedy = "raise 'request_timeout_seconds' if the export only takes longer to start"
-        if "'api_url'" not in str(error):
-            remedy = f"check setting 'api_url', and {remedy}"
-        return ExportFailed(f"{error}; {remedy}")
+        if "'api_url'" in str(error):  # there was no connection
+            return ExportFailed(str(error))
+        return ExportFailed(
+            f"{error}; check setting 'api_url', and raise 'request_timeout_seconds' if the export "
+            "only takes longer to start"
+        )
     if isinstance(error, RateLimited | RetriesExhausted):
         return ExportFailed(f"{error}; nothing of it was written")
     return ExportFailed(str(error))
@@ -252,7 +254,10 @@ def _rejection(error: RequestRejected, label: str) -> ExportFailed:
     if isinstance(error, BadRequest) and "later than today" in words:
         return FutureDate(f"{label} was rejected because that day has not begun in the project")
     if isinstance(error, (NotFound, MethodNotAllowed)):
-        return ExportFailed(f"{label}: no export API at setting 'api_url' (status {status})")
+        return ExportFailed(
+            f"{label}: no export API at setting 'api_url' (status {status}): it must be the base "
+            f"URL, such as {DEFAULT_API_URL}"
+        )
     if isinstance(error, BadRequest):
         setting = next((name for word, name in _SETTING_BY_WORD if word in words), None)
         check = f"check setting '{setting}'" if setting else "check settings 'where' and 'events'"

@@ -122,16 +122,10 @@ class Exports:
         """Yield the windows that some streams need, oldest first.
 
         Raises:
-            SettingError: ``start_date`` is after today, or ``project_timezone`` is wrong.
+            SettingError: ``project_timezone`` is wrong.
             ExportFailed: A window could not be downloaded.
         """
         settings, last_day = self.settings, self.last_day()
-        if settings.start_date > last_day:
-            message = (
-                f"setting 'start_date' ({settings.start_date}) is after today in the project "
-                f"({last_day} in {settings.project_timezone})"
-            )
-            raise SettingError(message)
         first_days = {request.stream: request.first_day for request in requests}
         plan = list(windows(first_days, last_day, settings.window_days))
         total_days = sum(window.days for window in plan)
@@ -159,6 +153,10 @@ class Exports:
                 progress.window_written(window, exported.event_count)
         if plan:
             _warn(observed)
+            if settings.where and not observed.has_events:
+                logger.warning(
+                    "no event of the exported days passes the filter; check setting 'where'"
+                )
 
     def column_types(self, names: Collection[str]) -> dict[str, ColumnTypes]:
         """Return the types of the properties in the most recent days, per event name."""
@@ -174,7 +172,7 @@ class Exports:
 
         Args:
             days: The number of days.
-            names: The names of the events; None for the setting ``events``.
+            names: The names of the events; None for the setting ``events``, empty for all.
         """
         last_day = self.last_day()
         plan = windows({"": days_before(last_day, days - 1)}, last_day, self.settings.window_days)

@@ -25,6 +25,9 @@ class Observations:
     Args:
         names: The event names in the settings.
         zone: The zone by which the events' times were converted to UTC.
+
+    Attributes:
+        has_events: Whether there was an event.
     """
 
     def __init__(self, names: Collection[str], zone: tzinfo) -> None:
@@ -33,6 +36,7 @@ class Observations:
         self._names = names
         self._missing = set(names)
         self._seen: set[str] = set()
+        self.has_events = False
 
     def add(self, events: list[Event], already_read: int) -> None:
         """Check a block of events.
@@ -41,6 +45,7 @@ class Observations:
             events: The events.
             already_read: The number of events of the same window before them.
         """
+        self.has_events = self.has_events or bool(events)
         if already_read < CHECKED_PER_WINDOW:
             self.zone_check.add(events[: CHECKED_PER_WINDOW - already_read])
         if self._missing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
@@ -17,11 +18,12 @@ from tap_robotmia.client import DEFAULT_API_URL, REQUEST_TIMEOUT_SECONDS
 from tap_robotmia.columns import ColumnTypes, stream_name
 from tap_robotmia.export_settings import ExportSettings, parse_day
 from tap_robotmia.exports import Exports
-from tap_robotmia.project_time import UnknownZone, time_zone
+from tap_robotmia.project_time import ProjectClock, UnknownZone, time_zone
 from tap_robotmia.streams import EventsStream, TypedEventStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import date
 
     from singer_martech.singer.command import Check
     from tap_robotmia.streams import RobotmiaStream
@@ -238,11 +240,21 @@ def _date_problems(config: Mapping[str, Any]) -> Iterator[str]:
             days[name] = parse_day(text)
         except ValueError:
             yield f"setting '{name}' ('{text}') must be a day such as 2018-02-11"
+    yield from _future_start(days.get("start_date"), config["project_timezone"])
     if "end_date" in days and "start_date" in days and days["end_date"] < days["start_date"]:
         yield (
             f"setting 'end_date' ({days['end_date']}) is before 'start_date' "
             f"({days['start_date']}): swap them or omit 'end_date'"
         )
+
+
+def _future_start(start: date | None, zone: str) -> Iterator[str]:
+    try:
+        today = ProjectClock(time_zone(zone)).day(datetime.now(timezone.utc))
+    except UnknownZone:
+        return
+    if start is not None and start > today:
+        yield f"setting 'start_date' ({start}) is after today in the project ({today} in {zone})"
 
 
 def _stream_problems(config: Mapping[str, Any]) -> Iterator[str]:

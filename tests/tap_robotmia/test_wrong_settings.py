@@ -173,12 +173,36 @@ def test_check_fails_on_an_event_that_does_not_exist(tap: Tap) -> None:
     assert lines[-1].endswith("did you mean 'Page Viewed'?")
 
 
+def test_check_finds_the_event_that_was_meant_beside_those_of_the_filter(tap: Tap) -> None:
+    lines = check(tap, 1, events=["Page Veiwed", "Page Viewed"])
+    assert lines[-2].endswith("did you mean 'Page Viewed'?")
+    assert lines[-1] == "✓ event 'Page Viewed'"
+
+
+def test_check_suggests_an_event_that_the_setting_events_excludes(tap: Tap) -> None:
+    (line,) = [line for line in check(tap, 1, events=["Page Veiwed"]) if line.startswith("✗")]
+    assert line.endswith("did you mean 'Page Viewed'?")
+
+
+def test_check_fails_on_a_start_date_in_the_future(tap: Tap) -> None:
+    (line,) = check(tap, 1, start_date="2099-01-01")
+    assert line.startswith("✗ settings: setting 'start_date' (2099-01-01) is after today in")
+
+
+def test_a_filter_that_no_event_passes_is_named_at_the_end(vendor: Robotmia, tap: Tap) -> None:
+    vendor.set_events([event(0.5, "Login", insert_id="a")])
+    span: dict[str, Any] = {"start_date": day(0), "end_date": day(1)}
+    assert "'where'" not in tap.run(**span, where='properties["$insert_id"] == "a"').log
+    run = tap.run(**span, where='properties["$insert_id"] == "b"')
+    assert "no event of the exported days passes the filter; check setting 'where'" in run.log
+
+
 def test_check_names_the_setting_of_a_closed_port(tap: Tap) -> None:
     with socket.socket() as bound:  # no server listens on its port
         bound.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         lines = check(tap, 1, api_url=url, max_attempts=1)
-    assert "check setting 'api_url'" in lines[-1]
+    assert lines[-1].endswith("check setting 'api_url'")
 
 
 def test_check_finds_events_that_are_older_than_the_most_recent_days(
