@@ -81,6 +81,24 @@ def test_events_are_loaded_once_and_the_next_run_loads_late_and_new_ones(
     assert min(asked) == str(sandbox.robotmia.today - timedelta(days=5))
 
 
+def test_a_job_with_batch_files_loads_the_same_and_leaves_no_file(
+    project: MeltanoProject, sandbox: Sandbox
+) -> None:
+    sandbox.robotmia.set_events(event(sandbox, f"day-{days}", days) for days in range(25))
+    loaded = {}
+    for job in ("robotmia-to-mona", "robotmia-to-mona-batch"):
+        before = len(sandbox.mona.messages())
+        done = project.run("--full-refresh", job, settings=sandbox_settings(sandbox))
+        assert done.status == 0, done.log
+        assert done.block.extracted == {"events": 25}
+        loaded[job] = sandbox.mona.messages()[before:]
+    plain, batch = loaded.values()
+    assert [each["message"] for each in batch] == [each["message"] for each in plain]
+    assert len(batch) == 25
+    folder = project.folder / ".meltano" / "run" / "batches"
+    assert list(folder.iterdir()) == []
+
+
 def test_events_are_mapped_as_configured(project: MeltanoProject, sandbox: Sandbox) -> None:
     noon = datetime(2026, 7, 1, 12, tzinfo=timezone.utc)
     known = event(sandbox, "known", 1)
