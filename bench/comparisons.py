@@ -122,17 +122,27 @@ class Bench:
         )
 
     def pipeline(self) -> Comparison:
-        """A whole ``meltano run``."""
+        """A whole ``meltano run``: through the pipe, in BATCH files, and with plain plugins."""
         project = self._folder / "project"
         project.mkdir(exist_ok=True)
         export = {"url": self._export(_PIPELINE)}
         post = {"url": f"{self._server}/0/mona/export"}
+        batches = {
+            "batch_config": {
+                "encoding": {"format": "jsonl", "compression": "gzip"},
+                "storage": {"root": str(self._folder / "batches")},
+            }
+        }
+        tap, target = _tool("tap-robotmia"), _tool("target-mona")
+        tap_config, target_config = self._robotmia_config(_PIPELINE), self._mona_config(0)
         extractors = [
-            _plugin("tap-robotmia", _tool("tap-robotmia"), self._robotmia_config(_PIPELINE)),
+            _plugin("tap-robotmia", tap, tap_config),
+            _plugin("tap-robotmia-batch", tap, {**tap_config, **batches}),
             _plugin("tap-plain", self._wrapper("plain_tap"), export),
         ]
         loaders = [
-            _plugin("target-mona", _tool("target-mona"), self._mona_config(0)),
+            _plugin("target-mona", target, target_config),
+            _plugin("target-mona-batch", target, {**target_config, **batches}),
             _plugin("target-plain", self._wrapper("plain_target"), post),
         ]
         meltano = {
@@ -146,6 +156,7 @@ class Bench:
             "events",
             [
                 self._meltano_run(project, "tap-robotmia", "target-mona"),
+                self._meltano_run(project, "tap-robotmia-batch", "target-mona-batch"),
                 self._meltano_run(project, "tap-plain", "target-plain"),
             ],
         )
