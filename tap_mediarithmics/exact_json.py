@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any
+
+from singer_martech.values.json_codec import exact_decoder, reject_constant
+
+_decode = exact_decoder(parse_constant=reject_constant).decode
 
 
 def parse_json(line: bytes) -> Any:
@@ -17,28 +19,4 @@ def parse_json(line: bytes) -> Any:
         ValueError: It is not JSON.
         RecursionError: It is nested too deep.
     """
-    return _DECODER.decode(line.decode("utf-8-sig"))
-
-
-def _integer(digits: str) -> int | Decimal:
-    try:
-        return int(digits)
-    except ValueError:
-        return Decimal(digits)
-
-
-def _number(digits: str) -> Decimal | str:
-    try:
-        return Decimal(digits)
-    except ArithmeticError:
-        return digits
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    message = f"{name} is not a JSON number"
-    raise ValueError(message)
-
-
-_DECODER = json.JSONDecoder(
-    parse_int=_integer, parse_float=_number, parse_constant=_refuse_constant
-)
+    return _decode(line.decode("utf-8-sig"))

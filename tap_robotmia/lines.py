@@ -7,21 +7,24 @@ with the standard library before it counts as malformed.
 
 from __future__ import annotations
 
-import json
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
 from singer_sdk.singerlib.json import serialize_json
 
-from singer_martech.values.json_codec import decode_object, is_utf8
+from singer_martech.values.json_codec import (
+    decode_object,
+    exact_decoder,
+    exact_integer,
+    exact_number,
+    is_utf8,
+)
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
-_MAX_INTEGER_DIGITS = 4000
-"""Python refuses to convert more than 4,300 digits to an integer."""
 
 MAX_NESTING = 400
 """Levels of a line. Python's writers fail at some 900, so deeper lines are malformed."""
@@ -75,6 +78,7 @@ decode_line = msgspec.json.Decoder(Line).decode
 decode_key = msgspec.json.Decoder(Key).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
+_decode_exactly = exact_decoder(parse_constant=str).decode
 
 
 def parse_line(line: bytes) -> ParsedLine:
@@ -121,12 +125,7 @@ def is_plain_text(text: bytes) -> bool:
 
 def loads(text: bytes) -> Any:
     """Parse JSON with exact numbers, accepting halves of surrogate pairs and NaN as text."""
-    return json.loads(
-        text.decode("utf-8", "surrogatepass"),
-        parse_float=_exact,
-        parse_int=_integer,
-        parse_constant=str,
-    )
+    return _decode_exactly(text.decode("utf-8", "surrogatepass"))
 
 
 def read_object(text: msgspec.Raw) -> dict[str, Any]:
@@ -174,7 +173,7 @@ def _parse_tolerantly(line: bytes) -> ParsedLine:
         raise MalformedLine("it has no properties")
     time = properties.get("time")
     if isinstance(time, str) and _NUMBER.fullmatch(time.strip()):
-        time = _exact(time) if "." in time else _integer(time.strip())
+        time = exact_number(time) if "." in time else exact_integer(time.strip())
     if isinstance(time, bool) or not isinstance(time, (int, Decimal)):
         raise MalformedLine("it has no time")
     key = Key(
@@ -183,17 +182,6 @@ def _parse_tolerantly(line: bytes) -> ParsedLine:
         insert_id=_as_text(properties.get("$insert_id")),
     )
     return ParsedLine(name, _as_json(properties), key, _as_json(value) if value else None)
-
-
-def _exact(text: str) -> Decimal | str:
-    try:
-        return Decimal(text)
-    except InvalidOperation:  # the exponent is out of range
-        return text
-
-
-def _integer(text: str) -> int | Decimal:
-    return int(text) if len(text) <= _MAX_INTEGER_DIGITS else Decimal(text)
 
 
 def _as_text(value: Any) -> str | None:

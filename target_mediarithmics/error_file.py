@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from singer_martech.values.json_codec import DECODE_ERRORS
 from target_mediarithmics import identifiers
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _entries(file: IO[bytes], most: int) -> Iterable[_Entry]:
 def _entry(line: bytes) -> _Entry:
     try:
         value = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except DECODE_ERRORS:
         value = None
     if isinstance(value, dict):
         return _entry_of_object(line, value)
@@ -219,7 +220,7 @@ def _by_identifier(
     for index in range(len(lines)):
         try:
             value = msgspec.json.decode(lines.line(index))
-        except (msgspec.DecodeError, RecursionError):
+        except DECODE_ERRORS:
             return
         for each in _identifiers(value):
             if each in wanted:
@@ -242,7 +243,7 @@ def _digest(content: bytes) -> bytes:
 def _digest_of_value(content: bytes) -> bytes | None:
     try:
         return _digest(_encode_sorted(msgspec.json.decode(content)))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except DECODE_ERRORS:
         return None
 
 

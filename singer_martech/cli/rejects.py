@@ -16,7 +16,7 @@ from singer_martech.cli.command import CliGroup
 from singer_martech.delivery.reject_report import SCHEMA_SUFFIX
 from singer_martech.errors import MartechError
 from singer_martech.runtime.escapes import escape_controls
-from singer_martech.values.json_codec import encode
+from singer_martech.values.json_codec import DECODE_ERRORS, encode
 from singer_martech.values.json_scan import member_texts
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _entries(path: Path) -> Iterator[_Entry]:
             for number, line in enumerate(file, 1):
                 try:
                     yield decode(line)
-                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                except DECODE_ERRORS:
                     yield _lenient_entry(line, f"{path}, line {number}")
     except OSError as error:
         raise MartechError(f"{path} cannot be read ({error.strerror})") from error

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 from singer_martech.errors import MartechError, SettingError
+from singer_martech.values.json_codec import reject_constant
 
 config_files: set[str] = set()
 """Resolved paths of the configuration files, which must not be read as data."""
@@ -56,7 +57,7 @@ def parse_object(text: str, label: str) -> dict[str, Any]:
         MartechError: The text is not a JSON object.
     """
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=reject_constant)
     except json.JSONDecodeError as error:
         position = f"line {error.lineno}, column {error.colno}"
         raise MartechError(f"{label} is not valid JSON ({position}: {error.msg})") from None
@@ -67,8 +68,3 @@ def parse_object(text: str, label: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise MartechError(f"{label} must hold a JSON object")
     return value
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    """Reject NaN and Infinity, which Python accepts but JSON does not allow."""
-    raise ValueError(f"it holds {name}")

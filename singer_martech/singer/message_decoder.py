@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from singer_martech.errors import InvalidInput
-from singer_martech.values.json_codec import decode, decode_object, json_members
+from singer_martech.values.json_codec import DECODE_ERRORS, decode, decode_object, json_members
 from singer_martech.values.json_scan import member_texts
 
 NOT_JSON = "not_json"
@@ -27,14 +27,13 @@ class Envelope(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(Envelope).decode
-_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
 
 
 def decode_envelope(line: bytes) -> Envelope | None:
     """Return the envelope of a message, or None if it is not strict JSON."""
     try:
         return _decode(line)
-    except _DECODE_ERRORS:
+    except DECODE_ERRORS:
         return None
 
 
@@ -64,7 +63,7 @@ def decode_message(line: bytes, envelope: Envelope | None, number: int) -> dict[
         message: dict[str, Any] = decode(line)
         if envelope.type == "STATE":
             message["raw"] = bytes(envelope.value)
-    except _DECODE_ERRORS:
+    except DECODE_ERRORS:
         message = _decode_leniently(line, number)
     return _checked(message, number)
 

@@ -6,7 +6,7 @@ import datetime
 import json
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 import simplejson
@@ -33,6 +33,9 @@ _encoder = msgspec.json.Encoder(enc_hook=_other, decimal_format="number")
 
 decode: Callable[[bytes | msgspec.Raw], Any] = msgspec.json.Decoder(float_hook=Decimal).decode
 """Decode JSON. A number with a point or an exponent becomes an exact ``Decimal``."""
+
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
+"""Errors of a decoder for a text that it cannot decode."""
 
 decode_object: Callable[[bytes | msgspec.Raw], dict[str, Any]] = msgspec.json.Decoder(
     dict[str, Any], float_hook=Decimal
@@ -94,14 +97,47 @@ def unicode(value: Any) -> Any:
 
 def _is_json(text: bytes) -> bool:
     try:
-        json.loads(text, parse_constant=_refuse)
+        json.loads(text, parse_constant=reject_constant)
     except ValueError:
         return False
     return True
 
 
-def _refuse(name: str) -> None:
-    raise ValueError(name)
+def reject_constant(name: str) -> NoReturn:
+    """Reject NaN and Infinity, which Python's decoder accepts but JSON does not allow.
+
+    Raises:
+        ValueError: Always.
+    """
+    message = f"it holds {name}"
+    raise ValueError(message)
+
+
+def exact_integer(digits: str) -> int | Decimal:
+    """Return an integer; one with more digits than Python converts is a ``Decimal``."""
+    try:
+        return int(digits)
+    except ValueError:
+        return Decimal(digits)
+
+
+def exact_number(digits: str) -> Decimal | str:
+    """Return a number with a point; one whose exponent ``Decimal`` cannot hold stays text."""
+    try:
+        return Decimal(digits)
+    except ArithmeticError:
+        return digits
+
+
+def exact_decoder(parse_constant: Callable[[str], Any]) -> json.JSONDecoder:
+    """Return a decoder that accepts any number exactly, slower than ``decode``.
+
+    Args:
+        parse_constant: Returns the value of NaN and Infinity, given as text, or raises.
+    """
+    return json.JSONDecoder(
+        parse_int=exact_integer, parse_float=exact_number, parse_constant=parse_constant
+    )
 
 
 def json_members(text: str, unrepresentable: set[str]) -> dict[str, tuple[Any, str]]:

@@ -10,6 +10,7 @@ import msgspec
 
 from singer_martech.delivery.run_summary import FORMAT
 from singer_martech.errors import MartechError
+from singer_martech.values.json_codec import DECODE_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -191,7 +192,7 @@ def read_run(path: Path) -> Run:
         return msgspec.json.decode(text, type=Run)
     except OSError as error:
         raise MartechError(f"{path} cannot be read: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except DECODE_ERRORS as error:
         raise MartechError(f"{path} is not a run summary: {error}") from error
 
 
