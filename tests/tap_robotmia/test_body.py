@@ -181,7 +181,7 @@ def test_an_empty_html_page_is_not_an_export() -> None:
     "error", [b'{"error":"down"}\n', b'{\n "error": "down"\n}\n', b'{"errors":["down"]}\n']
 )
 def test_a_body_that_is_an_error_is_not_an_export(error: bytes) -> None:
-    with pytest.raises(IncompleteBody, match=r"no export but an error: .*down"):
+    with pytest.raises(IncompleteBody, match=r"an error instead of an export: .*down"):
         received([error])
 
 
