@@ -33,9 +33,11 @@ def main() -> None:
     folder = arguments.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     others = _environment(folder / "others")
-    inputs = inputs_in(folder / "inputs", arguments.events, arguments.result_lines)
+    sizes = (arguments.events, arguments.result_lines, arguments.scale)
+    inputs = inputs_in(folder / "inputs", *sizes)
     # in a separate process: the memory of this one would count for the peak of its children
-    subprocess.run([sys.executable, "-m", "bench.inputs", *map(str, inputs)], check=True)
+    prepare = [sys.executable, "-m", "bench.inputs", str(inputs.folder), *map(str, sizes)]
+    subprocess.run(prepare, check=True)
     measured = []
     tables = []
     with _server(folder, inputs) as address:
@@ -55,6 +57,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--result-lines", type=int, default=1_700_000, help="about 600 bytes each")
+    parser.add_argument("--scale", type=float, default=1, help="part of the records to load")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", help="a part of the titles of the comparisons to run")
     parser.add_argument("--folder", type=Path, default=Path(".bench"))

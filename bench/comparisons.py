@@ -7,10 +7,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from bench.inputs import DAY
-from bench.measure import Subject
+from bench.loads import Loads, mona_config
+from bench.measure import Comparison, Subject, config_file, tool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from bench.inputs import Inputs
 
 SUBJECTS = Path(__file__).parent / "subjects"
-_BIN = Path(sys.executable).parent
 PLUGINS = (
     "tap-robotmia",
     "tap-mediarithmics",
@@ -26,21 +26,11 @@ PLUGINS = (
     "target-monetate",
     "target-mediarithmics",
 )
-_SLOW = 100
-_PARALLEL = 4
 _MANY = 10
 """Numbers of days, to show that time grows linearly and memory does not."""
 
 _PIPELINE = 5
 """Enough events that Meltano's start time does not dominate."""
-
-
-class Comparison(NamedTuple):
-    """Subjects that do the same work; ratios are relative to ``ours``, the first one."""
-
-    title: str
-    unit: str
-    subjects: Sequence[Subject]
 
 
 class Bench:
@@ -65,7 +55,7 @@ class Bench:
         return [
             self.extract_events(),
             self.extract_many_events(),
-            *self.load(),
+            *Loads(self._folder, self._server, self._inputs).comparisons(),
             self.read_result(),
             self.pipeline(),
             self.start_up(),
@@ -81,23 +71,6 @@ class Bench:
         title = f"Extract {_MANY} times as many"
         return Comparison(title, "events", [self._tap_robotmia(_MANY), self._floor(_MANY)])
 
-    def load(self) -> list[Comparison]:
-        """The targets, and a plain sink that discards its records."""
-        events, customers = self._inputs.messages, self._inputs.customers
-        flat = [
-            self._target(name, config(milliseconds), milliseconds, customers)
-            for milliseconds in (0, _SLOW)
-            for name, config in (
-                ("target-mona", self._mona_config),
-                ("target-monetate", self._monetate_config),
-            )
-        ]
-        nested = self._target("target-mediarithmics", self._mediarithmics_config(), 0, events)
-        return [
-            Comparison("Load flat records", "records", [*flat, self._plain_target(customers)]),
-            Comparison("Load events as documents", "records", [nested, self._plain_target(events)]),
-        ]
-
     def read_result(self) -> Comparison:
         """tap-mediarithmics on a large result."""
         schema = {"type": "object", "properties": {"id": {"type": ["null", "string"]}}}
@@ -109,9 +82,9 @@ class Bench:
         }
         catalog = self._discovered("tap-mediarithmics", config, ["users"])
         command = [
-            _tool("tap-mediarithmics"),
+            tool("tap-mediarithmics"),
             "--config",
-            self._config(config),
+            config_file(self._folder, config),
             "--catalog",
             catalog,
         ]
@@ -133,8 +106,8 @@ class Bench:
                 "storage": {"root": str(self._folder / "batches")},
             }
         }
-        tap, target = _tool("tap-robotmia"), _tool("target-mona")
-        tap_config, target_config = self._robotmia_config(_PIPELINE), self._mona_config(0)
+        tap, target = tool("tap-robotmia"), tool("target-mona")
+        tap_config, target_config = self._robotmia_config(_PIPELINE), mona_config(self._server)
         extractors = [
             _plugin("tap-robotmia", tap, tap_config),
             _plugin("tap-robotmia-batch", tap, {**tap_config, **batches}),
@@ -164,7 +137,7 @@ class Bench:
     def _meltano_run(self, project: Path, tap: str, target: str) -> Subject:
         return Subject(
             f"{tap} {target}",
-            [_tool("meltano"), "run", "--force", "--full-refresh", tap, target],
+            [tool("meltano"), "run", "--force", "--full-refresh", tap, target],
             self._inputs.events * _PIPELINE,
             environment={"MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false"},
             folder=project,
@@ -173,7 +146,7 @@ class Bench:
     def start_up(self) -> Comparison:
         """The time that a plugin takes for ``--version`` or ``--about``."""
         starts = [
-            Subject(f"{name} {option}", [_tool(name), option], 1)
+            Subject(f"{name} {option}", [tool(name), option], 1)
             for name in PLUGINS
             for option in ("--version", "--about")
         ]
@@ -181,7 +154,8 @@ class Bench:
         return Comparison("Start-up", "starts", [bare, *starts])
 
     def _tap_robotmia(self, times: int) -> Subject:
-        command = [_tool("tap-robotmia"), "--config", self._config(self._robotmia_config(times))]
+        config = config_file(self._folder, self._robotmia_config(times))
+        command = [tool("tap-robotmia"), "--config", config]
         return Subject("tap-robotmia", command, self._inputs.events * times)
 
     def _robotmia_config(self, days: int) -> dict[str, Any]:
@@ -193,14 +167,6 @@ class Bench:
             "end_date": DAY.isoformat(),
         }
 
-    def _mona_config(self, milliseconds: int) -> dict[str, Any]:
-        return {
-            "api_url": f"{self._server}/{milliseconds}/mona",
-            "user_id": "bench",
-            "access_token": "bench-token",
-            "parallel_requests": _PARALLEL,
-        }
-
     def _export(self, times: int) -> str:
         return f"{self._server}/{times}/mixpanel/api/2.0/export"
 
@@ -209,7 +175,7 @@ class Bench:
         return Subject("floor: inflate, parse, re-encode", command, self._inputs.events * times)
 
     def _plain_tap(self) -> Subject:
-        config = self._config({"url": self._export(1)})
+        config = config_file(self._folder, {"url": self._export(1)})
         command = [sys.executable, str(SUBJECTS / "plain_tap.py"), "--config", config]
         return Subject("plain singer-sdk tap", command, self._inputs.events)
 
@@ -229,63 +195,16 @@ class Bench:
             str(self._others),
             str(SUBJECTS / "mixpanel.py"),
             "--config",
-            self._config(config),
+            config_file(self._folder, config),
             "--catalog",
             str(catalog),
         ]
         environment = {"BENCH_SERVER": f"{self._server}/1"}
         return Subject("tap-mixpanel 1.8.0", command, self._inputs.events, None, environment)
 
-    def _target(
-        self, name: str, config: Mapping[str, Any], milliseconds: int, source: Path
-    ) -> Subject:
-        command = [_tool(name), "--config", self._config(config)]
-        title = f"{name}, answers after {milliseconds} ms"
-        return Subject(title, command, self._inputs.events, source)
-
-    def _plain_target(self, source: Path) -> Subject:
-        command = [sys.executable, str(SUBJECTS / "plain_target.py"), "--config", self._config({})]
-        title = "plain singer-sdk sink that sends nothing"
-        return Subject(title, command, self._inputs.events, source)
-
-    def _monetate_config(self, milliseconds: int) -> dict[str, Any]:
-        key = self._folder / "bench-key.pem"
-        if not key.exists():
-            key.write_bytes(_new_private_key())
-        return {
-            "api_url": f"{self._server}/{milliseconds}/monetate",
-            "retailer": "bench",
-            "username": "api-bench",
-            "private_key_path": str(key),
-            "parallel_requests": _PARALLEL,
-        }
-
-    def _mediarithmics_config(self) -> dict[str, Any]:
-        document = {
-            "$user_account_id": "{{ distinct_id }}",
-            "$compartment_id": "1000",
-            "$type": "TOUCH",
-            "$session_status": "NO_SESSION",
-            "$ts": "{{ time | epoch_ms }}",
-            "$unique_key": "{{ event_id | uuid1 }}",
-            "$events": [
-                {
-                    "$event_name": "{{ event }}",
-                    "$ts": "{{ time | epoch_ms }}",
-                    "$properties": {},
-                }
-            ],
-        }
-        return {
-            "api_url": f"{self._server}/mediarithmics",
-            "api_token": "api:bench",
-            "datamart_id": "1",
-            "streams": {"events": {"document_type": "USER_ACTIVITY", "document": document}},
-        }
-
     def _discovered(self, name: str, config: Mapping[str, Any], streams: Sequence[str]) -> str:
         """Discover a catalog and select only ``streams``."""
-        command = [_tool(name), "--config", self._config(config), "--discover"]
+        command = [tool(name), "--config", config_file(self._folder, config), "--discover"]
         found = subprocess.run(command, check=True, capture_output=True)
         catalog = json.loads(found.stdout)
         for stream in catalog["streams"]:
@@ -303,12 +222,6 @@ class Bench:
         run = f"import runpy\nrunpy.run_path({subject!r}, run_name='__main__')\n"
         path.write_text(f"#!{sys.executable}\n{run}")
         path.chmod(0o755)
-        return str(path)
-
-    def _config(self, config: Mapping[str, Any]) -> str:
-        text = json.dumps(config, sort_keys=True)
-        path = self._folder / f"config-{abs(hash(text))}.json"
-        path.write_text(text)
         return str(path)
 
 
@@ -343,10 +256,6 @@ _MIXPANEL_CATALOG = {
 }
 
 
-def _tool(name: str) -> str:
-    return str(_BIN / name)
-
-
 def _plugin(name: str, executable: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": name,
@@ -356,14 +265,3 @@ def _plugin(name: str, executable: str, config: Mapping[str, Any]) -> dict[str, 
         "settings": [{"name": key} for key in config],
         "config": dict(config),
     }
-
-
-def _new_private_key() -> bytes:
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - only here
-    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415 - only here
-
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )

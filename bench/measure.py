@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,21 @@ class Subject:
     folder: Path | None = None
 
 
+class Comparison(NamedTuple):
+    """Subjects that do the same work; ratios are relative to the first, of loads to the last."""
+
+    title: str
+    unit: str
+    subjects: Sequence[Subject]
+
+
 @dataclass
 class Figures:
     """The measurements of a subject, one entry per round."""
 
     subject: Subject
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
     peak_mebibytes: list[float] = field(default_factory=list)
 
     @property
@@ -48,26 +59,56 @@ class Figures:
         """Units per second, by the median time."""
         return self.subject.units / statistics.median(self.seconds)
 
+    @property
+    def cpu_microseconds(self) -> float:
+        """CPU time per unit, of all threads, by the median."""
+        return statistics.median(self.cpu_seconds) / self.subject.units * 1e6
+
     def as_dict(self) -> dict[str, object]:
         """Return the figures for the JSON file."""
         return {
             "subject": self.subject.name,
             "units": self.subject.units,
             "seconds": [round(value, 3) for value in self.seconds],
+            "cpu_seconds": [round(value, 3) for value in self.cpu_seconds],
             "units_per_second": round(self.rate),
             "peak_mebibytes": round(max(self.peak_mebibytes), 1),
         }
+
+
+def tool(name: str) -> str:
+    """Return the path of a command of this environment."""
+    return str(Path(sys.executable).parent / name)
+
+
+def config_file(folder: Path, config: Mapping[str, Any]) -> str:
+    """Write a configuration file into a folder and return its path."""
+    text = json.dumps(config, sort_keys=True)
+    path = folder / f"config-{abs(hash(text))}.json"
+    path.write_text(text)
+    return str(path)
 
 
 class BenchFailed(Exception):
     """A measured command failed."""
 
 
-def run(subject: Subject, log: Path) -> tuple[float, float]:
-    """Run a subject once.
+class Run(NamedTuple):
+    """What one run of a subject took.
 
-    Returns:
-        Seconds from start to end, and the peak memory, in MiB, of its largest process.
+    Attributes:
+        seconds: From start to end.
+        cpu_seconds: CPU time of all its threads and of the processes it waited for.
+        peak_mebibytes: The peak memory of its largest process.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    peak_mebibytes: float
+
+
+def run(subject: Subject, log: Path) -> Run:
+    """Run a subject once.
 
     Raises:
         BenchFailed: It did not exit with 0.
@@ -92,7 +133,7 @@ def run(subject: Subject, log: Path) -> tuple[float, float]:
     if process.returncode != 0:
         tail = log.read_text(errors="replace")[-2000:]
         raise BenchFailed(f"{subject.name} exited with {process.returncode}:\n{tail}")
-    return seconds, usage.ru_maxrss / 1024
+    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def compare(subjects: Sequence[Subject], rounds: int, log: Path) -> list[Figures]:
@@ -100,7 +141,8 @@ def compare(subjects: Sequence[Subject], rounds: int, log: Path) -> list[Figures
     figures = [Figures(subject) for subject in subjects]
     for _ in range(rounds):
         for each in figures:
-            seconds, peak = run(each.subject, log)
-            each.seconds.append(seconds)
-            each.peak_mebibytes.append(peak)
+            taken = run(each.subject, log)
+            each.seconds.append(taken.seconds)
+            each.cpu_seconds.append(taken.cpu_seconds)
+            each.peak_mebibytes.append(taken.peak_mebibytes)
     return figures

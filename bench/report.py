@@ -11,14 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from bench.comparisons import Comparison
-    from bench.measure import Figures
+    from bench.measure import Comparison, Figures
 
 
 def table(comparison: Comparison, figures: Sequence[Figures]) -> str:
     """Return a comparison as a Markdown table; ratios are those of the first row's rate."""
     if comparison.unit == "starts":
         return _start_up(comparison, figures)
+    if comparison.unit == "records":
+        return _loads(comparison, figures)
     first = figures[0]
     rows = [
         f"### {comparison.title}",
@@ -31,6 +32,24 @@ def table(comparison: Comparison, figures: Sequence[Figures]) -> str:
         rows.append(
             f"| {each.subject.name} | {statistics.median(each.seconds):.2f} | {spread} "
             f"| {each.rate:,.0f} | {first.rate / each.rate:.1f} | {max(each.peak_mebibytes):.0f} |"
+        )
+    return "\n".join([*rows, ""])
+
+
+def _loads(comparison: Comparison, figures: Sequence[Figures]) -> str:
+    plain = figures[-1].cpu_microseconds
+    rows = [
+        f"### {comparison.title}",
+        "",
+        "| subject | records | median s | CPU µs each | records/CPU s | plain ÷ this | peak MiB |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for each in figures:
+        cpu = each.cpu_microseconds
+        median = statistics.median(each.seconds)
+        rows.append(
+            f"| {each.subject.name} | {each.subject.units:,} | {median:.2f} | {cpu:.1f} "
+            f"| {1e6 / cpu:,.0f} | {plain / cpu:.1f} | {max(each.peak_mebibytes):.0f} |"
         )
     return "\n".join([*rows, ""])
 

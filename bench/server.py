@@ -14,7 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
-from bench.inputs import CUSTOMER_SCHEMA
+from bench.streams import STREAMS
 
 _ids = itertools.count(1)
 _ANY_SIZE = 1 << 31
@@ -53,15 +53,11 @@ async def monetate_token(_request: web.Request) -> web.Response:
     return web.json_response({"meta": {"code": 200}, "data": token})
 
 
-async def monetate_schema(_request: web.Request) -> web.Response:
-    """Describe the dataset ``customers``."""
-    kinds: dict[str, Any] = CUSTOMER_SCHEMA["properties"]  # type: ignore[assignment]
-    fields: dict[str, dict[str, Any]] = {
-        name: {"data_type": "NUMBER" if "number" in kind["type"] else "STRING"}
-        for name, kind in kinds.items()
-    }
-    fields["customer_id"] |= {"identifier": True, "unique_key": True}
-    schema = {"name": "customers", "type": "attribute", "named_identifier": "crm", "fields": fields}
+async def monetate_schema(request: web.Request) -> web.Response:
+    """Describe the dataset of a stream."""
+    name = request.match_info["stream"]
+    fields = next(each.fields() for each in STREAMS if each.name == name)
+    schema = {"name": name, "type": "attribute", "named_identifier": "crm", "fields": fields}
     return web.json_response({"meta": {"code": 200}, "data": schema})
 
 
@@ -144,8 +140,8 @@ def application(body: Path, result_file: Path) -> web.Application:
             web.get(f"{times_path}/mixpanel/{{rest:.*}}", empty),
             web.post(f"{take_path}/mona/export", take),
             web.get(f"{take_path}/monetate/api/auth/v0/refresh/", monetate_token),
-            web.get(f"{monetate}/schema/customers/", monetate_schema),
-            web.post(f"{monetate}/data/customers/", take),
+            web.get(f"{monetate}/schema/{{stream}}/", monetate_schema),
+            web.post(f"{monetate}/data/{{stream}}/", take),
             web.route("*", f"{mics}/datamarts/1/document_imports", imports),
             web.post(f"{mics}/datamarts/1/document_imports/1/executions", upload),
             web.get(f"{mics}/datamarts/1/document_imports/1/executions", executions),
