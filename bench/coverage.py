@@ -39,7 +39,8 @@ def _of(path: Path) -> Coverage:
     valid = case["valid"]
     if fast_path is None:
         return Coverage(path.stem, len(valid), None)
-    taken = sum(fast_path.values(json.dumps(each).encode()) is not None for each in valid)
+    decoded = fast_path.decode([json.dumps(each).encode() for each in valid])
+    taken = sum(values is not None for values in decoded.values)
     return Coverage(path.stem, len(valid), taken)
 
 

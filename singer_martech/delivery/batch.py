@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
     from singer_martech.delivery.ledger_key import RecordKey
     from singer_martech.delivery.metrics import StreamMetrics
@@ -18,8 +20,7 @@ _MIN_HELD_BYTES = 16 * 1024 * 1024
 """Minimum memory limit of a batch, even if its requests are smaller."""
 
 
-@dataclass(slots=True)
-class PendingRecord:
+class PendingRecord(msgspec.Struct, gc=False, eq=False):
     """One record, encoded once and ready to be sent.
 
     The sink creates it; the target sets the remaining attributes when it submits the record.
@@ -40,12 +41,12 @@ class PendingRecord:
     key: Hashable | None
     body: bytes
     idempotent: bool = True
-    metrics: StreamMetrics = field(init=False)
-    sequence: int = field(init=False)
-    raw: bytes = field(init=False)
-    superseded: PendingRecord | None = field(init=False, default=None)
-    mark: bytes = field(init=False, default=b"")
-    ledger_key: RecordKey = field(init=False)
+    metrics: StreamMetrics = None  # type: ignore[assignment] # see above
+    sequence: int = 0
+    raw: bytes = b""
+    superseded: PendingRecord | None = None
+    mark: bytes = b""
+    ledger_key: RecordKey = None  # type: ignore[assignment] # see above
 
     @property
     def size(self) -> int:
@@ -133,6 +134,50 @@ class Batch:
         self._records.append(record)
         self._count(record)
         self.held_bytes += len(record.body) + len(record.raw)
+
+    def extend(self, records: Sequence[PendingRecord]) -> int:
+        """Add records of one stream in order, as long as they fit.
+
+        Returns:
+            The number of records added.
+        """
+        fitting = records[: self._max_rows - self.rows]
+        size = sum([len(record.body) for record in fitting]) + len(fitting)
+        held = size + sum([len(record.raw) for record in fitting])
+        keys = [record.key for record in fitting if record.key is not None]
+        indexes = dict(zip(keys, count(len(self._records)), strict=False))
+        if (
+            self.bytes + size > self._max_bytes
+            or self.held_bytes + held > self._max_held_bytes
+            or (self._merges_by_key and keys and not self._are_new(indexes, len(fitting)))
+            or not fitting
+        ):
+            return self._append_each(records)
+        self._indexes.update(indexes)
+        self._records += fitting
+        self.held_bytes += held
+        self._count_all(fitting, size)
+        return len(fitting)
+
+    def _are_new(self, indexes: Mapping[Hashable, int], count: int) -> bool:
+        """Whether so many records all have a key, each another one that the batch lacks."""
+        return len(indexes) == count and self._indexes.keys().isdisjoint(indexes)
+
+    def _append_each(self, records: Sequence[PendingRecord]) -> int:
+        for index, record in enumerate(records):
+            if self.is_full or not self.has_room_for(record):
+                return index
+            self.append(record)
+        return len(records)
+
+    def _count_all(self, records: Sequence[PendingRecord], size: int) -> None:
+        self.rows += len(records)
+        self.bytes += size
+        self.rows_by_stream[records[0].metrics] += len(records)
+        if False in [record.idempotent for record in records]:
+            self.idempotent = False
+        if self.first_sequence is None or records[0].sequence < self.first_sequence:
+            self.first_sequence = records[0].sequence
 
     def _replace(self, index: int, record: PendingRecord) -> None:
         earlier = self._records[index]

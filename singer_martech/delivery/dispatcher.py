@@ -24,7 +24,7 @@ from singer_martech.errors import Stopped
 from singer_martech.runtime.shutdown import GRACE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from singer_martech.delivery.batch import Batch, PendingRecord
     from singer_martech.delivery.checkpoint import Checkpoints
@@ -40,6 +40,8 @@ _MAX_BATCHES_ON_DISK = 32
 """Each has up to two open files."""
 _BATCHES_BETWEEN_CHECKS = 16
 """Number of batches opened between two checks of the limits."""
+_RECORDS_AT_ONCE = 256
+"""So many records are checked together; if one of them must wait, each is checked alone."""
 _MAX_OPEN_BYTES = 256 * 1024 * 1024
 """Maximum memory of all batches that wait to be filled."""
 _QUIET_SECONDS = 5.0
@@ -113,6 +115,28 @@ class Dispatcher:
         self._batch_ready()
         while self._keys.is_full and self._pool.awaited:
             self._process_results(block=True)
+
+    def submit_all(self, destination: Destination, records: Sequence[PendingRecord]) -> None:
+        """Add records of one stream in order; see ``submit``.
+
+        Raises:
+            MartechError: As for ``submit``.
+        """
+        for start in range(0, len(records), _RECORDS_AT_ONCE):
+            rest = records[start : start + _RECORDS_AT_ONCE]
+            while rest:
+                if self._keys.ready or not self._keys.are_free(rest):
+                    for record in rest:
+                        self.submit(destination, record)
+                    break
+                batch = self._open.get(destination)
+                if batch is not None:
+                    rest = rest[batch.extend(rest) :]
+                    if batch.is_full:
+                        self._dispatch(destination, batch)
+                if rest:
+                    self.submit(destination, rest[0])
+                    rest = rest[1:]
 
     def tick(self) -> None:
         """Do the regular work: settle results, send batches that are old enough, write STATE.

@@ -38,6 +38,13 @@ class KeyOrder:
         """Whether a record of this key must wait."""
         return key is not None and (key in self._in_flight or key in self._held)
 
+    def are_free(self, records: Iterable[PendingRecord]) -> bool:
+        """Whether no record must wait."""
+        if not self._in_flight and not self._held:
+            return True
+        keys = [record.key for record in records if record.key is not None]
+        return self._in_flight.isdisjoint(keys) and self._held.keys().isdisjoint(keys)
+
     def start(self, keys: Iterable[Hashable]) -> None:
         """Record that a batch with these keys is in flight."""
         self._in_flight.update(keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from singer_sdk.exceptions import MissingKeyPropertiesError
@@ -13,14 +14,14 @@ from singer_martech.delivery.ledger_key import RecordKey, stable
 from singer_martech.delivery.ledger_store import Scope
 from singer_martech.delivery.rejects import TooManyRejects
 from singer_martech.errors import MappingError, MartechError
-from singer_martech.mapping.fast_path import SCALARS, compile_fast_path
+from singer_martech.mapping.fast_path import compile_fast_path
 from singer_martech.mapping.stream_mappings import compiled
 from singer_martech.mapping.template import unknown_fields
 from singer_martech.mapping.undefined import TemplateError
 from singer_martech.values.validation import RecordValidator
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 
     from singer_sdk import Target
 
@@ -101,6 +102,7 @@ class MartechSink(Sink):
     """Deletes keys that the source no longer has; set by ``open_ledger``."""
     destination: Destination
     """The destination of the stream's records; set by ``prepare``."""
+    _submit_all: Callable[[Destination, Sequence[PendingRecord]], None]
 
     @classmethod
     def check_mapping(cls, name: str, mapping: Mapping[str, Any]) -> None:
@@ -158,7 +160,7 @@ class MartechSink(Sink):
         if target.ledger is not None:
             scope = Scope(target.name, target.account, self.ledger_collection(), self.stream_name)
             stream = target.ledger.stream(scope, self.metrics, self.ledger_key)
-            self._submit = stream.submit
+            self._submit, self._submit_all = stream.submit, partial(_each, stream.submit)
             self.mirror = self.open_mirror(stream, is_incremental=is_incremental)
 
     @abc.abstractmethod
@@ -186,15 +188,16 @@ class MartechSink(Sink):
         reads = self.reads()
         if reads is None:
             return None
-        kinds = dict.fromkeys(reads, SCALARS)
-        return compile_fast_path(self.schema, sorted(reads), kinds, required=self.key_properties)
+        return compile_fast_path(
+            self.schema, sorted(reads), {}, self.key_properties, self._omitted_columns
+        )
 
     def map_values(self, values: tuple[Any, ...], raw_json: bytes) -> PendingRecord | None:
         """Return what to send for a record on the fast path; None to use ``load`` instead.
 
         Args:
             values: The values of the fields that ``fast_path`` reads.
-            raw_json: The record as JSON as received.
+            raw_json: The record as JSON as received, without the columns that are left out.
         """
         return self.map_record(self._fast_path.named(values), raw_json)
 
@@ -247,6 +250,7 @@ class MartechSink(Sink):
         super().__init__(cast("Target", target), stream_name, schema, key_properties)
         self.metrics: StreamMetrics = target.metrics(stream_name)
         self._submit = target.dispatcher.submit
+        self._submit_all = target.dispatcher.submit_all
         self._deletes: str = target.config["deletes"]
         self._accepted_names = FieldNameCache()
         self._adds_metadata = self.include_sdc_metadata_properties
@@ -257,7 +261,7 @@ class MartechSink(Sink):
         """Return None: ``load`` validates with a compiled validator."""
 
     def open_fast_path(self) -> bool:
-        """Prepare ``load_raw``; return whether the sink has a fast path."""
+        """Prepare ``load_records``; return whether the sink has a fast path."""
         has_version = self.mirror is not None  # only a decoded message has a version
         fast_path = None if self._adds_metadata or has_version else self.fast_path()
         if fast_path is None or not self.accepts_names(tuple(self.schema["properties"])):
@@ -265,32 +269,56 @@ class MartechSink(Sink):
         self._fast_path = fast_path
         return True
 
-    def load_raw(self, raw: bytes) -> bool:
-        """Load a record as received and return True, or return False if it needs ``load``.
+    def load_records(self, records: Sequence[bytes], load_message: Callable[[int], None]) -> None:
+        """Load records as received, in order.
+
+        Args:
+            records: The records.
+            load_message: Called with the index of a record that needs ``load``.
 
         Raises:
             MartechError: The run cannot continue.
         """
-        values = self._fast_path.values(raw)
-        if values is None:
-            return False
+        decoded = self._fast_path.decode(records)
+        pending: list[PendingRecord] = []
         try:
-            record = self.map_values(values, raw)
+            for index, values in enumerate(decoded.values):
+                record = self._mapped(values, decoded.records[index])
+                if record is not None:
+                    record.raw = records[index]
+                    pending.append(record)
+                    continue
+                ready, pending = pending, []
+                self._enqueue_all(ready)
+                load_message(index)
+        finally:
+            self._enqueue_all(pending)
+
+    def _mapped(self, values: tuple[Any, ...] | None, raw_json: bytes) -> PendingRecord | None:
+        """Return what to send for a record on the fast path, or None to use ``load``."""
+        if values is None:
+            return None
+        try:
+            record = self.map_values(values, raw_json)
         except MartechError as error:
             if isinstance(error, MappingError):
-                return False  # load reports the reason
+                return None  # load reports the reason
             raise
         except _ENDS_RUN:
             raise
         except Exception:  # noqa: BLE001 - likewise
-            return False
+            return None
         if record is None:
             self._fast_path.miss()
-            return False
-        self.target.sequence += 1
-        self.metrics.read += 1
-        self._enqueue(record, raw)
-        return True
+        return record
+
+    def _enqueue_all(self, records: Sequence[PendingRecord]) -> None:
+        metrics, first = self.metrics, self.target.sequence + 1
+        for sequence, record in enumerate(records, first):
+            record.metrics, record.sequence = metrics, sequence
+        self.target.sequence += len(records)
+        self.metrics.read += len(records)
+        self._submit_all(self.destination, records)
 
     def load(
         self, message: Mapping[str, Any], record: dict[str, Any], raw_json: bytes | None
@@ -405,6 +433,15 @@ class FieldNameCache(set[tuple[str, ...]]):
         if len(self) >= self._MAX_ENTRIES:
             self.clear()
         super().add(names)
+
+
+def _each(
+    submit: Callable[[Destination, PendingRecord], None],
+    destination: Destination,
+    records: Sequence[PendingRecord],
+) -> None:
+    for record in records:
+        submit(destination, record)
 
 
 class _MissingKey(ValueError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from array import array
 from collections.abc import Sequence
+from itertools import accumulate, islice
 from typing import IO, TYPE_CHECKING, overload
 
 from singer_martech._compat import override
@@ -71,22 +72,37 @@ class SpooledBatch(Batch):
         Raises:
             DiskFull: There is no space left on the disk.
         """
-        body, raw = record.body, record.raw
-        self._body.write(body + b"\n")
-        self._raw.write(raw)
-        index = self._stream_indexes.get(record.metrics)
+        self._append_all([record])
+
+    @override
+    def extend(self, records: Sequence[PendingRecord]) -> int:
+        """Add records of one stream in order, as long as they fit; see ``append``."""
+        fitting = records[: self._max_rows - self.rows]
+        size = sum([len(record.body) for record in fitting]) + len(fitting)
+        if self.bytes + size > self._max_bytes or not fitting:
+            return self._append_each(records)
+        self._append_all(fitting)
+        return len(fitting)
+
+    def _append_all(self, records: Sequence[PendingRecord]) -> None:
+        start = self._body_ends[-1]
+        bodies = [record.body for record in records]
+        raws = [record.raw for record in records]
+        self._body.write(b"\n".join([*bodies, b""]))
+        self._raw.write(b"".join(raws))
+        metrics = records[0].metrics
+        index = self._stream_indexes.get(metrics)
         if index is None:
-            index = self._stream_indexes[record.metrics] = len(self._metrics)
-            self._metrics.append(record.metrics)
-        if record.key is not None:
-            self._keys.append(record.key)  # type: ignore[arg-type] # by contract
-        if record.mark:  # with a ledger, every record of the batch has one
-            self._marks += record.mark
-        self._body_ends.append(self._body_ends[-1] + len(body) + 1)
-        self._raw_ends.append(self._raw_ends[-1] + len(raw))
-        self._streams.append(index)
-        self._sequences.append(record.sequence)
-        self._count(record)
+            index = self._stream_indexes[metrics] = len(self._metrics)
+            self._metrics.append(metrics)
+        self._keys.extend([record.key for record in records if record.key is not None])  # type: ignore[misc] # by contract
+        if records[0].mark:  # with a ledger, every record of the batch has one
+            self._marks += b"".join([record.mark for record in records])
+        self._body_ends.extend(_ends([len(body) + 1 for body in bodies], start))
+        self._raw_ends.extend(_ends(map(len, raws), self._raw_ends[-1]))
+        self._streams.extend([index] * len(records))
+        self._sequences.extend([record.sequence for record in records])
+        self._count_all(records, self._body_ends[-1] - start)
         self.held_bytes = self._body.bytes_in_memory + self._raw.bytes_in_memory
 
     @property
@@ -96,7 +112,16 @@ class SpooledBatch(Batch):
 
     def record(self, index: int) -> PendingRecord:
         """Return the record at an index, without its key."""
-        return _SpooledRecord(self, index)
+        return _SpooledRecord(
+            key=None,
+            body=b"",
+            idempotent=self.idempotent,
+            metrics=self.metrics(index),
+            sequence=self.sequence(index),
+            mark=self.mark(index),
+            batch=self,
+            index=index,
+        )
 
     def line(self, index: int) -> bytes:
         """Return a record's line in the body, without its line feed."""
@@ -142,6 +167,11 @@ class SpooledBatch(Batch):
         self._raw.flush()
 
 
+def _ends(sizes: Iterable[int], start: int) -> Iterator[int]:
+    """Return the position after each of the parts that follow a position."""
+    return islice(accumulate(sizes, initial=start), 1, None)
+
+
 class SpooledRecords(Sequence[PendingRecord]):
     """A slice of the records of a batch on disk, each read when requested."""
 
@@ -180,25 +210,16 @@ class SpooledRecords(Sequence[PendingRecord]):
             yield body
 
 
-class _SpooledRecord(PendingRecord):
+class _SpooledRecord(PendingRecord, gc=False, eq=False, kw_only=True):
     """A record whose bytes are read from disk when requested."""
 
-    __slots__ = ("_batch", "_index")
+    batch: SpooledBatch
+    index: int
 
-    def __init__(self, batch: SpooledBatch, index: int) -> None:
-        self._batch = batch
-        self._index = index
-        self.metrics = batch.metrics(index)
-        self.sequence = batch.sequence(index)
-        self.key = None
-        self.idempotent = batch.idempotent
-        self.superseded = None
-        self.mark = batch.mark(index)
-
-    @property
+    @property  # type: ignore[misc]
     def body(self) -> bytes:  # type: ignore[override]
-        return self._batch.line(self._index)
+        return self.batch.line(self.index)
 
-    @property
+    @property  # type: ignore[misc]
     def raw(self) -> bytes:  # type: ignore[override]
-        return self._batch.raw(self._index)
+        return self.batch.raw(self.index)

@@ -219,7 +219,7 @@ class MartechTarget(MartechPlugin, Target):
         if len(routes) == 1 and routes[0].transform is None:
             sink = routes[0].sink
             if sink.open_fast_path():
-                self.message_reader.fast_handlers[stream] = sink.load_raw
+                self.message_reader.fast_handlers[stream] = sink.load_records
         return routes
 
     @override
@@ -277,19 +277,36 @@ class MartechTarget(MartechPlugin, Target):
         stream = message_dict["stream"]
         routes = self._routes.get(stream) or self._open_routes({"stream": stream, "record": {}})
         storage = next((sink.batch_config.storage for _, sink in routes if sink.batch_config), None)
-        load_raw = self.message_reader.fast_handlers.get(stream)
-        number = 0
+        number = 1
         for file in batch_files(message_dict, storage):
             self._unconfirmed_files.append(file.remove)
             for lines in file.blocks():
-                for number, line in enumerate(lines, number + 1):  # noqa: B020
-                    if load_raw is not None and load_raw(line.strip()):
-                        continue
-                    if line and not line.isspace():  # handle it like a RECORD message
-                        record = self.message_reader.record_message(stream, line, number)
-                        self._process_record_message(record)
+                self._load_lines(stream, lines, number)
+                number += len(lines)
                 self.shutdown.check()
                 self._run.tick()
+
+    def _load_lines(self, stream: str, lines: Sequence[bytes], number: int) -> None:
+        """Load lines of a BATCH file like RECORD messages.
+
+        Args:
+            stream: The stream.
+            lines: The lines.
+            number: The number of the first line, for errors.
+        """
+        numbered = [(n, line.strip()) for n, line in enumerate(lines, number) if line.strip()]
+        records = [record for _, record in numbered]
+
+        def load_message(index: int) -> None:
+            at, record = numbered[index]
+            self._process_record_message(self.message_reader.record_message(stream, record, at))
+
+        handler = self.message_reader.fast_handlers.get(stream)
+        if handler is not None:
+            handler(records, load_message)
+            return
+        for index in range(len(records)):
+            load_message(index)
 
     @override
     def process_endofpipe(self) -> None:

@@ -9,12 +9,13 @@ not read it, while the ordinary path rejects its record.
 
 from __future__ import annotations
 
-from functools import partial
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NoReturn
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import msgspec
 
+from singer_martech.mapping.field_checks import FieldCheck, kind_check, places_check, reader
+from singer_martech.mapping.metadata_columns import MetadataColumns
 from singer_martech.mapping.schema_types import (
     ALL,
     ANNOTATIONS,
@@ -24,16 +25,15 @@ from singer_martech.mapping.schema_types import (
     kinds_of,
 )
 from singer_martech.values.dynamic_struct import object_type
-from singer_martech.values.json_codec import decode, is_utf8
+from singer_martech.values.json_codec import is_utf8
 from singer_martech.values.schema import normalize
-from singer_martech.values.validation import RecordValidator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from singer_martech.mapping.field_checks import Check
+
 TEXT = frozenset({"string"})
-SCALARS = frozenset({"string", "integer", "boolean", "null"})
-"""The kinds of values that may be read; numbers with a point are excluded to stay exact."""
 
 _MIN_MISSES = 1000
 _OF_RECORDS = ANNOTATIONS | {
@@ -45,6 +45,19 @@ _OF_RECORDS = ANNOTATIONS | {
 }
 
 
+class Decoded(NamedTuple):
+    """Records on the fast path.
+
+    Attributes:
+        values: The values of the fields that are read; None for a record that must take the
+            ordinary path.
+        records: The records as received, without the columns that are left out.
+    """
+
+    values: Sequence[tuple[Any, ...] | None]
+    records: Sequence[bytes]
+
+
 class FastPath:
     """Decodes the records of one stream.
 
@@ -52,37 +65,69 @@ class FastPath:
         reads: The fields whose values are extracted, in this order.
     """
 
-    def __init__(
-        self,
-        reads: Sequence[str],
-        struct: type[msgspec.Struct],
-        read: Callable[[Any], tuple[Any, ...]],
-        checks: Sequence[tuple[Callable[[Any], Any], Callable[[Any], bool]]],
-        *,
-        skips: bool,
-    ) -> None:
-        """Store the results of ``compile_fast_path``."""
+    def __init__(self, reads: Sequence[str], fields: _Fields, omitted: Collection[str]) -> None:
+        """Compile the decoder; see ``compile_fast_path``."""
         self.reads = reads
-        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
-        self._read = read
-        self._checks = checks
-        self._skips = skips
-        self._is_decided = not checks and not skips
+        decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(fields.struct, float_hook=Decimal)
+        self._decode: Callable[[bytes], Any] = decoder.decode
+        self._read = reader([fields.attributes[name] for name in reads])
+        self._checks = fields.checks
+        self._skips = fields.skips
+        self._omitted = MetadataColumns(omitted) if omitted else None
+        self._is_omitting = False
         self._only = reads[0] if len(reads) == 1 else None
         self._records = self._misses = 0
 
-    def values(self, record: bytes) -> tuple[Any, ...] | None:
-        """Return the values of ``reads``, or None if the record must take the ordinary path."""
-        self._records += 1
-        try:
-            found = self._decode(record)
-        except (ValueError, RecursionError):
-            self.miss()
-            return None
-        if self._is_decided or self._conforms(found, record):
-            return self._read(found)
-        self.miss()
-        return None
+    def decode(self, records: Sequence[bytes]) -> Decoded:
+        """Decode and validate records as received."""
+        self._records += len(records)
+        found, kept = self._decoded(records)
+        if (self._skips or self._is_omitting) and not all(map(bytes.isascii, records)):
+            for index, record in enumerate(records):
+                if not is_utf8(record):
+                    found[index] = None
+        for check in self._checks:
+            check(found)
+        valid = [each for each in found if each is not None]
+        values: list[Any] = self._read(valid)
+        if len(valid) < len(found):
+            remaining = iter(values)
+            values = [None if each is None else next(remaining) for each in found]
+            for _ in range(len(found) - len(valid)):
+                self.miss()
+        return Decoded(values, kept)
+
+    def _decoded(self, records: Sequence[bytes]) -> tuple[list[Any], Sequence[bytes]]:
+        """Return a struct for each record, or None, and the records without omitted columns."""
+        kept = self._without_omitted(records) if self._is_omitting else records
+        found: list[Any] = []
+        remaining = iter(kept)
+        while True:
+            try:
+                found.extend(map(self._decode, remaining))  # a loop in C
+            except (ArithmeticError, RecursionError, ValueError):
+                if self._begin_omitting(records[len(found)]):
+                    return self._decoded(records)
+                found.append(None)  # for the record whose decoding failed
+            else:
+                return found, kept
+
+    def _begin_omitting(self, record: bytes) -> bool:
+        """Whether to decode again, because these records have omitted columns."""
+        if self._is_omitting or self._omitted is None or not self._omitted.are_in(record):
+            return False
+        self._is_omitting = True
+        return True
+
+    def _without_omitted(self, records: Sequence[bytes]) -> Sequence[bytes]:
+        without = self._omitted.without if self._omitted is not None else bytes
+        kept = []
+        for record in records:
+            try:
+                kept.append(without(record))
+            except ValueError:
+                kept.append(b"")  # no JSON: it takes the ordinary path
+        return kept
 
     def named(self, values: tuple[Any, ...]) -> dict[str, Any]:
         """Return the values of ``reads`` by name."""
@@ -96,16 +141,6 @@ class FastPath:
         if self._misses >= _MIN_MISSES and 2 * self._misses > self._records:
             self._decode = _reject_all
 
-    def _conforms(self, found: Any, record: bytes) -> bool:
-        """Check what the decoder cannot: skipped text and some fields."""
-        if self._skips and not is_utf8(record):
-            return False
-        for get, check in self._checks:
-            value = get(found)
-            if value is not None and not check(value):
-                return False
-        return True
-
 
 def _reject_all(record: bytes) -> NoReturn:
     raise ValueError(record)
@@ -116,14 +151,16 @@ def compile_fast_path(
     reads: Sequence[str],
     kinds: Mapping[str, Collection[str]],
     required: Collection[str] = (),
+    omitted: Collection[str] = (),
 ) -> FastPath | None:
     """Compile the fast path of a stream's records.
 
     Args:
-        schema: Their JSON Schema.
+        schema: Their JSON Schema, without the omitted columns.
         reads: The fields to extract. A record that lacks one takes the ordinary path.
         kinds: The JSON types that a field may have on the fast path; any by default.
         required: Further fields that a record must have.
+        omitted: Metadata columns that are left out of the record.
 
     Returns:
         None if the schema has no known columns or has constraints that a decoder cannot check.
@@ -138,80 +175,82 @@ def compile_fast_path(
         or not needed.issubset(properties)
     ):
         return None
-    types = TypeBuilder()
-    fields, checks = [], {}
+    fields = _Fields(schema, needed)
     for name in properties:  # most records have them in this order
-        kind, check = _type_and_check(types, name, schema, kinds.get(name, ALL))
-        if check is not None:
-            if name in reads and kind is msgspec.Raw:
-                return None
-            checks[name] = check
-        fields.append((name, kind, msgspec.NODEFAULT if name in needed else None))
-    struct = object_type(fields)
-    if struct is None:
-        return None
-    attributes = dict(zip(properties, struct.__struct_fields__, strict=True))
-    read = _reader([attributes[name] for name in reads])
-    getters = [(attrgetter(attributes[name]), check) for name, check in checks.items()]
-    return FastPath(reads, struct, read, getters, skips=types.skips)
+        allowed = frozenset(kinds.get(name, ALL))
+        if name in reads:
+            fields.add_read(name, allowed)
+        else:
+            fields.add(name, allowed)
+    return FastPath(reads, fields, omitted) if fields.build() else None
 
 
-def _type_and_check(
-    types: TypeBuilder, name: str, schema: Mapping[str, Any], allowed: Collection[str]
-) -> tuple[Any, Callable[[Any], bool] | None]:
-    """Return the type of a field, and a function that checks what the type cannot."""
-    field = schema["properties"][name]
-    places = decimal_places(field["multipleOf"]) if "multipleOf" in field else None
-    try:
-        if places is None:
-            return types.type_of(field, frozenset(allowed)), None
-        rest = {key: value for key, value in field.items() if key != "multipleOf"}
-        kind = types.type_of(rest, frozenset(allowed))
-        if kind is not msgspec.Raw:
-            return kind, partial(_has_places, places)
-    except NotExpressible:
-        pass
-    types.skips = True
-    alone = {"properties": {name: field}, "definitions": schema.get("definitions", {})}
-    return msgspec.Raw, _FieldCheck(name, alone).is_valid
+class _Fields:
+    """The fields of a stream's records.
 
+    Attributes:
+        struct: The type of a record; set by ``build``.
+        attributes: The attribute of each field.
+        checks: The checks of what the types cannot express; complete after ``build``.
+    """
 
-def _has_places(places: int, value: Any) -> bool:
-    """Whether a value is not a float, or has at most this number of decimal places."""
-    return value.__class__ is not float or round(value, places) == value
+    struct: type[msgspec.Struct]
 
+    def __init__(self, schema: Mapping[str, Any], needed: Collection[str]) -> None:
+        self.attributes: dict[str, str] = {}
+        self.checks: list[Check] = []
+        self._schema = schema
+        self._needed = needed
+        self._types = TypeBuilder()
+        self._places: dict[str, int] = {}
+        self._fields: list[tuple[str, Any, Any]] = []
 
-class _FieldCheck:
-    """Validates one field that no type can express, like the ordinary path."""
+    @property
+    def skips(self) -> bool:
+        """Whether the decoder skips parts of a record."""
+        return self._types.skips
 
-    _MAX_REMEMBERED = 1000
-    _MAX_LENGTH = 64
-
-    def __init__(self, name: str, schema: Mapping[str, Any]) -> None:
-        self._name = name
-        self._validator = RecordValidator(name, schema)
-        self._remembered: dict[bytes, bool] = {}
-
-    def is_valid(self, value: msgspec.Raw) -> bool:
-        """Whether the JSON of a value is valid."""
-        raw = bytes(value)
-        known = self._remembered.get(raw)
-        if known is None:
-            known = self._is_valid(raw)
-            if len(raw) <= self._MAX_LENGTH and len(self._remembered) < self._MAX_REMEMBERED:
-                self._remembered[raw] = known
-        return known
-
-    def _is_valid(self, raw: bytes) -> bool:
+    def add(self, name: str, allowed: frozenset[str]) -> None:
+        """Add a field whose value is only validated."""
+        field = self._schema["properties"][name]
+        places = decimal_places(field["multipleOf"]) if "multipleOf" in field else None
+        if places is not None:
+            field = {key: value for key, value in field.items() if key != "multipleOf"}
         try:
-            return self._validator.is_valid({self._name: decode(raw)})
-        except (ArithmeticError, RecursionError, ValueError):
+            kind = self._types.type_of(field, allowed)
+        except NotExpressible:
+            kind = None
+        if kind is None or (kind is msgspec.Raw and places is not None):
+            self._types.skips = True
+            attribute = self._add(name, msgspec.Raw)
+            self.checks.append(FieldCheck(attribute, name, self._schema).of_json)
+            return
+        attribute = self._add(name, kind)
+        if places is not None:
+            self._places[attribute] = places
+
+    def add_read(self, name: str, allowed: frozenset[str]) -> None:
+        """Add a field whose exact value is read."""
+        field = self._schema["properties"][name]
+        exact = self._types.exact_type_of(field, allowed)
+        attribute = self._add(name, Any if exact is None else exact)
+        if exact is None:
+            self.checks.append(kind_check(attribute, kinds_of(field) & allowed))
+            if not self._types.is_plain(field, allowed):
+                self.checks.append(FieldCheck(attribute, name, self._schema).of_values)
+
+    def build(self) -> bool:
+        """Build the type; return False if there is none."""
+        struct = object_type(self._fields)
+        if struct is None:
             return False
+        self.struct = struct
+        if self._places:
+            self.checks.insert(0, places_check(self._places))
+        return True
 
-
-def _reader(attributes: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
-    """Return a function that reads attributes of an object."""
-    if not attributes:
-        return lambda _: ()
-    get = attrgetter(*attributes)
-    return (lambda found: (get(found),)) if len(attributes) == 1 else get
+    def _add(self, name: str, kind: Any) -> str:
+        attribute = self.attributes[name] = f"field_{len(self._fields)}"
+        default = msgspec.NODEFAULT if name in self._needed else None
+        self._fields.append((name, kind, default))
+        return attribute

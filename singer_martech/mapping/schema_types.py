@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
 ALL = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
+SCALARS = frozenset({"boolean", "integer", "null", "string"})
+"""The kinds of values whose types keep them exact."""
 ANNOTATIONS = frozenset(
     {"$comment", "default", "description", "examples", "format", "readOnly", "title", "writeOnly"}
 )
@@ -90,6 +92,29 @@ class TypeBuilder:
         if not types:
             raise NotExpressible
         return reduce(or_, (types[kind] for kind in sorted(types, reverse=True)))
+
+    def exact_type_of(self, schema: Mapping[str, Any], allowed: frozenset[str]) -> Any:
+        """Return a type for a schema that keeps values exact; None if there is none.
+
+        Args:
+            schema: A normalized schema.
+            allowed: The kinds of values that the type may accept.
+        """
+        try:
+            types = self._types(schema, allowed)
+        except NotExpressible:
+            return None
+        if not types or not SCALARS.issuperset(types):
+            return None
+        return reduce(or_, (types[kind] for kind in sorted(types, reverse=True)))
+
+    def is_plain(self, schema: Mapping[str, Any], allowed: frozenset[str]) -> bool:
+        """Whether a schema constrains nothing but the kind of these kinds of values."""
+        try:
+            types = self._types(schema, allowed)
+        except NotExpressible:
+            return False
+        return all(each in (int, _PLAIN.get(kind)) for kind, each in types.items())
 
     def _types(self, schema: Mapping[str, Any], allowed: frozenset[str]) -> _Types:
         kinds = kinds_of(schema) & allowed

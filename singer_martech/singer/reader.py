@@ -6,7 +6,8 @@ import io
 import sys
 from codecs import BOM_UTF8
 from collections import Counter
-from typing import IO, TYPE_CHECKING, Any
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
@@ -14,16 +15,35 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from singer_martech._compat import override
 from singer_martech.errors import InvalidInput
 from singer_martech.singer.message_decoder import decode_envelope, decode_message
+from singer_martech.singer.record_lines import RecordLines
 from singer_martech.singer.stdin import StdinReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from singer_martech.runtime.shutdown import ShutdownSignal
+    from singer_martech.singer.message_decoder import Envelope
+
+    _Callbacks = dict[str, Callable[[dict[str, Any]], None]]
 
 MAX_LINE_BYTES = 256 * 1024 * 1024
 """Maximum length of a line of the input or of a BATCH file, in bytes."""
+
+
+_LINES_AT_ONCE = 100
+
+
+class FastHandler(Protocol):
+    """Handles records of one stream, in order."""
+
+    def __call__(self, records: Sequence[bytes], load_message: Callable[[int], None]) -> None:
+        """Handle records as received.
+
+        Args:
+            records: The records. One that is no JSON object needs a message, too.
+            load_message: Called with the index of a record that needs a message.
+        """
 
 
 class MessageReader(GenericSingerReader[str]):
@@ -32,8 +52,7 @@ class MessageReader(GenericSingerReader[str]):
     RECORD and STATE messages have their JSON as received in ``raw``.
 
     Attributes:
-        fast_handlers: By stream, a function that handles a record as received, or returns False
-            if the record needs a message.
+        fast_handlers: By stream, a function that handles records as received.
         shutdown: Ends reading on a signal.
         pause_seconds: Maximum time between two calls of ``tick``.
         tick: Called between blocks of input, and while the input is idle.
@@ -48,7 +67,10 @@ class MessageReader(GenericSingerReader[str]):
     def __init__(self) -> None:
         """Create a reader; nothing is read yet."""
         super().__init__()
-        self.fast_handlers: dict[str, Callable[[bytes], bool]] = {}
+        self.fast_handlers: dict[str, FastHandler] = {}
+        self._record_lines = RecordLines()
+        self._callbacks: _Callbacks = {}
+        self._counts: Counter[str] = Counter()
         self._input: StdinReader | None = None
 
     def wake(self) -> None:
@@ -78,84 +100,107 @@ class MessageReader(GenericSingerReader[str]):
         return decode_message(encoded, decode_envelope(encoded), 1)
 
     @override
-    def process_lines(
-        self, file_input: IO[str] | None, callbacks: dict[str, Callable[[dict[str, Any]], None]]
-    ) -> Counter[str]:
-        counts: Counter[str] = Counter()
+    def process_lines(self, file_input: IO[str] | None, callbacks: _Callbacks) -> Counter[str]:
+        self._callbacks, self._counts = callbacks, Counter()
         with self.guard():
-            self._process(file_input or self.default_input, callbacks, counts)
-        return counts
+            self._process(file_input or self.default_input)
+        return self._counts
 
-    def _process(
-        self,
-        source: IO[str],
-        callbacks: dict[str, Callable[[dict[str, Any]], None]],
-        counts: Counter[str],
-    ) -> None:
+    def _process(self, source: IO[str]) -> None:
         try:
             descriptor = source.fileno()
         except io.UnsupportedOperation:
-            self._process_lines(self._lines_of_text(source), callbacks, counts)
+            self._process_blocks(self._blocks_of_text(source))
             return
         with StdinReader(descriptor) as self._input:
-            self._process_lines(self._lines(self._input), callbacks, counts)
+            self._process_blocks(self._blocks_of_lines(self._input))
         self._input = None
 
-    def _process_lines(
-        self,
-        lines: Iterator[bytes],
-        callbacks: dict[str, Callable[[dict[str, Any]], None]],
-        counts: Counter[str],
-    ) -> None:
-        for number, line in enumerate(lines, 1):
-            if not line or line.isspace():
-                continue
-            envelope = decode_envelope(line)
-            if envelope is None and line.startswith(BOM_UTF8):
-                line = line.removeprefix(BOM_UTF8)  # noqa: PLW2901 - of the input, or of a part
-                if not line or line.isspace():
-                    continue
-                envelope = decode_envelope(line)
-            if envelope is not None and envelope.type == "RECORD":
-                fast_handler = self.fast_handlers.get(envelope.stream)
-                if fast_handler is not None and fast_handler(bytes(envelope.record)):
-                    counts["RECORD"] += 1
-                    continue
-            message = decode_message(line, envelope, number)
-            kind = message["type"]
-            try:
-                self._dispatch(message, callbacks)
-            except InvalidInput as error:
-                error.args = (f"line {number} of the input: {error}",)
-                raise
-            counts[kind] += 1
+    def _process_blocks(self, blocks: Iterator[list[bytes]]) -> None:
+        number = 1
+        for lines in blocks:
+            index = 0
+            while index < len(lines):
+                handled = self._process_records(lines, index, number)
+                if not handled:
+                    self._process_line(lines[index], number + index)
+                index += handled or 1
+            number += len(lines)
 
-    @staticmethod
-    def _dispatch(
-        message: dict[str, Any], callbacks: dict[str, Callable[[dict[str, Any]], None]]
+    def _process_records(self, lines: Sequence[bytes], index: int, number: int) -> int:
+        """Process lines from an index on that are records of a stream with a fast handler.
+
+        Returns:
+            The number of lines processed.
+        """
+        if not self._record_lines.is_record(lines[index]):
+            return 0
+        handler = self.fast_handlers.get(self._record_lines.stream)
+        if handler is None:
+            return 0
+        records = self._record_lines.records(lines, index)
+        self._handle(handler, records, lines[index : index + len(records)], number + index)
+        return len(records)
+
+    def _handle(
+        self, handler: FastHandler, records: Sequence[bytes], lines: Sequence[bytes], number: int
     ) -> None:
-        callback = callbacks.get(message["type"])
+        """Handle records, given their lines and the number of the first line."""
+
+        def load_message(index: int) -> None:
+            self._counts["RECORD"] -= 1
+            line = lines[index]
+            self._process_message(line, decode_envelope(line), number + index)
+
+        self._counts["RECORD"] += len(records)
+        handler(records, load_message)
+
+    def _process_line(self, line: bytes, number: int) -> None:
+        if not line or line.isspace():
+            return
+        envelope = decode_envelope(line)
+        if envelope is None and line.startswith(BOM_UTF8):  # of the input, or of a part of it
+            self._process_line(line.removeprefix(BOM_UTF8), number)
+            return
+        if envelope is not None and envelope.type == "RECORD":
+            handler = self.fast_handlers.get(envelope.stream)
+            if handler is not None:
+                self._handle(handler, [bytes(envelope.record)], [line], number)
+                return
+        self._process_message(line, envelope, number)
+
+    def _process_message(self, line: bytes, envelope: Envelope | None, number: int) -> None:
+        message = decode_message(line, envelope, number)
+        try:
+            self._dispatch(message)
+        except InvalidInput as error:
+            error.args = (f"line {number} of the input: {error}",)
+            raise
+        self._counts[message["type"]] += 1
+
+    def _dispatch(self, message: dict[str, Any]) -> None:
+        callback = self._callbacks.get(message["type"])
         if callback is None:
             raise InvalidInput(f"unknown message type '{message['type']}'")
         if message["type"] == "STATE" and message.get("value", message) is None:
             return  # an empty STATE would make the next run start from the beginning
         callback(message)
 
-    def _lines(self, source: StdinReader) -> Iterator[bytes]:
+    def _blocks_of_lines(self, source: StdinReader) -> Iterator[list[bytes]]:
         parts: list[bytes] = []
         length = 0
         for block in self._blocks(source):
             lines = block.split(b"\n")
-            if len(lines) > 1:
-                parts.append(lines[0])
-                yield b"".join(parts)
-                yield from lines[1:-1]
+            rest = lines.pop()
+            if lines:
+                lines[0] = b"".join([*parts, lines[0]])
+                yield lines
                 parts, length = [], 0
-            parts.append(lines[-1])
-            length += len(lines[-1])
+            parts.append(rest)
+            length += len(rest)
             if length > MAX_LINE_BYTES:
                 raise InvalidInput(f"the input has a line of more than {MAX_LINE_BYTES} bytes")
-        yield b"".join(parts)
+        yield [b"".join(parts)]
 
     def _blocks(self, source: StdinReader) -> Iterator[bytes]:
         block: bytes | None = None
@@ -166,11 +211,11 @@ class MessageReader(GenericSingerReader[str]):
             if block:
                 yield block
 
-    def _lines_of_text(self, source: IO[str]) -> Iterator[bytes]:
-        for line in source:
+    def _blocks_of_text(self, source: IO[str]) -> Iterator[list[bytes]]:
+        while lines := [*islice(source, _LINES_AT_ONCE)]:
             self.shutdown.check()
             self.tick()
-            yield line.encode("utf-8", "surrogatepass")
+            yield [line.rstrip("\n").encode("utf-8", "surrogatepass") for line in lines]
 
     def record_message(self, stream: str, record: bytes, number: int) -> dict[str, Any]:
         """Return the RECORD message for a line of a BATCH file.

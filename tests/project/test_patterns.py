@@ -35,12 +35,20 @@ WORST_CASES: Mapping[str, list[tuple[str, str, str]]] = {
         ("", "-", " "),
         ("", "a1 ", ""),
     ],
+    "singer_martech.mapping.metadata_columns._LEADING": [
+        ("{", " ", "/"),
+        ("{", '"_sdc_a":1,', '"_sdc_'),
+        ('{"_sdc_a":', "1", "/"),
+        ('{"_sdc_a":"', "a", ""),
+        ('{"_sdc_a":1', " ", "/"),
+    ],
     "singer_martech.mapping.operations._WIDE_FORMAT": [
         ("", "1", "/"),
         ("%", "0", "/"),
         ("", "%", "/"),
     ],
     "singer_martech.mapping.operations._WIDE_SPEC": [("", "1", "/"), ("", "1/", "")],
+    "singer_martech.mapping.stream_mappings._WORDS": [("", "a", "1"), ("", "a1", "")],
     "singer_martech.mapping.template_code._PATH": [
         ("{{", " ", "/"),
         ("{{a", ".a", "/"),
@@ -57,6 +65,18 @@ WORST_CASES: Mapping[str, list[tuple[str, str, str]]] = {
     ],
     "singer_martech.runtime.escapes._CONTROL": [("", "\n", "a")],
     "singer_martech.singer.meltano_env._PATH_SEPARATOR": [("", "\\", "."), ("", "\\.", "")],
+    "singer_martech.singer.record_lines._START": [
+        ("{", " ", "/"),
+        ('{"type":"RECORD","stream":"', "a", ""),
+        ('{"type":"RECORD","stream":"a"', " ", "/"),
+    ],
+    "singer_martech.singer.record_lines._END": [
+        ("}", " ", "/"),
+        ("}", ',"version":1', "/"),
+        ('},"version":', "1", "/"),
+        ('},"time_extracted":"', "a", ""),
+        ("}}", " ", "/"),
+    ],
     "singer_martech.values.json_scan._TOKEN": [
         ("", " ", "/"),
         ('"', "a", ""),

@@ -1,0 +1,137 @@
+"""Checks of decoded fields that no type can express."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from singer_martech.values.json_codec import decode
+from singer_martech.values.validation import RecordValidator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    import msgspec
+
+    Check = Callable[[list[Any]], None]
+    """Replaces each decoded record that it does not accept by None."""
+
+_MAX_EXACT = 2.0**52
+_MAX_PLACES = 22
+"""Up to this number of decimal places, the power of ten is exact as a double."""
+
+_CLASSES: Mapping[str, tuple[type, ...]] = {
+    "array": (list,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "null": (type(None),),
+    "number": (int, Decimal),
+    "object": (dict,),
+    "string": (str,),
+}
+
+
+def places_check(attributes: Mapping[str, int]) -> Check:
+    """Return a check of how many decimal places doubles have at most.
+
+    Args:
+        attributes: The number of places by attribute.
+    """
+    read = attrgetter(*attributes)
+    get = (lambda each: (read(each),)) if len(attributes) == 1 else read
+    limits = [(places, 10.0**places) for places in attributes.values()]
+
+    def check(found: list[Any]) -> None:
+        for index, each in enumerate(found):
+            if each is None:
+                continue
+            for value, (places, scale) in zip(get(each), limits, strict=True):
+                if value.__class__ is float and not _has_places(value, places, scale):
+                    found[index] = None
+                    break
+
+    return check
+
+
+def _has_places(value: float, places: int, scale: float) -> bool:
+    scaled = value * scale
+    if places <= _MAX_PLACES and -_MAX_EXACT < scaled < _MAX_EXACT:
+        return round(scaled) / scale == value
+    return round(value, places) == value
+
+
+def kind_check(attribute: str, kinds: Collection[str]) -> Check:
+    """Return a check that a field has a value of one of these kinds, with exact numbers."""
+    get = attrgetter(attribute)
+    classes = {each for kind in kinds for each in _CLASSES[kind]}
+
+    def check(found: list[Any]) -> None:
+        for index, each in enumerate(found):
+            if each is not None and get(each).__class__ not in classes:
+                found[index] = None
+
+    return check
+
+
+class FieldCheck:
+    """Checks one field like the ordinary path.
+
+    Args:
+        attribute: The attribute with its value.
+        name: The field.
+        schema: The schema of the record.
+    """
+
+    _MAX_REMEMBERED = 1000
+    _MAX_LENGTH = 64
+
+    def __init__(self, attribute: str, name: str, schema: Mapping[str, Any]) -> None:
+        """Compile the schema of the field."""
+        field = schema["properties"][name]
+        alone = {"properties": {name: field}, "definitions": schema.get("definitions", {})}
+        self._get = attrgetter(attribute)
+        self._name = name
+        self._validator = RecordValidator(name, alone)
+        self._remembered: dict[bytes, bool] = {}
+
+    def of_values(self, found: list[Any]) -> None:
+        """Check decoded values."""
+        for index, each in enumerate(found):
+            if each is not None and not self._is_valid_value(self._get(each)):
+                found[index] = None
+
+    def of_json(self, found: list[Any]) -> None:
+        """Check values that are still JSON; None where the field is absent."""
+        for index, each in enumerate(found):
+            value = None if each is None else self._get(each)
+            if value is not None and not self._is_valid(value):
+                found[index] = None
+
+    def _is_valid(self, value: msgspec.Raw) -> bool:
+        raw = bytes(value)
+        known = self._remembered.get(raw)
+        if known is None:
+            try:
+                known = self._is_valid_value(decode(raw))
+            except (ArithmeticError, RecursionError, ValueError):
+                known = False
+            if len(raw) <= self._MAX_LENGTH and len(self._remembered) < self._MAX_REMEMBERED:
+                self._remembered[raw] = known
+        return known
+
+    def _is_valid_value(self, value: Any) -> bool:
+        try:
+            return self._validator.is_valid({self._name: value})
+        except (ArithmeticError, RecursionError, ValueError):
+            return False
+
+
+def reader(attributes: Sequence[str]) -> Callable[[list[Any]], list[tuple[Any, ...]]]:
+    """Return a function that reads these attributes of many objects."""
+    if not attributes:
+        return lambda found: [()] * len(found)
+    get = attrgetter(*attributes)
+    if len(attributes) == 1:
+        return lambda found: [(value,) for value in map(get, found)]
+    return lambda found: [*map(get, found)]

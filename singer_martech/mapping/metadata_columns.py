@@ -1,0 +1,66 @@
+"""Remove the metadata columns of singer-sdk from records as received."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from singer_martech.values.dynamic_struct import object_type
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+_PREFIX = b'"_sdc_'
+_DELETED_AT = "_sdc_deleted_at"
+_LEADING = re.compile(rb'\{\s*((?:"_sdc_[a-z_]+"\s*:\s*(?:"[^"\\]*"|[\w.+-]+)\s*,\s*)+)')
+
+
+class MetadataColumns:
+    """Removes columns that stand together at the end or at the start of a record.
+
+    Args:
+        names: The columns to remove.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        """Compile the type of the columns."""
+        self._names = frozenset(name.encode() for name in names)
+        fields = [
+            (name, None if name == _DELETED_AT else msgspec.Raw, None) for name in sorted(names)
+        ]
+        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(object_type(fields)).decode
+
+    def are_in(self, record: bytes) -> bool:
+        """Whether a record seems to have metadata columns."""
+        return _PREFIX in record
+
+    def without(self, record: bytes) -> bytes:
+        """Return a record without these columns, if it is valid JSON.
+
+        What remains is valid JSON only if the record is and the columns were its own, not those
+        of an object in it: the removed part is decoded here, the rest by the caller.
+
+        Raises:
+            ValueError: The columns stand elsewhere, or the record is deleted.
+        """
+        start = self._first(record)
+        if start < 0:
+            return record
+        rest = record[:start].rstrip()
+        if rest.endswith(b","):
+            self._decode(b"{" + record[start:])
+            return rest[:-1] + b"}"
+        leading = _LEADING.match(record)
+        if leading is None:
+            raise ValueError("there are metadata columns between the others")
+        self._decode(b"{" + leading[1].rstrip()[:-1] + b"}")
+        return b"{" + record[leading.end() :]
+
+    def _first(self, record: bytes) -> int:
+        """Return where the first of the columns starts, or -1."""
+        start = record.find(_PREFIX)
+        while start >= 0 and record[start + 1 : record.find(b'"', start + 1)] not in self._names:
+            start = record.find(_PREFIX, start + 1)
+        return start
