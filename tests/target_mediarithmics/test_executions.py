@@ -170,7 +170,7 @@ def test_an_execution_that_takes_too_long_ends_the_run_and_continues(
     )
     (execution,) = vendor.import_executions()
     assert f"execution {execution.id} of document import" in str(run.error)
-    assert "execution_timeout_seconds (0.05); it goes on" in str(run.error)
+    assert "execution_timeout_seconds (0.05); it continues" in str(run.error)
     assert run.states == []
     assert execution.is_open
     assert vendor.requests_to("/action$") == []
