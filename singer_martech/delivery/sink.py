@@ -211,13 +211,20 @@ class MartechSink(Sink):
             yield key, compiled(value, self.stream_name, key)
 
     def unknown_fields(self) -> list[str]:
-        """Return a line for each field that the mapping reads and the SCHEMA lacks."""
+        """Return a line for each field that the mapping reads and the SCHEMA or record lacks."""
         return [
-            f"setting 'streams': stream '{self.stream_name}', key '{key}': no field '{field}' in "
-            f"the SCHEMA{hint}"
+            f"setting 'streams': stream '{self.stream_name}', key '{key}': {problem}"
             for key, template in self.templates()
-            for field, hint in unknown_fields(template, self.schema)
+            for problem in self._unknown_fields(template)
         ]
+
+    def _unknown_fields(self, template: Template) -> Iterator[str]:
+        omitted = frozenset() if self._adds_metadata else self._omitted_columns
+        for field, hint in unknown_fields(template, self.schema):
+            if field not in omitted:
+                yield f"no field '{field}' in the SCHEMA{hint}"
+        for field in sorted(template.named & omitted):
+            yield f"field '{field}' is left out; set 'keep_sdc_columns' to true to read it"
 
     def warn_once(self, topic: str, message: str) -> None:
         """Log a warning about the stream, but only the first of its topic in a run."""

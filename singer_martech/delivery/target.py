@@ -189,7 +189,7 @@ class MartechTarget(MartechPlugin, Target):
         stream = message_dict["stream"]
         routes = self._routes.get(stream)
         if routes is None:
-            routes = self._open_routes(message_dict)
+            routes = self._open_routes(stream)
         self.sequence += 1
         record = message_dict["record"]
         for transform, sink in routes:
@@ -209,12 +209,10 @@ class MartechTarget(MartechPlugin, Target):
             if transformed is not None:
                 sink.load(message_dict, transformed, None)
 
-    def _open_routes(self, message: dict[str, Any]) -> list[Route]:
+    def _open_routes(self, stream: str, kind: str = "RECORD") -> list[Route]:
         """Return the routes of a stream when its first record comes, and open its fast path."""
-        self._assert_line_requires(message, requires={"stream", "record"})
-        stream = message["stream"]
         if stream not in self.mapper.stream_maps:
-            raise RecordBeforeSchema(f"stream '{stream}': a RECORD came before its SCHEMA")
+            raise RecordBeforeSchema(f"stream '{stream}': a {kind} came before its SCHEMA")
         self._routes[stream] = routes = self._find_routes(stream)
         if len(routes) == 1 and routes[0].transform is None:
             sink = routes[0].sink
@@ -266,8 +264,9 @@ class MartechTarget(MartechPlugin, Target):
 
     @override
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
-        if message_dict.get("stream") in self._schemas:
-            for _, sink in self._find_routes(message_dict["stream"]):
+        stream = message_dict.get("stream")
+        if isinstance(stream, str) and stream in self._schemas:
+            for _, sink in self._find_routes(stream):
                 if sink.mirror is not None:
                     sink.mirror.activate(message_dict.get("version"))
 
@@ -275,7 +274,9 @@ class MartechTarget(MartechPlugin, Target):
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "encoding", "manifest"})
         stream = message_dict["stream"]
-        routes = self._routes.get(stream) or self._open_routes({"stream": stream, "record": {}})
+        if not isinstance(stream, str):
+            raise InvalidInput("the stream of a BATCH must be a name")
+        routes = self._routes.get(stream) or self._open_routes(stream, "BATCH")
         storage = next((sink.batch_config.storage for _, sink in routes if sink.batch_config), None)
         number = 1
         for file in batch_files(message_dict, storage):

@@ -166,4 +166,4 @@ def unknown_fields(template: Template, schema: Mapping[str, Any]) -> list[tuple[
     """
     columns = list(schema["properties"])
     unknown = sorted(template.named.difference(columns)) if columns else []
-    return [(name, did_you_mean(name, columns)) for name in unknown if not name.startswith("_sdc_")]
+    return [(name, did_you_mean(name, columns)) for name in unknown]

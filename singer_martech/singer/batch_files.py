@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LOCAL = frozenset({"", "file", "local"})
-_COMPRESSIONS = frozenset({None, "", "none", "gzip"})
+_COMPRESSIONS = (None, "", "none", "gzip")
 _BLOCK_BYTES = 1024 * 1024
 
 
@@ -135,9 +135,10 @@ def batch_files(message: Mapping[str, Any], storage: StorageTarget | None) -> li
         )
     format_name, compression = encoding.get("format"), encoding.get("compression")
     if format_name != "jsonl" or compression not in _COMPRESSIONS:
+        described = f"{format_name} {compression or ''}".rstrip()
         raise MartechError(
-            f"stream '{stream}': a BATCH has the format {format_name} {compression or ''}; let the "
-            "tap write jsonl, with gzip or without"
+            f"stream '{stream}': a BATCH has the format {described}; let the tap write jsonl, with "
+            "gzip or without"
         )
     is_gzip = compression == "gzip"
     return [BatchFile(stream, str(address), storage, is_gzip=is_gzip) for address in manifest]

@@ -68,6 +68,18 @@ def test_metadata_columns_are_kept_when_that_is_set(load: Loader) -> None:
     assert load.records == [given]
 
 
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_a_mapping_that_reads_a_metadata_column_is_told_that_it_is_left_out(
+    load: Loader, *, is_kept: bool
+) -> None:
+    key = {"target-mona": "message", "target-monetate": "row"}.get(load.name, "document")
+    template = {"customer_id": "c", "record": "{{ _sdc_extracted_at }}"}
+    streams = {"*": {**load.settings["streams"]["*"], key: template}}
+    outcome = load(declared(), record(id=1, **METADATA), streams=streams, keep_sdc_columns=is_kept)
+    warning = f"key '{key}': field '_sdc_extracted_at' is left out; set 'keep_sdc_columns' to true"
+    assert (warning in outcome.log) is not is_kept
+
+
 @pytest.mark.parametrize("levels", [1_000, 100_000])
 def test_a_record_that_is_nested_too_deep_is_rejected_and_the_run_continues(
     load: Loader, levels: int
@@ -122,8 +134,8 @@ def test_a_number_that_json_cannot_represent_is_reported_as_received_and_the_run
 def test_byte_order_marks_of_input_and_batch_files_are_skipped(
     load: Loader, tmp_path: Path
 ) -> None:
-    lines = as_bytes([json.dumps({"id": number}) for number in (2, 3)])
-    (tmp_path / "rows.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + lines))
+    lines = [b"\xef\xbb\xbf" + as_bytes([json.dumps({"id": number})]) for number in (2, 3)]
+    (tmp_path / "rows.gz").write_bytes(gzip.compress(b"".join(lines)))
     batch = {
         "type": "BATCH",
         "stream": "orders",

@@ -546,7 +546,7 @@ def test_a_template_lists_its_fields() -> None:
 
 
 def test_an_unknown_field_is_listed_with_the_most_similar_column() -> None:
-    template = Template("{{ emial | lower }}{{ id }}{{ quux }}{{ _sdc_deleted_at }}", "orders")
+    template = Template("{{ emial | lower }}{{ id }}{{ quux }}", "orders")
     schema: dict[str, Any] = {"properties": {"email": {}, "id": {}}}
     assert unknown_fields(template, schema) == [
         ("emial", "; did you mean 'email'?"),

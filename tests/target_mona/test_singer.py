@@ -89,6 +89,7 @@ def test_a_version_message_needs_no_request_of_its_own(target: Target, mona: Mon
         schema(),
         record(id=1),
         {"type": "ACTIVATE_VERSION", "stream": "orders", "version": 5},
+        {"type": "ACTIVATE_VERSION", "stream": ["orders"], "version": "x"},
         record(id=2),
         state(1),
     )
@@ -482,6 +483,23 @@ for _ in range(400):
         (
             '{"type":"BATCH","stream":"orders"}',
             "line 4 of the input: stream 'orders': its BATCH lacks encoding, manifest",
+        ),
+        (
+            {"type": "BATCH", "stream": ["orders"], "encoding": {}, "manifest": []},
+            "line 4 of the input: the stream of a BATCH must be a name",
+        ),
+        (
+            {"type": "BATCH", "stream": "nobody", "encoding": {}, "manifest": []},
+            "line 4 of the input: stream 'nobody': a BATCH came before its SCHEMA",
+        ),
+        (
+            {
+                "type": "BATCH",
+                "stream": "orders",
+                "encoding": {"format": "jsonl", "compression": ["gzip"]},
+                "manifest": [],
+            },
+            r"stream 'orders': a BATCH has the format jsonl \['gzip'\]; let the tap write jsonl",
         ),
     ],
 )
