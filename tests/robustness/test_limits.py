@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import re
@@ -36,8 +37,10 @@ sys.exit(status)
 """
 
 
-def child(name: str, config: dict[str, Any], *, feed: Iterable[bytes] = ()) -> tuple[str, int]:
-    """Run a command that must fail; return its reason and its peak memory."""
+def child(
+    name: str, config: dict[str, Any], *, feed: Iterable[bytes] = (), status: int = 1
+) -> tuple[str, int]:
+    """Run a command that must end with a status; return its last line and its peak memory."""
     Path("config.json").write_text(json.dumps(config), encoding="utf-8")
     plugin = [str(Path(sys.executable).with_name(name)), "--config", "config.json"]
     command = [sys.executable, "-c", MEASURED, "memory", *plugin]
@@ -54,7 +57,7 @@ def child(name: str, config: dict[str, Any], *, feed: Iterable[bytes] = ()) -> t
         pass
     process.wait()
     lines = Path("log").read_text(encoding="utf-8").splitlines()
-    assert process.returncode == 1, lines
+    assert process.returncode == status, lines
     assert not any("Traceback" in line for line in lines)
     return lines[-1], int(Path("memory").read_text(encoding="utf-8")) * 1024
 
@@ -74,6 +77,26 @@ def test_an_input_line_of_a_gigabyte_is_an_error_in_bounded_memory(
     reason, memory = child(target.name, target.settings(sandbox), feed=feed)
     assert "the input has a line of more than" in reason
     assert memory < 500 * MEBIBYTE
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=str)
+def test_small_parts_of_large_records_are_loaded_in_bounded_memory(
+    target: Plugin, sandbox: Sandbox
+) -> None:
+    config = target.settings(sandbox)
+    if target.name == "target-mona":
+        config["streams"] = {"people": {"message": {"id": "{{ id }}"}}}
+    elif target.name == "target-monetate":
+        config["streams"] = {"people": {"row": {"id": "{{ id }}"}}}
+    schema, *_ = target.input.splitlines(keepends=True)
+    large = b"x" * MEBIBYTE
+    records = (
+        b'{"type":"RECORD","stream":"people","record":{"id":"k%d","n":1,"more":"%b"}}\n'
+        % (n, large)
+        for n in range(400)
+    )
+    _, memory = child(target.name, config, feed=itertools.chain([schema], records), status=0)
+    assert memory < 200 * MEBIBYTE
 
 
 @functools.cache
