@@ -229,7 +229,7 @@ class MessageReader(GenericSingerReader[str]):
             InvalidInput: The line is not a JSON object.
         """
         start = b'{"type":"RECORD","stream":%s,"record":' % msgspec.json.encode(stream)
-        line = b"%s%s}" % (start, record.strip())
+        line = b"%s%s}" % (start, record.strip().removeprefix(BOM_UTF8))
         try:
             return decode_message(line, decode_envelope(line), number)
         except InvalidInput as error:
