@@ -19,7 +19,8 @@ from singer_martech.values.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_martech.delivery.ledger_store import LedgerStore, Scope
+    from singer_martech.delivery.ledger_store import LedgerStore
+    from singer_martech.delivery.ledger_tables import Scope
 
 _LEDGER = click.argument("ledger", envvar="SINGER_MARTECH_LEDGER")
 

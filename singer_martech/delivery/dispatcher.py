@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from singer_martech.delivery.batch_result import BatchResult
 from singer_martech.delivery.key_order import KeyOrder
+from singer_martech.delivery.no_ledger import NoLedger
 from singer_martech.delivery.rejects import TooManyRejects
 from singer_martech.delivery.sender_pool import NotSent, SenderPool
 from singer_martech.delivery.settlement import Settlement
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from singer_martech.delivery.batch import Batch, PendingRecord
     from singer_martech.delivery.checkpoint import Checkpoints
     from singer_martech.delivery.destination import Destination
-    from singer_martech.delivery.ledger import Ledger
     from singer_martech.delivery.rejects import Rejects
     from singer_martech.runtime.shutdown import ShutdownSignal
 
@@ -76,7 +76,7 @@ class Dispatcher:
         wake: Callable[[], None],
         while_waiting: Callable[[], None],
         grace_seconds: float = GRACE_SECONDS,
-        ledger: Ledger | None = None,
+        ledger: NoLedger | None = None,
     ) -> None:
         """Create a dispatcher; threads are started on demand."""
         self.settlement = Settlement(rejects)
@@ -90,9 +90,8 @@ class Dispatcher:
         self._open: dict[Destination, Batch] = {}
         self._in_flight: set[Batch] = set()
         self._keys = KeyOrder()
-        self._ledger = ledger
-        if ledger is not None:
-            ledger.submit, ledger.block_state_at = self.submit, self.settlement.block_state_at
+        self._ledger = NoLedger() if ledger is None else ledger
+        self._ledger.connect(self.submit, self.settlement.block_state_at)
 
     def submit(self, destination: Destination, record: PendingRecord) -> None:
         """Add a record to a batch; block while the limits on work in progress are reached.
@@ -145,8 +144,7 @@ class Dispatcher:
             MartechError: As for ``submit``.
         """
         self._process_results(block=False)
-        if self._ledger is not None:
-            self._ledger.release()
+        self._ledger.release()
         self._batch_ready()
         self._limit_open()
         now = time.monotonic()
@@ -163,8 +161,7 @@ class Dispatcher:
         Raises:
             MartechError: As for ``submit``.
         """
-        if self._ledger is not None:
-            self._ledger.release()
+        self._ledger.release()
         while self._open or self._pool.awaited or self._keys.ready:
             self._batch_ready()
             for destination, batch in list(self._open.items()):
@@ -231,15 +228,13 @@ class Dispatcher:
         oldest = self._first_unsettled()
         if now or self._checkpoints.is_due(oldest):
             self._rejects.sync()
-            if self._ledger is not None:
-                self._ledger.before_state(oldest)
+            self._ledger.before_state(oldest)
             self._checkpoints.write(oldest)
 
     def close(self) -> None:
         """Stop the idle worker threads."""
         self._pool.close()
-        if self._ledger is not None:
-            self._ledger.close()
+        self._ledger.close()
 
     def _batch_ready(self) -> None:
         """Put each record that waited for its key into a batch."""
@@ -280,8 +275,7 @@ class Dispatcher:
     def _reject_too_large(self, destination: Destination, record: PendingRecord) -> None:
         reason = f"larger than a request may be (max_request_bytes {destination.max_bytes})"
         self.settlement.reject(record.metrics, record.sequence, record.raw, reason)
-        if self._ledger is not None:
-            self._ledger.drop(record)
+        self._ledger.drop(record)
 
     def _open_batch(self, destination: Destination) -> Batch:
         if len(self._open) % _BATCHES_BETWEEN_CHECKS == 0:
@@ -295,8 +289,7 @@ class Dispatcher:
         self._shutdown.check()
         if self._open.get(destination) is not batch:
             return  # it was dispatched during the wait
-        if self._ledger is not None:
-            self._ledger.before_send()
+        self._ledger.before_send()
         self._pool.start_worker()
         batch_result = BatchResult(batch, allowed_rejects=self._rejects.left)
         self._in_flight.add(batch)
@@ -332,8 +325,7 @@ class Dispatcher:
         batch = batch_result.batch
         self._pool.take_back(batch_result)
         failure = self.settlement.settle(batch_result)
-        if self._ledger is not None:
-            self._ledger.settle(batch_result)
+        self._ledger.settle(batch_result)
         if batch_result.is_complete:
             self._keys.finish(batch.keys)
         self._in_flight.discard(batch)
@@ -345,9 +337,11 @@ class Dispatcher:
             raise failure
 
     def _first_unsettled(self) -> int | None:
-        sequences = [self.settlement.barrier, self._keys.first_sequence()]
-        if self._ledger is not None:
-            sequences.append(self._ledger.first_sequence)
+        sequences = [
+            self.settlement.barrier,
+            self._keys.first_sequence(),
+            self._ledger.first_sequence,
+        ]
         sequences += [batch.first_sequence for batch in self._open.values()]
         sequences += [batch.first_sequence for batch in self._in_flight]
         return min((each for each in sequences if each is not None), default=None)

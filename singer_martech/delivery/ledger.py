@@ -12,11 +12,14 @@ the run is killed, they are in doubt, and the next run sends them again.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from singer_martech.delivery.ledger_store import KEY_BYTES
+from singer_martech._compat import override
+from singer_martech.delivery.ledger_changes import DELETION, UNKNOWN, LedgerChanges
+from singer_martech.delivery.ledger_tables import KEY_BYTES
+from singer_martech.delivery.no_ledger import NoLedger
 from singer_martech.delivery.rejects import TooManyRejects
 
 if TYPE_CHECKING:
@@ -26,16 +29,12 @@ if TYPE_CHECKING:
     from singer_martech.delivery.batch_result import BatchResult
     from singer_martech.delivery.destination import Destination
     from singer_martech.delivery.ledger_key import RecordKey
-    from singer_martech.delivery.ledger_store import LedgerStore, Scope
+    from singer_martech.delivery.ledger_store import LedgerStore
+    from singer_martech.delivery.ledger_tables import Entry, Scope
     from singer_martech.delivery.metrics import StreamMetrics
 
-_MAX_BUFFERED_RECORDS = 2000
+_MAX_BUFFERED_RECORDS = 5000
 _MAX_BUFFERED_BYTES = 8 * 1024 * 1024
-_MAX_UNWRITTEN = 20_000
-
-_DELETION = bytes(KEY_BYTES)
-_UNKNOWN = b"\xff" * KEY_BYTES
-"""The hash of a body that is never compared."""
 
 
 class StreamLedger:
@@ -64,9 +63,9 @@ class StreamLedger:
         self.lock = scope.lock
         self.metrics = metrics
         self.version: int | None = None
+        self.key_of = key_of
         self._ledger = ledger
-        self._key_of = key_of
-        self._person = scope.account_digest
+        self._account = scope.account_digest
 
     def submit(self, destination: Destination, record: PendingRecord) -> None:
         """Add a record, which is sent unless it is unchanged.
@@ -74,19 +73,31 @@ class StreamLedger:
         Raises:
             MartechError: As for :meth:`singer_martech.delivery.dispatcher.Dispatcher.submit`.
         """
-        found = self._key_of(record)
+        self._ledger.add(self, destination, record)
+
+    def mark(self, record: PendingRecord) -> bytes:
+        """Return the hashes of a record's key and body; nothing if the vendor does not merge it."""
+        found = self.key_of(record)
         if found is None:
-            self._ledger.add(self, destination, record, None)
-            return
+            return b""
         if found.is_deletion:
-            body = _DELETION
+            body = DELETION
         elif found.is_final:
             body = blake2b(record.body, digest_size=KEY_BYTES).digest()
         else:
-            body = _UNKNOWN
-        key = blake2b(found.key, digest_size=KEY_BYTES, person=self._person).digest()
-        record.mark = key + body
-        self._ledger.add(self, destination, record, found.deletion)
+            body = UNKNOWN
+        return blake2b(self._account + found.key, digest_size=KEY_BYTES).digest() + body
+
+    def sighting(self, record: PendingRecord, key: bytes, row: int | None) -> dict[str, object]:
+        """Return the entry of a mirrored key that this full read contains."""
+        found = self.key_of(record)
+        return {
+            "key": key,
+            "row": row,
+            "destination": self.id,
+            "seen": self.version,
+            "identifiers": None if found is None else found.deletion,
+        }
 
     def set_version(self, version: int | None) -> None:
         """Set the version of the records that follow."""
@@ -95,7 +106,7 @@ class StreamLedger:
             self.version = version
 
 
-class Ledger:
+class Ledger(NoLedger):
     """The ledger of one run; used by the main thread only.
 
     Args:
@@ -103,15 +114,10 @@ class Ledger:
         resend_after_seconds: Age at which an unchanged record is sent again; None for never.
         is_dry_run: Whether nothing is written.
         reset: Whether the entries of a destination are removed first.
-
-    Attributes:
-        is_dry_run: See there.
-        submit: Sends a record; set by the dispatcher.
-        block_state_at: Blocks STATE from a sequence on; likewise.
     """
 
-    submit: Callable[[Destination, PendingRecord], None]
-    block_state_at: Callable[[int], None]
+    _submit: Callable[[Destination, PendingRecord], None]
+    _block_state_at: Callable[[int], None]
 
     def __init__(
         self,
@@ -130,16 +136,18 @@ class Ledger:
             self._taken_after = time.time() - resend_after_seconds
         self._streams: dict[StreamMetrics, StreamLedger] = {}
         self._opened: set[Scope] = set()
-        self._buffer: list[_Buffered] = []
+        self._buffer: list[tuple[StreamLedger, Destination, PendingRecord]] = []
         self._buffered_bytes = 0
-        self._compared: deque[tuple[Destination | None, PendingRecord]] = deque()
-        self._under_way: dict[bytes, int] = {}
-        self._settled: dict[bytes, tuple[int, bytes]] = {}
-        self._has_deletions = False
-        self._journal: dict[int, bytearray] = {}
-        self._last_sequence = 0
-        self._is_journal_written = False
-        self._sightings: list[dict[str, Any]] = []
+        self._changed: deque[tuple[Destination, PendingRecord]] = deque()
+        self._changes = LedgerChanges(store, is_dry_run=is_dry_run)
+
+    @override
+    def connect(
+        self,
+        submit: Callable[[Destination, PendingRecord], None],
+        block_state_at: Callable[[int], None],
+    ) -> None:
+        self._submit, self._block_state_at = submit, block_state_at
 
     def stream(
         self,
@@ -160,184 +168,112 @@ class Ledger:
         stream = self._streams[metrics] = StreamLedger(self, scope, metrics, key_of)
         return stream
 
-    def add(
-        self,
-        stream: StreamLedger,
-        destination: Destination,
-        record: PendingRecord,
-        deletion: bytes | None,
-    ) -> None:
+    def add(self, stream: StreamLedger, destination: Destination, record: PendingRecord) -> None:
         """Buffer a record; compare and send all when the buffer is full."""
-        self._buffer.append(_Buffered(stream, destination, record, deletion))
-        self._buffered_bytes += record.size
-        if len(self._buffer) >= _MAX_BUFFERED_RECORDS or self._buffered_bytes > _MAX_BUFFERED_BYTES:
+        buffer = self._buffer
+        buffer.append((stream, destination, record))
+        self._buffered_bytes += len(record.body) + len(record.raw)
+        if len(buffer) >= _MAX_BUFFERED_RECORDS or self._buffered_bytes > _MAX_BUFFERED_BYTES:
             self.release()
 
+    @override
     def release(self) -> None:
-        """Compare all buffered records, and send the changed ones.
-
-        Raises:
-            MartechError: As for :meth:`singer_martech.delivery.dispatcher.Dispatcher.submit`.
-        """
-        self._send_compared()  # what an error left
+        self._send_changed()  # what an error left
         if self._buffer:
-            self._judge()
-            self._send_compared()
-        if len(self._sightings) > _MAX_UNWRITTEN:
-            self._write_settled()
+            self._compare()
+            self._send_changed()
+        self._changes.write_if_many()
 
     @property
+    @override
     def first_sequence(self) -> int | None:
-        """The smallest sequence of the buffered records."""
-        if self._compared:
-            return self._compared[0][1].sequence
-        return self._buffer[0].record.sequence if self._buffer else None
+        if self._changed:
+            return self._changed[0][1].sequence
+        return self._buffer[0][2].sequence if self._buffer else None
 
-    def _judge(self) -> None:
-        buffer, settled, under_way = self._buffer, self._settled, self._under_way
-        keys = {each.record.mark[:KEY_BYTES] for each in buffer}
-        keys.discard(b"")
-        found = {} if self.is_dry_run and self._reset else self.store.lookup(list(keys))
-        for each in buffer:
-            stream, destination, record, _ = each
+    def _compare(self) -> None:
+        """Count the unchanged records of the buffer; the changed ones are to be sent."""
+        changes = self._changes
+        in_progress, settled = changes.in_progress, changes.settled
+        entries = self._look_up()
+        unchanged: list[StreamMetrics] = []
+        for stream, destination, record in self._buffer:
             mark = record.mark
             if not mark:
-                self._compared.append((destination, record))
+                self._changed.append((destination, record))
                 continue
             key, body = mark[:KEY_BYTES], mark[KEY_BYTES:]
-            entry, recent = found.get(key), settled.get(key)
-            is_held = recent is not None or entry is not None
+            entry = entries.get(key)
+            count = in_progress.get(key, 0)
+            recent = settled.get(key)
+            is_first = not count and recent is None
             if recent is not None:
-                is_unchanged = recent[1] == body and body not in _SPECIAL
+                is_known = recent[1] == body and body not in _NEVER_EQUAL
             else:
-                is_unchanged = (
-                    entry is not None and entry[1] == body and (entry[2] or 0) >= self._taken_after
-                )
-            count = under_way.get(key, 0)
-            if is_unchanged and not count:
-                self._compared.append((None, record))
+                is_known = entry is not None and entry[1] == body and entry[2] >= self._taken_after
+            if is_known and not count:
+                unchanged.append(record.metrics)
             else:
-                under_way[key] = count + 1
-                if is_held or count:
-                    self._journal.setdefault(stream.lock, bytearray()).extend(key)
-                self._compared.append((destination, record))
+                in_progress[key] = count + 1
+                if entry is not None or not is_first:
+                    changes.add_to_journal(stream.lock, key)
+                if entry is not None and is_first:
+                    changes.rows[key] = entry[4]
+                self._changed.append((destination, record))
             if (
                 stream.version is not None
-                and body is not _DELETION
+                and body != DELETION
                 and (entry is None or entry[3] != stream.version)
             ):
-                self._sight(each, key)
-        self._last_sequence = buffer[-1].record.sequence
+                row = entry[4] if entry is not None and is_first else None
+                changes.sightings.append(stream.sighting(record, key, row))
+        changes.last_sequence = self._buffer[-1][2].sequence
         self._buffer, self._buffered_bytes = [], 0
+        for metrics, number in Counter(unchanged).items():
+            metrics.unchanged = (metrics.unchanged or 0) + number
 
-    def _sight(self, buffered: _Buffered, key: bytes) -> None:
-        stream = buffered.stream
-        self._sightings.append(
-            {
-                "key": key,
-                "destination": stream.id,
-                "seen": stream.version,
-                "identifiers": buffered.deletion,
-            }
-        )
+    def _look_up(self) -> dict[bytes, Entry]:
+        """Return the entries of the buffered records, whose hashes are set."""
+        keys: dict[bytes, None] = {}
+        for stream, _, record in self._buffer:
+            record.mark = mark = stream.mark(record)
+            if mark:
+                keys[mark[:KEY_BYTES]] = None
+        return {} if self.is_dry_run and self._reset else self.store.lookup(list(keys))
 
-    def _send_compared(self) -> None:
-        compared, submit = self._compared, self.submit
-        while compared:
-            destination, record = compared.popleft()
-            if destination is None:
-                metrics = record.metrics
-                metrics.unchanged = (metrics.unchanged or 0) + 1
-                continue
+    def _send_changed(self) -> None:
+        changed, submit = self._changed, self._submit
+        while changed:
+            destination, record = changed.popleft()
             try:
                 submit(destination, record)
             except TooManyRejects:
                 raise  # the dispatcher has the record
             except BaseException:
-                self.block_state_at(record.sequence)
+                self._block_state_at(record.sequence)
                 raise
 
+    @override
     def before_send(self) -> None:
-        """Commit the keys of a request before it is sent.
+        self._changes.before_send()
 
-        Raises:
-            LedgerError: It cannot be written.
-        """
-        if self.is_dry_run or not (self._journal or self._sightings):
-            return
-        if self._has_deletions and self._sightings:
-            self._write_settled()  # else a deletion would remove a key that came again
-        self.store.write_ahead(
-            [(lock, self._last_sequence, bytes(keys)) for lock, keys in self._journal.items()],
-            self._sightings,
-        )
-        self._is_journal_written = self._is_journal_written or bool(self._journal)
-        self._journal, self._sightings = {}, []
-
+    @override
     def settle(self, batch_result: BatchResult) -> None:
-        """Record the results of a batch.
-
-        Raises:
-            LedgerError: It cannot be written.
-        """
+        settle, streams = self._changes.settle, self._streams
         for record, is_taken in batch_result.fates():
-            self._settle(record, is_taken=is_taken)
-        if len(self._settled) > _MAX_UNWRITTEN:
-            self._write_settled()
+            if record.mark:
+                settle(record, streams[record.metrics].id, is_taken=is_taken)
+        self._changes.write_if_many()
 
+    @override
     def drop(self, record: PendingRecord) -> None:
-        """Record that a record was rejected before it was sent."""
-        self._settle(record, is_taken=False)
+        if record.mark:
+            self._changes.settle(record, self._streams[record.metrics].id, is_taken=False)
 
-    def _settle(self, record: PendingRecord, *, is_taken: bool) -> None:
-        mark = record.mark
-        if not mark:
-            return
-        key, body = mark[:KEY_BYTES], mark[KEY_BYTES:]
-        others = self._under_way.get(key, 1) - 1
-        if others:
-            self._under_way[key] = others
-        else:
-            self._under_way.pop(key, None)
-        if not is_taken or (body == _DELETION and others):
-            body = _UNKNOWN
-        if not self.is_dry_run:
-            self._has_deletions = self._has_deletions or body == _DELETION
-            self._settled[key] = (self._streams[record.metrics].id, body)
-
+    @override
     def before_state(self, first_unsettled: int | None) -> None:
-        """Commit what is settled, before the STATE that covers it is written.
-
-        Raises:
-            LedgerError: It cannot be written.
-        """
-        if self.is_dry_run:
-            return
-        if self._settled or self._sightings:
-            self._write_settled()
-        if self._is_journal_written:
-            self.store.trim_journal({scope.lock for scope in self._opened}, first_unsettled)
-            self._is_journal_written = first_unsettled is not None
-
-    def _write_settled(self) -> None:
-        settled = self._settled
-        if self.is_dry_run:
-            self.store.remember_sighted([each["key"] for each in self._sightings])
-            self._sightings = []
-            return
-        taken: list[tuple[bytes, int, bytes]] = []
-        doubted: list[bytes] = []
-        deleted: list[bytes] = []
-        for key in sorted(settled):  # in the order of the table, which touches each page once
-            stream, body = settled[key]
-            if body == _UNKNOWN:
-                doubted.append(key)
-            elif body == _DELETION:
-                deleted.append(key)
-            else:
-                taken.append((key, stream, body))
-        self.store.write_settled(taken, doubted, deleted, self._sightings)
-        self._settled, self._sightings, self._has_deletions = {}, [], False
+        self._changes.write_if_any()
+        self._changes.trim_journal({scope.lock for scope in self._opened}, first_unsettled)
 
     def flush(self) -> None:
         """Update the store when all records are settled.
@@ -345,18 +281,11 @@ class Ledger:
         Raises:
             LedgerError: It cannot be written.
         """
-        self._write_settled()
+        self._changes.write()
 
+    @override
     def close(self) -> None:
-        """Close the store and release all locks."""
         self.store.close()
 
 
-class _Buffered(NamedTuple):
-    stream: StreamLedger
-    destination: Destination
-    record: PendingRecord
-    deletion: bytes | None
-
-
-_SPECIAL = frozenset({_DELETION, _UNKNOWN})
+_NEVER_EQUAL = frozenset({DELETION, UNKNOWN})

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from singer_martech.delivery.ledger_store import LedgerError
+from singer_martech.delivery.ledger_tables import LedgerError
 from singer_martech.runtime.redaction import register_secret
 
 try:
@@ -19,7 +19,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from singer_martech.delivery.ledger_store import Entry, Statement
+    from singer_martech.delivery.ledger_tables import Entry, Statement
 
 
 class SqlDatabase:
@@ -33,7 +33,7 @@ class SqlDatabase:
     """
 
     binary = "BYTEA"
-    options = ""
+    row = "ctid"
 
     def __init__(self, url: str) -> None:
         """Connect."""
@@ -62,7 +62,7 @@ class SqlDatabase:
             rows = self._connection.execute(_ENTRIES, {"keys": list(keys)})
             # some drivers return memoryview
             return [
-                (bytes(key), None if body is None else bytes(body), taken_at, seen)
+                (bytes(key), None if body is None else bytes(body), taken_at, seen, None)
                 for key, body, taken_at, seen in rows
             ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from singer_martech.values.json_codec import encode
 from singer_martech.values.numbers import without_zero_fraction
 
 if TYPE_CHECKING:
@@ -30,13 +29,13 @@ class RecordKey(NamedTuple):
 
 def stable(key: Hashable) -> bytes:
     """Return a key as bytes, the same in every run and for values that compare as equal."""
-    if isinstance(key, tuple):
-        return encode([_canonical(each) for each in key])
-    return encode(_canonical(key))
+    parts = key if isinstance(key, tuple) else (key,)
+    canonical = [each if type(each) is str else _canonical(each) for each in parts]
+    return ascii(canonical).encode()
 
 
 def _canonical(value: Any) -> Any:
     if isinstance(value, str):
-        return value
+        return str(value)
     value = without_zero_fraction(int(value) if isinstance(value, bool) else value)
     return value.normalize() if isinstance(value, Decimal) else value

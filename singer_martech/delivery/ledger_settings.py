@@ -90,7 +90,8 @@ def open_store(location: str, *, read_only: bool = False) -> LedgerStore:
         SettingError: It cannot be opened.
     """
     # sqlite3 and SQLAlchemy are loaded only when they are used
-    from singer_martech.delivery.ledger_store import LedgerError, LedgerStore  # noqa: PLC0415
+    from singer_martech.delivery.ledger_store import LedgerStore  # noqa: PLC0415
+    from singer_martech.delivery.ledger_tables import LedgerError  # noqa: PLC0415
 
     try:
         if "://" in location:

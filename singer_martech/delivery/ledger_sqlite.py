@@ -11,19 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from singer_martech.delivery.ledger_store import LedgerError
+from singer_martech.delivery.ledger_tables import LedgerError
 from singer_martech.runtime import private_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from singer_martech.delivery.ledger_store import Entry, Statement
+    from singer_martech.delivery.ledger_tables import Entry, Statement
 
 _OWNER_ONLY = 0o600
 _BUSY_SECONDS = 60
 """Another run's transaction lasts less than this."""
 _MAX_PARAMETERS = 500
 _CACHE_KIB = 32 * 1024
+_MARGIN = 100
+"""Rows that are read beyond the expected ones, since some keys are new or gone."""
+_MAX_GAP = 4
+"""Keys whose rows have larger gaps on average are looked up one by one."""
 
 
 class SqliteDatabase:
@@ -38,13 +42,14 @@ class SqliteDatabase:
     """
 
     binary = "BLOB"
-    options = " WITHOUT ROWID"
+    row = "rowid"
 
     def __init__(self, path: str, *, read_only: bool = False) -> None:
         """Open the file."""
         self._path = Path(path).expanduser().absolute()
         self.name = str(self._path)
         self._locks: dict[int, FileLock] = {}
+        self._expected_row: int | None = None
         is_temporary = read_only and not self._path.exists()
         with self._errors():
             if not is_temporary:
@@ -64,14 +69,25 @@ class SqliteDatabase:
             return self._connection.execute(statement, parameters).fetchall()
 
     def entries(self, keys: Sequence[bytes]) -> list[Entry]:
-        """Return the entries of these keys, as far as there are any."""
-        found: list[Entry] = []
+        """Return the entries of these keys, as far as there are any, and perhaps of others.
+
+        A tap mostly reads records in the same order as before, so their rows follow each other.
+        """
         with self._errors():
-            for start in range(0, len(keys), _MAX_PARAMETERS):
-                part = list(keys[start : start + _MAX_PARAMETERS])
+            found = self._rows_from(self._expected_row, len(keys))
+            known = {entry[0] for entry in found}
+            left = [key for key in keys if key not in known]
+            for start in range(0, len(left), _MAX_PARAMETERS):
+                part = left[start : start + _MAX_PARAMETERS]
                 part += [b""] * (_MAX_PARAMETERS - len(part))  # one statement for all, cached
                 found += self._connection.execute(_ENTRIES, part).fetchall()
+        self._expected_row = _next_row(keys, found)
         return found
+
+    def _rows_from(self, row: int | None, count: int) -> list[Entry]:
+        if row is None:
+            return []
+        return self._connection.execute(_ENTRIES_FROM, (row, count + _MARGIN)).fetchall()
 
     def write(self, statements: Iterable[Statement]) -> None:
         """Execute statements in one transaction, each once per set of parameters."""
@@ -122,10 +138,18 @@ class SqliteDatabase:
             raise LedgerError(f"ledger {self.name}: {error.strerror or error}") from error
 
 
-_ENTRIES = (
-    "SELECT key, body, taken_at, seen FROM ledger_entries "  # noqa: S608 - question marks only
-    f"WHERE key IN ({','.join('?' * _MAX_PARAMETERS)})"
-)
+_SELECT = "SELECT key, body, taken_at, seen, rowid FROM ledger_entries WHERE"
+_ENTRIES = f"{_SELECT} key IN ({','.join('?' * _MAX_PARAMETERS)})"
+_ENTRIES_FROM = f"{_SELECT} rowid >= ? ORDER BY rowid LIMIT ?"
+
+
+def _next_row(keys: Sequence[bytes], found: Sequence[Entry]) -> int | None:
+    """Return the row expected after these keys, or None if they are not in order of their rows."""
+    rows = {entry[0]: entry[4] for entry in found}
+    held = [row for row in map(rows.get, keys) if row is not None]
+    if held and 0 <= held[-1] - held[0] < _MAX_GAP * len(keys):
+        return held[-1] + 1
+    return None
 
 
 def _make_private(path: Path) -> None:

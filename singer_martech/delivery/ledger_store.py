@@ -1,127 +1,25 @@
-"""The tables of a ledger, in SQLite or in another SQL database.
-
-- ``ledger_destinations``: one row per target, API account, collection (dataset, import or arc
-  class) and stream.
-- ``ledger_entries``: one row per key. ``body`` is null while the vendor's body is unknown.
-- ``ledger_journal``: the keys that are being sent. Those of a killed run are in doubt.
-"""
+"""Read and write the tables of a ledger."""
 
 from __future__ import annotations
 
-import time
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
-from singer_martech.errors import MartechError, SettingError
+from singer_martech.delivery.ledger_tables import (
+    FORMAT,
+    KEY_BYTES,
+    TABLES,
+    LedgerError,
+    Scope,
+    Summary,
+)
+from singer_martech.errors import SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    Entry = tuple[bytes, bytes | None, int | None, int | None]
-    Parameters = Mapping[str, Any]
-    Statement = tuple[str, Sequence[Parameters]]
-
-FORMAT = 1
-"""Version of the tables. A ledger of another version is an error."""
-
-KEY_BYTES = 16
-"""Length of a hash of a key or a body."""
+    from singer_martech.delivery.ledger_tables import Database, Entry, Parameters, Statement
 
 _PAGE_ROWS = 1000
-
-
-class LedgerError(MartechError):
-    """The ledger cannot be read or written."""
-
-
-class Scope(NamedTuple):
-    """The destination of the entries of one stream.
-
-    Attributes:
-        target: The name of the target.
-        account: The API and the account there.
-        collection: The dataset, import or arc class; empty if it differs between records.
-        stream: The name of the stream.
-    """
-
-    target: str
-    account: str
-    collection: str
-    stream: str
-
-    @property
-    def id(self) -> int:
-        """A number for the scope, the same on every machine."""
-        return int.from_bytes(_digest(*self, size=6), "big")
-
-    @property
-    def lock(self) -> int:
-        """A number for the lock: two runs must not load the same destination concurrently."""
-        return int.from_bytes(_digest(*self[:3], size=6), "big")
-
-    @property
-    def account_digest(self) -> bytes:
-        """Separates the keys of different accounts; streams of one collection share keys."""
-        return _digest(self.target, self.account, size=KEY_BYTES)
-
-    def __str__(self) -> str:
-        """Return the scope for messages."""
-        collection = f", {self.collection}" if self.collection else ""
-        return f"stream '{self.stream}' ({self.target}, {self.account}{collection})"
-
-
-class Summary(NamedTuple):
-    """One destination, as ``singer-martech-ledger show`` lists it.
-
-    Attributes:
-        scope: The destination.
-        entries: Number of keys.
-        in_doubt: Those of them whose body at the vendor is unknown.
-        first: When the oldest body was accepted, in seconds since 1970.
-        last: When the newest body was accepted.
-    """
-
-    scope: Scope
-    entries: int
-    in_doubt: int
-    first: int | None
-    last: int | None
-
-
-class Database(Protocol):
-    """A SQL database. Parameters are named ``:name``; every error is a LedgerError.
-
-    Attributes:
-        name: Its path or URL, without a password.
-        binary: Its type for bytes.
-        options: What follows the columns of a table with a binary key.
-    """
-
-    name: str
-    binary: str
-    options: str
-
-    def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        """Return the rows of a query."""
-
-    def entries(self, keys: Sequence[bytes]) -> list[Entry]:
-        """Return the entries of these keys, as far as there are any.
-
-        Each has the key, the hash of the last accepted body (None if in doubt), its time in seconds
-        since 1970, and the version of the full read in which a mirrored key was last read.
-        """
-
-    def write(self, statements: Iterable[Statement]) -> None:
-        """Execute statements in one transaction, each once per set of parameters."""
-
-    def lock(self, number: int) -> bool:
-        """Take a lock until ``close``; return False if another run has it."""
-
-    def problems(self) -> list[str]:
-        """Return the errors that the database finds in its files."""
-
-    def close(self) -> None:
-        """Close the connection and release all locks."""
 
 
 class LedgerStore:
@@ -137,10 +35,7 @@ class LedgerStore:
         self._database = database
         self.name = database.name
         self._has_sighted = False
-        database.write(
-            (table.format(binary=database.binary, options=database.options), [{}])
-            for table in _TABLES
-        )
+        database.write((table.format(binary=database.binary), [{}]) for table in TABLES)
         formats = database.rows("SELECT format FROM ledger_format")
         if not formats:
             database.write([("INSERT INTO ledger_format VALUES (:format)", [{"format": FORMAT}])])
@@ -196,16 +91,18 @@ class LedgerStore:
 
         Args:
             journal: Lock, last sequence and joined keys of the records being sent.
-            sightings: ``key``, ``destination``, ``seen`` and ``identifiers`` of mirrored keys.
+            sightings: ``key``, ``row`` (None if unknown), ``destination``, ``seen`` and
+                ``identifiers`` of mirrored keys.
         """
         rows = [
             {"lock": lock, "sequence": sequence, "keys": keys} for lock, sequence, keys in journal
         ]
-        self._database.write([(_JOURNAL, rows), (_SIGHT, sightings)])
+        self._database.write([(_JOURNAL, rows), *self._sight(sightings)])
 
     def write_settled(
         self,
-        taken: Iterable[tuple[bytes, int, bytes]],
+        known: Sequence[Parameters],
+        new: Sequence[Parameters],
         doubted: Iterable[bytes],
         deleted: Iterable[bytes],
         sightings: Sequence[Parameters],
@@ -213,24 +110,27 @@ class LedgerStore:
         """Write the results of records.
 
         Args:
-            taken: Key, destination and body of accepted records.
+            known: ``key``, ``row``, ``destination``, ``body`` and ``now`` of accepted records
+                whose row is known.
+            new: The same of other accepted records.
             doubted: Keys whose body at the vendor is unknown.
             deleted: Keys that the vendor deleted.
             sightings: As for ``write_ahead``.
         """
-        now = int(time.time())
-        rows = [
-            {"key": key, "destination": destination, "body": body, "now": now}
-            for key, destination, body in taken
-        ]
         self._database.write(
             [
                 ("DELETE FROM ledger_entries WHERE key = :key", [{"key": key} for key in deleted]),
                 (_DOUBT, [{"key": key} for key in doubted]),
-                (_TAKE, rows),
-                (_SIGHT, sightings),
+                (_TAKE_KNOWN.format(row=self._database.row), known),
+                (_TAKE, new),
+                *self._sight(sightings),
             ]
         )
+
+    def _sight(self, sightings: Sequence[Parameters]) -> Iterator[Statement]:
+        known = [each for each in sightings if each["row"] is not None]
+        yield _SIGHT_KNOWN.format(row=self._database.row), known
+        yield _SIGHT, [each for each in sightings if each["row"] is None]
 
     def trim_journal(self, locks: Iterable[int], first_unsettled: int | None) -> None:
         """Delete the journal of settled records."""
@@ -352,17 +252,6 @@ class LedgerStore:
         self._database.close()
 
 
-_TABLES = (
-    "CREATE TABLE IF NOT EXISTS ledger_format (format INTEGER NOT NULL)",
-    """CREATE TABLE IF NOT EXISTS ledger_destinations (
-        id BIGINT PRIMARY KEY, target TEXT NOT NULL, account TEXT NOT NULL,
-        collection TEXT NOT NULL, stream TEXT NOT NULL)""",
-    """CREATE TABLE IF NOT EXISTS ledger_entries (
-        key {binary} PRIMARY KEY, destination BIGINT NOT NULL, body {binary},
-        taken_at BIGINT, seen BIGINT, identifiers {binary}){options}""",
-    """CREATE TABLE IF NOT EXISTS ledger_journal (
-        lock BIGINT NOT NULL, sequence BIGINT NOT NULL, keys {binary} NOT NULL)""",
-)
 _ADD_DESTINATION = """INSERT INTO ledger_destinations
     VALUES (:id, :target, :account, :collection, :stream) ON CONFLICT DO NOTHING"""
 _DOUBT = "UPDATE ledger_entries SET body = NULL WHERE key = :key"
@@ -376,12 +265,16 @@ _SIGHT = (
     "VALUES (:key, :destination, :seen, :identifiers) ON CONFLICT (key) DO UPDATE SET "
     "destination = excluded.destination, seen = excluded.seen, identifiers = excluded.identifiers"
 )
+_TAKE_KNOWN = (
+    "UPDATE ledger_entries SET destination = :destination, body = :body, taken_at = :now "
+    "WHERE {row} = :row AND key = :key"
+)
+_SIGHT_KNOWN = (
+    "UPDATE ledger_entries SET destination = :destination, seen = :seen, "
+    "identifiers = :identifiers WHERE {row} = :row AND key = :key"
+)
 _JOURNAL = "INSERT INTO ledger_journal VALUES (:lock, :sequence, :keys)"
 
 
 def _split(keys: bytes) -> Iterator[bytes]:
     return (keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES))
-
-
-def _digest(*texts: str, size: int) -> bytes:
-    return blake2b("\0".join(texts).encode(), digest_size=size).digest()

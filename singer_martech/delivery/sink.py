@@ -11,7 +11,7 @@ from singer_sdk.sinks import Sink
 
 from singer_martech._compat import override
 from singer_martech.delivery.ledger_key import RecordKey, stable
-from singer_martech.delivery.ledger_store import Scope
+from singer_martech.delivery.ledger_tables import Scope
 from singer_martech.delivery.rejects import TooManyRejects
 from singer_martech.errors import MappingError, MartechError
 from singer_martech.mapping.fast_path import compile_fast_path

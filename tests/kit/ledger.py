@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from singer_martech.delivery.ledger import Ledger
 from singer_martech.delivery.ledger_key import RecordKey, stable
 from singer_martech.delivery.ledger_settings import open_store
-from singer_martech.delivery.ledger_store import Scope
+from singer_martech.delivery.ledger_tables import Scope
 from tests.kit.fake_destination import pending_record
 from tests.kit.harness import Harness
 

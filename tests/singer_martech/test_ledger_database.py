@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from singer_martech.delivery.ledger_settings import open_store
-from singer_martech.delivery.ledger_store import LedgerError
+from singer_martech.delivery.ledger_tables import LedgerError
 from singer_martech.errors import SettingError
 from tests.kit.fake_destination import FakeDestination
 from tests.kit.ledger import SCOPE, LedgerRun

@@ -18,7 +18,7 @@ from tests.kit.ledger import SCOPE, LedgerRun
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from singer_martech.delivery.ledger_store import Database, Statement
+    from singer_martech.delivery.ledger_tables import Database, Statement
 
     Record = tuple[str, str | None]
 
