@@ -7,6 +7,7 @@ Meltano pass all values as text.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import logging
 import math
@@ -22,7 +23,7 @@ from singer_martech.values.json_codec import is_unicode
 from singer_martech.values.wording import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +101,7 @@ def check_config(
         for name, value in typed.items()
         if _is_sent_in_header(name, schema) and len(str(value)) > _MAX_HEADER_CHARACTERS
     ]
+    problems += _storage_problems(typed)
     for name, value in typed.items():
         if name.endswith("_url") and isinstance(value, str):
             try:
@@ -107,6 +109,20 @@ def check_config(
             except SettingError as error:
                 problems.append(str(error))
     return typed, problems
+
+
+def _storage_problems(typed: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line if no installed package reads the scheme of the batch storage."""
+    batch_config = typed.get("batch_config")
+    storage = batch_config.get("storage") if isinstance(batch_config, dict) else None
+    root = storage.get("root") if isinstance(storage, dict) else None
+    if not isinstance(root, str) or "://" not in root:
+        return
+    registry = importlib.import_module("fsspec.registry")  # slow to load, and rarely used
+    try:
+        registry.get_filesystem_class(root.partition("://")[0])
+    except (ImportError, ValueError) as error:
+        yield f"setting 'batch_config.storage.root' cannot be used: {error}"
 
 
 def _repaired(schema: Any) -> Any:

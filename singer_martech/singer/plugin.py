@@ -14,7 +14,6 @@ from singer_sdk import Tap
 from singer_sdk.cli import plugin_cli
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers._classproperty import classproperty
-from singer_sdk.mapper import MAPPER_SOURCE_OPTION
 from singer_sdk.plugin_base import PluginBase, _ConfigInput
 
 from singer_martech._compat import override
@@ -26,16 +25,18 @@ from singer_martech.singer.config_check import check_config
 from singer_martech.singer.json_file import parse_object, read_config_file, read_text
 from singer_martech.singer.meltano_env import unflattened
 from singer_martech.singer.state import unwrap_state
-from singer_martech.singer.stream_maps import StreamMapper, expression_problems
+from singer_martech.singer.stream_maps import StreamMapper, expression_problems, unmatched_maps
 from singer_martech.singer.writer import end_writes_on, write_output
-from singer_martech.values.wording import did_you_mean
+from singer_martech.values.wording import similar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from typing_extensions import Self
 
 
+_MISSPELT = 0.85
+"""How similar the name of an environment variable is to that of a setting, at least."""
 _UNUSED_BOOKMARK_KEYS = frozenset({"partitions", "progress_markers"})
 """Bookmark keys that these taps never write; the SDK fails if their values are invalid."""
 
@@ -78,12 +79,33 @@ class MartechPlugin(PluginBase):
     @classproperty
     def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805 - a class property
         config: dict[str, Any] = {}
-        for name, declared in cls._settings_schema()["properties"].items():
+        properties = cls._settings_schema()["properties"]
+        cls._warn_about_misspelt_variables(properties)
+        for name, declared in properties.items():
             text = os.environ.get(f"{cls._env_var_prefix}{name.upper()}")
             if text is not None:
                 is_object = "object" in declared.get("type", ())
                 config[name] = unflattened(text) if is_object else text
         return config
+
+    @classmethod
+    def _warn_about_misspelt_variables(cls, known: Collection[str]) -> None:
+        """Warn about environment variables whose names are close to those of settings."""
+        prefix = cls._env_var_prefix
+        for variable in os.environ:
+            name = variable.removeprefix(prefix).lower()
+            # Meltano also sets variables for the members of a setting
+            is_known = any(name == each or name.startswith(f"{each}_") for each in known)
+            if variable.startswith(prefix) and not is_known:
+                meant = similar(name, known, _MISSPELT)
+                if meant is not None:
+                    cls.logger.warning(
+                        "environment variable %s is not a setting and is ignored; did you mean "
+                        "%s%s?",
+                        variable,
+                        prefix,
+                        meant.upper(),
+                    )
 
     @classmethod
     def _settings_schema(cls) -> dict[str, Any]:
@@ -194,6 +216,12 @@ class MartechPlugin(PluginBase):
 class MartechTap(MartechPlugin, Tap):
     """A tap with the project's settings, signals and exit status."""
 
+    def __init__(self, **options: Any) -> None:
+        """Check the configuration and read catalog and STATE; nothing is read yet."""
+        super().__init__(**options)
+        if self._mapper is not None:  # not in discovery, nor in a check
+            self._warn_about_catalog()
+
     @override
     @classmethod
     def invoke(
@@ -225,14 +253,19 @@ class MartechTap(MartechPlugin, Tap):
 
     def _check_stream_maps(self) -> None:
         MartechTap.setup_mapper(self)  # uses the given catalog, without discovery
-        names = list(self.catalog)
-        for name, definition in self.mapper.stream_maps_dict.items():
-            source = definition.get(MAPPER_SOURCE_OPTION) if isinstance(definition, dict) else None
-            if (source or name) not in names:
-                raise SettingError(
-                    f"setting 'stream_maps' has stream '{source or name}', which is not in the "
-                    f"catalog{did_you_mean(source or name, names)}"
-                )
+        for problem in unmatched_maps(self.config, list(self.catalog), "the catalog"):
+            raise SettingError(problem)
+
+    def _warn_about_catalog(self) -> None:
+        """Warn about stream maps without a stream, and about a catalog that selects nothing."""
+        for problem in unmatched_maps(self.config, list(self.catalog), "the catalog"):
+            self.logger.warning("%s", problem)
+        if not any(stream.selected for stream in self.streams.values()):
+            names = ", ".join(f"'{name}'" for name in self.streams)
+            self.logger.warning(
+                "the catalog selects no stream of this tap, so nothing is read%s",
+                f"; select one of {names}" if names else "",
+            )
 
     @override
     def setup_mapper(self) -> None:

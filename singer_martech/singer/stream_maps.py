@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,10 @@ from singer_sdk.singerlib import Catalog
 from singer_martech._compat import override
 from singer_martech.errors import SettingError
 from singer_martech.singer.flattening import flattenable
+from singer_martech.values.wording import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 _MAX_EXPONENT = 4000
 _NAMES = frozenset({MAPPER_ALIAS_OPTION, MAPPER_ELSE_OPTION, MAPPER_SOURCE_OPTION})
@@ -58,6 +60,27 @@ class StreamMapper(PluginMapper):
         except (MapExpressionError, StreamMapConfigError, ValueError) as error:
             message = f"setting 'stream_maps': stream '{stream_name}': {error}"
             raise SettingError(message) from error
+
+
+def unmatched_maps(config: Mapping[str, Any], streams: Collection[str], place: str) -> list[str]:
+    """Return a line for each stream of the setting ``stream_maps`` that is none of the streams.
+
+    Args:
+        config: The settings.
+        streams: The names of the streams.
+        place: Where the streams are, for the lines.
+    """
+    lines = []
+    for name, definition in (config.get("stream_maps") or {}).items():
+        source = definition.get(MAPPER_SOURCE_OPTION) if isinstance(definition, dict) else None
+        pattern = source or name
+        if name == MAPPER_ELSE_OPTION or any(fnmatch.fnmatch(each, pattern) for each in streams):
+            continue
+        lines.append(
+            f"setting 'stream_maps' has stream '{pattern}', which is not in {place}"
+            f"{did_you_mean(pattern, streams)}"
+        )
+    return lines
 
 
 def check_magnitudes(value: Any) -> None:

@@ -133,6 +133,7 @@ def test_mappings_are_checked_against_the_schemas_of_an_input(
     [
         ({"events": {"n": "1", "__key_properties__": ["n"]}}, None),
         ({"copy": {"__source__": "events"}}, None),
+        ({"eve*": {"n": "1"}, "__else__": None}, None),
         ({"events": {"__key_properties__": ["n"]}}, "stream 'events': Invalid key properties"),
         ({"event": {}}, "which is not in the catalog; did you mean 'events'?"),
         ({"copy": {"__source__": "x"}}, "setting 'stream_maps' has stream 'x', which is not in"),

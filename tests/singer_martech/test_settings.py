@@ -191,6 +191,17 @@ def test_checking_the_settings_registers_their_secrets() -> None:
     assert redact("it is a-brand-new-secret.") == "it is [secret]."
 
 
+def test_a_batch_storage_that_no_installed_package_reads_is_named() -> None:
+    def problems(root: str) -> list[str]:
+        storage = {"encoding": {"format": "jsonl"}, "storage": {"root": root}}
+        return check(batch_config=storage)[1]
+
+    assert problems("file:///tmp") == []
+    (line,) = problems("nowhere://bucket")
+    assert line.startswith("setting 'batch_config.storage.root' cannot be used: ")
+    assert "nowhere" in line
+
+
 def test_an_unknown_setting_is_warned_about_with_the_closest_name(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
