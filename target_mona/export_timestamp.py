@@ -26,6 +26,8 @@ def is_usual(value: Any) -> bool:
     Raises:
         MappingError: Mona rejects the value.
     """
+    if type(value) is int and 10**12 <= value < 10**13:  # of most mappings
+        return True
     if isinstance(value, str):
         return _is_usual_text(value.strip())
     if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):

@@ -8,15 +8,15 @@ from singer_martech._compat import override
 from singer_martech.delivery.batch import PendingRecord
 from singer_martech.delivery.sink import FieldNameCache, MartechSink, SinkTarget
 from singer_martech.mapping.filters import as_text
-from singer_martech.mapping.undefined import is_undefined
 from singer_martech.values.json_codec import encode
 from target_mona import context_id, export_timestamp
 from target_mona.rules import ACTION, ACTIONS, MESSAGE, RESERVED_NAME, RESERVED_PREFIX
 from target_mona.stream_mapping import KEYS, StreamMapping, arc_class
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
+    from singer_martech.mapping.fast_path import FastPath
     from target_mona.destination import ExportDestination
     from target_mona.stream_mapping import ArcClasses
 
@@ -67,39 +67,71 @@ class MonaSink(MartechSink):
         return self._stream_mapping.reads
 
     @override
+    def fast_path(self) -> FastPath | None:
+        fast_path = super().fast_path()
+        if fast_path is not None:
+            mapping, reads = self._stream_mapping, fast_path.reads
+            self._values_of_fields = mapping.values.of_fields(reads)
+            self._key_indexes = [reads.index(name) for name in mapping.context_fields]
+        return fast_path
+
+    @override
+    def map_values(self, values: tuple[Any, ...], raw_json: bytes) -> PendingRecord:
+        keys = [values[index] for index in self._key_indexes]
+        return self._pending(self._values_of_fields(values), keys, {}, raw_json)
+
+    @override
     def map_record(self, record: dict[str, Any], raw_json: bytes | None) -> PendingRecord:
         mapping = self._stream_mapping
-        arc = mapping.fixed_arc or arc_class(as_text(_given(mapping.arc_class(record))))
-        context = self._context_id(record, arc.dots)
-        action = None if mapping.action is None else _action(mapping.action(record))
+        keys = [record.get(name) for name in mapping.context_fields]
+        return self._pending(mapping.values(record), keys, record, raw_json)
+
+    def _pending(
+        self,
+        values: Mapping[str, Any],
+        keys: Sequence[Any],
+        record: dict[str, Any],
+        raw_json: bytes | None,
+    ) -> PendingRecord:
+        """Return a message.
+
+        Args:
+            values: The values of the mapping's templates.
+            keys: The values of the fields that make the context id.
+            record: The record; only needed if it is the message and ``raw_json`` is None.
+            raw_json: The record as received.
+        """
+        arc = self._stream_mapping.fixed_arc or arc_class(as_text(_given(values.get("arc_class"))))
+        context = self._context_id(values.get("context_id"), keys, arc.dots)
+        action = _action(values.get("action"))
         parts = [arc.prefix]
         if context is not None:
             parts += (b'"contextId":', encode(context), b",")
-        if mapping.export_timestamp is not None:
-            parts.append(self._export_timestamp(mapping.export_timestamp(record)))
+        if "export_timestamp" in values:
+            parts.append(self._export_timestamp(values["export_timestamp"]))
         if action is not None:
             parts.append(b'"action":"%s",' % action.encode())
-        parts += (b'"message":', self._message(record, raw_json), b"}")
+        if "message" in self._stream_mapping.keys:
+            message = self._message(values.get("message"))
+        elif raw_json is not None and b'"' in raw_json:
+            message = raw_json  # not empty, and its names are accepted
+        else:
+            message = self._message(record)
+        parts += (b'"message":', message, b"}")
         return PendingRecord(
             None if context is None else (arc.name, context),
             b"".join(parts),
             idempotent=context is not None and action != "ADD",
         )
 
-    def _context_id(self, record: Mapping[str, Any], dots: int) -> str | None:
-        mapping = self._stream_mapping
-        if mapping.context_template is not None:
-            text = context_id.of_value(_given(mapping.context_template(record)))
-        elif mapping.context_fields:
-            text = context_id.of_values(map(record.get, mapping.context_fields))
-            if not text:
-                self.warn_once(
-                    "context_id",
-                    f"a record has no value in {', '.join(mapping.context_fields)}, so it is sent "
-                    "without context id: if it is sent again, it counts twice",
-                )
-        else:
-            return None
+    def _context_id(self, value: Any, keys: Sequence[Any], dots: int) -> str | None:
+        text = context_id.of_values(keys) if keys else context_id.of_value(_given(value))
+        if keys and not text:
+            self.warn_once(
+                "context_id",
+                f"a record has no value in {', '.join(self._stream_mapping.context_fields)}, so it "
+                "is sent without context id: if it is sent again, it counts twice",
+            )
         return context_id.escaped(text, dots) if text else None
 
     def _export_timestamp(self, value: Any) -> bytes:
@@ -114,11 +146,7 @@ class MonaSink(MartechSink):
             )
         return b'"exportTimestamp":%s,' % encode(value)
 
-    def _message(self, record: dict[str, Any], raw_json: bytes | None) -> bytes:
-        template = self._stream_mapping.message
-        if template is None and raw_json is not None and b'"' in raw_json:
-            return raw_json  # not empty, and its names are accepted
-        message: Any = record if template is None else template(record)
+    def _message(self, message: Any) -> bytes:
         if not isinstance(message, dict) or not message:
             raise MESSAGE.broken_by("its message would be empty or of another type")
         names = tuple(message)
@@ -148,8 +176,8 @@ class MonaSink(MartechSink):
 
 
 def _given(value: Any) -> Any:
-    """Return a value, or None if it is undefined or empty."""
-    return None if is_undefined(value) or value == "" else value
+    """Return a value, or None if it is empty."""
+    return None if value == "" else value
 
 
 def _action(value: Any) -> str | None:

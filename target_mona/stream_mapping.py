@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from singer_martech.errors import SettingError
 from singer_martech.mapping.stream_mappings import compiled, mapping_error
-from singer_martech.mapping.template import fields_of
+from singer_martech.mapping.template import Template
 from singer_martech.values.json_codec import encode
 from target_mona.rules import ACTIONS, ARC_CLASS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from singer_martech.mapping.template import Template
 
 KEYS = ("arc_class", "context_id", "export_timestamp", "message", "action")
 """The keys of a mapping."""
@@ -42,29 +40,22 @@ class StreamMapping(NamedTuple):
 
     Attributes:
         fixed_arc: The arc class, if it is the same for all records.
-        arc_class: Gives its name otherwise.
         is_replaced: Whether characters of the stream's name were replaced in the arc class.
-        context_fields: The fields that make the context id.
-        context_template: Makes it instead of the fields.
-        export_timestamp: Gives the export timestamp.
-        message: Gives the message; None for the whole record.
-        action: Gives the action.
+        context_fields: The fields that make the context id, unless a template makes it.
+        values: Gives the values of the mapping's keys that have a template, by key.
+        keys: These keys.
     """
 
     fixed_arc: ArcClass | None
-    arc_class: Template
     is_replaced: bool
     context_fields: Sequence[str]
-    context_template: Template | None
-    export_timestamp: Template | None
-    message: Template | None
-    action: Template | None
+    values: Template
+    keys: frozenset[str]
 
     @property
     def reads(self) -> set[str] | None:
         """The fields of a record that it reads; None if it may read any."""
-        templates = (self.arc_class, self.context_template, self.export_timestamp)
-        read = fields_of(*templates, self.message, self.action)
+        read = self.values.fields
         return None if read is None else read.union(self.context_fields)
 
     def check_for_ledger(self, stream: str, action: object) -> None:
@@ -73,7 +64,7 @@ class StreamMapping(NamedTuple):
         Raises:
             SettingError: It does not.
         """
-        if not self.context_fields and self.context_template is None:
+        if not self.context_fields and "context_id" not in self.keys:
             problem = (
                 "has no context id, so Mona adds every message and none replaces another: set the "
                 "key 'context_id'"
@@ -95,27 +86,26 @@ class StreamMapping(NamedTuple):
         Raises:
             SettingError: A value of it cannot be used.
         """
-
-        def optional(key: str) -> Template | None:
-            value = mapping.get(key)
-            return None if value is None else compiled(value, stream, key)
-
-        fields, template = _context_source(stream, mapping.get("context_id"), key_properties)
-        timestamp = mapping.get("export_timestamp")
-        if isinstance(timestamp, str) and "{{" not in timestamp:
-            timestamp = f"{{{{ record[{encode(timestamp).decode()}] }}}}"  # any field name
         _check_constants(stream, mapping)
-        given = mapping.get("arc_class")
+        templates = {key: value for key, value in mapping.items() if value is not None}
+        given = templates.pop("arc_class", None)
         name = given or _default_arc_class(stream)
+        if "{{" in name:
+            templates["arc_class"] = name
+        fields = _context_fields(stream, templates.get("context_id"), key_properties)
+        if fields:
+            templates.pop("context_id", None)
+        timestamp = templates.get("export_timestamp")
+        if isinstance(timestamp, str) and "{{" not in timestamp:
+            # any field name
+            templates["export_timestamp"] = f"{{{{ record[{encode(timestamp).decode()}] }}}}"
+        values = {key: compiled(value, stream, key) for key, value in templates.items()}
         return cls(
             arc_class(name) if "{{" not in name else None,
-            compiled(name, stream, "arc_class"),
             not given and name != stream,
             fields,
-            template,
-            None if timestamp is None else compiled(timestamp, stream, "export_timestamp"),
-            optional("message"),
-            optional("action"),
+            Template(values, stream),
+            frozenset(templates),
         )
 
 
@@ -164,21 +154,18 @@ def _default_arc_class(stream: str) -> str:
     return ".".join(filter(None, allowed.split("."))) or "_"
 
 
-def _context_source(
-    stream: str, value: Any, key_properties: Sequence[str]
-) -> tuple[Sequence[str], Template | None]:
+def _context_fields(stream: str, value: Any, key_properties: Sequence[str]) -> Sequence[str]:
+    """Return the fields that make the context id; none if a template makes it."""
     if value is None:
-        return tuple(key_properties), None
+        return tuple(key_properties)
     if isinstance(value, str):
-        if "{{" in value:
-            return (), compiled(value, stream, "context_id")
-        return (value,), None
+        return () if "{{" in value else (value,)
     if (
         isinstance(value, list)
         and value
         and all(isinstance(field, str) and "{{" not in field for field in value)
     ):
-        return tuple(value), None
+        return tuple(value)
     raise mapping_error(stream, "context_id", "must be a list of fields or one template")
 
 

@@ -32,12 +32,13 @@ class Template:
     """A compiled template.
 
     Args:
-        source: A JSON value.
+        source: A JSON value, which may contain other templates.
         stream: The value of ``stream`` in the template.
 
     Attributes:
         fields: The fields of a record that it reads; None if it may read all.
         named: The fields that it reads by name.
+        parsed: The JSON value with parsed strings.
 
     Raises:
         TemplateError: A string in it is not a valid template.
@@ -48,7 +49,7 @@ class Template:
         self.fields: set[str] | None = set()
         self.named: set[str] = set()
         self._stream = stream
-        self._parsed = self._parse(source, "")
+        self.parsed = self._parse(source, "")
 
     def __call__(self, record: Mapping[str, Any]) -> Any:
         """Return the value for a record, or ``UNDEFINED``.
@@ -105,10 +106,14 @@ class Template:
 
     def _compiled(self, fields: Sequence[str] | None, *, inline: bool) -> Callable[[Any], Any]:
         code = FunctionBuilder(self._stream, fields)
-        return code.function(emit_value(code, self._parsed, inline=inline).code)
+        return code.function(emit_value(code, self.parsed, inline=inline).code)
 
     def _parse(self, source: Any, path: str) -> Any:
         """Replace the strings that are templates."""
+        if isinstance(source, Template):
+            self.named |= source.named
+            self.fields = fields_of(self, source)
+            return source.parsed
         if isinstance(source, str):
             return self._parse_text(source, path)
         if isinstance(source, Mapping):

@@ -229,3 +229,14 @@ def test_text_of_a_template_gets_into_the_code_as_a_literal_only() -> None:
     source = {text: [f"{{{{ record[{key}] }}}}", f"{text}{{{{ record[{key}] ~ {key} }}}}", text]}
     assert Template(source, text)(record) == {text: [text, text + text + text, text]}
     assert Template(f"{{{{ stream ~ {key} }}}}", text)({}) == text + text
+
+
+def test_a_template_within_another_keeps_its_fields_and_the_path_of_its_errors() -> None:
+    inner = Template({"sum": "{{ x + 1 }}"}, "s")
+    outer = Template(
+        {"a": [inner], "b": "{{ y }}", "c": Template("{{ record | tojson }}", "s")}, "s"
+    )
+    assert (outer.named, outer.fields) == ({"x", "y"}, None)
+    assert outer({"x": 1, "y": 2}) == {"a": [{"sum": 2}], "b": 2, "c": '{"x":1,"y":2}'}
+    with pytest.raises(TemplateError, match=r"^sum: TypeError"):
+        outer({"x": "one"})
