@@ -90,7 +90,7 @@ class ResultChunk(Chunk):
         except NotAnObject as error:
             message = (
                 f"stream '{self._stream.name}': line {self._line} of the result of {self._files} "
-                f"cannot be read: {error}; nothing of it counts as read"
+                f"cannot be read: {error}; none of its lines count as read"
             )
             raise MartechError(message) from error
         if self._key is not None:

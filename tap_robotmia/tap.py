@@ -110,7 +110,7 @@ class TapRobotmia(MartechTap):
             default=[],
             title="Event streams",
             description=(
-                "Names of events that each also get a stream of their own, event_<name>, with a "
+                "Names of events that each also get their own stream, event_<name>, with a "
                 "typed column per property."
             ),
         ),

@@ -48,7 +48,7 @@ class ImportDestination(Destination):
         wait: Whether an execution must succeed before its documents count as delivered.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a part of its own
+    def __init__(  # noqa: PLR0913 - each is a separate part
         self,
         imports: DocumentImports,
         uploads: Uploads,

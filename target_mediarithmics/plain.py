@@ -24,7 +24,7 @@ class Plain:
     Args:
         required: The types of fields that a plain document has.
         optional: The types of fields that it may have; other fields may hold anything.
-        exactly_one: Groups of fields, of each of which it holds one.
+        exactly_one: Groups of fields; a plain document has exactly one field of each.
         absent: Fields that it does not have.
     """
 

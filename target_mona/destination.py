@@ -34,7 +34,7 @@ class ExportDestination(Destination):
         self._bisector = Bisector("'user_id' and the mappings in 'streams'")
         self.max_rows = max_rows
         self.max_bytes = max_bytes
-        # each message counts with a comma, of which there is one fewer
+        # each message counts with a comma, but the last one has none
         self.envelope_bytes = sum(map(len, client.envelope)) - 1
 
     @override

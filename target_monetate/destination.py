@@ -42,7 +42,7 @@ class DatasetDestination(Destination):
         self.name = f"Monetate dataset '{dataset}'"
         self.max_rows = max_rows
         self.max_bytes = max_bytes
-        # each row counts with a comma, of which there is one fewer
+        # each row counts with a comma, but the last one has none
         self.envelope_bytes = sum(map(len, ENVELOPE)) - 1
         self._client = client
         self._bisector = Bisector("'retailer' and the mapping of the dataset in 'streams'")

@@ -200,7 +200,8 @@ class MonetateSink(MartechSink):
         self.warn_once(
             "key",
             f"its key is {quoted(key)}, but the dataset '{dataset.name}' has the unique key "
-            f"'{unique}': rows with the same '{unique}' replace each other, whatever their key",
+            f"'{unique}': rows with the same '{unique}' replace each other, even with "
+            "different keys",
         )
 
     def _warn_of_short(self, row: Mapping[str, Any]) -> None:

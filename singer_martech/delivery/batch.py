@@ -1,4 +1,4 @@
-"""Collect records into batches, each of which becomes one request."""
+"""Collect records into batches; each batch becomes one request."""
 
 from __future__ import annotations
 

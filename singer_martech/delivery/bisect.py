@@ -30,7 +30,7 @@ class PartialRejection(MartechError):
     Attributes:
         rejected_indexes: The reasons by index in the request, or None if unknown.
         status: The HTTP status.
-        unidentified: Rejected records of which only the number is known, beside
+        unidentified: The number of rejected records that are not identified, in addition to
             ``rejected_indexes``. The request is not repeated to find them.
     """
 

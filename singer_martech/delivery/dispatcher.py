@@ -65,7 +65,7 @@ class Dispatcher:
         settlement: The bookkeeping of settled batches.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a part of its own
+    def __init__(  # noqa: PLR0913 - each is a separate part
         self,
         *,
         parallel_requests: int,

@@ -102,7 +102,7 @@ class Rejects:
         self._count(1, f"stream '{stream}': a record was rejected: {reason}", report)
 
     def add_unidentified(self, stream: str, unidentified: UnidentifiedRejects) -> None:
-        """Report records of which only the number is known, in one line.
+        """Report records that are known only by their number, in one line.
 
         The vendor's error file is copied beside the report.
 

@@ -18,7 +18,7 @@ _LEADING = re.compile(rb'\{\s*((?:"_sdc_[a-z_]+"\s*:\s*(?:"[^"\\]*"|[\w.+-]+)\s*
 
 
 class MetadataColumns:
-    """Removes columns that stand together at the end or at the start of a record.
+    """Removes columns that are together at the end or at the start of a record.
 
     Args:
         names: The columns to remove.
@@ -43,7 +43,7 @@ class MetadataColumns:
         of an object in it: the removed part is decoded here, the rest by the caller.
 
         Raises:
-            ValueError: The columns stand elsewhere, or the record is deleted.
+            ValueError: The columns are elsewhere, or the record is deleted.
         """
         start = self._first(record)
         if start < 0:

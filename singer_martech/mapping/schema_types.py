@@ -109,7 +109,7 @@ class TypeBuilder:
         return reduce(or_, (types[kind] for kind in sorted(types, reverse=True)))
 
     def is_plain(self, schema: Mapping[str, Any], allowed: frozenset[str]) -> bool:
-        """Whether a schema constrains nothing but the kind of these kinds of values."""
+        """Whether a schema constrains only the kind of such values."""
         try:
             types = self._types(schema, allowed)
         except NotExpressible:

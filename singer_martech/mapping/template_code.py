@@ -41,7 +41,7 @@ class Emitted(NamedTuple):
 
 
 class Part(Protocol):
-    """What stands between ``{{`` and ``}}``."""
+    """The source between ``{{`` and ``}}``."""
 
     @property
     def fields(self) -> Collection[str]:

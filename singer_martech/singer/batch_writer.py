@@ -39,7 +39,7 @@ _EXPIRY_SECONDS = 3 * 24 * 3600
 
 
 class BatchWriter:
-    """Writes the records of one run into files of its own.
+    """Writes the records of one run into batch files.
 
     Args:
         tap_name: The name of the tap.

@@ -41,7 +41,7 @@ class FastHandler(Protocol):
         """Handle records as received.
 
         Args:
-            records: The records. One that is no JSON object needs a message, too.
+            records: The records. One that is not a JSON object needs a message, too.
             load_message: Called with the index of a record that needs a message.
         """
 

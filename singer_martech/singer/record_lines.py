@@ -1,8 +1,8 @@
 """Find the records in consecutive lines of one stream, without decoding the messages.
 
 Taps write the members of RECORD messages in the same order: type, stream, record, and then
-version and time. So the bytes before and after the record tell what the message is. A line of
-another form is decoded as a message.
+version and time. So the bytes before and after the record identify the message. A line in another
+form is decoded as a message.
 """
 
 from __future__ import annotations

@@ -325,7 +325,7 @@ class Parser:
         if scalar in TIME_SCALARS:
             moment, form = _moment(value, self._now)
             if moment is None:
-                raise token.error(f"{token.text} is no {scalar}", "TYPINGS")
+                raise token.error(f"{token.text} is not of type {scalar}", "TYPINGS")
             self._date_forms.add(form)
             return moment
         if scalar in NUMBER_SCALARS:
@@ -338,7 +338,7 @@ class Parser:
             known = scalar in TEXT_SCALARS or scalar in BUILT_IN_ENUMERATIONS
             right = known and isinstance(value, str)
         if not right:
-            raise token.error(f"{token.text} is no {scalar}", "TYPINGS")
+            raise token.error(f"{token.text} is not of type {scalar}", "TYPINGS")
         return value
 
     def _peek(self) -> Token:

@@ -67,7 +67,7 @@ def request_fault(payload: Any, user_id: str) -> str | None:
         return f"Unknown field: {unknown[0]}"
     messages = payload.get("messages")
     if not isinstance(messages, list) or not messages:
-        return "messages is no array, or empty"
+        return "messages is not an array, or empty"
     if not _is_absent_or_action(payload.get("defaultAction")):
         return "defaultAction is none of OVERWRITE, ADD, NEW"
     return _user_fault(payload.get("userId"), user_id) or _sampling_fault(payload)
@@ -107,7 +107,7 @@ def _arc_class_fault(arc_class: Any) -> str | None:
 
 def _content_fault(message: Any) -> str | None:
     if not isinstance(message, dict) or not message:
-        return "message is no object, or empty"
+        return "message is not an object, or empty"
     if any(name.startswith("MONA_") for name in message):
         return "a field name starts with MONA_, which is reserved"
     return None
@@ -118,7 +118,7 @@ def _context_fault(item: dict[str, Any]) -> str | None:
     if context_id is None:
         return None
     if not isinstance(context_id, str) or not context_id:
-        return "contextId is no string, or empty"
+        return "contextId is not a string, or empty"
     if context_id.count(".") > item["arcClass"].count("."):
         return "contextId holds more dots than arcClass"
     return None
@@ -140,7 +140,7 @@ def _timestamp_fault(item: dict[str, Any], name: str) -> str | None:
     try:
         datetime.fromisoformat(value.replace("Z", "+00:00"))
     except ValueError:
-        return f"{name} is no ISO date and time"
+        return f"{name} is not an ISO date and time"
     return None
 
 
@@ -157,7 +157,7 @@ def _is_absent_or_action(value: Any) -> bool:
 def _sampling_fault(given: dict[str, Any]) -> str | None:
     name = given.get("sampleConfigName")
     if name is not None and (not isinstance(name, str) or not name):
-        return "sampleConfigName is no string, or empty"
+        return "sampleConfigName is not a string, or empty"
     return None
 
 

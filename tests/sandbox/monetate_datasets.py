@@ -125,7 +125,7 @@ def read_fields(described: object) -> FieldErrors:
         return found
     for name, item in described.items():
         if name != name.strip() or not name:
-            found.messages.append(f"{name!r} is no name of a field")
+            found.messages.append(f"{name!r} is not a name of a field")
         elif not isinstance(item, dict) or not _is_data_type(item.get("data_type")):
             found.messages.append(f"{name}: data_type must be one of {sorted(DATA_TYPES)}")
         elif set(item) - {"data_type", *FLAGS}:

@@ -170,7 +170,7 @@ class Robotmia(Vendor):
         if request.method == "POST" and request.content_type != _FORM:
             return self.refuse(400, f"expected a form, {_FORM}")
         if request.method == "POST" and request.query:
-            return self.refuse(400, "parameters of a POST stand in its form")
+            return self.refuse(400, "parameters of a POST must be in its form")
         parameters = request.query if request.method == "GET" else await request.post()
         try:
             export = self._asked(parameters)

@@ -86,7 +86,7 @@ def event_from(
         name = parsed.get("event")
     except (KeyError, TypeError, ValueError) as error:
         if time is None:
-            raise ValueError("A line without a time of its own needs `time`") from error
+            raise ValueError("A line without its own time needs `time`") from error
         return Event(line, time, arrives_at=arrives_at)
     return Event(line, raw_time, name, properties, arrives_at)
 
@@ -103,5 +103,5 @@ def with_oddity(event: dict[str, Any], oddity: str, *, ascii_only: bool = False)
     """Return the line of an event with one of `ODDITIES` in its properties."""
     text = json.dumps(event, ensure_ascii=ascii_only, separators=(",", ":"))
     if not text.endswith("}}") or not event["properties"]:
-        raise ValueError("The properties stand last in an event, and are not empty")
+        raise ValueError("The properties must be last in an event, and not empty")
     return f"{text[:-2]},{ODDITIES[oddity]}}}}}".encode()

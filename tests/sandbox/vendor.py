@@ -105,7 +105,7 @@ class Vendor:
         """Return the JSON body (or text) of this vendor's error response."""
         return {"error": reason, "status": status}
 
-    def planned_reason(self, status: int) -> str:  # noqa: ARG002 - vendors may tell them apart
+    def planned_reason(self, status: int) -> str:  # noqa: ARG002 - vendors may distinguish them
         """Return the vendor's text for an error status of the fault plan."""
         return "planned fault"
 

@@ -231,7 +231,7 @@ def test_an_unusable_environment_ends_the_run_with_one_line(
 
 
 def test_an_interrupt_while_the_command_is_loaded_leaves_no_traceback() -> None:
-    # importing one module stands for any moment of loading
+    # the import of one module represents any moment of loading
     script = (
         "import os, signal, sys\n"
         "from target_mona.__main__ import main\n"

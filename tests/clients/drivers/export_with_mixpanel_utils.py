@@ -13,7 +13,7 @@ import gzip
 import json
 import sys
 
-from mixpanel_utils import (  # type: ignore[import-not-found] # in an environment of its own
+from mixpanel_utils import (  # type: ignore[import-not-found] # in a separate environment
     MixpanelUtils,
 )
 

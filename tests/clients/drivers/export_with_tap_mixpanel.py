@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 
-import tap_mixpanel  # type: ignore[import-not-found] # in an environment of its own
+import tap_mixpanel  # type: ignore[import-not-found] # in a separate environment
 from tap_mixpanel.client import (  # type: ignore[import-not-found]
     MixpanelClient,
 )

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import sys
 
-from mona_sdk import (  # type: ignore[import-not-found] # in an environment of its own
+from mona_sdk import (  # type: ignore[import-not-found] # in a separate environment
     Client,
     MonaSingleMessage,
 )
