@@ -36,6 +36,7 @@ class MonaSink(MartechSink):
 
     target: MonaSinkTarget
     mapping_keys = KEYS
+    field_keys = ("context_id", "export_timestamp")
 
     @override
     @classmethod

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from singer_martech.delivery.sink import MartechSink
     from singer_martech.mapping.stream_mappings import StreamMappings
 
 logger = logging.getLogger(__name__)
+
+_FIELD_IN_BRACES = re.compile(r"\{\s*(\w+)\s*\}")
+_NAME = re.compile(r"(\w+)")
 
 
 class MappingReview:
@@ -34,12 +38,26 @@ class MappingReview:
             self._review_unmapped(sink.stream_name)
         for problem in sink.unknown_fields():
             self._report(problem)
+        for key, value in (sink.mapping or {}).items():
+            if isinstance(value, (dict, list)) and key not in sink.field_keys:
+                self._review_constants(sink, key, value)
 
     def conclude(self) -> None:
         """Report, at the end of the input, the keys that matched no stream."""
         for key, hint in self._mappings.unused_keys().items():
             if key not in self._reported_keys:
-                self._report(f"setting 'streams': no stream is named '{key}'{hint}")
+                self._report(f"setting 'streams': no stream matches '{key}'{hint}")
+
+    def _review_constants(self, sink: MartechSink, key: str, value: Any) -> None:
+        """Report text that is sent as it is, although a field was probably meant."""
+        for path, text in _texts(value):
+            match = _FIELD_IN_BRACES.search(text) or _NAME.fullmatch(text)
+            if match is not None and "{{" not in text and match[1] in sink.schema["properties"]:
+                self._report(
+                    f"setting 'streams': stream '{sink.stream_name}', key '{key}': {path}: "
+                    f"'{text}' is sent as text; write '{{{{ {match[1]} }}}}' for the value of the "
+                    f"field, or '{{{{ \"{text}\" }}}}' for this text"
+                )
 
     def _review_unmapped(self, stream: str) -> None:
         key = self._mappings.misspelt_key(stream)
@@ -51,3 +69,15 @@ class MappingReview:
             f"setting 'streams': no key matches stream '{stream}', and key '{key}' has matched no "
             f"stream so far; did you mean '{stream}'?"
         )
+
+
+def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each text in an object or a list, with its path."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _texts(inner, f"{path}.{name}".removeprefix("."))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _texts(inner, f"{path}[{index}]")

@@ -18,6 +18,7 @@ from singer_martech.mapping.fast_path import compile_fast_path
 from singer_martech.mapping.stream_mappings import compiled
 from singer_martech.mapping.template import unknown_fields
 from singer_martech.mapping.undefined import TemplateError
+from singer_martech.values.json_codec import encode
 from singer_martech.values.validation import RecordValidator
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ class MartechSink(Sink):
 
     mapping_keys: ClassVar[tuple[str, ...]]
     """The keys that a mapping in the setting ``streams`` may have."""
+    field_keys: ClassVar[tuple[str, ...]] = ()
+    """Those of them whose value may also be a field's name, or a list of such names."""
     mirror: Mirror | None = None
     """Deletes keys that the source no longer has; set by ``open_ledger``."""
     destination: Destination
@@ -208,7 +211,12 @@ class MartechSink(Sink):
     def templates(self) -> Iterator[tuple[str, Template]]:
         """Yield the key and the template of each template in the mapping."""
         for key, value in (self.mapping or {}).items():
-            yield key, compiled(value, self.stream_name, key)
+            names = value if isinstance(value, list) else [value]
+            if key in self.field_keys and all(map(_is_field_name, names)):
+                reads = [f"{{{{ record[{encode(name).decode()}] }}}}" for name in names]
+                yield key, compiled(reads, self.stream_name, key)
+            else:
+                yield key, compiled(value, self.stream_name, key)
 
     def unknown_fields(self) -> list[str]:
         """Return a line for each field that the mapping reads and the SCHEMA or record lacks."""
@@ -454,3 +462,7 @@ def _each(
 class _MissingKey(ValueError):
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(f"a key property is missing: {', '.join(names)}")
+
+
+def _is_field_name(value: object) -> bool:
+    return isinstance(value, str) and "{{" not in value

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from tests.kit.singer import as_bytes, record, schema
 
@@ -40,7 +42,31 @@ def test_an_unmapped_stream_unlike_any_key_is_named_at_info(target: Target) -> N
 def test_a_key_unlike_any_stream_is_named_at_the_end(target: Target) -> None:
     run = target(schema("orders"), record("orders", id=1), streams={"orders": {}, "people": {}})
     (line,) = (line for line in run.log.splitlines() if "WARNING" in line)
-    assert line.endswith("setting 'streams': no stream is named 'people'")
+    assert line.endswith("setting 'streams': no stream matches 'people'")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("context_id", "tme"), ("context_id", ["time", "tme"]), ("export_timestamp", "tme")],
+)
+def test_a_misspelt_field_name_is_named_at_the_schema(target: Target, key: str, value: Any) -> None:
+    run = target(schema("orders", time={"type": "string"}), streams={"orders": {key: value}})
+    (line,) = (line for line in run.log.splitlines() if "WARNING" in line)
+    assert line.endswith(f"key '{key}': no field 'tme' in the SCHEMA; did you mean 'time'?")
+
+
+@pytest.mark.parametrize("text", ["email", "{email}", "to { email }"])
+def test_a_fields_name_that_is_sent_as_text_is_named(target: Target, text: str) -> None:
+    message = {"user": {"mails": [text]}, "x": "{{ 'email' }}", "y": "other"}
+    run = target(
+        schema("orders", email={"type": "string"}),
+        record("orders", id=1, email="a@b"),
+        streams={"orders": {"message": message}},
+    )
+    (line,) = (line for line in run.log.splitlines() if "WARNING" in line)
+    assert (
+        f"key 'message': user.mails[0]: '{text}' is sent as text; write '{{{{ email }}}}'" in line
+    )
 
 
 def test_the_check_of_an_input_fails_on_a_misspelt_key(target: Target) -> None:
