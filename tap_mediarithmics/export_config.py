@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft7Validator, SchemaError
@@ -230,7 +231,12 @@ def _schema_problems(fields: Mapping[str, Any], path: str) -> Iterator[str]:
 
 
 def start_date_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line if ``start_date`` is not a date."""
+    """Yield a line if ``start_date`` is not a date, or is in the future everywhere."""
     text = config.get("start_date")
-    if text and timestamps.parse(str(text)) is None:
+    if not text:
+        return
+    start = timestamps.parse(str(text))
+    if start is None:
         yield "setting 'start_date' must be a date or date-time such as 2026-01-31"
+    elif start > datetime.now(timezone.utc) + timedelta(days=1):
+        yield f"setting 'start_date' ({text}) is in the future, so nothing would be read"

@@ -23,6 +23,8 @@ def names_setting(setting: str) -> Iterator[None]:
     except Forbidden as error:
         raise error.with_remedy(f"check settings 'api_token' and '{setting}'") from error
     except NotFound as error:
+        if error.remedy:
+            raise
         raise error.with_remedy(f"check setting '{setting}'") from error
 
 

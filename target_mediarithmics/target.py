@@ -159,6 +159,8 @@ class TargetMediarithmics(MartechTarget):
         try:
             self._imports.verify_access()
         except (Forbidden, NotFound) as error:
+            if isinstance(error, NotFound) and error.remedy:
+                raise
             raise SettingError(
                 f"setting 'datamart_id': datamart {self.config['datamart_id']} does not exist, or "
                 f"'api_token' may not load it ({error.reason})"

@@ -45,6 +45,8 @@ class SqlDatabase:
             self.name = parsed.render_as_string(hide_password=True)
             if parsed.get_backend_name() != "postgresql":
                 raise LedgerError(f"ledger {self.name}: only PostgreSQL is supported, or a path")
+            if parsed.drivername == "postgresql":
+                parsed = parsed.set(drivername="postgresql+psycopg")  # the driver of the extra
             self._engine = sqlalchemy.create_engine(parsed, poolclass=sqlalchemy.NullPool)
             self._connection = self._engine.connect()
 

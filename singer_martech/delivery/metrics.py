@@ -78,8 +78,9 @@ class StreamMetrics:
         if self.unchanged is not None:
             line += f", {self.unchanged:,} unchanged"
         line += f", {self.rejected:,} rejected"
-        if self.read:
-            line += f", {self.read / max(now - self.started_at, 0.001):,.0f} records/s"
+        settled = self.read - self.pending
+        if settled:
+            line += f", {settled / max(now - self.started_at, 0.001):,.0f} records/s"
         return line
 
     def line(self) -> str:

@@ -204,7 +204,8 @@ class MartechTarget(MartechPlugin, Target):
                 transformed = transform(record)
             except Exception as error:  # noqa: BLE001 - an expression of the user may fail in any way
                 sink.metrics.read += 1
-                self.reject(sink.metrics, message_dict, f"a stream map fails: {error}")
+                cause = "" if error.__cause__ is None else f" ({error.__cause__})"
+                self.reject(sink.metrics, message_dict, f"a stream map fails: {error}{cause}")
                 continue
             if transformed is not None:
                 sink.load(message_dict, transformed, None)

@@ -52,11 +52,13 @@ class HttpError(MartechError):
         status: The HTTP status of the last response, or None if there was none.
         response: The last response, or None.
         reason: The message without the remedy.
+        remedy: What the user can do, or empty text.
     """
 
     def __init__(self, message: str, response: Response | None = None, remedy: str = "") -> None:
         """Redact the message."""
         self.reason = redact(message)
+        self.remedy = remedy
         super().__init__(f"{self.reason}; {remedy}" if remedy else self.reason)
         self.response = response
         self.status = None if response is None else response.status

@@ -16,6 +16,7 @@ from singer_martech.http.errors import (
     Forbidden,
     HttpError,
     InvalidResponse,
+    NotFound,
     RequestRejected,
     Unauthorized,
     UnexpectedContent,
@@ -232,9 +233,10 @@ def _with_error_id(error: HttpError) -> HttpError:
     try:
         value = json_body(response)
     except InvalidResponse:
-        return error.with_message(str(error))
+        value = None
     if not isinstance(value, dict) or not (value.get("error") or value.get("error_id")):
-        return error.with_message(str(error))
+        is_other_server = isinstance(error, NotFound)
+        return error.with_remedy("check setting 'api_url'" if is_other_server else "")
     if isinstance(error, RequestRejected):
         message = f"{response.label}: {_vendor_error(value)} (status {response.status})"
         is_refused = isinstance(error, (Unauthorized, Forbidden))

@@ -27,6 +27,12 @@ def server() -> Iterator[str]:
         yield f"postgresql+psycopg://{found['user']}:hidden-word@{address}/{found['database']}"
 
 
+def test_a_url_without_a_driver_uses_that_of_the_extra(server: str) -> None:
+    store = open_store(server.replace("postgresql+psycopg://", "postgresql://"))
+    assert store.problems() == []
+    store.close()
+
+
 def test_only_changed_records_are_sent(server: str, tmp_path: Path) -> None:
     destination = FakeDestination()
     scope = SCOPE._replace(stream="changes")

@@ -90,6 +90,11 @@ def test_all_problems_are_reported_at_once() -> None:
     assert "setting 'start_date' must be a date" in told
 
 
+def test_a_start_date_in_the_future_is_an_error() -> None:
+    told = faults(exports=[GOOD], start_date="2099-01-01")
+    assert "setting 'start_date' (2099-01-01) is in the future, so nothing would be read" in told
+
+
 def test_a_query_as_text_needs_the_datamart() -> None:
     assert "setting 'datamart_id' is required" in faults(datamart_id="", exports=[GOOD])
 

@@ -68,6 +68,14 @@ def test_a_wrong_datamart_is_named(check: Callable[..., list[str]]) -> None:
     assert "✗ login and datamart: setting 'datamart_id': datamart 999" in line
 
 
+def test_an_address_of_another_server_is_named(
+    vendor: Mediarithmics, check: Callable[..., list[str]]
+) -> None:
+    (line,) = check(api_url=vendor.api_url.removesuffix("/v1"), streams={"people": PROFILES})
+    assert line.startswith("✗ login and datamart: list of document imports: ")
+    assert line.endswith("; check setting 'api_url'")
+
+
 def test_an_import_that_is_missing_or_accepts_other_documents_is_named(
     vendor: Mediarithmics, check: Callable[..., list[str]]
 ) -> None:

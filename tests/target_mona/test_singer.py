@@ -407,6 +407,7 @@ def test_a_stream_map_that_fails_for_a_record_rejects_it(target: Target, mona: M
     assert [each["message"] for each in mona.messages()] == [{"id": 2, "price": 5}]
     (reject,) = run.rejects
     assert reject["reason"].startswith("a stream map fails: ")
+    assert "invalid literal for int() with base 10: 'none'" in reject["reason"]
     assert reject["record"] == {"id": 1, "price": "none"}
 
 

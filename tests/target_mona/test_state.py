@@ -336,12 +336,14 @@ def test_every_record_read_is_counted(target: Target, mona: Mona) -> None:
     }
 
 
-def test_progress_is_logged_every_ten_seconds(target: Target, sandbox: Sandbox) -> None:
+def test_progress_is_logged_every_ten_seconds_and_has_no_rate_where_nothing_moved(
+    target: Target, sandbox: Sandbox
+) -> None:
     sandbox.faults.add("mona", "/export", hold=True, times=None)
     process = target.start()
     began = time.monotonic()
     send(process, schema(), *records(1500), schema("other"))
     assert process.stderr is not None
-    line = next(each for each in process.stderr if b"records/s" in each).decode()
+    line = next(each for each in process.stderr if b"records read" in each).decode()
     assert 9 < time.monotonic() - began < 20
-    assert "stream 'orders': 1,500 records read, 0 delivered, 0 rejected, " in line
+    assert line.endswith("stream 'orders': 1,500 records read, 0 delivered, 0 rejected\n")
