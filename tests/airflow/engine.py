@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import sqlite3
 import subprocess
 import time
@@ -14,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tests.kit.processes import free_port, output_of
 from tests.pipelines.meltano import ROOT
 
 if TYPE_CHECKING:
@@ -98,18 +98,13 @@ class Engine:
 
     def say(self, *command: str) -> str:
         """Run an Airflow command."""
-        done = subprocess.run(
-            [self._command, *command],
-            env=self.environment,
-            cwd=self._folder,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+        return output_of(
+            self._command,
+            *command,
+            folder=self._folder,
+            environment=self.environment,
+            with_errors=True,
         )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
 
     def begin(self, dag: str) -> None:
         """Activate a DAG; its first run is due immediately."""
@@ -165,11 +160,3 @@ def wait_for(look: Callable[[], Found | None], timeout: float, explain: Callable
         assert time.monotonic() < deadline, explain()
         time.sleep(_SECONDS_BETWEEN_LOOKS)
     return found
-
-
-def free_port() -> int:
-    """Return an unused local port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

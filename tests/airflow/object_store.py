@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from tests.airflow.engine import free_port, wait_for
+from tests.airflow.engine import wait_for
+from tests.kit.processes import free_port
 
 if TYPE_CHECKING:
     from typing_extensions import Self

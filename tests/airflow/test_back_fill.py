@@ -19,6 +19,7 @@ import yaml
 
 from tests.airflow.engine import Engine, wait_for
 from tests.airflow.object_store import ObjectStore
+from tests.kit.processes import output_of
 from tests.pipelines.meltano import MELTANO, MeltanoProject, sandbox_settings
 from tests.sandbox.recording import max_concurrent
 from tests.sandbox.robotmia_data import EventData
@@ -208,17 +209,12 @@ def kill(suffix: str) -> None:
 
 
 def meltano(engine: Engine, *command: str, **environment: str) -> str:
-    done = subprocess.run(
-        ["meltano", *command],
-        cwd=engine.environment["MELTANO_PROJECT_ROOT"],
-        env={**engine.environment, **environment},
-        check=False,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
+    return output_of(
+        "meltano",
+        *command,
+        folder=engine.environment["MELTANO_PROJECT_ROOT"],
+        environment={**engine.environment, **environment},
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def delivered(sandbox: Sandbox) -> Records:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.kit.processes import output_of
 from tests.pipelines.meltano import MELTANO, MeltanoProject, sandbox_settings
 from tests.pipelines.postgres import postgres
 from tests.sandbox.server import Sandbox
@@ -48,17 +48,9 @@ def test_states_in_a_database_work_with_the_lines_of_a_plan(
     project = MeltanoProject(tmp_path / "project").folder
 
     def run(*command: str, stdin: str = "", **settings: str) -> str:
-        done = subprocess.run(
-            command,
-            cwd=project,
-            env={**environment, **settings},
-            input=stdin,
-            check=False,
-            capture_output=True,
-            text=True,
+        return output_of(
+            *command, folder=project, environment={**environment, **settings}, stdin=stdin
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
     with Sandbox(seed=1) as sandbox:
         environment |= sandbox_settings(sandbox)

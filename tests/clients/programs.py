@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tests.kit.processes import inherited, output_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,14 +56,5 @@ def exact(text: str | bytes) -> Any:
 
 def _run(command: list[str], given: bytes, environment: Mapping[str, str]) -> bytes:
     # PYTHONPATH would put this project's modules before those of the other environment.
-    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    ended = subprocess.run(
-        command,
-        input=given,
-        env={**inherited, **environment},
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr.decode(errors="replace")
-    return ended.stdout
+    variables = {**inherited("PYTHONPATH"), **environment}
+    return output_of(*command, environment=variables, stdin=given.decode()).encode()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import TYPE_CHECKING
 
+from tests.kit.processes import inherited, output_of
 from tests.pipelines.meltano import MELTANO, sandbox_settings
 from tools.hub import write_local_definitions
 
@@ -40,20 +40,7 @@ class FreshProject:
 
 
 def _run(folder: Path, *command: str | Path, **variables: str) -> str:
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("MELTANO_", "TAP_", "TARGET_", "PYTHON", "VIRTUAL_ENV"))
-    }
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**inherited, **variables},
-        check=False,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+    outside = inherited("MELTANO_", "TAP_", "TARGET_", "PYTHON", "VIRTUAL_ENV")
+    return output_of(
+        *command, folder=folder, environment={**outside, **variables}, with_errors=True
     )
-    assert done.returncode == 0, done.stdout
-    return done.stdout

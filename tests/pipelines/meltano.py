@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.kit.processes import inherited, output_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -148,27 +150,15 @@ class MeltanoProject:
     def state(self, block: Block) -> dict[str, Any]:
         """Return the state of a block from Meltano."""
         state_id = f"sandbox:{block.tap}-to-{block.target}"
-        response = subprocess.run(
-            [str(MELTANO), "state", "get", state_id],
-            cwd=self.folder,
-            env=self._environment({}),
-            check=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        state: dict[str, Any] = json.loads(response.stdout)["singer_state"]
+        command = (MELTANO, "state", "get", state_id)
+        found = output_of(*command, folder=self.folder, environment=self._environment({}))
+        state: dict[str, Any] = json.loads(found)["singer_state"]
         return state
 
     @staticmethod
     def _environment(settings: Mapping[str, str]) -> dict[str, str]:
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("TAP_", "TARGET_", "MELTANO_"))
-        }
         return {
-            **inherited,
+            **inherited("TAP_", "TARGET_", "MELTANO_"),
             "PATH": f"{MELTANO.parent}{os.pathsep}{os.environ['PATH']}",
             **settings,
         }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.kit.processes import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,12 +26,6 @@ def _installed() -> Path:
     assert found
     assert found.submodule_search_locations
     return Path(found.submodule_search_locations[0])
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @contextmanager
@@ -61,7 +56,7 @@ def postgres(statements: str) -> Iterator[dict[str, str]]:
             )
 
         run("initdb", "--pgdata", str(data), "--username=shop", "--auth=trust", "--no-sync")
-        port = _free_port()
+        port = free_port()
         options = f"-c listen_addresses=127.0.0.1 -p {port} -k {data} -c fsync=off"
         log = str(data / "log")
         run("pg_ctl", "--pgdata", str(data), "--log", log, "--options", options, "-w", "start")

@@ -20,7 +20,6 @@ INDIRECT = {
     "requests": {"urllib3"},
     "jinja2": {"markupsafe"},
 }
-LOCKS = sorted(path.name for path in ROOT.glob("requirements/*.txt"))
 
 
 def normal(name: str) -> str:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["export", "import"]
 
-OPEN = frozenset({"PENDING", "RUNNING"})
 ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELED", "SUCCESS"})
 
 TABLES = (

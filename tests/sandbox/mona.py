@@ -174,10 +174,6 @@ class Mona(Vendor):
     def expire_tokens(self) -> None:
         self.tokens.access_tokens.clear()
 
-    def expire_refresh_tokens(self) -> None:
-        """Make every refresh token issued so far invalid."""
-        self.tokens.refresh_tokens.clear()
-
     # Exports
 
     async def _export(self, request: web.Request) -> web.Response:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from tests.sandbox.server import Sandbox
     from tests.tap_mediarithmics.conftest import Output
 
-Sync = "Callable[..., Output]"
 DAY = 86_400_000
 NOON = 1_700_000_000_000
 

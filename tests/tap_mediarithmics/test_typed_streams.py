@@ -40,7 +40,6 @@ TYPED = {
         ),
     ),
 }
-NO_LIST = {"status": "ok", "data": 5}
 ADDED = {
     "_execution_id": {"type": "string"},
     "_execution_creation_date": {"type": "string", "format": "date-time"},

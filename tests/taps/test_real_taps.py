@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.kit.processes import inherited, output_of
 from tests.pipelines.postgres import postgres
 
 if TYPE_CHECKING:
@@ -90,13 +90,8 @@ class Tap:
         return str(path)
 
     def _run(self, *arguments: str) -> bytes:
-        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        command = [str(self._command), *arguments]
-        ended = subprocess.run(
-            command, env=inherited, capture_output=True, timeout=120, check=False
-        )
-        assert ended.returncode == 0, ended.stderr.decode(errors="replace")
-        return ended.stdout
+        # PYTHONPATH would put this project's modules before those of the tap
+        return output_of(self._command, *arguments, environment=inherited("PYTHONPATH")).encode()
 
 
 @pytest.fixture(scope="module")

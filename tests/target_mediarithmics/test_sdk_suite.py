@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from singer_sdk.testing import SuiteConfig, get_target_test_class
+from singer_sdk.testing import SuiteConfig
 from singer_sdk.testing.runners import TargetTestRunner
-from singer_sdk.testing.suites import SingerTestSuite
 
-from singer_martech._compat import override
 from target_mediarithmics.target import TargetMediarithmics
-from tests.kit.sdk_suite import TARGET_TESTS
+from tests.kit.sdk_suite import target_suite
 
 if TYPE_CHECKING:
-    from singer_sdk.testing.templates import TargetTestTemplate
-
     from tests.sandbox.mediarithmics import Mediarithmics
 
 #: The number of documents per input: all that the SDK sends, since nothing is merged.
@@ -38,32 +34,18 @@ _DOCUMENTS = {
 }
 
 
-def _checked(test: type[TargetTestTemplate]) -> type[TargetTestTemplate]:
-    class Checked(test):  # type: ignore[misc, valid-type]
-        resource: Mediarithmics
-
-        @override
-        def validate(self) -> None:
-            documents = self.resource.documents()
-            assert len(documents) == _DOCUMENTS[self.name]
-            if self.name == "array_data":
-                assert documents[1] == {"id": 2, "fruits": ["banana", "apple"]}
-            if self.name == "encoded_string_data":
-                assert documents[2]["info"] == "简单的字串"
-            if self.name == "schema_updates":
-                assert [each["id"] for each in documents] == [1, 2, 3, 4, 5, 6]
-
-    return Checked
+def _check(name: str, vendor: Mediarithmics) -> None:
+    documents = vendor.documents()
+    assert len(documents) == _DOCUMENTS[name]
+    if name == "array_data":
+        assert documents[1] == {"id": 2, "fruits": ["banana", "apple"]}
+    if name == "encoded_string_data":
+        assert documents[2]["info"] == "简单的字串"
+    if name == "schema_updates":
+        assert [each["id"] for each in documents] == [1, 2, 3, 4, 5, 6]
 
 
-SuiteTests = get_target_test_class(
-    TargetMediarithmics,
-    include_target_tests=False,
-    custom_suites=[SingerTestSuite(kind="target", tests=[_checked(test) for test in TARGET_TESTS])],
-)
-
-
-class TestSuite(SuiteTests):  # type: ignore[misc, valid-type]
+class TestSuite(target_suite(TargetMediarithmics, _check)):  # type: ignore[misc]
     @pytest.fixture
     def resource(self, vendor: Mediarithmics) -> Mediarithmics:
         return vendor

@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from singer_sdk.testing import get_target_test_class
 from singer_sdk.testing.runners import TargetTestRunner
-from singer_sdk.testing.suites import SingerTestSuite
 
 from target_mona.target import TargetMona
-from tests.kit.sdk_suite import TARGET_TESTS
+from tests.kit.sdk_suite import TARGET_TESTS, target_suite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from singer_sdk.testing.templates import TargetTestTemplate
 
     from tests.sandbox.mona import Mona
 
@@ -100,23 +96,11 @@ EXPECTED: dict[str, Callable[[Mona], None]] = {
 }
 
 
-def looking(test: type[TargetTestTemplate]) -> type[TargetTestTemplate]:
-    """Return the test with a check of what the sandbox received."""
-
-    def validate(self: TargetTestTemplate) -> None:
-        EXPECTED[str(self.name)](self.resource)
-
-    return type(test.__name__, (test,), {"validate": validate})
+def _check(name: str, mona: Mona) -> None:
+    EXPECTED[name](mona)
 
 
-Suite = get_target_test_class(
-    TargetMona,
-    include_target_tests=False,
-    custom_suites=[SingerTestSuite(kind="target", tests=[looking(test) for test in TARGET_TESTS])],
-)
-
-
-class TestSuite(Suite):  # type: ignore[misc, valid-type]
+class TestSuite(target_suite(TargetMona, _check)):  # type: ignore[misc]
     @pytest.fixture
     def resource(self, mona: Mona) -> Mona:
         return mona

@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from singer_sdk.testing import SuiteConfig, get_target_test_class
+from singer_sdk.testing import SuiteConfig
 from singer_sdk.testing.runners import TargetTestRunner
-from singer_sdk.testing.suites import SingerTestSuite
 
-from singer_martech._compat import override
 from target_monetate.target import TargetMonetate
-from tests.kit.sdk_suite import TARGET_TESTS
+from tests.kit.sdk_suite import target_suite
 
 if TYPE_CHECKING:
-    from singer_sdk.testing.templates import TargetTestTemplate
-
     from tests.sandbox.monetate import Monetate
     from tests.target_monetate.conftest import Loader
 
@@ -109,20 +105,13 @@ _EXPECTED: dict[str, dict[str, list[dict[str, Any]]]] = {
 }
 
 
-def _checked(test: type[TargetTestTemplate]) -> type[TargetTestTemplate]:
-    class Checked(test):  # type: ignore[misc, valid-type]
-        resource: Monetate
-
-        @override
-        def validate(self) -> None:
-            for dataset, rows in _EXPECTED.get(self.name, {}).items():
-                assert self.resource.rows(dataset) == rows
-            if self.name == "encoded_string_data":
-                _check_encoded_strings(self.resource)
-            if self.name == "schema_updates":
-                _check_schema_updates(self.resource)
-
-    return Checked
+def _check(name: str, monetate: Monetate) -> None:
+    for dataset, rows in _EXPECTED.get(name, {}).items():
+        assert monetate.rows(dataset) == rows
+    if name == "encoded_string_data":
+        _check_encoded_strings(monetate)
+    if name == "schema_updates":
+        _check_schema_updates(monetate)
 
 
 def _check_encoded_strings(monetate: Monetate) -> None:
@@ -148,14 +137,7 @@ def _check_schema_updates(monetate: Monetate) -> None:
     assert rows[3]["a5"] == "orange,pear"
 
 
-SuiteTests = get_target_test_class(
-    TargetMonetate,
-    include_target_tests=False,
-    custom_suites=[SingerTestSuite(kind="target", tests=[_checked(test) for test in TARGET_TESTS])],
-)
-
-
-class TestSuite(SuiteTests):  # type: ignore[misc, valid-type]
+class TestSuite(target_suite(TargetMonetate, _check)):  # type: ignore[misc]
     @pytest.fixture
     def resource(self, monetate: Monetate) -> Monetate:
         for stream in _STREAMS:
