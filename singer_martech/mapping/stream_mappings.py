@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from singer_martech.errors import SettingError
 from singer_martech.mapping.template import Template
 from singer_martech.mapping.undefined import TemplateError
-from singer_martech.singer.config_check import json_value
+from singer_martech.singer.config_check import json_value, stripped
 from singer_martech.values.wording import did_you_mean
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class StreamMappings:
         for key, value in mapping.items():
             if key not in self._known_keys:
                 raise SettingError(self._unknown(name, key, value))
-        return mapping
+        return {key: stripped(value) for key, value in mapping.items()}
 
     def _unknown(self, name: str, key: str, value: Any) -> str:
         hint = did_you_mean(key, self._known_keys)
@@ -149,7 +149,7 @@ def is_glob(name: str) -> bool:
 def _named(item: Any, index: int) -> tuple[str, dict[str, Any]]:
     if not isinstance(item, dict) or not isinstance(item.get("stream"), str):
         raise SettingError(f"setting 'streams[{index}]' must be an object with a key 'stream'")
-    return item["stream"], {key: value for key, value in item.items() if key != "stream"}
+    return stripped(item["stream"]), {key: value for key, value in item.items() if key != "stream"}
 
 
 def _is_misspelling(name: str, other: str) -> bool:

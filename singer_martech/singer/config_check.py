@@ -210,7 +210,7 @@ def _object_with_types(properties: Mapping[str, Any], value: Mapping[str, Any]) 
         given = value.get(name)
         if name in value and "type" not in definition:
             continue  # alternatives declared by the SDK, in which null is significant
-        given = _stripped(given) if "string" in definition.get("type", ()) else given
+        given = stripped(given) if "string" in definition.get("type", ()) else given
         typed = _UNSET if given is None or given == "" else _with_types(definition, given)
         typed = _UNSET if typed is None else typed  # the text "null"
         if typed is _UNSET and definition.get("default") is not None:
@@ -222,7 +222,7 @@ def _object_with_types(properties: Mapping[str, Any], value: Mapping[str, Any]) 
     return result
 
 
-def _stripped(value: Any) -> Any:
+def stripped(value: Any) -> Any:
     """Strip one-line text; multi-line text such as a PEM file is unchanged."""
     if not isinstance(value, str):
         return value

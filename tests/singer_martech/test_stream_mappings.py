@@ -41,6 +41,13 @@ def test_a_stream_without_a_match_has_no_mapping() -> None:
     assert mappings({"A": {}}).find("a") is None
 
 
+def test_white_space_at_the_ends_of_one_line_texts_is_stripped() -> None:
+    given = {"context_id": " id\n", "message": {"a": " b "}}
+    expected = {"context_id": "id", "message": {"a": " b "}}
+    for value in ({"a": given}, [{"stream": "a\n", **given}]):
+        assert mappings(value).find("a") == expected
+
+
 def test_an_object_an_array_and_json_text_are_equivalent() -> None:
     by_name = {"a.b": {"message": {"x": 1}}}
     listed = [{"stream": "a.b", "message": {"x": 1}}]
