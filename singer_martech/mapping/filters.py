@@ -52,7 +52,8 @@ def as_text(value: Any) -> str:
 
 def sha256(value: Any) -> str:
     """Return the SHA-256 of the text, in hexadecimal."""
-    return hashlib.sha256(as_text(value).encode("utf-8", "surrogatepass")).hexdigest()
+    text = value if value.__class__ is str else as_text(value)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def name_uuid(value: Any) -> str:

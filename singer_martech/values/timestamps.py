@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+_from_iso_format = datetime.datetime.fromisoformat
 _FIRST_MILLISECONDS = 100_000_000_000
 """Larger numbers are milliseconds; as seconds they would be after the year 5000."""
 _MAX_DIGITS = 16
@@ -61,9 +62,10 @@ def parse_iso(text: str) -> datetime.datetime:
         raise ValueError("the text is too long for a date-time")
     text = text.strip()
     try:
-        return _in_utc(datetime.datetime.fromisoformat(text))
+        time = _from_iso_format(text)
     except ValueError:
-        return _in_utc(_parse_leniently(text))
+        time = _parse_leniently(text)
+    return time if time.tzinfo is datetime.timezone.utc else _in_utc(time)
 
 
 def _parse_leniently(text: str) -> datetime.datetime:
@@ -77,7 +79,7 @@ def _parse_leniently(text: str) -> datetime.datetime:
     elif ":" not in offset:
         offset = f"{offset[:3]}:{offset[3:]}"
     fraction = fraction[:6].ljust(6, "0")
-    return datetime.datetime.fromisoformat(
+    return _from_iso_format(
         f"{date}T{hour or '00'}:{minute or '00'}:{second or '00'}.{fraction}{offset}"
     )
 
@@ -99,8 +101,6 @@ def _from_epoch(value: float | Decimal) -> datetime.datetime:
 
 
 def _in_utc(time: datetime.datetime) -> datetime.datetime:
-    if time.tzinfo is datetime.timezone.utc:
-        return time
     if time.tzinfo is None:
         return time.replace(tzinfo=datetime.timezone.utc)
     try:
@@ -117,7 +117,8 @@ def epoch_s(value: Any) -> int:
 
 def epoch_ms(value: Any) -> int:
     """Return whole milliseconds since 1970."""
-    since = parse_timestamp(value) - _EPOCH
+    time = parse_iso(value) if value.__class__ is str else parse_timestamp(value)
+    since = time - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 
 
