@@ -12,6 +12,7 @@ from singer_sdk.singerlib import Schema
 from tap_robotmia.columns import Columns, ColumnTypes, stream_name
 from tap_robotmia.events import EventReader
 from tap_robotmia.project_time import ProjectClock, time_zone
+from tests.kit.strategies import json_values
 
 if TYPE_CHECKING:
     from tap_robotmia.events import Event
@@ -170,15 +171,6 @@ def test_null_stays_null_in_a_column_of_mixed_types() -> None:
     assert record["_extra"] == {"time": 1}
 
 
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=8,
-)
 names = st.sampled_from(["a", "A", "$a", "time", "event_id", "_extra", "distinct_id", "insert_id"])
 property_sets = st.dictionaries(names | st.text(), json_values, max_size=6)
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_robotmia.event_id import content_id, event_id
+from tests.kit.strategies import json_values
 
 
 @pytest.mark.parametrize(
@@ -54,17 +55,6 @@ def test_each_part_of_the_vendors_key_changes_the_id() -> None:
     parts = [("a", "b", 1, "c"), ("x", "b", 1, "c"), ("a", "x", 1, "c"), ("a", "b", 2, "c")]
     parts += [("a", "b", 1, "x"), ("ab", "", 1, "c"), ("a", "bc", 1, ""), ("a", None, 1, "c")]
     assert len({event_id(*each) for each in parts}) == len(parts)
-
-
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=10,
-)
 
 
 @given(properties=st.dictionaries(st.text(), json_values), data=st.data())

@@ -246,7 +246,7 @@ JSON_VALUES = st.recursive(
     | st.integers()
     | st.decimals(allow_nan=False, allow_infinity=False)
     | st.text()
-    | st.datetimes().map(lambda parse_timestamp: parse_timestamp.isoformat(" "))
+    | st.datetimes().map(lambda time: time.isoformat(" "))
     | st.sampled_from(["true", "1.5", "2024-01-01", 'a,"b"', " x "]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
