@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     Campaign = loads.Campaign | extractions.Campaign
 
-SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "").split()] or [1, 2]
-REQUESTS = int(os.environ.get("CHAOS_REQUESTS") or 100)
+SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "").split()] or [1]
+REQUESTS = int(os.environ.get("CHAOS_REQUESTS") or 200)
 
 
 def carry_out(campaign: Callable[[int, Path], Campaign], name: str, folder: Path) -> None:
