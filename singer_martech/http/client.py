@@ -186,20 +186,20 @@ class HttpClient:
             into.seek(0)
             into.truncate()
             size = 0
-            for block in retrying_request.blocks(http_response, raw=raw):
-                self.shutdown.check()
-                if not size:
-                    raise_if_html(response.headers, block)
-                size += len(block)
-                if max_bytes is not None and size > max_bytes:
-                    message = f"{label}: the response is larger than {max_bytes} bytes"
-                    raise InvalidResponse(message, response)
-                try:
+            try:
+                for block in retrying_request.blocks(http_response, raw=raw):
+                    self.shutdown.check()
+                    if not size:
+                        raise_if_html(response.headers, block)
+                    size += len(block)
+                    if max_bytes is not None and size > max_bytes:
+                        message = f"{label}: the response is larger than {max_bytes} bytes"
+                        raise InvalidResponse(message, response)
                     into.write(block)
-                except OSError as error:
-                    raise_if_disk_full(error, label)
-                    raise
-            into.flush()
+                into.flush()
+            except OSError as error:
+                raise_if_disk_full(error, label)
+                raise
             if check is not None:
                 check(response)
             return response

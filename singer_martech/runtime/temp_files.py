@@ -10,6 +10,7 @@ import tempfile
 import weakref
 from typing import IO, NoReturn
 
+from singer_martech._compat import override
 from singer_martech.errors import MartechError
 
 _MAX_BYTES_IN_MEMORY = 32 * 1024
@@ -17,6 +18,15 @@ _MAX_BYTES_IN_MEMORY = 32 * 1024
 
 class DiskFull(MartechError):
     """The disk has no room for a temporary file."""
+
+
+class _TempFile(io.BufferedRandom):
+    @override
+    def close(self) -> None:
+        # The data is lost with the file. On a full disk, writing what is buffered would fail and
+        # hide the error that says so.
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 def open_temp_file() -> IO[bytes]:
@@ -29,7 +39,7 @@ def open_temp_file() -> IO[bytes]:
         MartechError: The folder does not exist or is not writable.
     """
     try:
-        return tempfile.TemporaryFile(prefix="singer-martech-")
+        return _TempFile(tempfile.TemporaryFile(prefix="singer-martech-", buffering=0))
     except OSError as error:
         raise MartechError(
             f"no temporary file can be created ({error.strerror}): point TMPDIR to a folder that "
@@ -81,7 +91,7 @@ class SpoolFile:
     def _move_to_disk(self) -> None:
         try:
             self._file = open_temp_file()
-            weakref.finalize(self, _close, self._file)
+            weakref.finalize(self, self._file.close)
             self._file.write(self._memory)
         except (OSError, MartechError) as error:
             self._fail(error)
@@ -122,11 +132,6 @@ class SpoolFile:
             return io.BytesIO(self._memory)
         self._file.seek(0)
         return self._file
-
-
-def _close(file: IO[bytes]) -> None:
-    with contextlib.suppress(OSError):  # on a full disk, the buffered data cannot be written
-        file.close()
 
 
 def raise_if_disk_full(error: OSError, label: str) -> None:

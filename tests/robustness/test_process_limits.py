@@ -140,3 +140,13 @@ def test_a_full_disk_under_the_reject_report_names_its_folder(sandbox: Sandbox) 
     config = {**target.settings(sandbox), "max_rejected_records": 30}
     outcome = run(target, config, {resource.RLIMIT_FSIZE: 0}, lines(7))
     assert re.search(r"reject report rejects/.* cannot be written .*reject_path", outcome.reason)
+
+
+@pytest.mark.parametrize("tap", TAPS, ids=str)
+def test_a_full_disk_under_a_download_names_the_folder_of_temporary_files(
+    tap: Plugin, sandbox: Sandbox
+) -> None:
+    outcome = run(tap, tap.settings(sandbox), {resource.RLIMIT_FSIZE: 10})
+    assert outcome.status == 1
+    assert re.search(r"no room for .* TMPDIR", outcome.reason), outcome.reason
+    assert "Exception ignored" not in outcome.log
