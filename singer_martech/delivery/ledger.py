@@ -23,7 +23,7 @@ from singer_martech.delivery.no_ledger import NoLedger
 from singer_martech.delivery.rejects import TooManyRejects
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from singer_martech.delivery.batch import PendingRecord
     from singer_martech.delivery.batch_result import BatchResult
@@ -73,7 +73,15 @@ class StreamLedger:
         Raises:
             MartechError: As for :meth:`singer_martech.delivery.dispatcher.Dispatcher.submit`.
         """
-        self._ledger.add(self, destination, record)
+        self._ledger.add([(self, destination, record)])
+
+    def submit_all(self, destination: Destination, records: Sequence[PendingRecord]) -> None:
+        """Add records in order; see ``submit``.
+
+        Raises:
+            MartechError: As for ``submit``.
+        """
+        self._ledger.add([(self, destination, record) for record in records])
 
     def mark(self, record: PendingRecord) -> bytes:
         """Return the hashes of a record's key and body; nothing if the vendor does not merge it."""
@@ -82,9 +90,9 @@ class StreamLedger:
             return b""
         if found.is_deletion:
             body = DELETION
-        elif found.is_final:
+        elif record.idempotent:
             body = blake2b(record.body, digest_size=KEY_BYTES).digest()
-        else:
+        else:  # the vendor's state depends on more than this record
             body = UNKNOWN
         return blake2b(self._account + found.key, digest_size=KEY_BYTES).digest() + body
 
@@ -136,7 +144,7 @@ class Ledger(NoLedger):
             self._taken_after = time.time() - resend_after_seconds
         self._streams: dict[StreamMetrics, StreamLedger] = {}
         self._opened: set[Scope] = set()
-        self._buffer: list[tuple[StreamLedger, Destination, PendingRecord]] = []
+        self._buffer: list[_Buffered] = []
         self._buffered_bytes = 0
         self._changed: deque[tuple[Destination, PendingRecord]] = deque()
         self._changes = LedgerChanges(store, is_dry_run=is_dry_run)
@@ -168,12 +176,12 @@ class Ledger(NoLedger):
         stream = self._streams[metrics] = StreamLedger(self, scope, metrics, key_of)
         return stream
 
-    def add(self, stream: StreamLedger, destination: Destination, record: PendingRecord) -> None:
-        """Buffer a record; compare and send all when the buffer is full."""
-        buffer = self._buffer
-        buffer.append((stream, destination, record))
-        self._buffered_bytes += len(record.body) + len(record.raw)
-        if len(buffer) >= _MAX_BUFFERED_RECORDS or self._buffered_bytes > _MAX_BUFFERED_BYTES:
+    def add(self, records: Sequence[_Buffered]) -> None:
+        """Buffer records; compare and send all when the buffer is full."""
+        self._buffer += records
+        self._buffered_bytes += sum(record.size for _, _, record in records)
+        is_full = self._buffered_bytes > _MAX_BUFFERED_BYTES
+        if is_full or len(self._buffer) >= _MAX_BUFFERED_RECORDS:
             self.release()
 
     @override
@@ -287,5 +295,8 @@ class Ledger(NoLedger):
     def close(self) -> None:
         self.store.close()
 
+
+if TYPE_CHECKING:
+    _Buffered = tuple[StreamLedger, Destination, PendingRecord]
 
 _NEVER_EQUAL = frozenset({DELETION, UNKNOWN})

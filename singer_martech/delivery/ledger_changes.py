@@ -135,7 +135,7 @@ class LedgerChanges:
 
     def _write_settled(self) -> None:
         rows, settled = self.rows, self.settled
-        known: list[Parameters] = []
+        known: list[tuple[int, bytes, int, int, bytes]] = []
         new: list[Parameters] = []
         doubted: list[bytes] = []
         deleted: list[bytes] = []
@@ -147,9 +147,10 @@ class LedgerChanges:
                 deleted.append(key)
             else:
                 row = rows.get(key)
-                (new if row is None else known).append(
-                    {"key": key, "row": row, "destination": destination, "body": body, "now": now}
-                )
+                if row is None:
+                    new.append({"key": key, "destination": destination, "body": body, "now": now})
+                else:
+                    known.append((destination, body, now, row, key))
         # rows in the order of the input are near each other when the next run reads them
         new.sort(key=lambda entry: settled[entry["key"]][2])
         self._store.write_settled(known, new, doubted, deleted, self.sightings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
 from singer_martech.delivery.ledger_tables import LedgerError
@@ -19,7 +19,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from singer_martech.delivery.ledger_tables import Entry, Statement
+    from singer_martech.delivery.ledger_tables import Entry, Parameters, Statement
 
 
 class SqlDatabase:
@@ -73,7 +73,8 @@ class SqlDatabase:
         with self._errors(), self._connection.begin():
             for statement, parameters in statements:
                 if parameters:
-                    self._connection.execute(sqlalchemy.text(statement), list(parameters))
+                    named = [cast("Parameters", each) for each in parameters]
+                    self._connection.execute(sqlalchemy.text(statement), named)
 
     def lock(self, number: int) -> bool:
         """Take a lock until ``close``; return False if another run has it."""

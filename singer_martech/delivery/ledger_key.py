@@ -18,13 +18,11 @@ class RecordKey(NamedTuple):
         key: The key by which the vendor merges, the same in every run.
         is_deletion: Whether the record removes the key.
         deletion: What deletes the key at the vendor, for mirrored streams.
-        is_final: False if the vendor's state depends on more than this record's body.
     """
 
     key: bytes
     is_deletion: bool = False
     deletion: bytes | None = None
-    is_final: bool = True
 
 
 def stable(key: Hashable) -> bytes:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Entry = tuple[bytes, bytes | None, int, int | None, int | None]
     Parameters = Mapping[str, Any]
-    Statement = tuple[str, Sequence[Parameters]]
+    Statement = tuple[str, Sequence[Parameters | tuple[Any, ...]]]
 
 FORMAT = 1
 """Version of the tables. A ledger of another version is an error."""
@@ -86,7 +86,9 @@ class Summary(NamedTuple):
 
 
 class Database(Protocol):
-    """A SQL database. Parameters are named ``:name``; every error is a LedgerError.
+    """A SQL database; every error is a LedgerError.
+
+    Parameters are named ``:name``, or ``?`` in statements that need the number of a row.
 
     Attributes:
         name: Its path or URL, without a password.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from singer_sdk.exceptions import MissingKeyPropertiesError
@@ -134,7 +133,7 @@ class MartechSink(Sink):
         """Return the key of a record in the ledger, or None if the vendor does not merge it."""
         if record.key is None:
             return None
-        return RecordKey(stable(record.key), is_final=record.idempotent)
+        return RecordKey(stable(record.key))
 
     def open_mirror(self, stream: StreamLedger, *, is_incremental: bool) -> Mirror | None:
         """Return the mirror of a stream, if its mapping sets ``mirror``.
@@ -163,7 +162,7 @@ class MartechSink(Sink):
         if target.ledger is not None:
             scope = Scope(target.name, target.account, self.ledger_collection(), self.stream_name)
             stream = target.ledger.stream(scope, self.metrics, self.ledger_key)
-            self._submit, self._submit_all = stream.submit, partial(_each, stream.submit)
+            self._submit, self._submit_all = stream.submit, stream.submit_all
             self.mirror = self.open_mirror(stream, is_incremental=is_incremental)
 
     @abc.abstractmethod
@@ -448,15 +447,6 @@ class FieldNameCache(set[tuple[str, ...]]):
         if len(self) >= self._MAX_ENTRIES:
             self.clear()
         super().add(names)
-
-
-def _each(
-    submit: Callable[[Destination, PendingRecord], None],
-    destination: Destination,
-    records: Sequence[PendingRecord],
-) -> None:
-    for record in records:
-        submit(destination, record)
 
 
 class _MissingKey(ValueError):

@@ -20,9 +20,8 @@ def key(number: int) -> bytes:
     return number.to_bytes(16, "big")
 
 
-def entry(number: int, row: int | None = None) -> dict[str, object]:
-    body = key(number)
-    return {"key": key(number), "row": row, "destination": SCOPE.id, "body": body, "now": number}
+def entry(number: int) -> dict[str, object]:
+    return {"key": key(number), "destination": SCOPE.id, "body": key(number), "now": number}
 
 
 BLOCKS = st.lists(
@@ -74,7 +73,8 @@ def test_a_row_that_another_key_has_taken_over_is_left_alone(tmp_path: Path) -> 
     store.write_settled([], [], [], [key(1)], [])
     store.write_settled([], [entry(2)], [], [], [])
     assert store.lookup([key(2)])[key(2)][4] == row
-    store.write_settled([entry(1, row)], [], [], [], [])
+    assert row is not None
+    store.write_settled([(SCOPE.id, key(1), 1, row, key(1))], [], [], [], [])
     assert store.lookup([key(2)])[key(2)][1] == key(2)
     store.close()
 
