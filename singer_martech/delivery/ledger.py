@@ -142,7 +142,7 @@ class Ledger(NoLedger):
         self._taken_after = 0.0
         if resend_after_seconds is not None:
             self._taken_after = time.time() - resend_after_seconds
-        self._streams: dict[StreamMetrics, StreamLedger] = {}
+        self._destinations: dict[StreamMetrics, int] = {}
         self._opened: set[Scope] = set()
         self._buffer: list[_Buffered] = []
         self._buffered_bytes = 0
@@ -173,8 +173,8 @@ class Ledger(NoLedger):
                 self.store.open(scope, reset=self._reset)
             self._opened.add(scope)
         metrics.unchanged = metrics.unchanged or 0
-        stream = self._streams[metrics] = StreamLedger(self, scope, metrics, key_of)
-        return stream
+        self._destinations[metrics] = scope.id
+        return StreamLedger(self, scope, metrics, key_of)
 
     def add(self, records: Sequence[_Buffered]) -> None:
         """Buffer records; compare and send all when the buffer is full."""
@@ -267,16 +267,12 @@ class Ledger(NoLedger):
 
     @override
     def settle(self, batch_result: BatchResult) -> None:
-        settle, streams = self._changes.settle, self._streams
-        for record, is_taken in batch_result.fates():
-            if record.mark:
-                settle(record, streams[record.metrics].id, is_taken=is_taken)
+        self._changes.settle(batch_result.fates(), self._destinations)
         self._changes.write_if_many()
 
     @override
     def drop(self, record: PendingRecord) -> None:
-        if record.mark:
-            self._changes.settle(record, self._streams[record.metrics].id, is_taken=False)
+        self._changes.settle([(record, False)], self._destinations)
 
     @override
     def before_state(self, first_unsettled: int | None) -> None:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from singer_martech.delivery.ledger_tables import KEY_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from singer_martech.delivery.batch import PendingRecord
     from singer_martech.delivery.ledger_store import LedgerStore
     from singer_martech.delivery.ledger_tables import Parameters
+    from singer_martech.delivery.metrics import StreamMetrics
 
 _MAX_UNWRITTEN = 20_000
 
@@ -57,21 +58,29 @@ class LedgerChanges:
             keys = self._journal[lock] = bytearray()
         keys += key
 
-    def settle(self, record: PendingRecord, destination: int, *, is_taken: bool) -> None:
-        """Record the result of a record."""
-        mark = record.mark
-        key, body = mark[:KEY_BYTES], mark[KEY_BYTES:]
-        others = self.in_progress.pop(key, 1) - 1
-        if others:
-            self.in_progress[key] = others
-        if not is_taken or (others and body == DELETION):
-            body = UNKNOWN
+    def settle(
+        self,
+        results: Iterable[tuple[PendingRecord, bool]],
+        destinations: Mapping[StreamMetrics, int],
+    ) -> None:
+        """Record whether the vendor took records, given the destination of each stream."""
+        in_progress, settled = self.in_progress, self.settled
+        for record, is_taken in results:
+            mark = record.mark
+            if not mark:
+                continue
+            key, body = mark[:KEY_BYTES], mark[KEY_BYTES:]
+            others = in_progress.pop(key, 1) - 1
+            if others:
+                in_progress[key] = others
+            if not is_taken or (others and body == DELETION):
+                body = UNKNOWN
+            elif body == DELETION:
+                self._has_deletions = True
+            settled[key] = (destinations[record.metrics], body, record.sequence)
         if self._is_dry_run:
-            self.rows.pop(key, None)
-            return
-        if body == DELETION:
-            self._has_deletions = True
-        self.settled[key] = (destination, body, record.sequence)
+            self.settled.clear()
+            self.rows.clear()
 
     def before_send(self) -> None:
         """Commit the keys of a request before it is sent.

@@ -56,17 +56,17 @@ class SqlDatabase:
             result = self._connection.execute(sqlalchemy.text(statement), parameters)
             return [tuple(row) for row in result]
 
-    def entries(self, keys: Sequence[bytes]) -> list[Entry]:
+    def entries(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         """Return the entries of these keys, as far as there are any."""
         if not keys:
-            return []
+            return {}
         with self._errors(), self._connection.begin():
             rows = self._connection.execute(_ENTRIES, {"keys": list(keys)})
             # some drivers return memoryview
-            return [
-                (bytes(key), None if body is None else bytes(body), taken_at, seen, None)
-                for key, body, taken_at, seen in rows
-            ]
+            return {
+                bytes(key): (bytes(key), None if body is None else bytes(body), taken, seen, None)
+                for key, body, taken, seen in rows
+            }
 
     def write(self, statements: Iterable[Statement]) -> None:
         """Execute statements in one transaction, each once per set of parameters."""

@@ -15,7 +15,7 @@ from singer_martech.delivery.ledger_tables import LedgerError
 from singer_martech.runtime import private_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from singer_martech.delivery.ledger_tables import Entry, Statement
 
@@ -68,26 +68,27 @@ class SqliteDatabase:
         with self._errors():
             return self._connection.execute(statement, parameters).fetchall()
 
-    def entries(self, keys: Sequence[bytes]) -> list[Entry]:
+    def entries(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         """Return the entries of these keys, as far as there are any, and perhaps of others.
 
         A tap mostly reads records in the same order as before, so their rows follow each other.
         """
         with self._errors():
-            found = self._rows_from(self._expected_row, len(keys))
-            known = {entry[0] for entry in found}
-            left = [key for key in keys if key not in known]
+            found = self._read_ahead(len(keys))
+            left = [key for key in keys if key not in found]
             for start in range(0, len(left), _MAX_PARAMETERS):
                 part = left[start : start + _MAX_PARAMETERS]
                 part += [b""] * (_MAX_PARAMETERS - len(part))  # one statement for all, cached
-                found += self._connection.execute(_ENTRIES, part).fetchall()
+                for entry in self._connection.execute(_ENTRIES, part).fetchall():
+                    found[entry[0]] = entry
         self._expected_row = _next_row(keys, found)
         return found
 
-    def _rows_from(self, row: int | None, count: int) -> list[Entry]:
-        if row is None:
-            return []
-        return self._connection.execute(_ENTRIES_FROM, (row, count + _MARGIN)).fetchall()
+    def _read_ahead(self, count: int) -> dict[bytes, Entry]:
+        if self._expected_row is None:
+            return {}
+        rows = self._connection.execute(_ENTRIES_FROM, (self._expected_row, count + _MARGIN))
+        return {entry[0]: entry for entry in rows.fetchall()}
 
     def write(self, statements: Iterable[Statement]) -> None:
         """Execute statements in one transaction, each once per set of parameters."""
@@ -143,12 +144,12 @@ _ENTRIES = f"{_SELECT} key IN ({','.join('?' * _MAX_PARAMETERS)})"
 _ENTRIES_FROM = f"{_SELECT} rowid >= ? ORDER BY rowid LIMIT ?"
 
 
-def _next_row(keys: Sequence[bytes], found: Sequence[Entry]) -> int | None:
+def _next_row(keys: Sequence[bytes], found: Mapping[bytes, Entry]) -> int | None:
     """Return the row expected after these keys, or None if they are not in order of their rows."""
-    rows = {entry[0]: entry[4] for entry in found}
-    held = [row for row in map(rows.get, keys) if row is not None]
-    if held and 0 <= held[-1] - held[0] < _MAX_GAP * len(keys):
-        return held[-1] + 1
+    first = next((found[key][4] for key in keys if key in found), None)
+    last = next((found[key][4] for key in reversed(keys) if key in found), None)
+    if first is not None and last is not None and 0 <= last - first < _MAX_GAP * len(keys):
+        return last + 1
     return None
 
 

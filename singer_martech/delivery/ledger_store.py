@@ -82,7 +82,7 @@ class LedgerStore:
 
     def lookup(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         """Return the entries of these keys, as far as there are any."""
-        return {entry[0]: entry for entry in self._database.entries(keys)}
+        return self._database.entries(keys)
 
     def write_ahead(
         self, journal: Iterable[tuple[int, int, bytes]], sightings: Sequence[Parameters]

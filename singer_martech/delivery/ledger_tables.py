@@ -103,8 +103,8 @@ class Database(Protocol):
     def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
 
-    def entries(self, keys: Sequence[bytes]) -> list[Entry]:
-        """Return the entries of these keys, as far as there are any.
+    def entries(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Return the entries of these keys, as far as there are any, and perhaps of others.
 
         Each has the key, the hash of the last accepted body (None if in doubt), its time in seconds
         since 1970, the version of the full read in which a mirrored key was last read, and the

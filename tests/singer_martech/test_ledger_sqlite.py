@@ -89,6 +89,6 @@ def test_new_keys_are_stored_in_the_order_of_the_input(tmp_path: Path) -> None:
             database = run.store._database  # noqa: SLF001 - no other view of it
             run.load(destination, [(f"k{number}", body) for number in range(50)])
             marks = [run.stream.mark(record)[:16] for _, _, record in run.ledger._buffer]  # noqa: SLF001
-            rows = {found: row for found, _, _, _, row in database.entries(marks)}
-            assert [rows[mark] for mark in marks] == list(range(1, 51))
+            found = database.entries(marks)
+            assert [found[mark][4] for mark in marks] == list(range(1, 51))
             run.finish()
