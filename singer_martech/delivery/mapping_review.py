@@ -6,6 +6,8 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any
 
+from singer_martech.mapping.stream_mappings import mapping_error
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -53,11 +55,11 @@ class MappingReview:
         for path, text in _texts(value):
             match = _FIELD_IN_BRACES.search(text) or _NAME.fullmatch(text)
             if match is not None and "{{" not in text and match[1] in sink.schema["properties"]:
-                self._report(
-                    f"setting 'streams': stream '{sink.stream_name}', key '{key}': {path}: "
-                    f"'{text}' is sent as text; write '{{{{ {match[1]} }}}}' for the value of the "
-                    f"field, or '{{{{ \"{text}\" }}}}' for this text"
+                problem = (
+                    f"{path}: '{text}' is sent as text; write '{{{{ {match[1]} }}}}' for the value "
+                    f"of the field, or '{{{{ \"{text}\" }}}}' for this text"
                 )
+                self._report(str(mapping_error(sink.stream_name, key, problem)))
 
     def _review_unmapped(self, stream: str) -> None:
         key = self._mappings.misspelt_key(stream)

@@ -1,4 +1,4 @@
-"""The sinks that load the records of a stream, each with the stream map in front of it."""
+"""The sinks that load the records of a stream, each with its stream map."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Route(NamedTuple):
     """A sink of a stream.
 
     Attributes:
-        transform: Returns the record that the sink loads, or None to drop it. It is None where
-            the sink loads records as received.
+        transform: Returns the record that the sink loads, or None to drop it. None if the
+        sink loads records as received.
         sink: The sink.
     """
 

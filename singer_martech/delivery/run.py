@@ -1,4 +1,4 @@
-"""One run of a target: what delivers its records, its progress, and its end."""
+"""One run of a target: its parts, its progress and its end."""
 
 from __future__ import annotations
 

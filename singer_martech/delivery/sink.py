@@ -14,7 +14,7 @@ from singer_martech.delivery.ledger_tables import Scope
 from singer_martech.delivery.rejects import TooManyRejects
 from singer_martech.errors import MappingError, MartechError
 from singer_martech.mapping.fast_path import compile_fast_path
-from singer_martech.mapping.stream_mappings import compiled
+from singer_martech.mapping.stream_mappings import compiled, mapping_error
 from singer_martech.mapping.template import unknown_fields
 from singer_martech.mapping.undefined import TemplateError
 from singer_martech.values.json_codec import encode
@@ -155,7 +155,7 @@ class MartechSink(Sink):
             is_incremental: Whether the stream has a replication key.
 
         Raises:
-            SettingError: The stream can have no ledger.
+            SettingError: The stream cannot have a ledger.
             LedgerError: Another run uses it.
         """
         target = self.target
@@ -220,7 +220,7 @@ class MartechSink(Sink):
     def unknown_fields(self) -> list[str]:
         """Return a line for each field that the mapping reads and the SCHEMA or record lacks."""
         return [
-            f"setting 'streams': stream '{self.stream_name}', key '{key}': {problem}"
+            str(mapping_error(self.stream_name, key, problem))
             for key, template in self.templates()
             for problem in self._unknown_fields(template)
         ]

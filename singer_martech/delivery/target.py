@@ -122,7 +122,7 @@ class MartechTarget(MartechPlugin, Target):
             yield Check("streams of the mappings", run)
 
     def _collect_problems(self, run: Callable[[], object]) -> None:
-        """Fail a check with the problems that a review of the mappings reports in it."""
+        """Run a check that reviews mappings, and fail it with the reported problems."""
         self._problems.clear()
         try:
             run()
@@ -258,7 +258,7 @@ class MartechTarget(MartechPlugin, Target):
         self._confirm_files()
 
     def _confirm_files(self) -> None:
-        """Let the BATCH files so far be removed once a STATE may follow their records."""
+        """Have the BATCH files so far removed once a STATE covers their records."""
         for remove in self._unconfirmed_files:
             self._run.checkpoints.when_settled(self.sequence, remove)
         self._unconfirmed_files.clear()

@@ -126,7 +126,7 @@ class FastPath:
             try:
                 kept.append(without(record))
             except ValueError:
-                kept.append(b"")  # no JSON: it takes the ordinary path
+                kept.append(b"")  # not JSON: it takes the ordinary path
         return kept
 
     def named(self, values: tuple[Any, ...]) -> dict[str, Any]:

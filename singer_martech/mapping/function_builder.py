@@ -117,7 +117,7 @@ class FunctionBuilder:
         return "record"
 
     def names(self) -> str:
-        """Return the variable of what Jinja gets: the fields, ``record`` and ``stream``."""
+        """Return the variable with the names for Jinja: the fields, ``record`` and ``stream``."""
         self._needs_names = True
         return "names"
 

@@ -62,7 +62,7 @@ def is_text(code: FunctionBuilder, value: str) -> str:
 
 
 def is_text_method(method: nodes.Getattr, call: nodes.Call) -> bool:
-    """Whether a call is one of a safe method, with texts that the template gives."""
+    """Whether a call is that of a safe method with constant texts."""
     return (
         method.attr in _TEXT_METHODS
         and not (call.kwargs or call.dyn_args or call.dyn_kwargs)

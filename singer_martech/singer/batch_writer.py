@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers._batch import StorageTarget
 
 _MAX_BYTES = 16 * 1024 * 1024
-"""Size from which on a file is announced, before compression. The reader need not wait long."""
+"""Size before compression at which a file is announced; small, so that the reader starts early."""
 
 _LEVEL = 1
 _GZIP_WINDOW = 16 + isal_zlib.MAX_WBITS

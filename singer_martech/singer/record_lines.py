@@ -25,7 +25,7 @@ _END = re.compile(
 
 
 class RecordLines:
-    """Finds the records of lines, with what is remembered of the lines before.
+    """Finds the records of lines, and remembers the stream of the last one.
 
     Attributes:
         stream: The stream of the lines that ``is_record`` looked at last.
@@ -50,7 +50,7 @@ class RecordLines:
     def records(self, lines: Sequence[bytes], index: int) -> list[bytes]:
         """Return the records of the lines of this stream from an index on, as received.
 
-        A record may turn out to be no JSON object; then its line may be no RECORD message.
+        A record may not be a JSON object; then its line may not be a RECORD message.
         """
         start, end = self._start, self._end
         first, last = len(start), 1 - len(end)
