@@ -46,6 +46,8 @@ class PluginCommand(SingerCommand):
             self._end(error, "; ".join(error.errors), _FAILED)
         except MartechError as error:
             self._end(error, str(error), _FAILED)
+        except MemoryError as error:
+            self._end(error, "out of memory: free some, or raise the limit of the process", _FAILED)
 
     @override
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:

@@ -194,6 +194,14 @@ def test_a_run_that_fails_once_all_is_delivered_has_a_summary_that_says_so(
     assert run.out[-1] == {"n": RECORDS}
 
 
+@pytest.mark.parametrize("plugin", TAPS[:1], ids=str)
+def test_a_lack_of_memory_is_named(plugin: Plugin, sandbox: Sandbox, runner: Runner) -> None:
+    run = runner.run("1", plugin.settings(sandbox), at=1, function="discover_streams")
+    run.check()
+    assert run.status == 1
+    assert b"out of memory" in (run.folder / "log").read_bytes()
+
+
 @pytest.mark.timeout(600 + 4 * RUNS)
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("has_ledger", [False, True])
