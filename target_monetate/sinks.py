@@ -90,12 +90,18 @@ class MonetateSink(MartechSink):
 
     @override
     def map_record(self, record: dict[str, Any], raw_json: bytes | None) -> PendingRecord:
-        row: Any = record
-        if self._row is not None:
-            row, raw_json = self._row(record), None
-            if not isinstance(row, dict):
-                missing = row is None or is_undefined(row)
-                raise MappingError(f"its row is {'empty' if missing else 'not an object'}")
+        if self._row is None:
+            return self._coerced(record, raw_json)
+        return self._of_template(self._row(record))
+
+    def _of_template(self, row: Any) -> PendingRecord:
+        if not isinstance(row, dict):
+            missing = row is None or is_undefined(row)
+            raise MappingError(f"its row is {'empty' if missing else 'not an object'}")
+        return self._coerced(row, None)
+
+    def _coerced(self, row: dict[str, Any], raw_json: bytes | None) -> PendingRecord:
+        """Return what to send for a row, whose JSON as received is given if it is a record."""
         coerced = self._coercion.coerce(row)
         if len(row) < self._min_fields:
             self._warn_of_short(row)
@@ -108,12 +114,17 @@ class MonetateSink(MartechSink):
 
     @override
     def fast_path(self) -> FastPath | None:
-        return self._row_fast_path.fast_path if self._row is None else super().fast_path()
+        if self._row is None:
+            return self._row_fast_path.fast_path
+        fast_path = super().fast_path()
+        if fast_path is not None:
+            self._row_of_fields = self._row.of_fields(fast_path.reads)
+        return fast_path
 
     @override
     def map_values(self, values: tuple[Any, ...], raw_json: bytes) -> PendingRecord | None:
         if self._row is not None:
-            return super().map_values(values, raw_json)
+            return self._of_template(self._row_of_fields(values))
         rows = self._row_fast_path
         return self._pending(raw_json, rows.key(values)) if rows.fits(values) else None
 
