@@ -32,9 +32,9 @@ MAX_UNCHECKED_BYTES = 4096 * MEBIBYTE
 MAX_RATIO = 200
 """Maximum ratio of inflated to compressed size, for bodies larger than the bytes above."""
 
-_CHUNK_BYTES = 2 * MEBIBYTE
-_READ_BYTES = MEBIBYTE // 4
-_BLOCKS_AHEAD = 2
+_CHUNK_BYTES = MEBIBYTE // 2
+_READ_BYTES = MEBIBYTE // 16
+_BLOCKS_AHEAD = 8
 _HEAD_BYTES = 64 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 16 + isal_zlib.MAX_WBITS
