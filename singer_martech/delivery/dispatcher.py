@@ -11,17 +11,17 @@ record.
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING
 
 from singer_martech.delivery.batch_result import BatchResult
+from singer_martech.delivery.final_wait import wait_for_all
 from singer_martech.delivery.key_order import KeyOrder
 from singer_martech.delivery.no_ledger import NoLedger
+from singer_martech.delivery.open_batches import OpenBatches
 from singer_martech.delivery.rejects import TooManyRejects
 from singer_martech.delivery.sender_pool import NotSent, SenderPool
 from singer_martech.delivery.settlement import Settlement
-from singer_martech.errors import Stopped
 from singer_martech.runtime.shutdown import GRACE_SECONDS
 
 if TYPE_CHECKING:
@@ -33,18 +33,9 @@ if TYPE_CHECKING:
     from singer_martech.delivery.rejects import Rejects
     from singer_martech.runtime.shutdown import ShutdownSignal
 
-logger = logging.getLogger(__name__)
-
 _MAX_PENDING_STATES = 10_000
-_MAX_BATCHES_ON_DISK = 32
-"""Each has up to two open files."""
-_BATCHES_BETWEEN_CHECKS = 16
-"""Number of batches opened between two checks of the limits."""
 _RECORDS_AT_ONCE = 256
 """So many records are checked together; if one of them must wait, each is checked alone."""
-_MAX_OPEN_BYTES = 256 * 1024 * 1024
-"""Maximum memory of all batches that wait to be filled."""
-_QUIET_SECONDS = 5.0
 
 
 class Dispatcher:
@@ -87,7 +78,7 @@ class Dispatcher:
         self._oldest_seconds = oldest_seconds
         self._while_waiting = while_waiting
         self._grace_seconds = grace_seconds
-        self._open: dict[Destination, Batch] = {}
+        self._open = OpenBatches()
         self._in_flight: set[Batch] = set()
         self._keys = KeyOrder()
         self._ledger = NoLedger() if ledger is None else ledger
@@ -190,36 +181,7 @@ class Dispatcher:
         Failures are only logged, because another error is already being reported.
         """
         self._pool.is_closed = True
-        deadline: float | None = None
-        is_logged = False
-        while True:
-            try:
-                self._settle_ended()
-            except Stopped:
-                continue
-            except BaseException as error:  # noqa: BLE001 - the first error is the reason
-                logger.warning("%s", str(error) or type(error).__name__)
-                continue
-            if not self._pool.awaited:
-                return
-            if self._shutdown.is_set and deadline is None:
-                deadline = time.monotonic() + self._grace_seconds
-            left = _QUIET_SECONDS if deadline is None else deadline - time.monotonic()
-            if left <= 0:
-                logger.warning(
-                    "no response to %d request(s) within %.0f s after the signal; "
-                    "their records are not in STATE and will be sent again",
-                    len(self._pool.awaited),
-                    self._grace_seconds,
-                )
-                return
-            if not self._pool.wait(left) and deadline is None and not is_logged:
-                is_logged = True
-                logger.warning(
-                    "the run has failed; waiting for the responses to %d request(s), so that "
-                    "STATE is exact; a signal ends the wait",
-                    len(self._pool.awaited),
-                )
+        wait_for_all(self._pool, self._settle_ended, self._shutdown, self._grace_seconds)
 
     def write_state(self, *, now: bool = False) -> None:
         """Write the newest STATE whose records are all settled, if it is due."""
@@ -261,16 +223,8 @@ class Dispatcher:
                 self._dispatch(destination, batch)
 
     def _limit_open(self) -> None:
-        """Send the oldest batches if the open ones use too many files or too much memory."""
-        files = sum(batch.is_on_disk for batch in self._open.values()) - _MAX_BATCHES_ON_DISK
-        excess = sum(batch.held_bytes for batch in self._open.values()) - _MAX_OPEN_BYTES
-        for destination, batch in list(self._open.items()):
-            if files <= 0 and excess <= 0:
-                return
-            if excess > 0 or batch.is_on_disk:
-                files -= batch.is_on_disk
-                excess -= batch.held_bytes
-                self._dispatch(destination, batch)
+        for destination, batch in self._open.surplus():
+            self._dispatch(destination, batch)
 
     def _reject_too_large(self, destination: Destination, record: PendingRecord) -> None:
         reason = f"larger than a request may be (max_request_bytes {destination.max_bytes})"
@@ -278,7 +232,7 @@ class Dispatcher:
         self._ledger.drop(record)
 
     def _open_batch(self, destination: Destination) -> Batch:
-        if len(self._open) % _BATCHES_BETWEEN_CHECKS == 0:
+        if self._open.is_check_due:
             self._limit_open()
         batch = self._open[destination] = destination.open_batch()
         return batch
