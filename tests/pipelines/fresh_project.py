@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.kit.processes import inherited, output_of
@@ -10,8 +11,6 @@ from tests.pipelines.meltano import MELTANO, sandbox_settings
 from tools.hub import write_local_definitions
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.sandbox.server import Sandbox
 
 
@@ -24,6 +23,10 @@ class FreshProject:
 
     def __init__(self, parent: Path) -> None:
         self.folder = parent / "project"
+        # the commands of this project are not on the PATH of a user of Meltano
+        self._path = parent / "path"
+        self._path.mkdir()
+        (self._path / "meltano").symlink_to(MELTANO)
         _run(parent, MELTANO, "init", "project", "--no-usage-stats")
         for path in write_local_definitions(parent / "dist"):
             _run(self.folder, MELTANO, "add", path.stem, "--from-ref", path)
@@ -34,7 +37,12 @@ class FreshProject:
 
     def shell(self, commands: str, sandbox: Sandbox, **variables: str) -> str:
         """Run shell commands against a sandbox, and return their output."""
-        path = f"{MELTANO.parent}{os.pathsep}{os.environ['PATH']}"
+        others = [
+            each
+            for each in os.environ["PATH"].split(os.pathsep)
+            if each and not (Path(each) / "tap-robotmia").exists()
+        ]
+        path = os.pathsep.join([str(self._path), *others])
         settings = {"PATH": path, **sandbox_settings(sandbox), **variables}
         return _run(self.folder, "bash", "-euo", "pipefail", "-c", commands, **settings)
 

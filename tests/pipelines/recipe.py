@@ -26,6 +26,7 @@ _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: Files that a run creates in a project folder, except installed plugins.
 _LEFT_BEHIND = (
     *("warehouse.duckdb", "rejects", "summaries", "shared", "crm", "again.jsonl", "ledger.db"),
+    *("report.html", "monetate.pem"),
     *(".meltano/meltano.db", ".meltano/run"),
 )
 

@@ -16,6 +16,7 @@ from tests.pipelines.meltano import ROOT
 from tests.pipelines.pipelines import rows
 from tests.pipelines.postgres import postgres
 from tests.pipelines.recipe import PAGES, Recipe, RecipeRunner
+from tools.settings import DOCS, PLUGINS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,18 +63,50 @@ def test_every_recipe_is_tested_and_linked() -> None:
 def test_the_excerpt_of_the_readme(recipe_runner: RecipeRunner, sandbox: Sandbox) -> None:
     page = Recipe.read_page(ROOT / "README.md", "## Use it in your Meltano project")
     recipe_runner.prepare(page.excerpt)
-    start = days_ago(sandbox, 2).isoformat()
-    checked = recipe_runner.run(
-        "meltano invoke tap-robotmia:check; meltano invoke target-mona:check", sandbox
+    added, commands = page.commands
+    assert added == "".join(added_by(plugin) for plugin in ("tap-robotmia", "target-mona"))
+    export, _, commands = commands.partition("\n")
+    assert export.startswith("export ")  # the page says what replaces it for the sandbox
+    output = recipe_runner.run(
+        commands,
+        sandbox,
+        TAP_ROBOTMIA_START_DATE=days_ago(sandbox, 2).isoformat(),
+        TARGET_MONA_SUMMARY_PATH=str(recipe_runner.folder / "summaries"),
     )
-    assert "✗" not in checked
-    recipe_runner.run(
-        "meltano run tap-robotmia target-mona", sandbox, TAP_ROBOTMIA_START_DATE=start
-    )
+    assert output.count("✓") >= 6
+    assert "✗" not in output
+    (report,) = Recipe.read_page(ROOT / "README.md", "## Report of runs").commands
+    recipe_runner.run(report, sandbox)
+    assert (recipe_runner.folder / "report.html").is_file()
     loaded = sandbox.mona.records()
     assert {arc_class for arc_class, _ in loaded} == {"SHOP_EVENT"}
     # the sandbox's ordinary events: some have no distinct_id
     assert any(record.get("distinct_id") is None for record in loaded.values())
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_the_start_of_the_page_of_a_plugin(
+    recipe_runner: RecipeRunner, sandbox: Sandbox, plugin: str
+) -> None:
+    page = DOCS / f"{plugin}.md"
+    start = Recipe.read_page(page, "## Start")
+    recipe_runner.prepare(start.excerpt)
+    key = recipe_runner.folder / "monetate.pem"  # the page creates one that Monetate knows
+    key.write_text(sandbox.monetate.credentials()["private_key"], encoding="utf-8")
+    added, check = start.commands
+    assert added == added_by(plugin)
+    lines = [
+        line for line in recipe_runner.run(check, sandbox).splitlines() if line[:1] in {"✓", "✗"}
+    ]
+    assert lines[0] == "✓ settings"
+    assert [line for line in lines if line.startswith("✗")] == []
+    if "\n```\n✓ " in page.read_text(encoding="utf-8"):
+        assert "\n```\n" + "\n".join(lines) + "\n```\n" in page.read_text(encoding="utf-8")
+
+
+def added_by(plugin: str) -> str:
+    """Return the command that adds a plugin, as the pages print it."""
+    return f"meltano add {plugin} --from-ref /path/to/singer-martech/dist/hub/{plugin}.yml\n"
 
 
 def test_warehouse_and_mona(recipe_runner: RecipeRunner, sandbox: Sandbox) -> None:
