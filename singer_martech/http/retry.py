@@ -73,17 +73,17 @@ class RetryPolicy:
         Returns:
             How long to wait, or None to give up; ``give_up_reason`` then says why.
         """
-        asked = None if response is None else _retry_after(response)
+        retry_after = None if response is None else _retry_after(response)
         if response is not None and response.status == _TOO_MANY_REQUESTS:
-            seconds = self._after_rate_limit(reason, asked)
+            seconds = self._after_rate_limit(reason, retry_after)
         else:
             self._limited_since = None
-            seconds = self._after_failure(reason, asked)
+            seconds = self._after_failure(reason, retry_after)
         if seconds is not None:
             logger.warning("%s: %s; next attempt in %.1f s", self._label, reason, seconds)
         return seconds
 
-    def _after_failure(self, reason: str, asked: float | None) -> float | None:
+    def _after_failure(self, reason: str, retry_after: float | None) -> float | None:
         self._failures += 1
         if self._failures >= self._max_attempts:
             attempts = "1 attempt" if self._failures == 1 else f"{self._failures} attempts"
@@ -92,28 +92,32 @@ class RetryPolicy:
                 f"the last failed with {reason}"
             )
             return None
-        if asked is not None and asked > self._max_wait:
+        if retry_after is not None and retry_after > self._max_wait:
             self.give_up_reason = (
-                f"{self._label}: the vendor asks to wait {asked:.0f} s, which is more "
+                f"{self._label}: the vendor asks to wait {retry_after:.0f} s, which is more "
                 f"than max_rate_limit_wait_seconds ({self._max_wait:g}); {reason}"
             )
             return None
-        return asked or next(self._waits)
+        return retry_after or next(self._waits)
 
-    def _after_rate_limit(self, reason: str, asked: float | None) -> float | None:
+    def _after_rate_limit(self, reason: str, retry_after: float | None) -> float | None:
         now = time.monotonic()
         if self._limited_since is None:
             self._limited_since = now
             self._waits = _exponential()
         waited = now - self._limited_since
-        if waited >= self._max_wait or (asked is not None and waited + asked > self._max_wait):
-            asks = "" if asked is None else f", and the vendor asks for {asked:.0f} s more"
+        if waited >= self._max_wait or (
+            retry_after is not None and waited + retry_after > self._max_wait
+        ):
+            asks = (
+                "" if retry_after is None else f", and the vendor asks for {retry_after:.0f} s more"
+            )
             self.give_up_reason = (
                 f"{self._label}: still rate-limited after {waited:.0f} s"
                 f"{asks}; wait, or raise max_rate_limit_wait_seconds ({self._max_wait:g}); {reason}"
             )
             return None
-        return asked or min(next(self._waits), self._max_wait - waited)
+        return retry_after or min(next(self._waits), self._max_wait - waited)
 
 
 def _exponential() -> Generator[float, None, None]:

@@ -1,4 +1,4 @@
-"""A tap and a target in processes of their own, with a relay between them."""
+"""A tap and a target in separate processes, with a relay between them."""
 
 from __future__ import annotations
 

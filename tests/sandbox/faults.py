@@ -138,7 +138,7 @@ class Fault:
         ]
         return ", ".join(parts) or "headers"
 
-    def answer(self, default_body: Callable[[int], Any]) -> web.Response:
+    def response(self, default_body: Callable[[int], Any]) -> web.Response:
         """Return the response that replaces the vendor's; `stands_in` must be true."""
         if self.impostor is not None:
             impostor = IMPOSTORS[self.impostor]

@@ -336,7 +336,7 @@ class Monetate(Vendor):
         if page > 1:
             meta["previous"] = f"{address}{page - 1}"
         datasets = [self.dataset(name) for name in shown]
-        return self.answer(
+        return self.response(
             200,
             [self._described(item, request) for item in datasets if item],
             **meta,
@@ -347,7 +347,7 @@ class Monetate(Vendor):
         dataset = self.dataset(request.match_info["name"])
         if refused or dataset is None:
             return refused or self.refuse(404, "Not found.")
-        return self.answer(200, self._described(dataset, request))
+        return self.response(200, self._described(dataset, request))
 
     def _described(self, dataset: Dataset, request: web.Request) -> dict[str, Any]:
         described = dataset.as_dict()
@@ -388,7 +388,7 @@ class Monetate(Vendor):
             type=dataset.type,
             named_identifier=dataset.named_identifier,
         )
-        return self.answer(201, self._described(added, request))
+        return self.response(201, self._described(added, request))
 
     async def _patch_dataset(self, request: web.Request) -> web.Response:
         refused = self.tokens.unauthorized(request)
@@ -403,7 +403,7 @@ class Monetate(Vendor):
                 return self.refuse(400, "named_identifier must be a name")
             dataset.named_identifier = body["named_identifier"]
             self._save(dataset)
-            return self.answer(200, {"named_identifier": dataset.named_identifier})
+            return self.response(200, {"named_identifier": dataset.named_identifier})
         read = read_fields(body["fields"])
         known = {name.lower() for name in dataset.fields}
         faults = read.messages
@@ -414,7 +414,7 @@ class Monetate(Vendor):
         if faults:
             return self._refuse_all(faults)
         self._save(dataset)
-        return self.answer(200, {"fields": dataset.as_dict()["fields"]})
+        return self.response(200, {"fields": dataset.as_dict()["fields"]})
 
     def _save(self, dataset: Dataset) -> None:
         with self.store.transaction() as connection:
@@ -425,7 +425,7 @@ class Monetate(Vendor):
 
     # Envelopes.
 
-    def answer(self, status: int, data: Any, **meta: Any) -> web.Response:
+    def response(self, status: int, data: Any, **meta: Any) -> web.Response:
         """Return the envelope of a success."""
         return web.json_response(
             {"meta": {"code": status, "errors": [], "warnings": [], **meta}, "data": data},

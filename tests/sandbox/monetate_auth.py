@@ -89,7 +89,7 @@ class Tokens:
         self.live[token] = _Token(key, expires)
         self.issued += 1
         request[RECORD].notes["username"] = username
-        return self._vendor.answer(
+        return self._vendor.response(
             200,
             {
                 "token": token,

@@ -134,7 +134,7 @@ def rows_of(fields: dict[str, str]) -> dict[str, Any]:
     )
 
 
-def faults(schema: dict[str, Any], answer: Any) -> list[str]:
+def faults(schema: dict[str, Any], response: Any) -> list[str]:
     """Return the path and reason of each violation of the response's schema."""
     validator = Draft202012Validator(schema, format_checker=FormatChecker())
-    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(answer)]
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(response)]

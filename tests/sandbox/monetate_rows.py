@@ -65,7 +65,7 @@ class Rows:
         )
         if text is None:
             return self._vendor.refuse(404, "Not found.")
-        return self._vendor.answer(200, {"schema_rows": [complete(dataset, json.loads(text))]})
+        return self._vendor.response(200, {"schema_rows": [complete(dataset, json.loads(text))]})
 
     async def post(self, request: web.Request) -> web.Response:
         """Store the rows of a request, or reject it."""

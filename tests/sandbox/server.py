@@ -42,10 +42,10 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from tests.sandbox.answering import answer
 from tests.sandbox.control import control_routes
 from tests.sandbox.faults import Fault, FaultPlan
 from tests.sandbox.recording import RECORD, RecordedRequest, safe_headers
+from tests.sandbox.responding import respond
 from tests.sandbox.store import Store
 from tests.sandbox.vendor import Section, Vendor
 
@@ -55,10 +55,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from tests.sandbox.answering import Handler
     from tests.sandbox.mediarithmics import Mediarithmics
     from tests.sandbox.mona import Mona
     from tests.sandbox.monetate import Monetate
+    from tests.sandbox.responding import Handler
     from tests.sandbox.robotmia import Robotmia
 
 __all__ = ["RECORD", "VENDORS", "Fault", "RecordedRequest", "Sandbox", "Section", "Vendor"]
@@ -242,7 +242,7 @@ class Sandbox:
         record = self._begin(vendor, request)
         try:
             fault = self.faults.match(vendor.name, request.method, request.path)
-            response = await answer(vendor, request, handler, fault)
+            response = await respond(vendor, request, handler, fault)
         except (asyncio.CancelledError, ConnectionError):
             raise  # the client has disconnected
         except Exception:  # noqa: BLE001 - a fault of the sandbox must not look like the vendor's

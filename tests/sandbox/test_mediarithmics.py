@@ -46,11 +46,11 @@ class Client:
         return self.lines(export_id, execution)
 
     def lines(self, export_id: str, execution: str, name: str = "export") -> list[Any]:
-        answer = self.get(
+        response = self.get(
             f"/exports/{export_id}/executions/{execution}/files/technical_name={name}"
         )
-        assert answer.status_code == 200
-        return [json.loads(line) for line in answer.content.splitlines()]
+        assert response.status_code == 200
+        return [json.loads(line) for line in response.content.splitlines()]
 
     def upload(self, import_id: str, body: str, kind: str = NDJSON) -> requests.Response:
         return self.session.post(
@@ -89,9 +89,9 @@ def client(vendor: Mediarithmics) -> Iterator[Client]:
 
 def test_the_header_has_the_raw_token(client: Client, vendor: Mediarithmics) -> None:
     client.session.headers["Authorization"] = f"Bearer {vendor.api_token}"
-    answer = client.get("/exports", **client.organisation)
-    assert answer.status_code == 401
-    assert set(answer.json()) == {"status", "error", "error_id"}
+    response = client.get("/exports", **client.organisation)
+    assert response.status_code == 401
+    assert set(response.json()) == {"status", "error", "error_id"}
 
 
 def test_every_error_has_an_id_of_its_own(client: Client) -> None:
@@ -298,9 +298,9 @@ def test_the_query_check_names_the_position_of_an_error(
     row: int,
     col: int,
 ) -> None:
-    answer = client.post(f"{client.datamart}/query_check/otql", {"query": text}).json()["data"]
-    assert answer["type"] == kind
-    assert answer["error"]["position"] == {"row": row, "col": col}
+    response = client.post(f"{client.datamart}/query_check/otql", {"query": text}).json()["data"]
+    assert response["type"] == kind
+    assert response["error"]["position"] == {"row": row, "col": col}
 
 
 def test_the_query_check_accepts_valid_queries(client: Client) -> None:
@@ -309,8 +309,8 @@ def test_the_query_check_accepts_valid_queries(client: Client) -> None:
         'WHERE (segments { id = "1" OR id IN ["2", "3"] } AND NOT is_defined(accounts))'
         " OR profiles { newsletter = true AND loyalty_points > 1.5 AND gender = 'F' } LIMIT 5"
     )
-    answer = client.post(f"{client.datamart}/query_check/otql", {"query": text}).json()["data"]
-    assert answer == {"type": "VALID", "status": "ok"}
+    response = client.post(f"{client.datamart}/query_check/otql", {"query": text}).json()["data"]
+    assert response == {"type": "VALID", "status": "ok"}
 
 
 def test_one_of_several_schemas_is_live(client: Client) -> None:
@@ -664,15 +664,15 @@ def test_a_file_may_be_uploaded_in_a_form(
     import_id = _import(vendor, "USER_PROFILE")
     path = f"{client.datamart}/document_imports/{import_id}/executions"
     lines = "".join(f"{json.dumps(item)}\r\n" for item in (PROFILE, PROFILE)).encode()
-    answer = client.session.post(
+    response = client.session.post(
         vendor.api_url + path,
         data={"comment": "nightly"},
         files={"file": ("profiles.ndjson", lines, kind)},
         timeout=10,
     )
-    assert answer.status_code == 200, answer.text
-    vendor.finish(answer.json()["data"]["id"])
-    ended = client.get(f"{path}/{answer.json()['data']['id']}").json()["data"]
+    assert response.status_code == 200, response.text
+    vendor.finish(response.json()["data"]["id"])
+    ended = client.get(f"{path}/{response.json()['data']['id']}").json()["data"]
     assert ended["parameters"]["number_of_lines"] == 2
     assert vendor.documents() == [PROFILE, PROFILE]
 
@@ -763,8 +763,8 @@ def test_a_failed_or_canceled_execution_stores_nothing(
     first = client.upload(import_id, json.dumps(PROFILE)).json()["data"]["id"]
     vendor.finish(first, status="FAILED", error="broken")
     second = client.upload(import_id, json.dumps(PROFILE)).json()["data"]["id"]
-    answer = client.post(f"{path}/{second}/action", {"action": "CANCEL"})
-    assert answer.json()["data"]["status"] == "CANCELED"
+    response = client.post(f"{path}/{second}/action", {"action": "CANCEL"})
+    assert response.json()["data"]["status"] == "CANCELED"
     assert client.post(f"{path}/{second}/action", {"action": "CANCEL"}).status_code == 400
     assert client.get(f"{path}/{first}").json()["data"]["error"] == "broken"
     assert vendor.documents() == []

@@ -39,19 +39,19 @@ def export(
 
 
 def test_a_login_returns_a_token_with_the_user_id_that_allows_exports(sandbox: Sandbox) -> None:
-    answer = log_in(sandbox).json()
-    claims = jwt.decode(answer["accessToken"], options={"verify_signature": False})
+    response = log_in(sandbox).json()
+    claims = jwt.decode(response["accessToken"], options={"verify_signature": False})
     assert claims["tenantId"] == sandbox.mona.user_id
-    assert answer["expiresIn"] == 14400
-    assert export(sandbox, GOOD, token=answer["accessToken"]).status_code == 200
+    assert response["expiresIn"] == 14400
+    assert export(sandbox, GOOD, token=response["accessToken"]).status_code == 200
 
 
 def test_a_login_returns_the_token_expiry_as_an_http_date(sandbox: Sandbox) -> None:
     sandbox.mona.now = datetime(2026, 3, 4, 12, tzinfo=timezone.utc)
-    answer = log_in(sandbox).json()
-    assert answer["expires"].endswith(" GMT")
-    expires = parsedate_to_datetime(answer["expires"])
-    assert expires == sandbox.mona.now + timedelta(seconds=answer["expiresIn"])
+    response = log_in(sandbox).json()
+    assert response["expires"].endswith(" GMT")
+    expires = parsedate_to_datetime(response["expires"])
+    assert expires == sandbox.mona.now + timedelta(seconds=response["expiresIn"])
 
 
 @pytest.mark.parametrize("path", ["sendEvent", "monaExport", "monaSendEvent"])
@@ -72,9 +72,9 @@ def test_two_urls_need_no_token_by_default(sandbox: Sandbox) -> None:
 
 
 def test_a_wrong_secret_is_rejected(sandbox: Sandbox) -> None:
-    answer = log_in(sandbox, secret="wrong")
-    assert answer.status_code == 401
-    assert answer.json()["errors"]
+    response = log_in(sandbox, secret="wrong")
+    assert response.status_code == 401
+    assert response.json()["errors"]
 
 
 def test_a_refresh_token_returns_new_tokens_and_can_be_single_use(sandbox: Sandbox) -> None:
@@ -113,9 +113,9 @@ def test_nothing_is_accepted_without_a_valid_token(sandbox: Sandbox, token: str)
 def test_an_invalid_request_is_rejected_completely(
     sandbox: Sandbox, fields: dict[str, Any]
 ) -> None:
-    answer = export(sandbox, GOOD, **fields)
-    assert answer.status_code == 400
-    assert "topLevelError" in answer.json()
+    response = export(sandbox, GOOD, **fields)
+    assert response.status_code == 400
+    assert "topLevelError" in response.json()
     assert sandbox.mona.messages() == []
 
 
@@ -173,10 +173,10 @@ def test_an_invalid_message_is_rejected_and_the_rest_is_accepted(
     sandbox: Sandbox,
     change: dict[str, Any],
 ) -> None:
-    answer = export(sandbox, GOOD, {**GOOD, **change}, {**GOOD, "contextId": "o-2"})
-    assert answer.status_code == 400
-    assert answer.json()["failed"] == 1
-    assert list(answer.json()["failure_reasons"]) == ["1"]
+    response = export(sandbox, GOOD, {**GOOD, **change}, {**GOOD, "contextId": "o-2"})
+    assert response.status_code == 400
+    assert response.json()["failed"] == 1
+    assert list(response.json()["failure_reasons"]) == ["1"]
     assert [item["context_id"] for item in sandbox.mona.messages()] == ["o-1", "o-2"]
     assert len(sandbox.mona.refusals()) == 1
 
@@ -200,15 +200,15 @@ def test_an_invalid_message_is_rejected_and_the_rest_is_accepted(
     ],
 )
 def test_documented_values_are_accepted(sandbox: Sandbox, change: dict[str, Any]) -> None:
-    answer = export(sandbox, {**GOOD, **change})
-    assert answer.status_code == 200, answer.text
+    response = export(sandbox, {**GOOD, **change})
+    assert response.status_code == 200, response.text
 
 
 def test_null_means_an_unset_option(sandbox: Sandbox) -> None:
     unset = {"contextId": None, "action": None, "sampleConfigName": None}
     times = {"exportTimestamp": None, "sendTimestamp": None}
-    answer = export(sandbox, {**GOOD, **unset, **times}, {**GOOD, **unset, **times})
-    assert answer.status_code == 200, answer.text
+    response = export(sandbox, {**GOOD, **unset, **times}, {**GOOD, **unset, **times})
+    assert response.status_code == 200, response.text
     first, second = sandbox.mona.messages()
     assert first["context_id"] != second["context_id"]
     assert {name: first[name] for name in ("given", "action", "export_timestamp")} == {
@@ -254,16 +254,16 @@ def test_rejections_name_messages_in_the_configured_shape(
     sandbox.mona.failure_keys = shape
     sandbox.mona.refuse_if = lambda item: "odd" if item["message"]["total"] % 2 else None
     anonymous = {"arcClass": "order", "message": {"total": 5}}
-    answer = export(sandbox, GOOD, {**GOOD, "message": {"total": 2}}, anonymous)
-    assert answer.json() == {"failed": 2, "failure_reasons": reasons}
+    response = export(sandbox, GOOD, {**GOOD, "message": {"total": 2}}, anonymous)
+    assert response.json() == {"failed": 2, "failure_reasons": reasons}
 
 
 @pytest.mark.parametrize("body", [{}, [], "", "some were refused", {"message": "odd"}])
 def test_a_rejection_can_have_any_body(sandbox: Sandbox, body: Any) -> None:
     sandbox.mona.refusal_body = body
-    answer = export(sandbox, GOOD, {**GOOD, "message": {}})
-    assert answer.status_code == 400
-    assert (answer.text if isinstance(body, str) else answer.json()) == body
+    response = export(sandbox, GOOD, {**GOOD, "message": {}})
+    assert response.status_code == 400
+    assert (response.text if isinstance(body, str) else response.json()) == body
     assert len(sandbox.mona.messages()) == 1
 
 

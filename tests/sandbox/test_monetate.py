@@ -95,10 +95,10 @@ def _another_key() -> tuple[str, str]:
 
 @pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512"])
 def test_a_signed_assertion_returns_a_token(client: Client, algorithm: str) -> None:
-    answer = client.refresh(algorithm=algorithm).json()
-    assert answer["meta"] == {"code": 200, "errors": [], "warnings": []}
-    assert answer["data"]["expires_in"] == 3600
-    assert answer["data"]["expires_at"] == answer["data"]["issued_at"] + 3600
+    response = client.refresh(algorithm=algorithm).json()
+    assert response["meta"] == {"code": 200, "errors": [], "warnings": []}
+    assert response["data"]["expires_in"] == 3600
+    assert response["data"]["expires_at"] == response["data"]["issued_at"] + 3600
 
 
 @pytest.mark.parametrize(
@@ -188,9 +188,9 @@ def test_a_dataset_response_has_its_fields_and_flags(client: Client) -> None:
 
 @pytest.mark.parametrize("path", ["/schema", "/schema/orders", "/schema/nothing/", "/nothing/"])
 def test_unknown_paths_return_404_and_slashes_matter(client: Client, path: str) -> None:
-    answer = client.get(path)
-    assert answer.status_code == 404
-    assert answer.json()["meta"]["code"] == 404
+    response = client.get(path)
+    assert response.status_code == 404
+    assert response.json()["meta"]["code"] == 404
 
 
 def test_another_retailer_is_forbidden(client: Client) -> None:
@@ -247,9 +247,9 @@ def test_a_row_that_breaks_a_rule_rejects_its_whole_request(
     monetate: Monetate,
     wrong: Any,
 ) -> None:
-    answer = client.post("customer_attributes", {"customer_id": "good"}, wrong)
-    assert answer.status_code == 400
-    assert [error["row"] for error in answer.json()["meta"]["errors"]] == [1]
+    response = client.post("customer_attributes", {"customer_id": "good"}, wrong)
+    assert response.status_code == 400
+    assert [error["row"] for error in response.json()["meta"]["errors"]] == [1]
     assert monetate.rows("customer_attributes") == []
 
 
@@ -291,13 +291,13 @@ def test_the_valid_rows_of_a_rejected_request_can_be_accepted(
 
 def test_numbers_are_kept_as_they_were_sent(client: Client, monetate: Monetate) -> None:
     text = '{"schema_rows":[{"customer_id":"C1","lifetime_value":12345678901234567.10}]}'
-    answer = client.session.post(
+    response = client.session.post(
         f"{client.data}/data/customer_attributes/",
         data=text,
         headers={"Content-Type": "application/json"},
         timeout=10,
     )
-    assert answer.status_code == 201
+    assert response.status_code == 201
     assert "12345678901234567.10" in monetate.raw_rows("customer_attributes")[0]
 
 
@@ -321,8 +321,8 @@ def test_a_test_can_reject_rows_and_return_warnings(client: Client, monetate: Mo
     monetate.refuse_if = lambda _, row: row["customer_id"] == "C2"
     monetate.warnings = [{"message": "low disk"}]
     assert client.post("customer_attributes", {"customer_id": "C2"}).status_code == 400
-    answer = client.post("customer_attributes", {"customer_id": "C1"})
-    assert answer.json()["meta"]["warnings"] == [{"message": "low disk"}]
+    response = client.post("customer_attributes", {"customer_id": "C1"})
+    assert response.json()["meta"]["warnings"] == [{"message": "low disk"}]
 
 
 def test_a_request_can_be_too_large(client: Client, monetate: Monetate) -> None:
@@ -354,17 +354,17 @@ def test_a_post_to_a_privacy_dataset_erases_the_customer(
 def test_one_record_per_second_can_be_read(client: Client, monetate: Monetate) -> None:
     client.post("customer_attributes", {"customer_id": "C1", "city": "Lyon"})
     monetate.now = monetate.now
-    answer = client.get("/data/customer_attributes/", id="C1")
-    assert answer.json()["data"]["schema_rows"][0]["city"] == "Lyon"
+    response = client.get("/data/customer_attributes/", id="C1")
+    assert response.json()["data"]["schema_rows"][0]["city"] == "Lyon"
     assert client.get("/data/customer_attributes/", id="C1").status_code == 429
     monetate.now += timedelta(seconds=1)
     assert client.get("/data/customer_attributes/", id="C9").status_code == 404
 
 
 def test_fields_are_added_by_patch(client: Client, monetate: Monetate) -> None:
-    answer = client.patch("orders", {"fields": {"coupon": {"data_type": "STRING"}}})
-    assert answer.status_code == 200
-    assert set(answer.json()["data"]["fields"]) == {
+    response = client.patch("orders", {"fields": {"coupon": {"data_type": "STRING"}}})
+    assert response.status_code == 200
+    assert set(response.json()["data"]["fields"]) == {
         "order_id",
         "customer_id",
         "ordered_at",
@@ -436,7 +436,7 @@ def test_concurrent_posts_of_one_key_are_recorded(client: Client, monetate: Mone
     monetate.latency = 0.3
     rows = [{"customer_id": "C1"}, {"customer_id": "C2"}, {"customer_id": "C2"}]
     with ThreadPoolExecutor() as pool:
-        answers = list(pool.map(lambda row: client.post("customer_attributes", row), rows))
-    assert all(answer.status_code == 201 for answer in answers)
+        responses = list(pool.map(lambda row: client.post("customer_attributes", row), rows))
+    assert all(response.status_code == 201 for response in responses)
     assert monetate.overlapping_keys == [("customer_attributes", "C2")]
     assert monetate.max_concurrent == 3

@@ -42,11 +42,11 @@ def client(monetate: Monetate) -> Iterator[Client]:
         yield client
 
 
-def check(answer: requests.Response, status: int, schema: dict[str, Any]) -> None:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["Content-Type"].startswith("application/json")
-    assert faults(schema, answer.json()) == []
-    assert answer.json()["meta"]["code"] == status
+def check(response: requests.Response, status: int, schema: dict[str, Any]) -> None:
+    assert response.status_code == status, response.text
+    assert response.headers["Content-Type"].startswith("application/json")
+    assert faults(schema, response.json()) == []
+    assert response.json()["meta"]["code"] == status
 
 
 def fields_of(monetate: Monetate, name: str) -> dict[str, str]:
@@ -67,12 +67,12 @@ def test_lists_and_single_datasets(client: Client, monetate: Monetate) -> None:
 def test_a_dataset_without_identifier_name_has_no_such_member(
     client: Client, monetate: Monetate
 ) -> None:
-    answer = client.get("/schema/store_visits/")
-    check(answer, 200, DATASET)
-    assert "named_identifier" not in answer.json()["data"]
+    response = client.get("/schema/store_visits/")
+    check(response, 200, DATASET)
+    assert "named_identifier" not in response.json()["data"]
     monetate.null_identifier = True
-    answer = client.get("/schema/store_visits/")
-    assert faults(DATASET, answer.json()) == [
+    response = client.get("/schema/store_visits/")
+    assert faults(DATASET, response.json()) == [
         "$.data.named_identifier: None is not of type 'string'",
     ]
 
@@ -80,8 +80,8 @@ def test_a_dataset_without_identifier_name_has_no_such_member(
 def test_created_and_changed_datasets(client: Client) -> None:
     for number, more in enumerate([{}, {"named_identifier": "customer_id"}]):
         body = {"name": f"fresh_{number}", "type": "attribute", "fields": {"id": ID}, **more}
-        answer = client.session.post(f"{client.data}/schema/", json=body, timeout=10)
-        check(answer, 201, DATASET)
+        response = client.session.post(f"{client.data}/schema/", json=body, timeout=10)
+        check(response, 201, DATASET)
     check(client.patch("orders", {"fields": {"n": {"data_type": "NUMBER"}}}), 200, ADDED_FIELDS)
     check(client.patch("orders", {"named_identifier": "customer"}), 200, NAMED_IDENTIFIER)
 
@@ -143,8 +143,10 @@ def test_an_invalid_member_of_a_dataset_is_rejected(client: Client, member: str,
     right = {"name": "fresh", "type": "attribute", "fields": {"id": ID}}
     if odd == "x" and member in {"name", "named_identifier"}:
         odd = "x-y"  # "x" itself is a valid name
-    answer = client.session.post(f"{client.data}/schema/", json={**right, member: odd}, timeout=10)
-    check(answer, 400, ERROR)
+    response = client.session.post(
+        f"{client.data}/schema/", json={**right, member: odd}, timeout=10
+    )
+    check(response, 400, ERROR)
     if member in {"fields", "named_identifier"}:
         check(client.patch("orders", {member: odd}), 400, ERROR)
 
@@ -171,7 +173,7 @@ def test_a_body_that_is_not_an_object_is_rejected(client: Client, body: bytes) -
         ("PATCH", "/schema/orders/"),
         ("POST", "/data/orders/"),
     ]:
-        answer = client.session.request(
+        response = client.session.request(
             method, f"{client.data}{path}", data=body, headers=kind, timeout=10
         )
-        check(answer, 400, ERROR)
+        check(response, 400, ERROR)

@@ -53,9 +53,9 @@ def export(
     )
 
 
-def names(answer: requests.Response) -> list[str]:
-    assert answer.status_code == 200, answer.text
-    return [json.loads(line)["event"] for line in answer.content.split(b"\n") if line]
+def names(response: requests.Response) -> list[str]:
+    assert response.status_code == 200, response.text
+    return [json.loads(line)["event"] for line in response.content.split(b"\n") if line]
 
 
 def test_only_a_form_and_a_query_are_accepted(sandbox: Sandbox) -> None:
@@ -72,9 +72,9 @@ def test_a_wrong_secret_is_rejected(sandbox: Sandbox, status: int) -> None:
     sandbox.robotmia.refusal_status = status
     secret = sandbox.robotmia.api_secret
     for credential in [("wrong", ""), (secret, "password"), ("", secret)]:
-        answer = export(sandbox, auth=credential)
-        assert answer.status_code == status
-        assert "Unable to authenticate" in answer.json()["error"]
+        response = export(sandbox, auth=credential)
+        assert response.status_code == status
+        assert "Unable to authenticate" in response.json()["error"]
     url = f"{sandbox.robotmia.api_url}/export/"
     assert requests.post(url, timeout=5).status_code == status
     for header in ["Basic", "Basic ***", "Basic YQ", f"Bearer {encoded(secret)}", "Basic \u00e9"]:
@@ -139,9 +139,9 @@ def test_lines_come_sorted_by_raw_time(sandbox: Sandbox) -> None:
 def test_a_future_day_of_the_project_is_rejected(sandbox: Sandbox) -> None:
     # 06:00 in UTC on the 20th is still the 19th in Los Angeles, and already evening in Auckland.
     sandbox.robotmia.now = datetime(2026, 3, 20, 6, tzinfo=timezone.utc)
-    answer = export(sandbox, "2026-03-20")
-    assert answer.status_code == 400
-    assert answer.json() == {"error": "to_date cannot be later than today"}
+    response = export(sandbox, "2026-03-20")
+    assert response.status_code == 400
+    assert response.json() == {"error": "to_date cannot be later than today"}
     sandbox.robotmia.project_timezone = "Pacific/Auckland"
     assert export(sandbox, "2026-03-20").status_code == 200
 
@@ -162,9 +162,9 @@ def test_a_future_day_of_the_project_is_rejected(sandbox: Sandbox) -> None:
     ],
 )
 def test_an_invalid_parameter_is_rejected(sandbox: Sandbox, fields: dict[str, str]) -> None:
-    answer = export(sandbox, fields=fields)
-    assert answer.status_code == 400
-    assert answer.json()["error"]
+    response = export(sandbox, fields=fields)
+    assert response.status_code == 400
+    assert response.json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -197,8 +197,8 @@ def test_filters_select_events(
 
 def test_the_body_is_empty_without_events(sandbox: Sandbox) -> None:
     sandbox.robotmia.set_events([])
-    answer = export(sandbox)
-    assert (answer.status_code, answer.content) == (200, b"")
+    response = export(sandbox)
+    assert (response.status_code, response.content) == (200, b"")
 
 
 def test_bodies_are_gzip_only_if_requested(sandbox: Sandbox) -> None:
@@ -287,18 +287,18 @@ def test_a_large_day_has_the_requested_number_of_events(sandbox: Sandbox) -> Non
 
 def test_too_many_concurrent_exports_are_rejected(sandbox: Sandbox) -> None:
     sandbox.robotmia.max_concurrent_exports = 0
-    answer = export(sandbox)
-    assert answer.status_code == 429
-    assert answer.json()["error"] == "too many export requests in progress"
+    response = export(sandbox)
+    assert response.status_code == 429
+    assert response.json()["error"] == "too many export requests in progress"
 
 
 def test_exports_beyond_the_hourly_limit_are_rejected_until_the_hour_ends(sandbox: Sandbox) -> None:
     sandbox.robotmia.hourly_budget = 2
     sandbox.robotmia.send_retry_after = True
     assert [export(sandbox).status_code for _ in range(3)] == [200, 200, 429]
-    answer = export(sandbox)
-    assert answer.json()["error"] == "3/2 queries in the last hour"
-    assert answer.headers["Retry-After"] == "3600"
+    response = export(sandbox)
+    assert response.json()["error"] == "3/2 queries in the last hour"
+    assert response.headers["Retry-After"] == "3600"
     sandbox.robotmia.now = LATER + timedelta(hours=1)
     assert export(sandbox).status_code == 200
 

@@ -41,10 +41,10 @@ def delivered(sandbox: Sandbox) -> int:
 
 def test_a_status_fault_replaces_the_response_and_nothing_is_stored(sandbox: Sandbox) -> None:
     fault = sandbox.faults.add("mona", "/export", status=503, retry_after=7, times=2)
-    answers = [send(sandbox) for _ in range(3)]
-    assert [answer.status_code for answer in answers] == [503, 503, 200]
-    assert answers[0].headers["Retry-After"] == "7"
-    assert "topLevelError" in answers[0].json()
+    responses = [send(sandbox) for _ in range(3)]
+    assert [response.status_code for response in responses] == [503, 503, 200]
+    assert responses[0].headers["Retry-After"] == "7"
+    assert "topLevelError" in responses[0].json()
     assert fault.served == 2
     assert delivered(sandbox) == 1
     assert [item.status for item in sandbox.mona.exports] == [503, 503, 200]
@@ -83,11 +83,11 @@ def test_an_impostor_responds_to_every_request_of_every_vendor(sandbox: Sandbox,
     with requests.Session() as session:
         for vendor, method, path in requests_of_all:
             fault = sandbox.faults.add(vendor, path, method=method, impostor=name)
-            answer = session.request(method, sandbox.url + path, data=b"{}", timeout=10)
-            assert answer.status_code == 200
-            assert answer.content == IMPOSTORS[name].body
+            response = session.request(method, sandbox.url + path, data=b"{}", timeout=10)
+            assert response.status_code == 200
+            assert response.content == IMPOSTORS[name].body
             if IMPOSTORS[name].content_type:
-                assert answer.headers["Content-Type"] == IMPOSTORS[name].content_type
+                assert response.headers["Content-Type"] == IMPOSTORS[name].content_type
             assert fault.served == 1
     assert {item.status for item in sandbox.requests} == {200}
     assert {item.fault for item in sandbox.requests} == {f"impostor: {name}"}
@@ -108,9 +108,9 @@ def test_behind_an_impostor_data_is_stored_only_if_the_vendor_acted(
     sandbox: Sandbox, acts: bool, count: int
 ) -> None:
     sandbox.faults.add("mona", "/export", impostor="captive portal", after_acting=acts)
-    answer = send(sandbox)
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"].startswith("text/html")
+    response = send(sandbox)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].startswith("text/html")
     assert delivered(sandbox) == count
 
 
@@ -122,10 +122,10 @@ def test_an_impostor_must_have_a_known_name_and_no_status(sandbox: Sandbox) -> N
     for wrong in faults:
         with pytest.raises(ValueError, match="impostor"):
             sandbox.faults.add("mona", **wrong)
-        answer = requests.post(
+        response = requests.post(
             f"{sandbox.url}/_sandbox/faults", json={"vendor": "mona", **wrong}, timeout=5
         )
-        assert answer.status_code == 400
+        assert response.status_code == 400
     assert sandbox.faults.as_list() == []
 
 
@@ -171,12 +171,12 @@ def export(sandbox: Sandbox) -> requests.Response:
 def test_a_held_request_continues_when_released(sandbox: Sandbox) -> None:
     fault = sandbox.faults.add("mona", "/export", hold=True)
     with ThreadPoolExecutor() as pool:
-        answer = pool.submit(send, sandbox)
+        response = pool.submit(send, sandbox)
         sandbox.wait_for_requests("mona", "/export")
         assert delivered(sandbox) == 0
-        assert not answer.done()
+        assert not response.done()
         fault.release()
-        assert answer.result().status_code == 200
+        assert response.result().status_code == 200
 
 
 def test_a_delay_sends_nothing(sandbox: Sandbox) -> None:
@@ -250,18 +250,18 @@ def test_requests_are_recorded_without_their_credentials(sandbox: Sandbox) -> No
 
 def test_a_large_body_is_not_recorded(sandbox: Sandbox) -> None:
     sandbox.faults.add("mona", status=500)
-    answer = requests.post(f"{sandbox.mona.api_url}/export", data=b"x" * 200_000, timeout=10)
-    assert answer.status_code == 500
+    response = requests.post(f"{sandbox.mona.api_url}/export", data=b"x" * 200_000, timeout=10)
+    assert response.status_code == 500
     assert (sandbox.mona.exports[0].size, sandbox.mona.exports[0].body) == (200_000, None)
 
 
 def test_concurrent_requests_of_one_key_are_detected(sandbox: Sandbox) -> None:
     with ThreadPoolExecutor() as pool:
         fault = sandbox.faults.add("mona", "/export", hold=True, times=3)
-        answers = [pool.submit(send, sandbox, key) for key in ("a", "b", "a")]
+        responses = [pool.submit(send, sandbox, key) for key in ("a", "b", "a")]
         sandbox.wait_for_requests("mona", "/export", count=3)
         fault.release()
-        assert [answer.result().status_code for answer in answers] == [200, 200, 200]
+        assert [response.result().status_code for response in responses] == [200, 200, 200]
     assert [key for key, _, _ in sandbox.mona.overlaps()] == [("order", "a")]
     assert sandbox.mona.max_concurrent == 3
     sandbox.reset()
@@ -317,7 +317,7 @@ def test_the_command_prints_its_address_and_ends_on_a_signal(
         assert json.loads((tmp_path / "ready.json").read_text()) == ready
         robotmia, mona = ready["robotmia"], ready["mona"]
         with urllib3.PoolManager() as pool:
-            answer = pool.request(
+            response = pool.request(
                 "POST",
                 f"{robotmia['api_url']}/export/",
                 fields={"from_date": "2026-01-02", "to_date": "2026-01-02"},
@@ -329,7 +329,7 @@ def test_the_command_prints_its_address_and_ends_on_a_signal(
                 },
                 decode_content=False,
             )
-            assert gzip.decompress(answer.data).count(b"\n") == 50
+            assert gzip.decompress(response.data).count(b"\n") == 50
             login = {"clientId": mona["client_id"], "secret": mona["client_secret"]}
             assert pool.request("POST", mona["auth_url"], json=login).status == 200
             # An open connection does not prevent the end.

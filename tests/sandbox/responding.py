@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-async def answer(
+async def respond(
     vendor: Vendor,
     request: web.Request,
     handler: Handler,
@@ -75,7 +75,7 @@ async def _act_or_stand_in(
     else:
         await _read(request)
         vendor.observe(request[RECORD], await request.read())
-    return fault.answer(lambda status: vendor.error_body(status, vendor.planned_reason(status)))
+    return fault.response(lambda status: vendor.error_body(status, vendor.planned_reason(status)))
 
 
 async def _read(request: web.Request) -> None:
