@@ -213,6 +213,7 @@ def test_a_dry_run_is_shown_but_not_summed(tmp_path: Path) -> None:
     assert "Delivered 2,000 records" in page.text
     assert "1 succeeded, and 1 dry run" in page.text
     assert "Would deliver 2,000 in 1 dry run" in page.text
+    assert "Would deliver, records per second" in page.text
 
 
 def test_the_page_of_a_real_dry_run_can_be_made(sandbox: Sandbox, tmp_path: Path) -> None:

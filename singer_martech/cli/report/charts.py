@@ -103,7 +103,7 @@ class _Quantity:
     format_value: Callable[[float], str]
 
 
-def over_time(timeline: Timeline, seconds: float) -> Chart | None:
+def over_time(timeline: Timeline, seconds: float, *, is_dry_run: bool = False) -> Chart | None:
     """Draw counts over the time of a run.
 
     Returns:
@@ -124,7 +124,7 @@ def over_time(timeline: Timeline, seconds: float) -> Chart | None:
     quantities = [
         _Quantity(
             "delivered",
-            "Delivered, records per second",
+            f"{'Would deliver' if is_dry_run else 'Delivered'}, records per second",
             [count / width for count in per_bin(timeline.delivered, _between_points)],
             120,
             lambda value: f"{formatting.number(value)} records a second",

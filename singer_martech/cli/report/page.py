@@ -205,13 +205,14 @@ def _share(rejected: int, delivered: int) -> str:
 
 
 def _chart(run: Run) -> Chart | None:
-    return charts.over_time(run.timeline, run.seconds)
+    return charts.over_time(run.timeline, run.seconds, is_dry_run=run.dry_run)
 
 
 def _stream_charts(run: Run) -> list[tuple[str, Chart]]:
     if len(run.streams) < 2:  # noqa: PLR2004 - one stream is the whole run
         return []
     by_stream = [
-        (stream.stream, charts.over_time(stream.timeline, run.seconds)) for stream in run.streams
+        (stream.stream, charts.over_time(stream.timeline, run.seconds, is_dry_run=run.dry_run))
+        for stream in run.streams
     ]
     return [(name, chart) for name, chart in by_stream if chart is not None]
