@@ -128,6 +128,8 @@ class Mirror:
     def _reason_against(self, version: int | None) -> str | None:
         if version is None:
             return "the stream does not end with an ACTIVATE_VERSION message"
+        if not self._versions:
+            return "the stream has no records"
         if self._versions != {version}:
             return f"its records do not have the version {version} of its ACTIVATE_VERSION message"
         rejected = self._stream.metrics.rejected

@@ -209,6 +209,8 @@ class MartechTarget(MartechPlugin, Target):
                 continue
             if transformed is not None:
                 sink.load(message_dict, transformed, None)
+            elif sink.mirror is not None:
+                sink.mirror.read(message_dict.get("version"))
 
     def _open_routes(self, stream: str, kind: str = "RECORD") -> list[Route]:
         """Return the routes of a stream when its first record comes, and open its fast path."""
@@ -233,6 +235,8 @@ class MartechTarget(MartechPlugin, Target):
         except RecursionError:
             raise InvalidInput(f"stream '{stream}': its SCHEMA is nested too deep") from None
         known = self._schemas.get(stream)
+        if known is not None:
+            self._activate_version(stream, None)
         if known == schema:
             return
         if known is not None and self._run.has_pending(stream):
@@ -267,9 +271,13 @@ class MartechTarget(MartechPlugin, Target):
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
         stream = message_dict.get("stream")
         if isinstance(stream, str) and stream in self._schemas:
-            for _, sink in self._find_routes(stream):
-                if sink.mirror is not None:
-                    sink.mirror.activate(message_dict.get("version"))
+            self._activate_version(stream, message_dict.get("version"))
+
+    def _activate_version(self, stream: str, version: object) -> None:
+        """Tell the mirrors of a stream its version; None if a message follows it."""
+        for _, sink in self._find_routes(stream):
+            if sink.mirror is not None:
+                sink.mirror.activate(version)
 
     @override
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
