@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import selectors
 import socket
 import ssl
-import threading
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tests.kit.web import certificate
+from tests.kit.web import RawServer, certificate
 
 if TYPE_CHECKING:
     import random
@@ -54,9 +52,8 @@ class Gateway:
         self._certificate = certificate(folder, "127.0.0.1", HOST)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(self._certificate)
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self._address = f"127.0.0.1:{self._socket.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._server = RawServer(self._serve, in_threads=True)
+        self._address = f"127.0.0.1:{self._server.port}"
 
     @property
     def url(self) -> str:
@@ -71,40 +68,29 @@ class Gateway:
         }
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._server.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._socket.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+        self._server.__exit__(*exception)
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            connection.settimeout(_SILENCE_SECONDS)
-            if connection.recv(len(_CONNECT), socket.MSG_PEEK) == _CONNECT:
-                self._read_head(connection)
-                if self._is_faulty():
-                    connection.sendall(self._chance.choice(_PROXY_FAULTS))
-                    return
-                connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        connection.settimeout(_SILENCE_SECONDS)
+        if connection.recv(len(_CONNECT), socket.MSG_PEEK) == _CONNECT:
+            self._read_head(connection)
             if self._is_faulty():
-                connection.recv(_BLOCK_BYTES)
-                connection.sendall(self._chance.choice(_HANDSHAKE_FAULTS))
+                connection.sendall(self._chance.choice(_PROXY_FAULTS))
                 return
-            with (
-                self._context.wrap_socket(connection, server_side=True) as client,
-                socket.create_connection(self._behind) as server,
-            ):
-                self._relay(client, server)
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        if self._is_faulty():
+            connection.recv(_BLOCK_BYTES)
+            connection.sendall(self._chance.choice(_HANDSHAKE_FAULTS))
+            return
+        with (
+            self._context.wrap_socket(connection, server_side=True) as client,
+            socket.create_connection(self._behind) as server,
+        ):
+            self._relay(client, server)
 
     def _is_faulty(self) -> bool:
         return self._chance.random() < self.fault_probability

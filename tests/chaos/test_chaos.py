@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chaos import extractions, loads
+from tests.chaos.extraction_campaign import ExtractionCampaign
+from tests.chaos.extractions import EXTRACTIONS
+from tests.chaos.load_campaign import LoadCampaign
+from tests.chaos.loads import LOADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    Campaign = loads.Campaign | extractions.Campaign
+    from tests.chaos.extractions import Extraction
+    from tests.chaos.loads import Load
+
+    Campaign = LoadCampaign | ExtractionCampaign
 
 SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "").split()] or [1]
 REQUESTS = int(os.environ.get("CHAOS_REQUESTS") or 200)
@@ -37,22 +43,20 @@ def carry_out(campaign: Callable[[int, Path], Campaign], name: str, folder: Path
 
 
 @pytest.mark.timeout(600 + REQUESTS * 10)
-@pytest.mark.parametrize("load", loads.LOADS, ids=lambda load: load.target)
-def test_a_load_loses_nothing(load: type[loads.Load], tmp_path: Path) -> None:
+@pytest.mark.parametrize("load", LOADS, ids=lambda load: load.target)
+def test_a_load_loses_nothing(load: type[Load], tmp_path: Path) -> None:
     carry_out(
-        lambda seed, folder: loads.Campaign(load, seed, REQUESTS, folder),
+        lambda seed, folder: LoadCampaign(load, seed, REQUESTS, folder),
         load.target,
         tmp_path,
     )
 
 
 @pytest.mark.timeout(600 + REQUESTS * 10)
-@pytest.mark.parametrize("extraction", extractions.EXTRACTIONS, ids=lambda each: each.tap)
-def test_an_extraction_loses_nothing(
-    extraction: type[extractions.Extraction], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("extraction", EXTRACTIONS, ids=lambda each: each.tap)
+def test_an_extraction_loses_nothing(extraction: type[Extraction], tmp_path: Path) -> None:
     carry_out(
-        lambda seed, folder: extractions.Campaign(extraction, seed, REQUESTS, folder),
+        lambda seed, folder: ExtractionCampaign(extraction, seed, REQUESTS, folder),
         extraction.tap,
         tmp_path,
     )

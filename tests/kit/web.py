@@ -65,13 +65,20 @@ def _name(address: str) -> x509.GeneralName:
 class RawServer:
     """Passes each accepted connection to a function; a context manager.
 
+    Args:
+        serve: The function.
+        in_threads: Whether each connection has its own thread.
+
     Attributes:
         port: The loopback port.
         accepted: The number of connections.
     """
 
-    def __init__(self, serve: Callable[[socket.socket], object]) -> None:
+    def __init__(
+        self, serve: Callable[[socket.socket], object], *, in_threads: bool = False
+    ) -> None:
         self._serve = serve
+        self._in_threads = in_threads
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self.accepted = 0
@@ -93,8 +100,14 @@ class RawServer:
             except OSError:
                 return
             self.accepted += 1
-            with connection, contextlib.suppress(OSError):
-                self._serve(connection)
+            if self._in_threads:
+                threading.Thread(target=self._handle, args=(connection,), daemon=True).start()
+            else:
+                self._handle(connection)
+
+    def _handle(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            self._serve(connection)
 
 
 class Front:
