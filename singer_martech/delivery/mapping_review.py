@@ -33,9 +33,11 @@ class MappingReview:
         self._mappings = mappings
         self._report = report
         self._reported_keys: set[str] = set()
+        self._has_streams = False
 
     def review(self, sink: MartechSink) -> None:
         """Report problems of a stream's mapping; called when its SCHEMA was received."""
+        self._has_streams = True
         if sink.mapping is None and self._mappings:
             self._review_unmapped(sink.stream_name)
         for problem in sink.unknown_fields():
@@ -46,6 +48,8 @@ class MappingReview:
 
     def conclude(self) -> None:
         """Report, at the end of the input, the keys that matched no stream."""
+        if not self._has_streams:  # the tap has failed, or nothing is selected
+            return
         for key, hint in self._mappings.unused_keys().items():
             if key not in self._reported_keys:
                 self._report(f"setting 'streams': no stream matches '{key}'{hint}")

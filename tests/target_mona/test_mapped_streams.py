@@ -69,6 +69,12 @@ def test_a_fields_name_that_is_sent_as_text_is_named(target: Target, text: str) 
     )
 
 
+def test_an_input_without_streams_blames_no_key(target: Target) -> None:
+    run = target(streams={"orders": {}})
+    assert run.status == 0
+    assert "WARNING" not in run.log
+
+
 def test_the_check_of_an_input_fails_on_a_misspelt_key(target: Target) -> None:
     given = target.folder / "schemas.jsonl"
     given.write_bytes(as_bytes([schema("orders")]))
