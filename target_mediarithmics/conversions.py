@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.values.json_codec import encode
@@ -42,6 +43,10 @@ def to_integer(value: Any) -> Any:
         return value
     match = _WHOLE_NUMBER.fullmatch(value if isinstance(value, str) else str(to_text(value)))
     return value if match is None or isinstance(value, bool) else int(match.group(1))
+
+
+_compartment = lru_cache(maxsize=1024, typed=True)(to_integer)
+"""There are few compartments."""
 
 
 def to_whole(value: Any) -> Any:
@@ -133,13 +138,14 @@ def complete_profile(document: Document) -> Document:
         or document.get("update_strategy") not in _COMPLETED_STRATEGIES
     ):
         return document
-    added = {}
+    added: dict[str, Any] = {}
     if lacks_account(document, profile):
         added["$user_account_id"] = document["user_account_id"]
-    if document.get("compartment_id") is not None and is_empty(profile.get("$compartment_id")):
-        compartment = to_integer(document["compartment_id"])
-        if type(compartment) is int:
-            added["$compartment_id"] = compartment
+    compartment = document.get("compartment_id")
+    if compartment is not None and is_empty(profile.get("$compartment_id")):
+        number = _compartment(compartment)
+        if type(number) is int:
+            added["$compartment_id"] = number
     return {**document, "user_profile": {**profile, **added}} if added else document
 
 

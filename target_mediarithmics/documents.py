@@ -55,18 +55,6 @@ class DocumentType(NamedTuple):
     identify: Callable[[Document], str | None] = of_any
 
 
-class CheckedDocument(NamedTuple):
-    """A document that may be sent.
-
-    Attributes:
-        document: The document, in the vendor's types.
-        identifier: A text for its user; see :class:`DocumentType`.
-    """
-
-    document: Document
-    identifier: str | None
-
-
 class DocumentCheck:
     """Checks the documents of one stream.
 
@@ -82,8 +70,12 @@ class DocumentCheck:
         self._unusual = list(document_type.unusual)
         self._recommended = list(document_type.recommended)
 
-    def __call__(self, document: Document) -> CheckedDocument:
-        """Return the document as it is sent.
+    def __call__(self, document: Document) -> tuple[Document, str | None]:
+        """Check and convert a document.
+
+        Returns:
+            The document as it is sent, in the vendor's types, and a text for its user; see
+            :class:`DocumentType`.
 
         Raises:
             MappingError: The vendor rejects such a document.
@@ -97,7 +89,7 @@ class DocumentCheck:
         if kind.complete is not None:
             document = kind.complete(document)
         try:
-            return CheckedDocument(document, kind.identify(document))
+            return document, kind.identify(document)
         except ValueError as error:  # a number of thousands of digits
             raise MappingError(f"its identifier cannot be written as text: {error}") from error
 

@@ -48,7 +48,10 @@ def to_string(value: Any) -> str | None:
 
     Numbers and booleans become their text, nested values their JSON.
     """
-    if type(value) is not str:
+    kind = type(value)
+    if kind is int or kind is Decimal:
+        return str(value)
+    if kind is not str:
         value = _text(value)
     return value.strip() or None
 

@@ -71,11 +71,9 @@ class RowCoercion:
             row, unknown = self._without_unknown(row)
             changes = self._changes(row)
         if changes or unknown:
-            row = {
-                name: value
-                for name, value in {**row, **changes, **unknown}.items()
-                if value is not None
-            }
+            row = {**row, **changes, **unknown}
+            if None in changes.values():
+                row = {name: value for name, value in row.items() if value is not None}
         for name in self._required:
             if name not in row:
                 self._raise_required(name)
