@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from singer_martech.values.json_codec import encode
 from tap_robotmia.events import properties_of
+from tap_robotmia.typed_record import TypedRecordDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    import msgspec
 
     from tap_robotmia.events import Event
 
@@ -112,6 +115,11 @@ class Columns:
             if isinstance(definition, dict) and definition.get("description") == MIXED_DESCRIPTION
         )
         self._empty = dict.fromkeys(self._accepted)
+        self._fast_record = TypedRecordDecoder(self._accepted).record
+
+    def encodable(self, event: Event) -> dict[str, Any] | msgspec.Struct:
+        """Return an event as a record that is only encoded; faster than ``record``."""
+        return self._fast_record(event) or self.record(event)
 
     def record(self, event: Event) -> dict[str, Any]:
         """Return an event as a record, each property in its column or in ``_extra``."""

@@ -240,7 +240,7 @@ class TypedEventStream(RobotmiaStream):
 
     @override
     def encoded(self, events: list[Event]) -> EncodedRecords:
-        record = self._columns.record
+        record = self._columns.encodable
         return EncodedRecords(encode_records([record(event) for event in events]), len(events))
 
     @cached_property

@@ -20,8 +20,8 @@ def object_type(
         skip_unknown: Whether the decoder skips unknown fields or rejects the object.
 
     Returns:
-        The type, whose attributes are in the order of the fields. None if a name needs an
-        escape in JSON, which the decoder does not support.
+        The type, whose attributes ``field_0``, ``field_1`` and so on are in the order of the
+        fields. None if a name needs an escape in JSON, which the decoder does not support.
     """
     attributes: list[tuple[str, Any, Any]] = []
     names: dict[str, str] = {}

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 from singer_sdk.singerlib import Schema
 
-from tap_robotmia.columns import Columns, ColumnTypes, stream_name
+from singer_martech.singer.writer import encode_records
+from tap_robotmia.columns import MIXED_DESCRIPTION, Columns, ColumnTypes, stream_name
 from tap_robotmia.events import EventReader
 from tap_robotmia.project_time import ProjectClock, time_zone
 from tests.kit.strategies import json_values
@@ -198,3 +199,75 @@ def test_the_types_of_the_catalog_decide_which_values_fit() -> None:
     assert record["n"] is None
     assert record["any"] == [1]
     assert record["_extra"] == {"time": 1, "n": 1}
+
+
+_NAMES = st.sampled_from(["a", "b", "$c", "é", "distinct_id", "insert_id", "event_id", "_extra"])
+_TEXTS = st.sampled_from(
+    [
+        "null",
+        "true",
+        "0",
+        "-7",
+        "1.10",
+        "-0.0",
+        "2.0",
+        "1e5",
+        "1e-7",
+        "123456789012345678901234",
+        "1e999999999999999999999",
+        '"x"',
+        '"1"',
+        '"\\u00e9"',
+        '"\\ud83d"',
+        "[]",
+        "[1.50,{}]",
+        "{}",
+        '{"a":[1.0,"x"]}',
+        '[[1e3],"\\ud800"]',
+    ]
+)
+_TYPES = st.lists(
+    st.sampled_from(["string", "integer", "number", "boolean", "array", "object", "null"]),
+    unique=True,
+    max_size=3,
+)
+_COLUMN_SCHEMAS = st.one_of(
+    st.just({}),
+    _TYPES.map(lambda types: {"type": types}),
+    st.just({"type": ["string", "null"], "description": MIXED_DESCRIPTION}),
+)
+
+
+@given(
+    columns=st.dictionaries(_NAMES, _COLUMN_SCHEMAS, max_size=5),
+    properties=st.lists(st.tuples(_NAMES, _TEXTS), max_size=6),
+)
+def test_the_decoder_of_whole_records_gives_the_bytes_of_the_ordinary_way(
+    columns: dict[str, Any], properties: list[tuple[str, str]]
+) -> None:
+    members = ['"time":1', *(f"{json.dumps(name)}:{value}" for name, value in properties)]
+    given_event = event("{" + ",".join(members) + "}")
+    found = Columns({"properties": columns})
+    expected = encode_records([found.record(given_event)])
+    assert encode_records([found.encodable(given_event)]) == expected
+
+
+@given(properties=st.dictionaries(st.text().filter(lambda name: name != "time"), json_values))
+def test_the_decoder_of_whole_records_takes_every_event_like_the_sample(
+    properties: dict[str, Any],
+) -> None:
+    found = Columns(schema_of(properties))
+    given_event = event(properties)
+    assert encode_records([found.encodable(given_event)]) == encode_records(
+        [found.record(given_event)]
+    )
+
+
+def test_common_events_need_no_dictionary() -> None:
+    properties = {"a": 1, "b": 1.5, "c": "x", "d": True, "e": [1.5], "f": {"g": 1}, "h": None}
+    properties |= {"distinct_id": "u", "$insert_id": "i"}
+    found = Columns(schema_of(properties))
+    assert not isinstance(found.encodable(event(properties)), dict)
+    assert not isinstance(found.encodable(event({})), dict)
+    for name, value in {"a": 1.0, "b": "x", "z": 1, "event_id": 1}.items():
+        assert isinstance(found.encodable(event({**properties, name: value})), dict)
