@@ -78,6 +78,8 @@ def _data_type(schema: Mapping[str, Any]) -> str:
         return "STRING"
     if "date-time" in text:
         return "DATETIME"
+    if '"boolean"' in text:
+        return "BOOLEAN"
     return "NUMBER" if '"number"' in text or '"integer"' in text else "STRING"
 
 

@@ -51,6 +51,9 @@ class MonaSink(MartechSink):
         self.target.arc_classes.add(self.stream_name, self._stream_mapping)
         self.destination = self.target.destination(self.target.export_destination)
         self._allowed_names = FieldNameCache()
+        arc = self._stream_mapping.plain_arc
+        self._plain_arc = arc
+        self._plain_prefix = b"" if arc is None else arc.prefix + b'"contextId":'
 
     @override
     def ledger_collection(self) -> str:
@@ -78,6 +81,17 @@ class MonaSink(MartechSink):
 
     @override
     def map_values(self, values: tuple[Any, ...], raw_json: bytes) -> PendingRecord:
+        arc, value = self._plain_arc, values[0] if values else None
+        if (
+            arc is not None
+            and type(value) is str
+            and value
+            and "." not in value
+            and "%" not in value
+        ):
+            # common case: the record as received, with the text of one field as context id
+            body = b"".join((self._plain_prefix, encode(value), b',"message":', raw_json, b"}"))
+            return PendingRecord((arc.name, value), body)
         keys = [values[index] for index in self._key_indexes]
         return self._pending(self._values_of_fields(values), keys, {}, raw_json)
 

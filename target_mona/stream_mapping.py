@@ -58,6 +58,12 @@ class StreamMapping(NamedTuple):
         read = self.values.fields
         return None if read is None else read.union(self.context_fields)
 
+    @property
+    def plain_arc(self) -> ArcClass | None:
+        """The arc class, if messages are whole records with one field as their context id."""
+        is_plain = len(self.context_fields) == 1 and not self.keys
+        return self.fixed_arc if is_plain else None
+
     def check_for_ledger(self, stream: str, action: object) -> None:
         """Check that Mona merges the stream's messages by their context id.
 

@@ -37,6 +37,8 @@ def to_rfc_3339(text: str) -> str | None:
     Raises:
         ValueError: The text has the form of a date-time, but there is no such date or time.
     """
+    if _is_common(text):
+        return text
     if _RFC_3339.fullmatch(text):
         _check(text[:_SECONDS_END])
         return text
@@ -47,6 +49,20 @@ def to_rfc_3339(text: str) -> str | None:
     plain = f"{_calendar_date(date)}T{hour or '00'}:{minute or '00'}:{second or '00'}"
     _check(plain)
     return f"{plain}{f'.{fraction}' if fraction else ''}{_offset(offset)}"
+
+
+def _is_common(text: str) -> bool:
+    """Whether a text is a UTC date-time as most taps write it; faster than the expression."""
+    if text[-1:] != "Z" or text[4:17:3] != "--T::":  # at each third position from 4 to 16
+        return False
+    fraction = text[_SECONDS_END:-1]
+    if fraction and not (fraction[0] == "." and fraction[1:].isdecimal() and fraction.isascii()):
+        return False
+    try:
+        datetime.datetime.fromisoformat(text[:_SECONDS_END])
+    except ValueError:  # it may be a leap second
+        return False
+    return True
 
 
 def _calendar_date(text: str) -> str:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 from singer_martech.errors import MappingError
 from singer_martech.mapping.fast_path import TEXT, compile_fast_path
 from target_monetate.coercion import COERCIONS, to_string
-from target_monetate.dataset import BOOLEAN, NUMBER
+from target_monetate.dataset import BOOLEAN, DATETIME, NUMBER
+from target_monetate.datetimes import to_rfc_3339
+from target_monetate.row_nulls import without_nulls
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from singer_martech.mapping.fast_path import FastPath
     from target_monetate.coercion import Coercion
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 _FITTING_KINDS = {NUMBER: frozenset({"integer", "number"}), BOOLEAN: frozenset({"boolean"})}
 """By data type, the JSON types that always fit. Values of other data types must be text."""
+
+_COERCIONS: Mapping[str, Coercion] = {**COERCIONS, DATETIME: to_rfc_3339}
+"""By data type, functions that return text itself if it fits."""
 
 
 class RowFastPath:
@@ -27,13 +32,18 @@ class RowFastPath:
         dataset: The dataset.
         schema: The JSON Schema of the records, which are the rows.
         key_properties: Required fields of a record.
+        omitted: Metadata columns that are left out of the record.
 
     Attributes:
         fast_path: The fast path of the records; None if every row may need a conversion.
     """
 
     def __init__(
-        self, dataset: Dataset, schema: Mapping[str, Any], key_properties: Sequence[str]
+        self,
+        dataset: Dataset,
+        schema: Mapping[str, Any],
+        key_properties: Sequence[str],
+        omitted: Collection[str],
     ) -> None:
         """Choose the fields to look at in each row."""
         self.fast_path: FastPath | None = None
@@ -43,31 +53,52 @@ class RowFastPath:
             return
         kinds = {name: _FITTING_KINDS.get(dataset.fields[name].data_type, TEXT) for name in names}
         coercions: dict[str, Coercion] = {
-            name: COERCIONS.get(dataset.fields[name].data_type, to_string)
+            name: _COERCIONS.get(dataset.fields[name].data_type, to_string)
             for name in names
             if kinds[name] is TEXT
         }
         strings = [name for name, coerce in coercions.items() if coerce is to_string]
         others = [name for name, coerce in coercions.items() if coerce is not to_string]
-        reads = [*strings, *others]
         key = dataset.unique_key
-        if key is not None and key not in reads:
-            kinds[key] -= {"number"}  # the decoder does not keep its digits
-            reads.append(key)
+        if key is not None and key not in coercions:
+            kinds[key] -= {"number"}  # which would be read as a double
+        for name in set(names).difference(dataset.required):
+            kinds[name] |= {"null"}
+        rest = [name for name in names if name not in coercions]
+        self._reads = [*strings, *others, *rest]
         self._strings = len(strings)
-        self._others = [(reads.index(name), coercions[name]) for name in others]
-        self._key = None if key is None else reads.index(key)
-        self.fast_path = compile_fast_path(schema, reads, kinds, required=names)
+        self._others = [(self._reads.index(name), coercions[name]) for name in others]
+        self._key = None if key is None else self._reads.index(key)
+        self._indexes = [(name, self._reads.index(name)) for name in names]
+        self.fast_path = compile_fast_path(schema, self._reads, kinds, names, omitted)
 
-    def fits(self, values: tuple[Any, ...]) -> bool:
-        """Whether a row can be sent as received."""
-        strings = values[: self._strings]
-        if tuple(map(str.strip, strings)) != strings or not all(strings):
+    def body(self, values: tuple[Any, ...], row: bytes) -> bytes | None:
+        """Return what to send of a row, or None if it needs a conversion.
+
+        Args:
+            values: The values that the fast path reads.
+            row: The row as received.
+        """
+        texts = values[: self._strings]
+        if b"null" not in row:
+            return row if self._fit(texts, values) else None
+        texts = tuple([value for value in texts if value is not None])
+        if not self._fit(texts, values):
+            return None
+        nulls = [name for name, index in self._indexes if values[index] is None]
+        return without_nulls(row, nulls)
+
+    def _fit(self, texts: tuple[str, ...], values: tuple[Any, ...]) -> bool:
+        if tuple(map(str.strip, texts)) != texts or not all(texts):
             return False
         try:
-            return all(coerce(values[index]) is values[index] for index, coerce in self._others)
+            for index, coerce in self._others:
+                value = values[index]
+                if value is not None and coerce(value) is not value:
+                    return False
         except (ValueError, ArithmeticError, MappingError):
             return False
+        return True
 
     def key(self, values: tuple[Any, ...]) -> Any:
         """Return the value of the unique key."""

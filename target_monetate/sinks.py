@@ -11,12 +11,13 @@ from singer_martech.errors import MappingError, MartechError, SettingError
 from singer_martech.mapping.stream_mappings import compiled
 from singer_martech.mapping.template import fields_of
 from singer_martech.mapping.undefined import is_undefined
-from singer_martech.values.json_codec import encode
+from singer_martech.values.json_codec import decode_object, encode
 from target_monetate import field_types
 from target_monetate.coercion import COERCIONS
 from target_monetate.dataset import quoted
 from target_monetate.row_coercion import REJECT, RowCoercion
 from target_monetate.row_fast_path import RowFastPath
+from target_monetate.row_nulls import without_nulls
 from target_monetate.schema_evolution import SchemaEvolutionError, add_missing_fields
 from target_monetate.stream_mapping import (
     check_mapping,
@@ -72,7 +73,9 @@ class MonetateSink(MartechSink):
         self._coercion = RowCoercion(
             dataset, self.target.config["unknown_fields"], self._warn_of_unknown
         )
-        self._row_fast_path = RowFastPath(dataset, self.schema, self.key_properties)
+        self._row_fast_path = RowFastPath(
+            dataset, self.schema, self.key_properties, self._omitted_columns
+        )
         self.destination = self.target.destination(self.target.dataset_destination(dataset.name))
         self._warn(dataset, row)
         self._absent = self._warn_of_absent(dataset, sources)
@@ -105,8 +108,21 @@ class MonetateSink(MartechSink):
         coerced = self._coercion.coerce(row)
         if len(row) < self._min_fields:
             self._warn_of_short(row)
-        body = encode(coerced) if raw_json is None or coerced is not row else raw_json
+        body = None if raw_json is None else self._body_as_received(row, coerced, raw_json)
+        body = encode(coerced) if body is None else body
         return self._pending(body, None if self._unique_key is None else coerced[self._unique_key])
+
+    def _body_as_received(
+        self, row: Mapping[str, Any], coerced: Mapping[str, Any], raw_json: bytes
+    ) -> bytes | None:
+        """Return a row as received, without its null fields; None if another field changed."""
+        if coerced is row:
+            return raw_json
+        if any(coerced.get(name) is not value for name, value in row.items()):
+            return None
+        nulls = [name for name, value in row.items() if value is None]
+        body = without_nulls(raw_json, nulls)
+        return body if body is not None and decode_object(body) == coerced else None
 
     @override
     def reads(self) -> Collection[str] | None:
@@ -126,7 +142,8 @@ class MonetateSink(MartechSink):
         if self._row is not None:
             return self._of_template(self._row_of_fields(values))
         rows = self._row_fast_path
-        return self._pending(raw_json, rows.key(values)) if rows.fits(values) else None
+        body = rows.body(values, raw_json)
+        return None if body is None else self._pending(body, rows.key(values))
 
     def _pending(self, body: bytes, key: Any) -> PendingRecord:
         if self._unique_key is None:

@@ -142,8 +142,9 @@ class Batch:
             The number of records added.
         """
         fitting = records[: self._max_rows - self.rows]
-        size = sum([len(record.body) for record in fitting]) + len(fitting)
-        held = size + sum([len(record.raw) for record in fitting])
+        held = sum([len(record.body) for record in fitting])
+        size = held + len(fitting)
+        held += sum([len(record.raw) for record in fitting])
         keys = [record.key for record in fitting if record.key is not None]
         indexes = dict(zip(keys, count(len(self._records)), strict=False))
         if (

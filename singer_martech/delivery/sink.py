@@ -14,10 +14,11 @@ from singer_martech.delivery.ledger_tables import Scope
 from singer_martech.delivery.rejects import TooManyRejects
 from singer_martech.errors import MappingError, MartechError
 from singer_martech.mapping.fast_path import compile_fast_path
+from singer_martech.mapping.metadata_columns import MetadataColumns
 from singer_martech.mapping.stream_mappings import compiled, mapping_error
 from singer_martech.mapping.template import unknown_fields
 from singer_martech.mapping.undefined import TemplateError
-from singer_martech.values.json_codec import encode
+from singer_martech.values.json_codec import decode_object, encode
 from singer_martech.values.validation import RecordValidator
 
 if TYPE_CHECKING:
@@ -261,6 +262,7 @@ class MartechSink(Sink):
         self._omitted_columns = (
             frozenset() if target.config["keep_sdc_columns"] else SDC_COLUMNS - kept
         )
+        self._metadata_columns = MetadataColumns(self._omitted_columns)
         super().__init__(cast("Target", target), stream_name, schema, key_properties)
         self.metrics: StreamMetrics = target.metrics(stream_name)
         self._submit = target.dispatcher.submit
@@ -296,11 +298,11 @@ class MartechSink(Sink):
         decoded = self._fast_path.decode(records)
         pending: list[PendingRecord] = []
         try:
-            for index, values in enumerate(decoded.values):
-                record = self._mapped(values, decoded.records[index])
+            for index, (values, raw_json) in enumerate(zip(*decoded, strict=True)):
+                record = None if values is None else self._mapped(values, raw_json)
                 if record is not None:
-                    record.raw = records[index]
                     pending.append(record)
+                    record.raw = records[index]
                     continue
                 ready, pending = pending, []
                 self._enqueue_all(ready)
@@ -308,10 +310,8 @@ class MartechSink(Sink):
         finally:
             self._enqueue_all(pending)
 
-    def _mapped(self, values: tuple[Any, ...] | None, raw_json: bytes) -> PendingRecord | None:
+    def _mapped(self, values: tuple[Any, ...], raw_json: bytes) -> PendingRecord | None:
         """Return what to send for a record on the fast path, or None to use ``load``."""
-        if values is None:
-            return None
         try:
             record = self.map_values(values, raw_json)
         except MartechError as error:
@@ -395,7 +395,7 @@ class MartechSink(Sink):
                     self._accepted_names.add(names)
                 else:
                     self._remove_sdc_metadata_from_record(record)
-                    raw_json = None
+                    raw_json = None if raw_json is None else self._without_omitted(raw_json, record)
         if self._check is not None and not self._check.is_valid(record):
             missing = [key for key in self._key_properties if key not in record]
             reason = self._check.reason(record)
@@ -404,6 +404,16 @@ class MartechSink(Sink):
             if key not in record:
                 raise _MissingKey([key])
         return self.map_record(record, raw_json)
+
+    def _without_omitted(self, raw_json: bytes, record: Mapping[str, Any]) -> bytes | None:
+        """Return a record as received without the columns that are left out, if that is easy."""
+        if not self.accepts_names(tuple(record)):
+            return None
+        try:
+            kept = self._metadata_columns.without(raw_json)
+            return kept if decode_object(kept) == record else None
+        except (ArithmeticError, RecursionError, ValueError):
+            return None
 
     def _map_delete(self, record: dict[str, Any]) -> PendingRecord:
         if self._deletes == "reject":

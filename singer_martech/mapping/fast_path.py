@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import msgspec
 
 from singer_martech.mapping.field_checks import FieldCheck, kind_check, places_check, reader
-from singer_martech.mapping.metadata_columns import MetadataColumns
+from singer_martech.mapping.metadata_columns import DELETED_AT, MetadataColumns
 from singer_martech.mapping.schema_types import (
     ALL,
     ANNOTATIONS,
@@ -158,7 +158,8 @@ def compile_fast_path(
     Args:
         schema: Their JSON Schema, without the omitted columns.
         reads: The fields to extract. A record that lacks one takes the ordinary path.
-        kinds: The JSON types that a field may have on the fast path; any by default.
+        kinds: The JSON types that a field may have on the fast path; any by default. Numbers of
+            such a field are read as doubles, others with all their digits.
         required: Further fields that a record must have.
         omitted: Metadata columns that are left out of the record.
 
@@ -177,11 +178,15 @@ def compile_fast_path(
         return None
     fields = _Fields(schema, needed)
     for name in properties:  # most records have them in this order
-        allowed = frozenset(kinds.get(name, ALL))
-        if name in reads:
-            fields.add_read(name, allowed)
+        if name == DELETED_AT:  # deleted records take the ordinary path
+            allowed = frozenset({"null"})
+        elif name in reads and name not in kinds:
+            fields.add_exact(name)
+            continue
         else:
-            fields.add(name, allowed)
+            allowed = frozenset(kinds.get(name, ALL))
+        if not fields.add(name, allowed) and (name in reads or name == DELETED_AT):
+            return None
     return FastPath(reads, fields, omitted) if fields.build() else None
 
 
@@ -210,8 +215,8 @@ class _Fields:
         """Whether the decoder skips parts of a record."""
         return self._types.skips
 
-    def add(self, name: str, allowed: frozenset[str]) -> None:
-        """Add a field whose value is only validated."""
+    def add(self, name: str, allowed: frozenset[str]) -> bool:
+        """Add a field; return whether a type can express it, so that its value is decoded."""
         field = self._schema["properties"][name]
         places = decimal_places(field["multipleOf"]) if "multipleOf" in field else None
         if places is not None:
@@ -224,19 +229,20 @@ class _Fields:
             self._types.skips = True
             attribute = self._add(name, msgspec.Raw)
             self.checks.append(FieldCheck(attribute, name, self._schema).of_json)
-            return
+            return False
         attribute = self._add(name, kind)
         if places is not None:
             self._places[attribute] = places
+        return kind is not msgspec.Raw
 
-    def add_read(self, name: str, allowed: frozenset[str]) -> None:
+    def add_exact(self, name: str) -> None:
         """Add a field whose exact value is read."""
         field = self._schema["properties"][name]
-        exact = self._types.exact_type_of(field, allowed)
+        exact = self._types.exact_type_of(field)
         attribute = self._add(name, Any if exact is None else exact)
         if exact is None:
-            self.checks.append(kind_check(attribute, kinds_of(field) & allowed))
-            if not self._types.is_plain(field, allowed):
+            self.checks.append(kind_check(attribute, kinds_of(field)))
+            if not self._types.is_plain(field):
                 self.checks.append(FieldCheck(attribute, name, self._schema).of_values)
 
     def build(self) -> bool:

@@ -12,9 +12,16 @@ from singer_martech.values.dynamic_struct import object_type
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+DELETED_AT = "_sdc_deleted_at"
+"""Not null in a deleted record."""
+_COMMA = ord(",")
+_SPACE = b" \t\n\r"
 _PREFIX = b'"_sdc_'
-_DELETED_AT = "_sdc_deleted_at"
 _LEADING = re.compile(rb'\{\s*((?:"_sdc_[a-z_]+"\s*:\s*(?:"[^"\\]*"|[\w.+-]+)\s*,\s*)+)')
+
+
+class UnusualColumns(ValueError):
+    """There are metadata columns between the others, or no others."""
 
 
 class MetadataColumns:
@@ -28,7 +35,7 @@ class MetadataColumns:
         """Compile the type of the columns."""
         self._names = frozenset(name.encode() for name in names)
         fields = [
-            (name, None if name == _DELETED_AT else msgspec.Raw, None) for name in sorted(names)
+            (name, None if name == DELETED_AT else msgspec.Raw, None) for name in sorted(names)
         ]
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(object_type(fields)).decode
 
@@ -48,13 +55,15 @@ class MetadataColumns:
         start = self._first(record)
         if start < 0:
             return record
-        rest = record[:start].rstrip()
-        if rest.endswith(b","):
+        end = start - 1
+        if record[end] in _SPACE:
+            end = len(record[:start].rstrip()) - 1
+        if record[end] == _COMMA:
             self._decode(b"{" + record[start:])
-            return rest[:-1] + b"}"
+            return record[:end] + b"}"
         leading = _LEADING.match(record)
         if leading is None:
-            raise ValueError("there are metadata columns between the others")
+            raise UnusualColumns
         self._decode(b"{" + leading[1].rstrip()[:-1] + b"}")
         return b"{" + record[leading.end() :]
 

@@ -93,25 +93,20 @@ class TypeBuilder:
             raise NotExpressible
         return reduce(or_, (types[kind] for kind in sorted(types, reverse=True)))
 
-    def exact_type_of(self, schema: Mapping[str, Any], allowed: frozenset[str]) -> Any:
-        """Return a type for a schema that keeps values exact; None if there is none.
-
-        Args:
-            schema: A normalized schema.
-            allowed: The kinds of values that the type may accept.
-        """
+    def exact_type_of(self, schema: Mapping[str, Any]) -> Any:
+        """Return a type for a normalized schema that keeps values exact; None if there is none."""
         try:
-            types = self._types(schema, allowed)
+            types = self._types(schema, ALL)
         except NotExpressible:
             return None
         if not types or not SCALARS.issuperset(types):
             return None
         return reduce(or_, (types[kind] for kind in sorted(types, reverse=True)))
 
-    def is_plain(self, schema: Mapping[str, Any], allowed: frozenset[str]) -> bool:
-        """Whether a schema constrains only the kind of such values."""
+    def is_plain(self, schema: Mapping[str, Any]) -> bool:
+        """Whether a normalized schema constrains only the kind of values."""
         try:
-            types = self._types(schema, allowed)
+            types = self._types(schema, ALL)
         except NotExpressible:
             return False
         return all(each in (int, _PLAIN.get(kind)) for kind, each in types.items())

@@ -23,7 +23,7 @@ from target_mona.target import TargetMona
 from target_monetate.target import TargetMonetate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from singer_martech.delivery.batch import PendingRecord
     from singer_martech.delivery.destination import Destination
@@ -428,19 +428,42 @@ def mona_with_expressions(sandbox: Sandbox) -> MartechTarget:
     return TargetMona(config={**sandbox.mona.credentials(), **PATIENT, "streams": streams})
 
 
-TARGETS = [
-    mona,
-    mona_mapped,
-    mona_with_expressions,
-    monetate,
-    monetate_by_number,
-    monetate_mapped,
-    mediarithmics,
-]
+TARGETS = {
+    mona: 100,
+    mona_mapped: 80,
+    mona_with_expressions: 80,
+    monetate: 60,
+    monetate_by_number: 8,
+    monetate_mapped: 80,
+    mediarithmics: 80,
+}
+"""How many records take the fast path at least."""
 NESTED = [mona, mona_mapped, mona_with_expressions, mediarithmics]
 
 
-def _lines(fields: dict[str, Any]) -> str:
+_METADATA = {
+    "_sdc_batched_at": '"2026-03-10T12:00:00Z"',
+    "_sdc_deleted_at": "null",
+    "_sdc_sequence": "17",
+}
+
+
+def at_the_end(record: dict[str, str]) -> dict[str, str]:
+    return {**record, **_METADATA}
+
+
+def at_the_start(record: dict[str, str]) -> dict[str, str]:
+    return {**_METADATA, **record}
+
+
+def in_between(record: dict[str, str]) -> dict[str, str]:
+    first = dict(list(record.items())[:1])
+    return {**first, **_METADATA, **record}
+
+
+def _lines(
+    fields: dict[str, Any], arranged: Callable[[dict[str, str]], dict[str, str]], space: str
+) -> str:
     """Return records that hold each value in each field, and records that lack each."""
     records: list[dict[str, str]] = [
         _GOOD,
@@ -448,6 +471,8 @@ def _lines(fields: dict[str, Any]) -> str:
         {},
         {**_GOOD, "other": "1"},
         {**_GOOD, "_sdc_x": "1"},
+        {**_GOOD, "more": '{"_sdc_sequence":1}', "_sdc_sequence": "1"},
+        {**_GOOD, "price": "null", "name": "null", "active": "null"},
     ]
     records += [{**_GOOD, "_sdc_deleted_at": value} for value in ("null", '"2024-01-31"')]
     for name in fields:
@@ -456,9 +481,10 @@ def _lines(fields: dict[str, Any]) -> str:
     schema = {"type": "object", "properties": fields}
     message = {"type": "SCHEMA", "stream": "people", "schema": schema, "key_properties": ["id"]}
     lines = [json.dumps(message)]
-    for record in records:
-        text = ",".join(f'"{name}":{value}' for name, value in record.items())
-        lines.append(f'{{"type":"RECORD","stream":"people","record":{{{text}}}}}')
+    for record in map(arranged, records):
+        text = f",{space}".join(f'"{name}":{space}{value}' for name, value in record.items())
+        time = ',"time_extracted":"2026-03-10T12:00:00Z"' if len(text) % 2 else ""
+        lines.append(f'{{"type":"RECORD","stream":"people","record":{space}{{{text}}}{time}}}')
     return "\n".join(lines)
 
 
@@ -521,12 +547,22 @@ def test_a_record_without_its_key_takes_the_ordinary_path(sandbox: Sandbox) -> N
     assert rejected[2] == "a key property is missing: id"
 
 
-@pytest.mark.parametrize("made", TARGETS)
-def test_both_paths_give_the_same_result(made: Any, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("space", ["", " "])
+@pytest.mark.parametrize("arranged", [dict, at_the_end, at_the_start, in_between])
+@pytest.mark.parametrize(("made", "fast"), TARGETS.items())
+def test_both_paths_give_the_same_result(
+    made: Any, fast: int, arranged: Any, space: str, sandbox: Sandbox
+) -> None:
     fields = {name: each for name, each in FIELDS.items() if name != "more" or made in NESTED}
-    text = _lines(fields)
-    with mock.patch.object(MartechSink, "load", autospec=True, side_effect=MartechSink.load) as spy:
-        short = _batch_result(made(sandbox), text)
-    assert spy.call_count < len(short) - 10
+    text = _lines(fields, arranged, space)
+    loaded = mock.patch.object(
+        MartechSink, "load_records", autospec=True, side_effect=MartechSink.load_records
+    )
+    messages = mock.patch.object(MartechSink, "load", autospec=True, side_effect=MartechSink.load)
+    with loaded as records, messages as ordinary:
+        results = _batch_result(made(sandbox), text)
+    given = sum(len(call.args[1]) for call in records.call_args_list)
+    if arranged is not in_between:
+        assert given - ordinary.call_count >= fast
     with mock.patch.object(MartechSink, "open_fast_path", return_value=False):
-        assert _batch_result(made(sandbox), text) == short
+        assert _batch_result(made(sandbox), text) == results

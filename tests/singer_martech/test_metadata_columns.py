@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from singer_martech.delivery.sink import SDC_COLUMNS
+from singer_martech.mapping.metadata_columns import MetadataColumns, UnusualColumns
+
+COLUMNS = MetadataColumns(SDC_COLUMNS)
+OTHERS = (
+    *(
+        '"id":1',
+        '"_sdc_lsn":5',
+        '"a":"_sdc_sequence"',
+        '"a":", \\"_sdc_sequence\\": 1"',
+        '"b":[1,{}]',
+    ),
+    *('"more":{"x":1,"_sdc_sequence":2}', '"more":{"_sdc_sequence":2,"x":1}', '"é":"é"'),
+    *('"more":[{"_sdc_sequence":2}]', '"more":{"_sdc_sequence":2}'),
+)
+METADATA = (
+    *(
+        '"_sdc_sequence":1',
+        '"_sdc_batched_at": "2026-03-10T12:00:00Z"',
+        '"_sdc_table_version":1.50',
+    ),
+    *('"_sdc_deleted_at":null', '"_sdc_received_at" : "a, \\"b\\"}"', '"_sdc_extracted_at":[{}]'),
+)
+
+
+def parsed(text: bytes) -> dict[str, Any] | None:
+    """Return an object, or None if the text is none."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+@given(
+    members=st.lists(st.sampled_from(OTHERS + METADATA), max_size=6),
+    comma=st.sampled_from([",", ", ", " , "]),
+    end=st.sampled_from(["}", " }", "", "}}"]),
+)
+def test_what_remains_is_the_record_without_the_columns_or_no_object(
+    members: list[str], comma: str, end: str
+) -> None:
+    record = f"{{{comma.join(members)}{end}".encode()
+    try:
+        rest = parsed(COLUMNS.without(record))
+    except ValueError:
+        rest = None
+    received = parsed(record)
+    # a column that is left makes the decoder of the stream refuse the record
+    is_left = rest is not None and not SDC_COLUMNS.isdisjoint(rest)
+    expected = {name: value for name, value in (received or {}).items() if name not in SDC_COLUMNS}
+    assert rest is None or is_left or (received is not None and rest == expected)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b'{"id":1,"_sdc_sequence":1,"_sdc_deleted_at":null}',
+        b'{"id": 1, "_sdc_sequence": 1, "_sdc_batched_at": "x"}',
+        b'{"_sdc_batched_at":"x","_sdc_sequence":1,"id":1}',
+        b'{ "_sdc_batched_at": "x", "_sdc_deleted_at": null, "id": 1}',
+        b'{"id":1}',
+    ],
+)
+def test_columns_at_the_end_or_the_start_are_removed(record: bytes) -> None:
+    assert parsed(COLUMNS.without(record)) == {"id": 1}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b'{"id":1,"_sdc_deleted_at":"2026-03-10"}',
+        b'{"_sdc_deleted_at":"2026-03-10","id":1}',
+        b'{"id":1,"_sdc_sequence":1,"name":"a"}',
+        b'{"id":1,"_sdc_sequence":1,"_sdc_other":1}',
+        b'{"_sdc_sequence":1}',
+    ],
+)
+def test_a_deleted_record_and_columns_in_between_take_the_ordinary_path(record: bytes) -> None:
+    with pytest.raises((msgspec.ValidationError, UnusualColumns)):
+        COLUMNS.without(record)

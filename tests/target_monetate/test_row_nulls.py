@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from singer_martech.values.json_codec import decode_object
+from target_monetate.row_nulls import without_nulls
+
+MEMBER = st.tuples(
+    st.sampled_from(["a", "b", "c", "é", 'q"', "null"]),
+    st.sampled_from(
+        ["null", "null", "1.50", '"null"', '",\\"a\\":null"', '"a"', '":null,"', "true", '"é"']
+    ),
+)
+
+
+@given(
+    members=st.lists(MEMBER, min_size=1, max_size=8),
+    separators=st.sampled_from([(",", ":"), (", ", ": "), (" ,", " :")]),
+    ascii_names=st.booleans(),
+)
+def test_what_is_left_has_every_value_but_the_nulls(
+    members: list[tuple[str, str]], separators: tuple[str, str], ascii_names: bool
+) -> None:
+    comma, colon = separators
+    texts = [f"{json.dumps(n, ensure_ascii=ascii_names)}{colon}{value}" for n, value in members]
+    row = f"{{{comma.join(texts)}}}".encode()
+    values: dict[str, Any] = decode_object(row)
+    nulls = [name for name, value in values.items() if value is None]
+    left = without_nulls(row, nulls)
+    expected = {name: value for name, value in values.items() if value is not None}
+    assert left is None or decode_object(left) == expected
+
+
+@pytest.mark.parametrize("row", ['{"id":1.50,"a":null,"b":null,"c":2}', '{"id": 1.50, "a": null}'])
+def test_the_digits_and_the_order_stay_as_received(row: str) -> None:
+    left = without_nulls(row.encode(), ["a", "b"] if "b" in row else ["a"])
+    assert left is not None
+    assert str(decode_object(left)["id"]) == str(Decimal("1.50"))
+    assert left.startswith(row.partition(",")[0].encode())
