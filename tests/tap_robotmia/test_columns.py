@@ -4,7 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 from singer_sdk.singerlib import Schema
@@ -231,7 +231,7 @@ _TYPES = st.lists(
     unique=True,
     max_size=3,
 )
-_COLUMN_SCHEMAS = st.one_of(
+_COLUMN_SCHEMAS: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.just({}),
     _TYPES.map(lambda types: {"type": types}),
     st.just({"type": ["string", "null"], "description": MIXED_DESCRIPTION}),
@@ -242,6 +242,7 @@ _COLUMN_SCHEMAS = st.one_of(
     columns=st.dictionaries(_NAMES, _COLUMN_SCHEMAS, max_size=5),
     properties=st.lists(st.tuples(_NAMES, _TEXTS), max_size=6),
 )
+@example(columns={}, properties=[("distinct_id", "7")])
 def test_the_decoder_of_whole_records_gives_the_bytes_of_the_ordinary_way(
     columns: dict[str, Any], properties: list[tuple[str, str]]
 ) -> None:
@@ -269,5 +270,5 @@ def test_common_events_need_no_dictionary() -> None:
     found = Columns(schema_of(properties))
     assert not isinstance(found.encodable(event(properties)), dict)
     assert not isinstance(found.encodable(event({})), dict)
-    for name, value in {"a": 1.0, "b": "x", "z": 1, "event_id": 1}.items():
+    for name, value in {"a": 1.0, "b": "x", "z": 1, "event_id": 1, "distinct_id": 7}.items():
         assert isinstance(found.encodable(event({**properties, name: value})), dict)
