@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from pathlib import Path
@@ -131,6 +132,37 @@ def test_meltanolabs_tap_postgres(load: Loader, database: dict[str, str], tmp_pa
     assert rows(load) == _ROWS
     assert not load.reports
     assert "is ignored" not in outcome.log
+
+
+@pytest.mark.parametrize(
+    ("environment", "settings", "expected"),
+    [
+        (
+            "pipelinewise-tap-postgres",
+            {"filter_schemas": "public"},
+            ["SCHEMA", "ACTIVATE_VERSION", "RECORD", "ACTIVATE_VERSION"],
+        ),
+        ("tap-postgres", {"filter_schemas": ["public"]}, ["SCHEMA", "RECORD"]),
+        (
+            "tap-postgres",
+            {"filter_schemas": ["public"], "emit_activate_version_messages": True},
+            ["SCHEMA", "ACTIVATE_VERSION", "RECORD"],
+        ),
+    ],
+    ids=["pipelinewise-tap-postgres", "meltanolabs-tap-postgres", "with ACTIVATE_VERSION"],
+)
+def test_the_recipe_of_the_mirror_says_what_taps_write_for_a_full_table(
+    environment: str,
+    settings: dict[str, Any],
+    expected: list[str],
+    database: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    access = {**database, "port": int(database["port"]), "dbname": database["database"]}
+    tap = Tap(environment, "tap-postgres", tmp_path)
+    messages = map(json.loads, tap.output({**access, **settings}, discovers=True).splitlines())
+    kinds = [each["type"] for each in messages if each["type"] != "STATE"]
+    assert [kind for kind, _ in itertools.groupby(kinds)] == expected
 
 
 def test_tap_jsonl(load: Loader, tmp_path: Path) -> None:
