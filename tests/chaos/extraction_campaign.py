@@ -59,15 +59,15 @@ class ExtractionCampaign:
     def _run(self) -> bool:
         chance, extraction = self._chance, self._extraction
         plan_faults(self._sandbox.faults, extraction.vendor_name, chance, *extraction.random_faults)
+        drawn = conditions.draw(chance)
         kill = None
         if self._runs.kills < self._kills:
-            kill = Kill.drawn(chance)
+            kill = Kill.drawn(chance, drawn)
         config = {
             **extraction.settings(),
             "max_attempts": 5,
             "request_timeout_seconds": REQUEST_TIMEOUT_SECONDS,
         }
-        drawn = conditions.draw(chance)
         self._in_this_run = {stream: set() for stream in extraction.rows}
         self._began = {
             stream: (bookmark, extraction.claimed(stream, bookmark))

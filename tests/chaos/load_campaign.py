@@ -57,9 +57,10 @@ class LoadCampaign:
     def _run(self) -> bool:
         chance, load = self._chance, self._load
         plan_faults(self._sandbox.faults, load.vendor_name, chance, *load.random_faults)
+        drawn = conditions.draw(chance)
         kill = None
         if self._runs.kills < self._kills:
-            kill = Kill.drawn(chance)
+            kill = Kill.drawn(chance, drawn)
         config = {
             "max_attempts": 4,
             "request_timeout_seconds": REQUEST_TIMEOUT_SECONDS,
@@ -71,7 +72,6 @@ class LoadCampaign:
             "user_agent": f"run {self._runs.count}",
             **load.settings(),
         }
-        drawn = conditions.draw(chance)
         self._may_reject = self._may_reject or drawn.may_reject
         began = self._state
         ended = self._runs.run(
