@@ -11,10 +11,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from tests.kit.processes import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 #: The user of the server if the tests run as root, which PostgreSQL does not allow.
 _NOBODY = "nobody"
@@ -74,3 +76,14 @@ def postgres(statements: str) -> Iterator[dict[str, str]]:
             }
         finally:
             run("pg_ctl", "--pgdata", str(data), "-m", "immediate", "-w", "stop")
+
+
+def connected(access: Mapping[str, str]) -> psycopg.Connection:
+    """Return a connection to a database, which commits each statement."""
+    return psycopg.connect(
+        host=access["host"],
+        port=access["port"],
+        user=access["user"],
+        dbname=access["database"],
+        autocommit=True,
+    )

@@ -8,12 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
 from tests.kit.processes import inherited, output_of
 from tests.pipelines.meltano import MELTANO, sandbox_settings
-from tests.pipelines.postgres import postgres
+from tests.pipelines.postgres import connected, postgres
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,16 +94,6 @@ def run(folder: Path, sandbox: Sandbox) -> str:
     }
     command = (MELTANO, "run", "tap-postgres", "target-mediarithmics")
     return output_of(*command, folder=folder, environment=environment, with_errors=True)
-
-
-def connected(access: Mapping[str, str]) -> psycopg.Connection:
-    return psycopg.connect(
-        host=access["host"],
-        port=access["port"],
-        user=access["user"],
-        dbname=access["database"],
-        autocommit=True,
-    )
 
 
 @pytest.mark.timeout(300)
