@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import sys
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ class PluginCommand(SingerCommand):
         self.logger.addFilter(_is_informative)
         redact_logs()
         sys.excepthook = self.excepthook
+        threading.excepthook = self._thread_excepthook
         try:
             return super().main(*args, **kwargs)
         except Stopped as error:
@@ -75,6 +77,11 @@ class PluginCommand(SingerCommand):
         """Log an unexpected failure in one line, with its traceback at DEBUG."""
         self.logger.error("%s: %s", exc_type.__name__, exc_value)
         self.logger.debug("ended by", exc_info=(exc_type, exc_value, exc_traceback))
+
+    def _thread_excepthook(self, arguments: threading.ExceptHookArgs) -> None:
+        """Log the end of a thread at DEBUG: the main thread notices it and reports its reason."""
+        error = arguments.exc_value
+        self.logger.debug("a thread was ended by %r", error, exc_info=error)
 
     def _end(self, error: BaseException, line: str, status: int) -> None:
         self.logger.error("%s", line)

@@ -202,6 +202,18 @@ def test_a_lack_of_memory_is_named(plugin: Plugin, sandbox: Sandbox, runner: Run
     assert b"out of memory" in (run.folder / "log").read_bytes()
 
 
+@pytest.mark.parametrize("plugin", TARGETS[:1], ids=str)
+@pytest.mark.parametrize("function", ["_complete", "_send_batches"])
+def test_a_thread_that_ends_early_ends_the_run_with_one_line(
+    plugin: Plugin, function: str, sandbox: Sandbox, runner: Runner
+) -> None:
+    config = {**plugin.settings(sandbox), **LOAD, "parallel_requests": 1}
+    run = runner.run("1", config, lines=lines(plugin), at=1, function=function)
+    run.check()
+    assert run.status == 1
+    assert run.out == []
+
+
 @pytest.mark.timeout(600 + 4 * RUNS)
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("has_ledger", [False, True])

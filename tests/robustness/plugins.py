@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -176,14 +177,14 @@ def _process_restored() -> Iterator[None]:
     """Restore signals, hooks, streams and logging, which a command changes."""
     streams = sys.stdin, sys.stdout, sys.stderr
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    hook, root = sys.excepthook, logging.getLogger()
+    hooks, root = (sys.excepthook, threading.excepthook), logging.getLogger()
     log_handlers, level = root.handlers[:], root.level
     try:
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        sys.excepthook = hook
+        sys.excepthook, threading.excepthook = hooks
         sys.stdin, sys.stdout, sys.stderr = streams
         logging.captureWarnings(capture=False)
         root.handlers[:] = log_handlers

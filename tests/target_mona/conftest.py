@@ -8,6 +8,7 @@ import logging
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -43,7 +44,8 @@ def _streams(given: IO[str]) -> Iterator[list[str]]:
     """Write the input of the command, and read its output and its log until it ends."""
     result: list[str] = []
     output, log = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
-    before = sys.stdin, sys.stdout, sys.stderr, sys.excepthook
+    before = sys.stdin, sys.stdout, sys.stderr
+    hooks = sys.excepthook, threading.excepthook
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     root = logging.getLogger()
     logging_before = root.handlers[:], root.level
@@ -51,7 +53,8 @@ def _streams(given: IO[str]) -> Iterator[list[str]]:
     try:
         yield result
     finally:
-        sys.stdin, sys.stdout, sys.stderr, sys.excepthook = before
+        sys.stdin, sys.stdout, sys.stderr = before
+        sys.excepthook, threading.excepthook = hooks
         root.handlers, root.level = logging_before
         logging.captureWarnings(capture=False)
         for number, handler in handlers.items():
