@@ -30,10 +30,7 @@ def check_mapping(stream: str, mapping: Mapping[str, Any]) -> None:
     if schema is not None:
         if not isinstance(schema, str) or not schema.strip():
             raise mapping_error(stream, "schema", "must be the name of a dataset")
-        compiled(schema, stream, "schema")
-        from target_monetate import template_types  # noqa: PLC0415 - see that module
-
-        if template_types.uses_record(schema):
+        if compiled(schema, stream, "schema").fields != set():
             raise mapping_error(
                 stream, "schema", "is the same for all records: only {{ stream }} is allowed"
             )

@@ -6,16 +6,14 @@ This module loads Jinja, which is slow: import it only where a mapping has templ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from jinja2 import Environment, TemplateSyntaxError, meta, nodes
+from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from singer_martech.mapping.filters import FILTERS
+from singer_martech.mapping.template import Template
 from target_monetate.dataset import BOOLEAN, DATETIME, MULTI_STRING, NUMBER, STRING
 from target_monetate.field_types import FieldSource, data_type
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _TYPE_OF_FILTER = {
     **dict.fromkeys(
@@ -55,18 +53,8 @@ def of_mapping(row: Any, schema: Mapping[str, Any]) -> dict[str, FieldSource] | 
     return {name: _source(value, schema) for name, value in row.items()}
 
 
-def fields_read(template: Any) -> frozenset[str]:
-    """Return the fields of the record that a template reads."""
-    return frozenset(name for text in _texts(template) for name in _names(_parsed(text)))
-
-
-def uses_record(template: str) -> bool:
-    """Whether a template depends on the record."""
-    return bool(meta.find_undeclared_variables(_parsed(template)) - {"stream"})
-
-
 def _source(value: Any, schema: Mapping[str, Any]) -> FieldSource:
-    reads = fields_read(value)
+    reads = frozenset(Template(value, "").named)
     if isinstance(value, bool):
         return FieldSource(BOOLEAN, reads)
     if isinstance(value, str):
@@ -119,22 +107,6 @@ def _path(node: nodes.Node) -> list[str] | None:
         return None
     before = _path(node.node)
     return None if before is None else [*before, step]
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, (Mapping, list)):
-        for inner in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts(inner)
-
-
-def _names(tree: nodes.Template) -> Iterator[str]:
-    yield from meta.find_undeclared_variables(tree) - {"record", "stream"}
-    for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
-        path = _path(node)
-        if path:
-            yield path[0]
 
 
 def _parsed(text: str) -> nodes.Template:

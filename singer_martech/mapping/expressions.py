@@ -6,6 +6,7 @@ when a template has more than plain fields.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -71,7 +72,8 @@ class Expression:
         return emit_expression(code, self._tree)
 
 
-def parts(source: str, path: str) -> list[str | Expression]:
+@lru_cache(maxsize=1024)  # a mapping is parsed several times before the first record
+def parts(source: str, path: str) -> Sequence[str | Expression]:
     """Split a string into its text and its expressions.
 
     White space around a single expression is dropped.

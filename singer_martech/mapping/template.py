@@ -130,11 +130,11 @@ class Template:
             return source
         field = Path.parsed(source, path)
         if field is not None:
-            parts: list[Any] = [field]
+            parts: Sequence[Any] = [field]
         else:
             from singer_martech.mapping import expressions  # noqa: PLC0415 - see that module
 
-            parts = list(expressions.parts(source, path))
+            parts = expressions.parts(source, path)
         for part in parts:
             if not isinstance(part, str):
                 self._reads(part)
