@@ -135,19 +135,20 @@ def exact_round(value: Any, precision: int = 0, method: str = "common") -> Any:
     Raises:
         ValueError: The number or the precision is too large, or the method is unknown.
     """
+    unit, rounding = _rounding(precision, method)
+    number = Decimal(value)
+    check_magnitude(number)
+    rounded = number.quantize(unit, rounding, _EXACT)
+    return int(rounded) if isinstance(value, int) else rounded
+
+
+@functools.lru_cache(maxsize=256, typed=True)
+def _rounding(precision: int, method: str) -> tuple[Decimal, str]:
     if method not in _ROUNDINGS:
         raise ValueError("the method of round must be 'common', 'ceil' or 'floor'")
     if abs(precision) > _MAX_PRECISION:
         raise ValueError("the precision of round is too large")
-    number = Decimal(value)
-    check_magnitude(number)
-    rounded = number.quantize(_unit(precision), _ROUNDINGS[method], _EXACT)
-    return int(rounded) if isinstance(value, int) else rounded
-
-
-@functools.cache
-def _unit(precision: int) -> Decimal:
-    return Decimal(1).scaleb(-precision)
+    return Decimal(1).scaleb(-precision), _ROUNDINGS[method]
 
 
 def replace(value: Any, old: Any, new: Any, count: int | None = None) -> str:
