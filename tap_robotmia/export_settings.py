@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.http.client import HttpSettings
+from singer_martech.values.timestamps import parse_iso
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +65,5 @@ def parse_day(text: str) -> date:
     Raises:
         ValueError: The text is neither a date nor a date-time.
     """
-    text = text.strip()
-    if len(text) > len("yyyy-mm-dd"):
-        return datetime.fromisoformat(text.replace("Z", "+00:00")).date()
-    return date.fromisoformat(text)
+    parse_iso(text)
+    return date.fromisoformat(text.strip()[: len("yyyy-mm-dd")])

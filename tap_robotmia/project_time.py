@@ -15,8 +15,6 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from singer_martech.values.timestamps import parse_iso
-
 if TYPE_CHECKING:
     from datetime import date, tzinfo
 
@@ -163,20 +161,6 @@ class ProjectClock:
             self._minutes.clear()
         self._minutes[minute] = text
         return text
-
-
-def instant_text(instant: datetime) -> str:
-    """Return an instant in the format of records and bookmarks."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
-
-
-def parse_instant(text: str) -> datetime:
-    """Parse an instant; without an offset it is UTC.
-
-    Raises:
-        ValueError: The text is not an ISO 8601 date or date-time.
-    """
-    return parse_iso(text)
 
 
 def _seconds_and_microseconds(raw: float) -> tuple[int, int]:

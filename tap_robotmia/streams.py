@@ -13,12 +13,12 @@ from singer_martech._compat import override
 from singer_martech.errors import MartechError
 from singer_martech.singer.stream import Chunk, ChunkedStream, EncodedRecords
 from singer_martech.singer.writer import encode_records
+from singer_martech.values.timestamps import instant_text, parse_iso
 from tap_robotmia.columns import EXTRA, Columns, stream_name
 from tap_robotmia.events import properties_of
 from tap_robotmia.export_settings import ExportSettings
 from tap_robotmia.exports import Exports, StreamRequest
 from tap_robotmia.lines import read_object
-from tap_robotmia.project_time import instant_text, parse_instant
 from tap_robotmia.windows import first_day
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class RobotmiaStream(ChunkedStream):
         if value is None or not is_ours or self.replication_method == "FULL_TABLE":
             return None
         try:
-            instant = parse_instant(value)
+            instant = parse_iso(value)
             self._exports.clock.day(instant)
         except (TypeError, OverflowError, ValueError):
             message = (
@@ -250,6 +250,6 @@ class TypedEventStream(RobotmiaStream):
 
 def _day(text: object) -> date | None:
     try:
-        return parse_instant(text).date() if isinstance(text, str) else None
+        return parse_iso(text).date() if isinstance(text, str) else None
     except ValueError:
         return None

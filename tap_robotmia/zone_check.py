@@ -14,8 +14,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
+from singer_martech.values.timestamps import parse_iso
 from tap_robotmia.events import arrival
-from tap_robotmia.project_time import UTC, parse_instant
+from tap_robotmia.project_time import UTC
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -84,7 +85,7 @@ class ZoneCheck:
             arrived_ms = arrival(event.properties)
             try:
                 arrived_at = datetime.fromtimestamp((arrived_ms or 0) / 1000, UTC)
-                time = parse_instant(event.time)
+                time = parse_iso(event.time)
                 wall = time.astimezone(self._zone).replace(tzinfo=None)
             except (OverflowError, ValueError, OSError):
                 continue

@@ -122,6 +122,12 @@ def epoch_ms(value: Any) -> int:
     return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 
 
+def instant_text(instant: datetime.datetime) -> str:
+    """Return ISO 8601 text in UTC with microseconds; such texts sort by their times."""
+    utc = instant.astimezone(datetime.timezone.utc)
+    return utc.strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+
+
 def iso(value: Any) -> str:
     """Return ISO 8601 text in UTC, with as many decimals as needed."""
     time = parse_timestamp(value)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from singer_martech.errors import MartechError
+from singer_martech.values.timestamps import instant_text
 from tap_robotmia.malformed_lines import MalformedLines
-from tap_robotmia.project_time import instant_text
 from tests.sandbox.robotmia_events import EXTRA_KEYS, ODDITIES
 from tests.tap_robotmia.conftest import day, event
 

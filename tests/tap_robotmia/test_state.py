@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tap_robotmia.project_time import instant_text, parse_instant
+from singer_martech.values.timestamps import instant_text, parse_iso
 from tests.tap_robotmia.conftest import day, event, numbered
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def test_the_bookmark_is_never_past_now_and_today_is_exported_again(
     start = (today() - timedelta(days=2)).isoformat()
     before = datetime.now(timezone.utc)
     first = tap.run(start_date=start, lookback_days=0)
-    assert before <= parse_instant(first.bookmark()) <= datetime.now(timezone.utc)
+    assert before <= parse_iso(first.bookmark()) <= datetime.now(timezone.utc)
     vendor.requests.clear()
     second = tap.run(start_date=start, lookback_days=0, state=first.states[-1])
     assert asked(vendor)[0] == today().isoformat()
@@ -219,7 +219,7 @@ def test_the_state_is_never_ahead_after_any_end_of_a_run(sandbox: Sandbox, tap: 
         last = tap.run(**span, state=last.states[-1] if last else {}, status=None)
         sandbox.faults.clear()
         seen |= set(last.ids())
-        done = int((parse_instant(last.bookmark()) - parse_instant(start_of(0))).days)
+        done = int((parse_iso(last.bookmark()) - parse_iso(start_of(0))).days)
         assert len(seen) >= done * 4
         assert fault.served == (last.status != 0) or fault.served > 0
     final = tap.run(**span, state=last.states[-1] if last else {})

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from singer_martech.cli.backfill.shard import end_of, file_name, instant_text
+from singer_martech.cli.backfill.shard import end_of, file_name
 from singer_martech.errors import MartechError
+from singer_martech.values.timestamps import instant_text
 from singer_martech.values.wording import counted
 
 if TYPE_CHECKING:

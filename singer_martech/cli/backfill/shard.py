@@ -137,8 +137,3 @@ def end_of(day: date, zone: ZoneInfo) -> datetime:
     """Return the first instant after a day, in UTC."""
     after = day + timedelta(days=1)
     return datetime(after.year, after.month, after.day, tzinfo=zone).astimezone(timezone.utc)
-
-
-def instant_text(instant: datetime) -> str:
-    """Return an instant in the format of bookmarks."""
-    return instant.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
