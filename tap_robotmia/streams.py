@@ -128,7 +128,7 @@ class RobotmiaStream(ChunkedStream):
         try:
             instant = parse_iso(value)
             self._exports.clock.day(instant)
-        except (TypeError, OverflowError, ValueError):
+        except (AttributeError, TypeError, OverflowError, ValueError):
             message = (
                 f"the STATE's bookmark of stream '{self.name}' is not an instant such as "
                 "2018-02-11T00:00:00Z; correct it, or start with an empty state"
