@@ -19,6 +19,7 @@ from singer_martech._compat import override
 from singer_martech.errors import MartechError, Stopped
 from singer_martech.runtime.escapes import escape_controls
 from singer_martech.runtime.redaction import redact, redact_logs
+from singer_martech.singer.stdin import discard_input
 from singer_martech.singer.writer import write_output
 
 if TYPE_CHECKING:
@@ -27,11 +28,19 @@ if TYPE_CHECKING:
 
 _FAILED = 1
 _SIGNAL_BASE = 128
+_SECONDS_TO_DISCARD = 1.0
 _OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class PluginCommand(SingerCommand):
-    """Runs a plugin and reports a failure with one line and the exit status."""
+    """Runs a plugin and reports a failure with one line and the exit status.
+
+    Attributes:
+        reads_input: Whether the plugin is a target.
+    """
+
+    reads_input = False
+    _is_run = False
 
     @override
     def main(self, *args: Any, **kwargs: Any) -> Any:
@@ -64,6 +73,7 @@ class PluginCommand(SingerCommand):
         if sys.stdout is None:
             raise MartechError("nothing can be written: standard output is closed")
         with output_errors():
+            self._is_run = not (ctx.params["check"] or ctx.params["about"])
             # SingerCommand.invoke would print the schema if the configuration is invalid
             return click.Command.invoke(self, ctx)
 
@@ -87,6 +97,9 @@ class PluginCommand(SingerCommand):
         self.logger.error("%s", line)
         self.logger.debug("ended by", exc_info=error)
         discard_unwritten_output()
+        if self.reads_input and self._is_run and not isinstance(error, Stopped):
+            # Meltano answers a broken pipe with tracebacks, which hide the line above
+            discard_input(sys.stdin, _SECONDS_TO_DISCARD)
         sys.exit(status)
 
 

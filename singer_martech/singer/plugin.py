@@ -203,7 +203,7 @@ class MartechPlugin(PluginBase):
             is_flag=True,
             help="Verify the settings, the login, and that what they name exists. Writes nothing.",
         )
-        return PluginCommand(
+        result = PluginCommand(
             name=command.name,
             callback=command.callback,
             context_settings=command.context_settings,
@@ -211,6 +211,8 @@ class MartechPlugin(PluginBase):
             help=f"{cls.__doc__}\n\nSee --about for the settings.",
             logger=cls.logger,
         )
+        result.reads_input = not issubclass(cls, Tap)
+        return result
 
 
 class MartechTap(MartechPlugin, Tap):

@@ -6,9 +6,12 @@ turns instead of in parallel.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
-from typing import TYPE_CHECKING
+import stat
+import time
+from typing import IO, TYPE_CHECKING
 
 from singer_martech.runtime.background import ReadAhead
 
@@ -20,6 +23,22 @@ if TYPE_CHECKING:
 _PIECE_BYTES = 128 * 1024
 _MAX_PIECES = 32
 _BLOCK_BYTES = 1024 * 1024
+
+
+def discard_input(file: IO[str] | None, seconds: float) -> None:
+    """Read a pipe or a socket to its end, but no longer than some seconds."""
+    if file is None:
+        return
+    with contextlib.suppress(OSError, ValueError):  # it is closed, or no file of the system
+        descriptor = file.fileno()
+        mode = os.fstat(descriptor).st_mode
+        if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+            return
+        ends_at = time.monotonic() + seconds
+        while (left := ends_at - time.monotonic()) > 0:
+            ready, _, _ = select.select([descriptor], [], [], left)
+            if not ready or not os.read(descriptor, _PIECE_BYTES):
+                return
 
 
 class StdinReader:

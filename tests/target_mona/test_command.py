@@ -204,6 +204,21 @@ def test_about_as_text_and_markdown(target: Target, arguments: list[str], start:
     assert run.output.strip().startswith(start)
 
 
+def test_after_an_early_failure_the_input_is_read_so_that_its_writer_can_end(
+    target: Target,
+) -> None:
+    lines = as_bytes([schema(), *records(5000)])  # more than a pipe holds
+    process = target.start(max_attempts=0)
+    assert process.stdin
+    assert process.stderr
+    while b"max_attempts" not in (line := process.stderr.readline()):
+        assert line, "the run ended without its reason"
+    process.stdin.write(lines)
+    process.stdin.flush()
+    process.communicate(timeout=20)
+    assert process.returncode == 1
+
+
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
