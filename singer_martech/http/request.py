@@ -181,7 +181,7 @@ class RetryingRequest:
                 return session.send(prepared, timeout=timeouts, **settings)
         except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidProxyURL) as error:
             raise invalid_proxy(self.label, proxy, error) from None
-        except requests.exceptions.InvalidURL as error:
+        except (requests.exceptions.InvalidURL, TypeError) as error:  # the latter without a host
             if proxy is None:
                 raise
             raise invalid_proxy(self.label, proxy, error) from None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import re
 import socket
 from typing import TYPE_CHECKING, Any
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.kit.scripted_server import ScriptedServer
-from tests.kit.web import Front, certificate
+from tests.kit.web import Front, RawServer, certificate
 from tests.robustness.plugins import run
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ PROXIES = {
     "http://127.0.0.1:1:user:p455w0rd": "the address of the proxy is invalid",
     "http://[": "the address of the proxy is invalid",
     "http://": "the address of the proxy is invalid",
+    "http://user:p455w0rd@": "the address of the proxy is invalid",
     "gopher://127.0.0.1:1": "the address of the proxy is invalid",
     "socks5://127.0.0.1:1": "needs the package PySocks",
 }
@@ -124,6 +126,25 @@ def test_an_unusable_proxy_is_named_immediately(
     assert "ALL_PROXY" in outcome.reason
     assert "next attempt" not in outcome.log
     assert "p455w0rd" not in outcome.log
+
+
+def test_the_password_of_a_proxy_is_hidden_in_its_response(
+    plugin: Plugin, sandbox: Sandbox, folder: Path
+) -> None:
+    header = base64.b64encode(b"user:p455w0rd")
+
+    def refuse(connection: socket.socket) -> None:
+        assert header in connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 407 not with p455w0rd or %b\r\n\r\n" % header)
+
+    with RawServer(refuse) as server:
+        config = at("https://vendor.example", plugin, sandbox)
+        proxy = f"http://user:p455w0rd@127.0.0.1:{server.port}"
+        proxies = {"HTTPS_PROXY": proxy, "https_proxy": proxy}
+        outcome = run(plugin, config, folder, environment={**NO_PROXIES, **proxies})
+        assert server.accepted
+    assert outcome.status == 1
+    assert "407 not with [secret] or [secret]" in outcome.reason
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
