@@ -4,8 +4,8 @@ Columns have the types of the stream's JSON Schema: epoch milliseconds become da
 a column is a date-time. Unknown fields go to ``_extra``. A value that does not fit its column is
 null there, and its original goes to ``_extra``. So nothing is lost.
 
-Two paths give the same result. A compiled decoder takes lines that fit the schema exactly
-and encodes them again at once. All other lines are converted value by value.
+Two paths give the same result. A compiled decoder takes lines whose known fields fit the schema
+exactly and encodes them again at once. All other lines are converted value by value.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class RecordDecoder:
         self._columns = {
             name: converter(schema) for name, schema in properties.items() if name != EXTRA
         }
-        self._compiled = TypedDecoder({name: properties[name] for name in self._columns})
+        compiled = TypedDecoder({name: properties[name] for name in self._columns})
+        self._rewrites = compiled.rewrite, compiled.rewrite_with_extra
 
     def rewrite(self, line: bytes, replication_key: str | None = None) -> tuple[bytes, Any] | None:
         """Convert a line that fits the schema exactly to the JSON of a record.
@@ -50,7 +51,13 @@ class RecordDecoder:
         Returns:
             The JSON object and that value, or None for a line that ``record`` has to convert.
         """
-        return self._compiled.rewrite(line, replication_key)
+        first, second = self._rewrites
+        rewritten = first(line, replication_key)
+        if rewritten is None:
+            rewritten = second(line, replication_key)
+            if rewritten is not None:  # lines of one result are alike
+                self._rewrites = second, first
+        return rewritten
 
     def record(self, line: bytes) -> dict[str, Any]:
         """Convert any line to a record.

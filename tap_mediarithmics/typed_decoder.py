@@ -17,6 +17,8 @@ from tap_mediarithmics.exact_json import parse_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
 Finish = Callable[[Any], None]
 """Converts the values of a decoded object in place. Raises ValueError if one does not fit."""
 
@@ -52,6 +54,28 @@ class TypedDecoder:
             return self._encode(struct), value
         except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError):
             return None
+
+    def rewrite_with_extra(
+        self, line: bytes, replication_key: str | None
+    ) -> tuple[bytes, Any] | None:
+        """Like ``rewrite``, for a line with fields that have no column. They go to ``_extra``."""
+        if self._decode is _reject:
+            return None
+        try:
+            members = _decode_members(line)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return None
+        unknown = {name: members[name] for name in members if name not in self._attributes}
+        if not unknown or not is_utf8(line):
+            return None
+        for name in unknown:
+            del members[name]
+        rewritten = self.rewrite(self._encode(members), replication_key)
+        if rewritten is None:
+            return None
+        fields, value = rewritten
+        separator = b"," if len(fields) > len(b"{}") else b""
+        return b'%b%b"_extra":%b}' % (fields[:-1], separator, self._encode(unknown)), value
 
 
 def _value(attribute: Any) -> Any:

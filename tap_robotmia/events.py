@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -94,7 +95,7 @@ class EventReader:
         append, utc = events.append, self._clock.utc
         is_plain = is_plain_text(block) and not (self._sanitize and may_need_sanitizing(block))
         decode = decode_line if is_plain else _refuse
-        for line in block.split(b"\n"):
+        for line in BytesIO(block):  # faster than split
             if len(line) > SHORT_LINE_BYTES and has_many_brackets(line):
                 self._parse_or_reject(line, append)
                 continue
@@ -126,7 +127,7 @@ class EventReader:
         else:
             append(event)
             return
-        self._malformed(line, reason)
+        self._malformed(line.removesuffix(b"\n"), reason)
 
     def _event(self, parsed: ParsedLine) -> Event:
         key, name = parsed.key, parsed.event

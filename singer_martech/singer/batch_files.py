@@ -13,6 +13,7 @@ import stat
 import tempfile
 from codecs import BOM_UTF8
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
@@ -60,7 +61,7 @@ class BatchFile:
         self._is_gzip = is_gzip
 
     def blocks(self) -> Iterator[list[bytes]]:
-        """Yield the lines of the file, without line feeds, in lists of bounded size.
+        """Yield the lines of the file, with their line feeds, in lists of bounded size.
 
         Raises:
             MartechError: The file cannot or must not be read, or is not JSON lines.
@@ -218,12 +219,11 @@ def _blocks(text: IO[bytes]) -> Iterator[list[bytes]]:
     parts = [text.read(len(BOM_UTF8)).removeprefix(BOM_UTF8)]
     size = 0
     while block := text.read(_BLOCK_BYTES):
-        first, *lines = block.split(b"\n")
-        parts.append(first)
-        if lines:
-            lines.insert(0, b"".join(parts))
-            parts, size = [lines.pop()], 0
-            yield lines
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield BytesIO(b"".join([*parts, block[:end]])).readlines()  # faster than split
+            parts, size = [], 0
+        parts.append(block[end:])
         size += len(parts[-1])
         if size > MAX_LINE_BYTES:
             raise InvalidInput(f"a BATCH file has a line of more than {MAX_LINE_BYTES} bytes")

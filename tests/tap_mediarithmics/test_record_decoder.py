@@ -110,8 +110,22 @@ def test_a_timestamp_beyond_the_calendar_is_kept_beside_its_column() -> None:
 
 def test_unknown_fields_go_to_extra() -> None:
     line = b'{"id":"a","new":{"deep":[1]},"_extra":5}'
+    expected = {"id": "a", "_extra": {"new": {"deep": [1]}, "_extra": 5}}
+    assert rewritten(line) == READER.record(line) == expected
+    assert rewritten(b'{"new":1.10}') == {"_extra": {"new": Decimal("1.10")}}
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"n":1.5,"new":1}', b'{"new":NaN}', b'{"new":"\\ud800"}', b'{"new":"\xff"}', b"[]"]
+)
+def test_a_line_with_unknown_fields_and_a_misfit_takes_the_ordinary_path(line: bytes) -> None:
     assert rewritten(line) is None
-    assert READER.record(line) == {"id": "a", "_extra": {"new": {"deep": [1]}, "_extra": 5}}
+
+
+def test_either_fast_path_takes_lines_of_the_other_kind() -> None:
+    lines = [b'{"id":"a"}', b'{"id":"b","new":1}', b'{"new":2,"id":"c"}', b'{"id":"d"}']
+    for line in lines * 2:
+        assert rewritten(line) == READER.record(line)
 
 
 def test_a_value_of_another_type_leaves_its_column_null_and_stays_in_extra() -> None:
