@@ -37,6 +37,7 @@ class Session(requests.Session):
         """Open no connection yet."""
         super().__init__()
         self.headers["User-Agent"] = user_agent
+        self._settings: dict[tuple[str, str], Any] = {}
         adapter = ObservingAdapter(pool_connections=_POOLS, pool_maxsize=pool_size)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
@@ -76,11 +77,16 @@ class Session(requests.Session):
 
     @override
     def merge_environment_settings(self, url: Any, *arguments: Any, **options: Any) -> Any:
-        settings = super().merge_environment_settings(url, *arguments, **options)
-        if is_loopback(urlsplit(url).hostname):
-            # A proxy would be another machine, to which the request would go unencrypted.
-            settings["proxies"] = {}
-        return settings
+        # Reading the environment takes longer than most of a request, so it is read once per host.
+        parts = urlsplit(url)
+        settings = self._settings.get((parts.scheme, parts.netloc))
+        if settings is None:
+            settings = super().merge_environment_settings(url, *arguments, **options)
+            if is_loopback(parts.hostname):
+                # A proxy would be another machine, to which the request would go unencrypted.
+                settings["proxies"] = {}
+            self._settings[parts.scheme, parts.netloc] = settings
+        return dict(settings)
 
     @override
     def rebuild_proxies(
