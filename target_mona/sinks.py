@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from target_mona.destination import ExportDestination
     from target_mona.stream_mapping import ArcClass, ArcClasses
 
+_ESCAPED = '"\\.%'
+"""Characters that a context id, or JSON text, may not have as they are."""
+
 
 class MonaSinkTarget(SinkTarget, Protocol):
     """What the sinks need of the target."""
@@ -51,9 +54,6 @@ class MonaSink(MartechSink):
         self.target.arc_classes.add(self.stream_name, self._stream_mapping)
         self.destination = self.target.destination(self.target.export_destination)
         self._allowed_names = FieldNameCache()
-        arc = self._stream_mapping.plain_arc
-        self._plain_arc = arc
-        self._plain_prefix = b"" if arc is None else arc.prefix + b'"contextId":'
 
     @override
     def ledger_collection(self) -> str:
@@ -80,18 +80,23 @@ class MonaSink(MartechSink):
         return fast_path
 
     @override
+    def map_all(
+        self, values: Sequence[tuple[Any, ...] | None], records: Sequence[bytes]
+    ) -> list[Any]:
+        arc = self._stream_mapping.plain_arc
+        keys = None if arc is None else _plain_keys(values)
+        if arc is None or keys is None:
+            return super().map_all(values, records)
+        # common case: the records as received, with the text of one field as context id
+        start = f'{arc.prefix.decode()}"contextId":"'
+        heads = [f'{start}{key}","message":'.encode() for key in keys]
+        return [
+            PendingRecord((arc.name, key), b"".join((head, record, b"}")))
+            for key, head, record in zip(keys, heads, records, strict=True)
+        ]
+
+    @override
     def map_values(self, values: tuple[Any, ...], raw_json: bytes) -> PendingRecord:
-        arc, value = self._plain_arc, values[0] if values else None
-        if (
-            arc is not None
-            and type(value) is str
-            and value
-            and "." not in value
-            and "%" not in value
-        ):
-            # common case: the record as received, with the text of one field as context id
-            body = b"".join((self._plain_prefix, encode(value), b',"message":', raw_json, b"}"))
-            return PendingRecord((arc.name, value), body)
         keys = [values[index] for index in self._key_indexes]
         return self._pending(self._values_of_fields(values), keys, {}, raw_json)
 
@@ -180,6 +185,18 @@ class MonaSink(MartechSink):
         if len(renamed) != len(message):
             raise RESERVED_NAME.broken_by(f"it has both {reserved[0]} and MY_{reserved[0]}")
         return renamed
+
+
+def _plain_keys(values: Sequence[tuple[Any, ...] | None]) -> list[str] | None:
+    """Return the only value of each record if all are texts without characters to escape."""
+    try:
+        keys: list[str] = [value for (value,) in values]  # type: ignore[misc] # None is a TypeError
+        text = "".join(keys)
+    except TypeError:
+        return None
+    is_escaped = any(character in text for character in _ESCAPED)
+    is_plain = text.isascii() and text.isprintable() and not is_escaped
+    return keys if is_plain and all(keys) else None
 
 
 def _given(value: Any) -> Any:

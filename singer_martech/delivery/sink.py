@@ -295,20 +295,32 @@ class MartechSink(Sink):
         Raises:
             MartechError: The run cannot continue.
         """
-        decoded = self._fast_path.decode(records)
-        pending: list[PendingRecord] = []
-        try:
-            for index, (values, raw_json) in enumerate(zip(*decoded, strict=True)):
-                record = None if values is None else self._mapped(values, raw_json)
-                if record is not None:
-                    pending.append(record)
-                    record.raw = records[index]
-                    continue
-                ready, pending = pending, []
-                self._enqueue_all(ready)
+        mapped = self.map_all(*self._fast_path.decode(records))
+        start = 0
+        for index, record in enumerate(mapped):
+            if record is None:
+                self._enqueue_all(mapped[start:index], records[start:index])
+                start = index + 1
                 load_message(index)
-        finally:
-            self._enqueue_all(pending)
+        self._enqueue_all(mapped[start:], records[start:])
+
+    def map_all(
+        self, values: Sequence[tuple[Any, ...] | None], records: Sequence[bytes]
+    ) -> list[Any]:
+        """Return what to send for records on the fast path.
+
+        Args:
+            values: The values of the fields that ``fast_path`` reads; None for a record that
+                needs ``load``.
+            records: The records as received, without the columns that are left out.
+
+        Returns:
+            A ``PendingRecord`` or None for each record.
+        """
+        return [
+            None if each is None else self._mapped(each, record)
+            for each, record in zip(values, records, strict=True)
+        ]
 
     def _mapped(self, values: tuple[Any, ...], raw_json: bytes) -> PendingRecord | None:
         """Return what to send for a record on the fast path, or None to use ``load``."""
@@ -326,10 +338,13 @@ class MartechSink(Sink):
             self._fast_path.miss()
         return record
 
-    def _enqueue_all(self, records: Sequence[PendingRecord]) -> None:
+    def _enqueue_all(self, records: Sequence[PendingRecord], raws: Sequence[bytes]) -> None:
+        """Submit records, given as received as well."""
+        if not records:
+            return
         metrics, first = self.metrics, self.target.sequence + 1
-        for sequence, record in enumerate(records, first):
-            record.metrics, record.sequence = metrics, sequence
+        for sequence, (record, raw) in enumerate(zip(records, raws, strict=True), first):
+            record.metrics, record.sequence, record.raw = metrics, sequence, raw
         self.target.sequence += len(records)
         self.metrics.read += len(records)
         self._submit_all(self.destination, records)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _PIECE_BYTES = 128 * 1024
 _MAX_PIECES = 32
-_BLOCK_BYTES = 1024 * 1024
+_BLOCK_BYTES = 256 * 1024
 
 
 def discard_input(file: IO[str] | None, seconds: float) -> None:
