@@ -12,13 +12,13 @@ from tap_robotmia.lines import read_object
 
 REPLACEMENT = "\ufffd"
 
-_REFUSED = re.compile("[\0\ud800-\udfff]")
-_MAY_BE_REFUSED = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_UNSAFE = re.compile("[\0\ud800-\udfff]")
+_MAY_BE_UNSAFE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 
 def may_need_sanitizing(text: bytes) -> bool:
     """Return whether JSON in valid UTF-8 may hold one of these characters."""
-    return _MAY_BE_REFUSED.search(text) is not None
+    return _MAY_BE_UNSAFE.search(text) is not None
 
 
 def sanitized(value: Any) -> Any:
@@ -27,14 +27,14 @@ def sanitized(value: Any) -> Any:
     Names that become equal get further replacement characters.
     """
     if isinstance(value, str):
-        return _REFUSED.sub(REPLACEMENT, value)
+        return _UNSAFE.sub(REPLACEMENT, value)
     if isinstance(value, list):
         return [sanitized(item) for item in value]
     if not isinstance(value, dict):
         return value
     result: dict[str, Any] = {}
     for name, item in value.items():
-        new_name = _REFUSED.sub(REPLACEMENT, name)
+        new_name = _UNSAFE.sub(REPLACEMENT, name)
         while new_name in result or (new_name != name and new_name in value):
             new_name += REPLACEMENT
         result[new_name] = sanitized(item)

@@ -56,7 +56,7 @@ def build(dist: Path, folder: Path) -> Path:
     _build("sdist", ROOT, dist)
     (archive,) = dist.glob("*.tar.gz")
     with tarfile.open(archive) as sdist:
-        _refuse_strays(archive, sdist.getnames())
+        _raise_if_stray(archive, sdist.getnames())
         sdist.extractall(folder / "sdist", filter="data")
     (source,) = (folder / "sdist").iterdir()
     return build_wheel(dist, source)
@@ -67,7 +67,7 @@ def build_wheel(dist: Path, source: Path = ROOT) -> Path:
     _build("wheel", source, dist)
     (wheel,) = dist.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        _refuse_strays(wheel, archive.namelist())
+        _raise_if_stray(wheel, archive.namelist())
     return wheel
 
 
@@ -136,7 +136,7 @@ def _build(kind: str, source: Path, dist: Path) -> None:
     subprocess.run([*command, "--directory", dist], cwd=source, check=True, capture_output=True)
 
 
-def _refuse_strays(archive: Path, names: list[str]) -> None:
+def _raise_if_stray(archive: Path, names: list[str]) -> None:
     strays = [name for name in names if _STRAY.search(name)]
     if strays:
         message = f"{archive.name} holds {strays[:5]}"

@@ -1,1 +1,1 @@
-"""JSON values, timestamps and validation, independent of Singer and HTTP."""
+"""JSON values, validation, timestamps and wording, independent of Singer and HTTP."""

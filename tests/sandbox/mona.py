@@ -161,7 +161,7 @@ class Mona(Vendor):
                 [tuple(row.values()) for row in counts],
             ),
             Section(
-                "Refused messages",
+                "Rejected messages",
                 ("request", "place", "reason", "message"),
                 [tuple(row.values()) for row in refusals],
             ),

@@ -52,13 +52,13 @@ def render_page(sandbox: Sandbox) -> str:
 
 def _vendor(vendor: Vendor) -> str:
     requests = list(vendor.requests)
-    refused = [item for item in requests if item.status is not None and item.status >= 400]
+    rejected = [item for item in requests if item.status is not None and item.status >= 400]
     faulty = [item for item in requests if item.fault is not None]
-    counts = f"{len(requests)} requests, {len(refused)} refused, {len(faulty)} with a fault"
+    counts = f"{len(requests)} requests, {len(rejected)} rejected, {len(faulty)} with a fault"
     sections = [
         *vendor.sections(),
         Section("Last requests", _REQUEST_COLUMNS, _requests(requests)),
-        Section("Last refusals", _REQUEST_COLUMNS, _requests(refused)),
+        Section("Last rejections", _REQUEST_COLUMNS, _requests(rejected)),
         Section("Last faults served", _REQUEST_COLUMNS, _requests(faulty)),
     ]
     return (

@@ -285,7 +285,7 @@ def test_the_page_shows_requests_and_hides_secrets(sandbox: Sandbox) -> None:
     assert page.headers["Content-Type"].startswith("text/html")
     for name in sandbox.vendors:
         assert f'<h2 id="{name}">' in page.text
-    assert "2 requests, 1 refused" in page.text
+    assert "2 requests, 1 rejected" in page.text
     assert "&lt;b&gt;odd&lt;/b&gt;" in page.text
     assert sandbox.mona.client_secret not in page.text
 
