@@ -42,6 +42,17 @@ WORST_CASES: Mapping[str, list[tuple[str, str, str]]] = {
         ('{"_sdc_a":"', "a", ""),
         ('{"_sdc_a":1', " ", "/"),
     ],
+    "singer_martech.delivery.mapping_review._FIELD_IN_BRACES": [
+        ("", "{", "/"),
+        ("{", "a", "/"),
+        ("{", " ", "/"),
+        ("{a", " ", "/"),
+    ],
+    "singer_martech.delivery.mapping_review._NAME": [
+        ("", "a", "/"),
+        ("", "{", ""),
+        ("", ".a", "/"),
+    ],
     "singer_martech.mapping.operations._WIDE_FORMAT": [
         ("", "1", "/"),
         ("%", "0", "/"),
