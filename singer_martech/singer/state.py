@@ -20,7 +20,19 @@ def unwrap_state(state: dict[str, Any]) -> dict[str, Any]:
     Raises:
         MartechError: It is not the STATE of a Singer tap, so every bookmark would be lost.
     """
-    inner: Any = state
+    partial = state.get("partial")
+    if "bookmarks" in state or not isinstance(partial, dict) or not partial:
+        return _unwrapped(state)
+    # of runs that ended early; Meltano, too, merges it into the STATE of complete runs
+    completed, partial = _unwrapped(state.get("completed", {})), _unwrapped(partial)
+    bookmarks = dict(completed.get("bookmarks") or {})
+    for stream, bookmark in (partial.get("bookmarks") or {}).items():
+        bookmarks[stream] = {**bookmarks.get(stream, {}), **bookmark}
+    return {**completed, **partial, "bookmarks": bookmarks}
+
+
+def _unwrapped(state: Any) -> dict[str, Any]:
+    inner = state
     while isinstance(inner, dict) and "bookmarks" not in inner:
         wrapper = next((name for name in _WRAPPERS if name in inner), None)
         if wrapper is None:

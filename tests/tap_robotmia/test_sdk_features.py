@@ -164,6 +164,12 @@ def test_a_stream_map_that_does_not_fit_its_stream_is_named(tap: Tap, span: dict
         lambda state: {"type": "STATE", "value": state},
         lambda state: {"singer_state": state},
         lambda state: {"completed": {"singer_state": state}, "partial": {}},
+        lambda state: {"completed": {}, "partial": {"singer_state": state}},
+        lambda state: {"partial": {"singer_state": state}},
+        lambda state: {
+            "completed": {"singer_state": {"bookmarks": {"events": {"start_date": day(0)}}}},
+            "partial": {"singer_state": state},
+        },
         lambda state: {"value": state},
     ],
 )
