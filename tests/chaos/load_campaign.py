@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.chaos import conditions
 from tests.chaos.fault_plan import REQUEST_TIMEOUT_SECONDS, plan_faults
@@ -28,16 +28,27 @@ class LoadCampaign:
         seed: The seed of everything.
         requests: The approximate number of requests, if none had to be repeated.
         folder: The folder of its files.
+        has_ledger: Whether the target has a ledger, for which all records need a key.
 
     Attributes:
         history: The runs and their results.
     """
 
-    def __init__(self, load: type[Load], seed: int, requests: int, folder: Path) -> None:
+    def __init__(
+        self,
+        load: type[Load],
+        seed: int,
+        requests: int,
+        folder: Path,
+        *,
+        has_ledger: bool = False,
+    ) -> None:
+        self._has_ledger = has_ledger
         self._chance = random.Random(f"{load.target} {seed}")
         self._sandbox = Sandbox(seed=seed, vendors=[load.vendor_name])
         batches = max(10, requests // load.requests_per_batch)
-        self._records = Records(batches * load.rows // 2, self._chance)
+        keyed = {"keyed": 1.0} if has_ledger else {}
+        self._records = Records(batches * load.rows // 2, self._chance, **keyed)
         self._kills = max(1, requests // REQUESTS_PER_KILL)
         self._load = load(self._sandbox, self._records)
         self._folder = folder
@@ -53,25 +64,19 @@ class LoadCampaign:
                 assert len(self.history) < _MOST_FAILED_RUNS + 2 * self._kills, self.history
             assert self._state == self._records.count
             self._judge()
+            if self._has_ledger:
+                self._judge_ledger()
 
     def _run(self) -> bool:
         chance, load = self._chance, self._load
         plan_faults(self._sandbox.faults, load.vendor_name, chance, *load.random_faults)
         drawn = conditions.draw(chance)
+        while self._has_ledger and drawn.uses_gateway:  # another address is another destination
+            drawn = conditions.draw(chance)
         kill = None
         if self._runs.kills < self._kills:
             kill = Kill.drawn(chance, drawn)
-        config = {
-            "max_attempts": 4,
-            "request_timeout_seconds": REQUEST_TIMEOUT_SECONDS,
-            "max_request_rows": load.rows,
-            "parallel_requests": chance.choice([1, 2, 4, 8]),
-            "checkpoint_interval_seconds": chance.choice([0.05, 0.2, 1, 60]),
-            "max_rejected_records": 1_000_000,
-            "reject_path": str(self._folder / "rejects"),
-            "user_agent": f"run {self._runs.count}",
-            **load.settings(),
-        }
+        config = self._config()
         self._may_reject = self._may_reject or drawn.may_reject
         began = self._state
         ended = self._runs.run(
@@ -84,6 +89,22 @@ class LoadCampaign:
         load.calm_down()
         self.history.append(f"{began}-{self._state} {drawn} {kill} -> {ended.status}")
         return ended.status == 0
+
+    def _config(self) -> dict[str, Any]:
+        chance, load = self._chance, self._load
+        ledger = {"ledger": str(self._folder / "ledger.db")} if self._has_ledger else {}
+        return {
+            "max_attempts": 4,
+            "request_timeout_seconds": REQUEST_TIMEOUT_SECONDS,
+            "max_request_rows": load.rows,
+            "parallel_requests": chance.choice([1, 2, 4, 8]),
+            "checkpoint_interval_seconds": chance.choice([0.05, 0.2, 1, 60]),
+            "max_rejected_records": 1_000_000,
+            "reject_path": str(self._folder / "rejects"),
+            "user_agent": f"run {self._runs.count}",
+            **ledger,
+            **load.settings(),
+        }
 
     def _state_line(self, line: bytes) -> None:
         """Assert that STATE covers only records that the vendor has accepted."""
@@ -116,6 +137,24 @@ class LoadCampaign:
         assert load.repeats() == []
         assert load.overlaps() == []
         assert self._sandbox.errors == []
+
+    def _judge_ledger(self) -> None:
+        """Load the last record of each key twice: the second time, nothing is sent."""
+        load, expected = self._load, self._records.last_of_each_key()
+        self._sandbox.faults.clear()
+        for _ in range(2):
+            ended = self._runs.run(
+                self._config(),
+                conditions.Conditions("plain"),
+                on_line=lambda _: None,
+                feed=self._records.lines_of_last(),
+            )
+            load.calm_down()
+            assert ended.status == 0, ended.log
+            assert load.value_of_each_key() == expected
+        (summary,) = (line for line in ended.log.splitlines() if "summary: " in line)
+        counts = json.loads(summary.partition("summary: ")[2])
+        assert (counts["unchanged"], counts["requests"]) == (len(expected), 0), counts
 
     def __str__(self) -> str:
         """Describe the runs in one line."""

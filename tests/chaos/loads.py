@@ -28,11 +28,17 @@ _SCHEMAS: Sequence[Mapping[str, Any]] = [
 
 
 class Records:
-    """Records with the numbers 1 to `count`, of two streams; every STATE is such a number."""
+    """Records with the numbers 1 to `count`, of two streams; every STATE is such a number.
 
-    def __init__(self, count: int, chance: random.Random) -> None:
+    Args:
+        count: The number of records.
+        chance: The source of randomness.
+        keyed: The share of the stream with a key.
+    """
+
+    def __init__(self, count: int, chance: random.Random, keyed: float = 0.7) -> None:
         self.count = count
-        kinds = [chance.random() < 0.7 for _ in range(count)]
+        kinds = [chance.random() < keyed for _ in range(count)]
         #: The stream of each record; the number of a record is its position, starting at 1.
         self.streams = [KEYED if keyed else UNKEYED for keyed in kinds]
         self.ids = [f"k{chance.randrange(1 + count // 5)}" for _ in kinds]
@@ -44,14 +50,31 @@ class Records:
 
     def lines(self, after: int) -> Iterator[bytes]:
         """Yield the messages of a tap that resumes from a STATE."""
-        for schema in _SCHEMAS:
-            yield json.dumps(schema).encode() + b"\n"
+        yield from self._schemas()
         for n in range(after + 1, self.count + 1):
-            record = {"id": self.ids[n - 1], "n": n}
-            message = {"type": "RECORD", "stream": self.streams[n - 1], "record": record}
-            yield json.dumps(message).encode() + b"\n"
+            yield self._line(n)
             if n in self._states:
                 yield json.dumps({"type": "STATE", "value": {"n": n}}).encode() + b"\n"
+
+    def last_of_each_key(self) -> dict[str, int]:
+        """Return the last number of each key."""
+        return {self.ids[n - 1]: n for n in self.numbers(KEYED)}
+
+    def lines_of_last(self) -> Iterator[bytes]:
+        """Yield the messages of a tap that reads a table with the last record of each key."""
+        yield from self._schemas()
+        for n in sorted(self.last_of_each_key().values()):
+            yield self._line(n)
+
+    def _schemas(self) -> Iterator[bytes]:
+        for schema in _SCHEMAS:
+            if schema["stream"] in self.streams:
+                yield json.dumps(schema).encode() + b"\n"
+
+    def _line(self, n: int) -> bytes:
+        record = {"id": self.ids[n - 1], "n": n}
+        message = {"type": "RECORD", "stream": self.streams[n - 1], "record": record}
+        return json.dumps(message).encode() + b"\n"
 
 
 class Load(ABC):

@@ -53,6 +53,18 @@ def test_a_load_loses_nothing(load: type[Load], tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(600 + REQUESTS * 10)
+@pytest.mark.parametrize("load", LOADS, ids=lambda load: f"{load.target}-ledger")
+def test_a_load_with_a_ledger_leaves_what_one_without_leaves(
+    load: type[Load], tmp_path: Path
+) -> None:
+    carry_out(
+        lambda seed, folder: LoadCampaign(load, seed, REQUESTS, folder, has_ledger=True),
+        f"{load.target}-ledger",
+        tmp_path,
+    )
+
+
+@pytest.mark.timeout(600 + REQUESTS * 10)
 @pytest.mark.parametrize("extraction", EXTRACTIONS, ids=lambda each: each.tap)
 def test_an_extraction_loses_nothing(extraction: type[Extraction], tmp_path: Path) -> None:
     carry_out(
