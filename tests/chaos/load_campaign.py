@@ -71,7 +71,8 @@ class LoadCampaign:
         chance, load = self._chance, self._load
         plan_faults(self._sandbox.faults, load.vendor_name, chance, *load.random_faults)
         drawn = conditions.draw(chance)
-        while self._has_ledger and drawn.uses_gateway:  # another address is another destination
+        # for a ledger, a gateway's address is another destination
+        while self._has_ledger and (drawn.uses_gateway or drawn.kind == "little memory"):
             drawn = conditions.draw(chance)
         kill = None
         if self._runs.kills < self._kills:
