@@ -44,6 +44,7 @@ def main() -> None:
         for comparison in Bench(folder, address, inputs, others).comparisons():
             if arguments.only and arguments.only not in comparison.title:
                 continue
+            comparison.prepare()
             figures = compare(comparison.subjects, arguments.rounds, folder / "last-command.log")
             measured.append((comparison, figures))
             tables.append(report.table(comparison, figures))

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.ledger import LedgerLoads
 from bench.measure import Comparison, Subject, config_file, tool
 from bench.streams import STREAMS
 
@@ -36,7 +37,7 @@ class Loads:
         self._inputs = inputs
 
     def comparisons(self) -> Iterator[Comparison]:
-        """Yield a comparison for each stream, and one with a slow server."""
+        """Yield a comparison for each stream, one with a slow server, and those with a ledger."""
         for stream in STREAMS:
             yield Comparison(f"Load {stream.title}", "records", [*self._targets(stream)])
         flat = STREAMS[0]
@@ -46,12 +47,19 @@ class Loads:
             self._plain(flat),
         ]
         yield Comparison(f"Load {flat.title}, answers after {_SLOW} ms", "records", subjects)
+        ledgers = LedgerLoads(self._folder)
+        for name, config in self._configs(flat):
+            yield ledgers.comparison(self._target(name, config, flat), config)
 
     def _targets(self, stream: StreamInput) -> Iterator[Subject]:
-        yield self._target("target-mona", self._mona(stream), stream)
-        yield self._target("target-monetate", self._monetate(stream), stream)
-        yield self._target("target-mediarithmics", self._mediarithmics(stream), stream)
+        for name, config in self._configs(stream):
+            yield self._target(name, config, stream)
         yield self._plain(stream)
+
+    def _configs(self, stream: StreamInput) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield "target-mona", self._mona(stream)
+        yield "target-monetate", self._monetate(stream)
+        yield "target-mediarithmics", self._mediarithmics(stream)
 
     def _target(self, name: str, config: Mapping[str, Any], stream: StreamInput) -> Subject:
         command = [tool(name), "--config", config_file(self._folder, config)]

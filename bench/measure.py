@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,16 @@ class Subject:
 
 
 class Comparison(NamedTuple):
-    """Subjects that do the same work; ratios are relative to the first, of loads to the last."""
+    """Subjects that do the same work; ratios are relative to the first, of loads to the last.
+
+    Attributes:
+        prepare: Called before they are measured.
+    """
 
     title: str
     unit: str
     subjects: Sequence[Subject]
+    prepare: Callable[[], None] = lambda: None
 
 
 @dataclass
