@@ -6,6 +6,7 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any
 
+from singer_martech.mapping.nested_fields import unknown_nested_fields
 from singer_martech.mapping.stream_mappings import mapping_error
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class MappingReview:
         for problem in sink.unknown_fields():
             self._report(problem)
         for key, value in (sink.mapping or {}).items():
+            self._review_nested_fields(sink, key, value)
             if isinstance(value, (dict, list)) and key not in sink.field_keys:
                 self._review_constants(sink, key, value)
 
@@ -53,6 +55,12 @@ class MappingReview:
         for key, hint in self._mappings.unused_keys().items():
             if key not in self._reported_keys:
                 self._report(f"setting 'streams': no stream matches '{key}'{hint}")
+
+    def _review_nested_fields(self, sink: MartechSink, key: str, value: Any) -> None:
+        for path, text in _texts(value):
+            for problem in unknown_nested_fields(text, sink.schema):
+                located = f"{path}: {problem}" if path else problem
+                self._report(str(mapping_error(sink.stream_name, key, located)))
 
     def _review_constants(self, sink: MartechSink, key: str, value: Any) -> None:
         """Report text that is sent as it is, although a field was probably meant."""

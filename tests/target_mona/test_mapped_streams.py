@@ -55,6 +55,45 @@ def test_a_misspelt_field_name_is_named_at_the_schema(target: Target, key: str, 
     assert line.endswith(f"key '{key}': no field 'tme' in the SCHEMA; did you mean 'time'?")
 
 
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        (
+            "{{ shipping.cuntry }}",
+            "no field 'shipping.cuntry' in the SCHEMA; did you mean 'country'?",
+        ),
+        ("{{ record.shipping.cuntry | upper }}", "no field 'shipping.cuntry' in the SCHEMA; did"),
+        ("to {{ shipping.cuntry }}", "no field 'shipping.cuntry' in the SCHEMA; did you mean"),
+        (
+            "{{ email.lower }}",
+            "field 'email' has no field 'lower'; a method needs parentheses: email.lower()",
+        ),
+        ("{{ email.domain }}", "field 'email' has no field 'domain'"),
+        ("{{ email.lower() }}", None),
+        ("{{ shipping.country.strip().lower() }}", None),
+        ("{{ 'shipping.cuntry' }}", None),
+        ("{{ free.anything.at.all }}", None),
+        ("{{ mixed.anything }}", None),
+        ("{{ lines[0].sku }}", None),
+    ],
+)
+def test_a_misspelt_nested_field_is_named(
+    target: Target, template: str, problem: str | None
+) -> None:
+    fields: dict[str, Any] = {
+        "email": {"type": ["string", "null"]},
+        "shipping": {"type": "object", "properties": {"country": {"type": "string"}}},
+        "free": {"type": "object"},
+        "mixed": {"anyOf": [{"type": "string"}, {"type": "object"}]},
+        "lines": {"type": "array"},
+    }
+    message = {"x": template, "n": 1}
+    run = target(schema("orders", **fields), streams={"orders": {"message": message}})
+    warnings = [line for line in run.log.splitlines() if "WARNING" in line]
+    assert len(warnings) == int(problem is not None)
+    assert problem is None or f"key 'message': x: {problem}" in warnings[0]
+
+
 @pytest.mark.parametrize("text", ["email", "{email}", "to { email }"])
 def test_a_fields_name_that_is_sent_as_text_is_named(target: Target, text: str) -> None:
     message = {"user": {"mails": [text]}, "x": "{{ 'email' }}", "y": "other"}
