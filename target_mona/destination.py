@@ -31,7 +31,7 @@ class ExportDestination(Destination):
     def __init__(self, client: MonaClient, max_rows: int, max_bytes: int) -> None:
         """Send no message yet."""
         self._client = client
-        self._bisector = Bisector("'user_id' and the mappings in 'streams'")
+        self._bisector = Bisector("setting 'user_id' and the mappings in 'streams'")
         self.max_rows = max_rows
         self.max_bytes = max_bytes
         # each message counts with a comma, but the last one has none

@@ -45,7 +45,7 @@ class DatasetDestination(Destination):
         # each row counts with a comma, but the last one has none
         self.envelope_bytes = sum(map(len, ENVELOPE)) - 1
         self._client = client
-        self._bisector = Bisector("'retailer' and the mapping of the dataset in 'streams'")
+        self._bisector = Bisector("setting 'retailer' and the mapping of the dataset in 'streams'")
         self._dataset = dataset
         self._lock = threading.Lock()
         self._logged: set[str] = set()

@@ -33,7 +33,9 @@ def error_line(error: ValidationError, env_prefix: str) -> str:
         return line
     name = _path(path) or "configuration"
     requirements_by_keyword: dict[str, Callable[[], str]] = {
-        "type": lambda: f"must be {_types(wanted)}{_json_problem(error.instance, wanted)}",
+        "type": lambda: (
+            f"must be {_types(wanted)}{_example(error)}{_json_problem(error.instance, wanted)}"
+        ),
         "anyOf": lambda: f"must be {' or '.join(map(_alternative, wanted))}",
         "oneOf": lambda: f"must be {' or '.join(map(_alternative, wanted))}",
         "enum": lambda: f"must be one of {', '.join(map(str, wanted))}",
@@ -59,6 +61,14 @@ def _most_specific(error: ValidationError) -> ValidationError:
 
 def _alternative(schema: Mapping[str, Any]) -> str:
     return f'"{schema["const"]}"' if "const" in schema else _types(schema.get("type", "null"))
+
+
+def _example(error: ValidationError) -> str:
+    """Return an example of a list of texts, which people tend to write without its JSON."""
+    schema: Any = error.schema
+    items = schema.get("items") if isinstance(schema, dict) else None
+    is_texts = isinstance(items, dict) and "string" in items.get("type", ())
+    return ', such as ["a", "b"]' if is_texts else ""
 
 
 def _json_problem(value: object, wanted: str | list[str]) -> str:

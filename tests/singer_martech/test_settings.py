@@ -108,9 +108,12 @@ def test_settings_can_be_given_as_text(name: str, given: Any, value: Any) -> Non
         (
             "names",
             "[1",
-            r"must be an array \(JSON\); the text is not valid JSON \(line 1, column 3: ",
+            (
+                r"must be an array \(JSON\), such as \[\"a\", \"b\"\]; the text is not valid JSON "
+                r"\(line 1, column 3: "
+            ),
         ),
-        ("names", '"a"', r"must be an array \(JSON\)$"),
+        ("names", '"a"', r"must be an array \(JSON\), such as \[\"a\", \"b\"\]$"),
         ("deletes", "apply", "setting 'deletes' must be one of skip, reject"),
         ("parallel_requests", "0", "setting 'parallel_requests' must be at least 1"),
         ("max_rejected_records", "-1", "setting 'max_rejected_records' must be at least 0"),
