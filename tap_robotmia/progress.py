@@ -38,7 +38,7 @@ class Progress:
         self._events += events
         seconds = max(time.monotonic() - self._started, 0.001)
         days_left = self._total_days - self._days
-        rate = f", {self._events / seconds:.0f} events/s" if self._events else ""
+        rate = f", {self._events / seconds:,.0f} events/s" if self._events else ""
         left = f", {_duration(seconds / self._days * days_left)} left" if days_left else ""
         self._logger.info(
             "%s: %d of %s done, %s so far%s%s",

@@ -96,7 +96,7 @@ def test_each_window_has_a_line_of_progress(tap: Tap, span: dict[str, Any]) -> N
     log = tap.run(**span, window_days=4).log
     lines = re.findall(
         r"(\S+(?: to \S+)?): (\d+) of (\d+) days done, ([\d,]+) events so far, "
-        r"\d+ events/s(?:$|, (?:[1-9]\d* s|\d+ min|\d+ h \d+ min) left$)",
+        r"[\d,]+ events/s(?:$|, (?:[1-9]\d* s|\d+ min|\d+ h \d+ min) left$)",
         log,
         re.MULTILINE,
     )
