@@ -100,14 +100,14 @@ class Mirror:
                 unnamed,
             )
         if self._ledger.is_dry_run:
-            examples = itertools.islice(store.unseen(scope, version), _EXAMPLES)
             logger.info(
-                "dry run: %s: the mirror would delete %d of %d keys%s",
+                "dry run: %s: the mirror would delete %d of %d keys",
                 label,
                 unseen - unnamed,
                 total,
-                "".join(f"\n  {each.decode()}" for each in examples),
             )
+            for example in itertools.islice(store.unseen(scope, version), _EXAMPLES):
+                logger.info("dry run: %s: for example %s", label, example.decode())
             return
         deletions = self._ledger.stream(scope, self._deleted, lambda record: record.ledger_key)
         for identifiers in store.unseen(scope, version):

@@ -23,7 +23,12 @@ _OWNER_ONLY = 0o600
 _BUSY_SECONDS = 60
 """Another run's transaction lasts less than this."""
 _MAX_PARAMETERS = 500
-_CACHE_KIB = 32 * 1024
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",  # a commit that was reported survives a power failure
+    "secure_delete=ON",  # an erased person's identifiers are overwritten
+    "cache_size=-32768",  # KiB
+)
 _MARGIN = 100
 """Rows that are read beyond the expected ones, since some keys are new or gone."""
 _MAX_GAP = 4
@@ -59,8 +64,7 @@ class SqliteDatabase:
                 timeout=_BUSY_SECONDS,
                 isolation_level=None,  # transactions are explicit
             )
-            # a commit that was reported survives a power failure
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", f"cache_size=-{_CACHE_KIB}"):
+            for pragma in _PRAGMAS:
                 self._connection.execute(f"PRAGMA {pragma}")
 
     def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:

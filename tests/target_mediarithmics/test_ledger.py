@@ -53,6 +53,17 @@ def test_only_changed_documents_are_sent(
 
 
 @pytest.mark.usefixtures("ledger")
+@pytest.mark.parametrize("setting", [{"resend_after_days": 1e-12}, {"ledger_reset": True}], ids=str)
+def test_a_setting_sends_unchanged_documents_again(
+    load: Callable[..., Run], vendor: Mediarithmics, setting: dict[str, Any]
+) -> None:
+    for settings in ({}, {}, setting):
+        run = load(schema(), record(id="a"), streams=SEGMENT, **settings)
+    assert run.summaries["list"]["unchanged"] == 0
+    assert len(vendor.documents()) == 2
+
+
+@pytest.mark.usefixtures("ledger")
 def test_a_user_in_two_segments_has_two_keys(
     load: Callable[..., Run], vendor: Mediarithmics
 ) -> None:
