@@ -151,7 +151,7 @@ def check_file(file: IO[bytes]) -> None:
         last = last.removeprefix(BOM_UTF8)
         value = json.loads(last) if last else None
     except (ValueError, RecursionError):
-        reason = f"the last line is not complete JSON: {last[-80:]!r}"
+        reason = reason or "the last line is not complete JSON in UTF-8"
     if reason:  # raised outside the handler, because messages show the innermost context
         raise IncompleteBody(reason)
     if (last and value is None) or _names_error(value):

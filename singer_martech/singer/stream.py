@@ -272,15 +272,17 @@ class ChunkedStream(Stream, ABC):
 
     @override
     def _generate_record_messages(self, record: Record) -> Generator[RecordMessage, None, None]:
-        if any(isinstance(each, CustomStreamMap) for each in self.stream_maps):
-            try:
-                check_magnitudes(record)
-            except ValueError as error:
-                raise MartechError(
-                    f"setting 'stream_maps': stream '{self.name}': {error}; take the stream out of "
-                    "it to read the record"
-                ) from error
-        yield from super()._generate_record_messages(record)
+        if not any(isinstance(each, CustomStreamMap) for each in self.stream_maps):
+            yield from super()._generate_record_messages(record)
+            return
+        try:
+            check_magnitudes(record)
+            yield from super()._generate_record_messages(record)
+        except Exception as error:  # an expression of the user may fail in any way
+            raise MartechError(
+                f"setting 'stream_maps': stream '{self.name}': a record cannot be mapped "
+                f"({type(error).__name__}: {error}); correct the expression, or remove it"
+            ) from error
 
     def _finish(self, chunk: Chunk) -> None:
         for stream in chunk.streams:

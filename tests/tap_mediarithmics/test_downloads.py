@@ -185,13 +185,14 @@ def test_a_complete_file_passes_the_check(content: bytes, pack: Callable[[bytes]
         b"<html>",
         b'{"a":1}\n' * 9000 + b'{"b":' + b"[" * 200_000,
         b'{"a":1}{"b":2}',
+        b'{"a":1}\n{"b":"\xe9"}\n',
     ],
 )
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_a_file_that_ends_within_a_line_fails_the_check(
     content: bytes, pack: Callable[[bytes], bytes]
 ) -> None:
-    with pytest.raises(IncompleteBody, match="last line is not complete JSON"):
+    with pytest.raises(IncompleteBody, match=r"last line is not complete JSON in UTF-8$"):
         check_file(io.BytesIO(pack(content)))
 
 

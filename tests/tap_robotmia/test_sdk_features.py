@@ -159,6 +159,19 @@ def test_a_stream_map_that_does_not_fit_its_stream_is_named(tap: Tap, span: dict
 
 
 @pytest.mark.parametrize(
+    ("expression", "reason"),
+    [("record['nothing']", "KeyError: 'nothing'"), ("event.nothing()", "MapExpressionError: ")],
+)
+def test_a_stream_map_that_fails_for_a_record_is_named(
+    tap: Tap, span: dict[str, Any], expression: str, reason: str
+) -> None:
+    run = tap.run(**span, stream_maps={"events": {"x": expression}}, status=1)
+    expected = f"setting 'stream_maps': stream 'events': a record cannot be mapped ({reason}"
+    assert run.reason.startswith(expected)
+    assert not run.states
+
+
+@pytest.mark.parametrize(
     "wrap",
     [
         lambda state: {"type": "STATE", "value": state},
@@ -281,4 +294,7 @@ def test_a_number_that_a_stream_map_would_expand_for_minutes_ends_the_run_with_o
     sandbox.faults.add("robotmia", "/export/", status=200, body=line, times=None)
     maps = {"events": {"number": "int(properties['n'])"}}
     run = tap.run(**span, stream_maps=maps, status=1)
-    assert "setting 'stream_maps': stream 'events': a number is out of range" in run.reason
+    assert run.reason.startswith(
+        "setting 'stream_maps': stream 'events': a record cannot be mapped"
+    )
+    assert "a number is out of range" in run.reason
