@@ -113,6 +113,10 @@ format: $(installed) ## Format the code and fix what can be fixed automatically
 bench: $(installed) ## Measure the plugins and their alternatives
 	$(bin)/python -m bench $(BENCH)
 
+.PHONY: bench-page
+bench-page: $(installed) ## Measure, and renew the tables of docs/performance.md
+	$(bin)/python -m bench --page docs/performance.md $(BENCH)
+
 .PHONY: docs
 docs: $(installed) ## Renew the settings in meltano.yml, docs and hub from --about
 	$(bin)/python -m tools.docs

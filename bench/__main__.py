@@ -29,7 +29,8 @@ _READY_SECONDS = 30
 def main() -> None:
     """Print the coverage of the fast path, measure, and write a table and a JSON file."""
     arguments = _arguments()
-    print(coverage.table(coverage.coverage()), flush=True)
+    tables = [coverage.table(coverage.coverage())]
+    print(tables[0], flush=True)
     folder = arguments.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     others = _environment(folder / "others")
@@ -39,7 +40,6 @@ def main() -> None:
     prepare = [sys.executable, "-m", "bench.inputs", str(inputs.folder), *map(str, sizes)]
     subprocess.run(prepare, check=True)
     measured = []
-    tables = []
     with _server(folder, inputs) as address:
         for comparison in Bench(folder, address, inputs, others).comparisons():
             if arguments.only and arguments.only not in comparison.title:
@@ -50,6 +50,8 @@ def main() -> None:
             tables.append(report.table(comparison, figures))
             print(tables[-1], flush=True)
     (folder / "report.md").write_text("\n".join(tables))
+    if arguments.page is not None:
+        report.renew_page(arguments.page, arguments.rounds, tables)
     report.write_json(folder / "report.json", measured)
     print(f"written: {folder / 'report.md'}, {folder / 'report.json'}")
 
@@ -61,6 +63,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1, help="part of the records to load")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", help="a part of the titles of the comparisons to run")
+    parser.add_argument("--page", type=Path, help="a page whose tables are replaced")
     parser.add_argument("--folder", type=Path, default=Path(".bench"))
     return parser.parse_args()
 

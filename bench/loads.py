@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ class Loads:
 
     def _targets(self, stream: StreamInput) -> Iterator[Subject]:
         for name, config in self._configs(stream):
-            yield self._target(name, config, stream)
+            yield replace(self._target(name, config, stream), aim=stream.aims[name])
         yield self._plain(stream)
 
     def _configs(self, stream: StreamInput) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -27,6 +27,7 @@ class Subject:
         stdin: Its input file, or None.
         environment: Variables in addition to those of this process.
         folder: Its working folder, or None.
+        aim: The ratio to the plain sink that it should reach, or None.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Subject:
     stdin: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
+    aim: float | None = None
 
 
 class Comparison(NamedTuple):

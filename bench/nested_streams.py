@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.stream_input import FLAG, INTEGER, NUMBER, SPACED, TEXT, TIME, StreamInput, profile
+from bench.stream_input import AIMS, FLAG, INTEGER, NUMBER, SPACED, TEXT, TIME, StreamInput, profile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -310,4 +310,5 @@ ORDERS = StreamInput(
         "customer": "{{ customer.id }}",
         "city": "{{ shipping_address.city }}",
     },
+    aims=dict.fromkeys(AIMS, 15),
 )

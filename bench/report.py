@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import os
 import platform
 import statistics
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.measure import Comparison, Figures
+
+_BEGIN, _END = "<!-- tables of a run -->\n", "<!-- end of the tables -->"
 
 
 def table(comparison: Comparison, figures: Sequence[Figures]) -> str:
@@ -41,15 +45,15 @@ def _loads(comparison: Comparison, figures: Sequence[Figures]) -> str:
     rows = [
         f"### {comparison.title}",
         "",
-        "| subject | records | median s | CPU µs each | records/CPU s | plain ÷ this | peak MiB |",
+        "| subject | median s | CPU µs each | records/CPU s | plain ÷ this | aim | peak MiB |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for each in figures:
         cpu = each.cpu_microseconds
         median = statistics.median(each.seconds)
         rows.append(
-            f"| {each.subject.name} | {each.subject.units:,} | {median:.2f} | {cpu:.1f} "
-            f"| {1e6 / cpu:,.0f} | {plain / cpu:.1f} | {max(each.peak_mebibytes):.0f} |"
+            f"| {each.subject.name} | {median:.2f} | {cpu:.1f} | {1e6 / cpu:,.0f} "
+            f"| {plain / cpu:.1f} | {each.subject.aim or ''} | {max(each.peak_mebibytes):.0f} |"
         )
     return "\n".join([*rows, ""])
 
@@ -66,6 +70,20 @@ def _start_up(comparison: Comparison, figures: Sequence[Figures]) -> str:
         median = statistics.median(each.seconds)
         rows.append(f"| {each.subject.name} | {median:.3f} | {median / base:.2f} |")
     return "\n".join([*rows, ""])
+
+
+def renew_page(path: Path, rounds: int, tables: Sequence[str]) -> None:
+    """Replace the tables of a page, which are between two comments."""
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not (begin and end):
+        raise ValueError(f"{path} has no place for the tables")
+    run = (
+        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
+        f"{datetime.datetime.now(datetime.timezone.utc):%d %B %Y}; the median of {rounds} rounds."
+    )
+    path.write_text("\n".join([before + begin, run, "", *tables, end + after]), encoding="utf-8")
 
 
 def write_json(path: Path, measured: Sequence[tuple[Comparison, Sequence[Figures]]]) -> None:

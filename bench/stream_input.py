@@ -18,6 +18,9 @@ FLAG = {"type": ["null", "boolean"]}
 TIME = {"type": ["null", "string"], "format": "date-time"}
 
 
+AIMS = {"target-mona": 20, "target-monetate": 20, "target-mediarithmics": 15}
+
+
 class StreamInput(NamedTuple):
     """The messages of one stream.
 
@@ -33,6 +36,7 @@ class StreamInput(NamedTuple):
         row: Monetate's mapping ``row``; None sends the record as it is.
         message: Mona's mapping ``message``; None likewise.
         document: The document for mediarithmics.
+        aims: By target, the ratio to the plain sink that it should reach.
     """
 
     name: str
@@ -46,6 +50,7 @@ class StreamInput(NamedTuple):
     envelope: Mapping[str, Any] = {}
     row: Mapping[str, Any] | None = None
     message: Mapping[str, Any] | None = None
+    aims: Mapping[str, float] = AIMS
 
     def lines(self, count: int) -> Iterator[bytes]:
         """Yield the Singer messages of this many records."""

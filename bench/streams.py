@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bench.nested_streams import ISSUES, ORDERS
-from bench.stream_input import FLAG, INTEGER, NUMBER, SPACED, TEXT, TIME, StreamInput, profile
+from bench.stream_input import AIMS, FLAG, INTEGER, NUMBER, SPACED, TEXT, TIME, StreamInput, profile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -173,6 +173,7 @@ _SUBSCRIBERS = _FLAT._replace(
     message=_FIVE_EXPRESSIONS,
     row={"customer_id": "{{ customer_id }}", **_FIVE_EXPRESSIONS},
     document={**profile("customer_id"), "user_profile": _FIVE_EXPRESSIONS},
+    aims=dict.fromkeys(AIMS, 10),
 )
 
 STREAMS = (_FLAT, _TABLE, _WAREHOUSE, _ANY_OF, ISSUES, ORDERS, _SUBSCRIBERS)

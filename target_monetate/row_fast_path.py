@@ -69,7 +69,7 @@ class RowFastPath:
         self._strings = len(strings)
         self._others = [(self._reads.index(name), coercions[name]) for name in others]
         self._key = None if key is None else self._reads.index(key)
-        self._indexes = [(name, self._reads.index(name)) for name in names]
+        self._order = {name: index for index, name in enumerate(names)}
         self.fast_path = compile_fast_path(schema, self._reads, kinds, names, omitted)
 
     def body(self, values: tuple[Any, ...], row: bytes) -> bytes | None:
@@ -85,7 +85,8 @@ class RowFastPath:
         texts = tuple([value for value in texts if value is not None])
         if not self._fit(texts, values):
             return None
-        nulls = [name for name, index in self._indexes if values[index] is None]
+        nulls = [name for name, value in zip(self._reads, values, strict=True) if value is None]
+        nulls.sort(key=self._order.__getitem__)
         return without_nulls(row, nulls)
 
     def _fit(self, texts: tuple[str, ...], values: tuple[Any, ...]) -> bool:
