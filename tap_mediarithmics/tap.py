@@ -99,6 +99,12 @@ class TapMediarithmics(MartechTap):
         yield from checks(self.organisation, self._configured())
         yield from super().checks()
 
+    @override
+    def selection_remedy(self) -> str:
+        if not self.config.get("exports"):
+            return "add an item to setting 'exports'"
+        return super().selection_remedy()
+
     @property
     @override
     def streams(self) -> dict[str, Stream]:

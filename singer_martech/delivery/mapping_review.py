@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from singer_martech.mapping.nested_fields import unknown_nested_fields
 from singer_martech.mapping.stream_mappings import mapping_error
+from singer_martech.singer.stream_maps import unmatched_maps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from singer_martech.delivery.sink import MartechSink
     from singer_martech.mapping.stream_mappings import StreamMappings
@@ -26,19 +27,31 @@ class MappingReview:
 
     Args:
         mappings: The setting ``streams``.
+        config: The settings.
         report: Called with a line for each problem, at every SCHEMA that shows it.
     """
 
-    def __init__(self, mappings: StreamMappings, report: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        mappings: StreamMappings,
+        config: Mapping[str, Any],
+        report: Callable[[str], object],
+    ) -> None:
         """Report nothing yet."""
         self._mappings = mappings
+        self._config = config
         self._report = report
         self._reported_keys: set[str] = set()
-        self._has_streams = False
+        self._sources: set[str] = set()
 
-    def review(self, sink: MartechSink) -> None:
-        """Report problems of a stream's mapping; called when its SCHEMA was received."""
-        self._has_streams = True
+    def review(self, sink: MartechSink, source: str) -> None:
+        """Report problems of a stream's mapping; called when its SCHEMA was received.
+
+        Args:
+            sink: The sink of the stream.
+            source: The stream's name before stream maps.
+        """
+        self._sources.add(source)
         if sink.mapping is None and self._mappings:
             self._review_unmapped(sink.stream_name)
         for problem in sink.unknown_fields():
@@ -49,12 +62,14 @@ class MappingReview:
                 self._review_constants(sink, key, value)
 
     def conclude(self) -> None:
-        """Report, at the end of the input, the keys that matched no stream."""
-        if not self._has_streams:  # the tap has failed, or nothing is selected
+        """Report, at the end of the input, the keys and stream maps that matched no stream."""
+        if not self._sources:  # the tap has failed, or nothing is selected
             return
         for key, hint in self._mappings.unused_keys().items():
             if key not in self._reported_keys:
-                self._report(f"setting 'streams': no stream matches '{key}'{hint}")
+                self._report(f"setting 'streams': no stream of this run matches '{key}'{hint}")
+        for problem in unmatched_maps(self._config, self._sources, "the input"):
+            self._report(problem)
 
     def _review_nested_fields(self, sink: MartechSink, key: str, value: Any) -> None:
         for path, text in _texts(value):

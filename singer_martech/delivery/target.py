@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import abc
 import logging
-from functools import partial
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_sdk import Target
-from singer_sdk.exceptions import ConfigValidationError, RecordsWithoutSchemaException
+from singer_sdk.exceptions import RecordsWithoutSchemaException
 from singer_sdk.helpers.capabilities import (
     PluginCapabilities,
     TargetCapabilities,
@@ -16,16 +15,16 @@ from singer_sdk.helpers.capabilities import (
 
 from singer_martech._compat import override
 from singer_martech.delivery.dry_run import DryRunDestination
+from singer_martech.delivery.input_check import InputCheck
 from singer_martech.delivery.ledger_settings import check_ledger_settings
 from singer_martech.delivery.mapping_review import MappingReview
 from singer_martech.delivery.record_routes import find_routes
 from singer_martech.delivery.run import DeliveryRun
 from singer_martech.delivery.schema_message import canonical, check_schema_message
-from singer_martech.errors import InvalidInput, MartechError, SettingError, Stopped
+from singer_martech.errors import InvalidInput, SettingError
 from singer_martech.mapping.stream_mappings import StreamMappings
 from singer_martech.singer.batch_files import batch_files
 from singer_martech.singer.catalog import read_schemas
-from singer_martech.singer.command import Check
 from singer_martech.singer.message_decoder import NOT_JSON
 from singer_martech.singer.plugin import MartechPlugin
 from singer_martech.singer.reader import MessageReader
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from singer_martech.delivery.metrics import StreamMetrics
     from singer_martech.delivery.record_routes import Route
     from singer_martech.delivery.sink import MartechSink
+    from singer_martech.singer.command import Check
 
 logger = logging.getLogger(__name__)
 
@@ -70,17 +70,16 @@ class MartechTarget(MartechPlugin, Target):
         super().__init__(**options)
         self.max_parallelism = 1  # batches are sent by the dispatcher, not by the SDK
         self.mappings = self._read_mappings(self.config)
-        self.given_schemas: Sequence[dict[str, Any]] = ()
+        self._input_check: InputCheck | None = None
         self.sequence = 0
         self._schemas: dict[str, bytes] = {}
         self._routes: dict[str, list[Route]] = {}
         self._shown: set[str] = set()
         self._warned: set[Hashable] = set()
-        self._mapping_review = MappingReview(self.mappings, self.warn_once)
+        self._mapping_review = MappingReview(self.mappings, self.config, self.warn_once)
         self._unconfirmed_files: list[Callable[[], None]] = []
         self._dry_run_destinations: dict[Destination, DryRunDestination] = {}
         self.message_reader: MessageReader
-        self._problems: list[str] = []
         self._run = run = DeliveryRun(
             self.name, self.plugin_version, self.config, self.shutdown, self.message_reader.wake
         )
@@ -107,31 +106,17 @@ class MartechTarget(MartechPlugin, Target):
     ) -> Self:
         target = cls(config={**config, "dry_run": True})
         if file_input is not None:
-            target.given_schemas = read_schemas(file_input, "the file given with --input")
-            target._mapping_review = MappingReview(target.mappings, target._problems.append)
+            messages = read_schemas(file_input, "the file given with --input")
+            check = InputCheck(messages, target._process_schema_message)
+            target._input_check = check
+            target._mapping_review = MappingReview(target.mappings, target.config, check.report)
         return target
 
     @override
     def checks(self) -> Iterator[Check]:
         """Yield a check for each SCHEMA given with ``--input``, and one for their names."""
-        for message in self.given_schemas:
-            run = partial(self._process_schema_message, message)
-            yield Check(f"stream '{message.get('stream')}'", partial(self._collect_problems, run))
-        if self.given_schemas:
-            run = partial(self._collect_problems, self._mapping_review.conclude)
-            yield Check("streams of the mappings", run)
-
-    def _collect_problems(self, run: Callable[[], object]) -> None:
-        """Run a check that reviews mappings, and fail it with the reported problems."""
-        self._problems.clear()
-        try:
-            run()
-        except Stopped:
-            raise
-        except MartechError as error:
-            self._problems.append(str(error))
-        if self._problems:
-            raise ConfigValidationError("; ".join(self._problems), errors=[*self._problems])
+        if self._input_check is not None:
+            yield from self._input_check.checks(self._mapping_review.conclude)
 
     def _find_routes(self, stream: str) -> list[Route]:
         """Return the sinks of a stream, each with its stream map."""
@@ -250,7 +235,7 @@ class MartechTarget(MartechPlugin, Target):
         self._routes.pop(stream, None)
         self.message_reader.fast_handlers.pop(stream, None)
         for _, sink in self._find_routes(stream):
-            self._mapping_review.review(sink)
+            self._mapping_review.review(sink, stream)
             sink.metrics.source = stream
             sink.prepare()
             sink.open_ledger(is_incremental=bool(message.get("bookmark_properties")))

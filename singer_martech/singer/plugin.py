@@ -258,15 +258,19 @@ class MartechTap(MartechPlugin, Tap):
         for problem in unmatched_maps(self.config, list(self.catalog), "the catalog"):
             raise SettingError(problem)
 
+    def selection_remedy(self) -> str:
+        """Return what to do if no stream is selected."""
+        names = ", ".join(f"'{name}'" for name in self.streams)
+        return f"select one of {names or 'its streams'}"
+
     def _warn_about_catalog(self) -> None:
         """Warn about stream maps without a stream, and about a catalog that selects nothing."""
         for problem in unmatched_maps(self.config, list(self.catalog), "the catalog"):
             self.logger.warning("%s", problem)
         if not any(stream.selected for stream in self.streams.values()):
-            names = ", ".join(f"'{name}'" for name in self.streams)
             self.logger.warning(
-                "the catalog selects no stream of this tap, so nothing is read%s",
-                f"; select one of {names}" if names else "",
+                "the catalog selects no stream of this tap, so nothing is read; %s",
+                self.selection_remedy(),
             )
 
     @override

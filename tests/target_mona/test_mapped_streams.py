@@ -42,7 +42,7 @@ def test_an_unmapped_stream_unlike_any_key_is_named_at_info(target: Target) -> N
 def test_a_key_unlike_any_stream_is_named_at_the_end(target: Target) -> None:
     run = target(schema("orders"), record("orders", id=1), streams={"orders": {}, "people": {}})
     (line,) = (line for line in run.log.splitlines() if "WARNING" in line)
-    assert line.endswith("setting 'streams': no stream matches 'people'")
+    assert line.endswith("setting 'streams': no stream of this run matches 'people'")
 
 
 @pytest.mark.parametrize(
@@ -124,3 +124,14 @@ def test_the_check_of_an_input_fails_on_a_misspelt_key(target: Target) -> None:
     (line,) = (line for line in run.output.splitlines() if line.startswith("✗"))
     assert line.startswith("✗ stream 'orders': setting 'streams': no key matches stream 'orders'")
     assert "WARNING" not in run.log
+
+
+def test_a_stream_map_without_a_stream_is_named_at_the_end(target: Target) -> None:
+    maps = {"ordres": {"__filter__": "True"}, "o*": {"x": "'a'"}}
+    run = target(schema("orders"), record("orders", id=1), stream_maps=maps)
+    (line,) = (line for line in run.log.splitlines() if "WARNING" in line)
+    assert line.endswith(
+        "setting 'stream_maps' has stream 'ordres', which is not in the input; did you mean "
+        "'orders'?"
+    )
+    assert "'stream_maps'" not in target(stream_maps=maps).log

@@ -1,0 +1,66 @@
+"""The checks of ``--check --input FILE``: mappings against the SCHEMA messages of a file."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk.exceptions import ConfigValidationError
+
+from singer_martech.errors import MartechError, Stopped
+from singer_martech.singer.command import Check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+
+class InputCheck:
+    """Checks SCHEMA messages, each problem in a line of its own.
+
+    Args:
+        messages: The messages.
+        process: Processes one, as a run does.
+    """
+
+    def __init__(
+        self,
+        messages: Sequence[dict[str, Any]],
+        process: Callable[[dict[str, Any]], object],
+    ) -> None:
+        """Check nothing yet."""
+        self._messages = messages
+        self._process = process
+        self._problems: list[str] = []
+
+    def report(self, problem: str) -> None:
+        """Add a problem to the check that runs."""
+        self._problems.append(problem)
+
+    def checks(self, conclude: Callable[[], object]) -> Iterator[Check]:
+        """Yield a check for each message, and one for the streams that the settings name.
+
+        Args:
+            conclude: Reports what only the end of the input shows.
+        """
+        for message in self._messages:
+            yield self._check(_label(message), partial(self._process, message))
+        if self._messages:
+            yield self._check("streams of the mappings", conclude)
+
+    def _check(self, label: str, run: Callable[[], object]) -> Check:
+        return Check(label, partial(self._run, run))
+
+    def _run(self, run: Callable[[], object]) -> None:
+        self._problems.clear()
+        try:
+            run()
+        except Stopped:
+            raise
+        except MartechError as error:
+            self._problems.append(str(error))
+        if self._problems:
+            raise ConfigValidationError("; ".join(self._problems), errors=[*self._problems])
+
+
+def _label(message: Mapping[str, Any]) -> str:
+    return f"stream '{message.get('stream')}'"
