@@ -289,12 +289,15 @@ class MartechTarget(MartechPlugin, Target):
             lines: The lines.
             number: The number of the first line, for errors.
         """
-        numbered = [(n, line.strip()) for n, line in enumerate(lines, number) if line.strip()]
-        records = [record for _, record in numbered]
+        records = [line.strip() for line in lines]
+        numbers: Sequence[int] = range(number, number + len(records))
+        if not all(records):  # there are blank lines
+            numbers = [n for n, record in zip(numbers, records, strict=True) if record]
+            records = [record for record in records if record]
 
         def load_message(index: int) -> None:
-            at, record = numbered[index]
-            self._process_record_message(self.message_reader.record_message(stream, record, at))
+            message = self.message_reader.record_message(stream, records[index], numbers[index])
+            self._process_record_message(message)
 
         handler = self.message_reader.fast_handlers.get(stream)
         if handler is not None:
