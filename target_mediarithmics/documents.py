@@ -14,7 +14,7 @@ from singer_martech.errors import MappingError
 from target_mediarithmics.identifiers import IDENTIFIERS, of_any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from target_mediarithmics.conversions import Conversion
     from target_mediarithmics.plain import Plain
@@ -83,9 +83,24 @@ class DocumentCheck:
         kind = self._type
         if kind.plain is None or not kind.plain.matches(document):
             document = self._by_rules(document)
+        return self._completed(document)
+
+    def plain(self, documents: Sequence[Document]) -> list[tuple[Document, str | None]] | None:
+        """Return the documents as they are sent, each with a text for its user.
+
+        Returns:
+            None if one of them is not plain.
+        """
+        plain = self._type.plain
+        if plain is None or not plain.match(documents):
+            return None
+        return [self._completed(document) for document in documents]
+
+    def _completed(self, document: Document) -> tuple[Document, str | None]:
         for rule in self._recommended:
             if rule.is_broken(document):
                 self._warn(rule)
+        kind = self._type
         if kind.complete is not None:
             document = kind.complete(document)
         try:

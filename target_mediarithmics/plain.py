@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=10**11, lt=10**13)]
@@ -37,15 +37,19 @@ class Plain:
     ) -> None:
         """Compile the shape."""
         self._type = shape(required, optional)
+        self._types = list[self._type]  # type: ignore[name-defined]
         self._exactly_one = exactly_one
         self._absent = absent
 
     def matches(self, document: Mapping[str, Any]) -> bool:
         """Whether a document is plain."""
-        try:
-            msgspec.convert(document, self._type)
-        except ValueError:  # of another type, or half of a surrogate pair
-            return False
+        return _fits(document, self._type) and self._has_names(document)
+
+    def match(self, documents: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether all of these documents are plain."""
+        return _fits(documents, self._types) and all(map(self._has_names, documents))
+
+    def _has_names(self, document: Mapping[str, Any]) -> bool:
         for name in self._absent:
             if name in document:
                 return False
@@ -58,6 +62,14 @@ class Plain:
             if count != 1:
                 return False
         return True
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except ValueError:  # of another type, or half of a surrogate pair
+        return False
+    return True
 
 
 def shape(required: Mapping[str, Any], optional: Mapping[str, Any]) -> type[msgspec.Struct]:

@@ -12,7 +12,7 @@ from singer_martech.delivery.sink import MartechSink, SinkTarget
 from singer_martech.errors import MappingError, SettingError
 from singer_martech.mapping.stream_mappings import mapping_error
 from singer_martech.mediarithmics.imports import CSV
-from singer_martech.values.json_codec import decode, encode
+from singer_martech.values.json_codec import decode, encode, encode_lines
 from target_mediarithmics import csv_rows
 from target_mediarithmics.documents import DocumentCheck, deletion_of
 from target_mediarithmics.stream_mapping import MAPPING_KEYS, StreamMapping
@@ -155,6 +155,38 @@ class MediarithmicsSink(MartechSink):
         return fast_path
 
     @override
+    def map_all(
+        self, values: Sequence[tuple[Any, ...] | None], records: Sequence[bytes]
+    ) -> list[Any]:
+        try:
+            together = self._map_together(values)
+        except (MappingError, RecursionError, ValueError):  # of one of them
+            together = None
+        return super().map_all(values, records) if together is None else together
+
+    def _map_together(self, values: Sequence[tuple[Any, ...] | None]) -> list[PendingRecord] | None:
+        """Return what to send for records whose documents are plain, in less time than for each.
+
+        Returns:
+            None if one of the documents is not plain.
+
+        Raises:
+            MappingError: One of them cannot be sent.
+            ValueError: Likewise.
+        """
+        if self._columns is not None:
+            return None
+        documents = [self._document_of_values(each) for each in values if each is not None]
+        checked = self._check_document.plain(documents)
+        if checked is None or len(checked) < len(values):
+            return None
+        bodies = encode_lines([document for document, _ in checked])
+        return [
+            self._pending(document, identifier, body)
+            for (document, identifier), body in zip(checked, bodies, strict=True)
+        ]
+
+    @override
     def map_values(self, values: tuple[Any, ...], raw_json: bytes) -> PendingRecord:
         return self._mapped_document(_object(self._document_of_values(values)), None)
 
@@ -182,12 +214,17 @@ class MediarithmicsSink(MartechSink):
             body = raw_json
         else:
             body = encode(checked)
+        return self._pending(checked, identifier, body)
+
+    def _pending(
+        self, document: dict[str, Any], identifier: str | None, body: bytes
+    ) -> PendingRecord:
         # a hash takes little memory; identifiers that share one only wait for each other
         key = None if identifier is None else hash((self._import_name, identifier))
         unique_field = self._stream_mapping.document_type.unique_field
-        record = PendingRecord(key, body, unique_field is None or bool(checked.get(unique_field)))
+        record = PendingRecord(key, body, unique_field is None or bool(document.get(unique_field)))
         if self.target.ledger is not None:
-            record.ledger_key = self._ledger_key(checked)
+            record.ledger_key = self._ledger_key(document)
         return record
 
     def _ledger_key(self, document: dict[str, Any]) -> RecordKey:

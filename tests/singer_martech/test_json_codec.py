@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from singer_martech.errors import MappingError
-from singer_martech.values.json_codec import encode
+from singer_martech.values.json_codec import encode, encode_lines
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,14 @@ def test_values_that_json_cannot_represent_are_errors(value: Any) -> None:
 def test_the_text_nan_is_valid() -> None:
     value = {"NaN": "Infinity", "x": Decimal("1.5")}
     assert json.loads(encode(value)) == {"NaN": "Infinity", "x": 1.5}
+
+
+def test_values_are_written_together_as_each_alone() -> None:
+    values = [{"a": "line\nfeed\u2028"}, Decimal("1.10"), "", None, [10**40, True]]
+    for more in ([], ["NaN"], ["\ud800"], [float(1)]):
+        given = [*values, *more]
+        assert encode_lines(given) == [encode(value) for value in given]
+    assert encode_lines([]) == []
+    for value in (Decimal("NaN"), object()):
+        with pytest.raises(MappingError, match="cannot be written as JSON"):
+            encode_lines([*values, value])

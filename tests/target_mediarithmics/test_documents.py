@@ -182,6 +182,22 @@ def test_no_changed_document_is_plain_and_breaks_a_rule(
     test_no_plain_document_breaks_a_rule(name, document, None)
 
 
+@given(
+    st.sampled_from([each for each in AS_GIVEN if is_plain(*each)]),
+    st.lists(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=1), max_size=4),
+)
+def test_plain_documents_become_together_what_each_becomes_alone(
+    given: tuple[str, dict[str, Any]], changes: list[dict[str, Any]]
+) -> None:
+    name, example = given
+    documents = [{**example, **change} for change in changes]
+    together = DocumentCheck(DOCUMENT_TYPES[name], "list").plain(documents)
+    if together is None:
+        assert not all(is_plain(name, document) for document in documents)
+    else:
+        assert together == [check(name, document) for document in documents]
+
+
 @given(json_values=st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=6))
 def test_no_document_raises_anything_but_a_mapping_error(json_values: dict[str, Any]) -> None:
     for document_type in DOCUMENT_TYPES.values():
@@ -202,6 +218,43 @@ def test_an_account_of_another_compartment_is_another_user() -> None:
 def test_a_compartment_beside_a_hash_makes_no_other_user() -> None:
     one, other = SEGMENT, {**SEGMENT, "compartment_id": "1"}
     assert check("USER_SEGMENT", one)[1] == check("USER_SEGMENT", other)[1]
+
+
+PROFILE_OF_RECORD = {
+    **PROFILE,
+    "user_account_id": "{{ id }}",
+    "user_profile": {"name": "{{ name | upper }}", "half": "{{ amount / 2 }}"},
+}
+
+
+@pytest.mark.parametrize("keyword", ["title", "dependencies"])  # on the fast path, and without one
+def test_records_of_one_block_are_mapped_as_each_alone(
+    keyword: str, vendor: Mediarithmics, load: Callable[..., Run]
+) -> None:
+    message = json.loads(schema(name={}, amount={}))
+    message["schema"][keyword] = {} if keyword == "dependencies" else "people"
+    records = [
+        record(id="1", name="ada", amount=3),
+        record(id="2", name=None, amount=1.10),
+        record(id=3, name="bob", amount=8),
+        record(id="4", name="eve", amount="four"),
+        record(id="", name="joe", amount=2),
+        record(id="6", name="max", amount=10),
+    ]
+    mapping = {"list": {"document_type": "USER_PROFILE", "document": PROFILE_OF_RECORD}}
+    run = load(json.dumps(message), *records, streams=mapping, max_rejected_records=2)
+    assert run.error is None
+    sent = {each["user_account_id"]: each["user_profile"] for each in vendor.documents()}
+    assert [(key, each["name"], each["half"]) for key, each in sent.items()] == [
+        ("1", "ADA", 1.5),
+        ("2", None, 0.55),
+        ("3", "BOB", 4),
+        ("6", "MAX", 5),
+    ]
+    assert [(each["key"]["id"], each["reason"].partition(":")[0]) for each in run.rejected] == [
+        ("4", "user_profile.half"),
+        ("", "user_account_id"),
+    ]
 
 
 def test_an_unusual_document_reaches_the_vendor_byte_for_byte_and_the_vendor_decides(
