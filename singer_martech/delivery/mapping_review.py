@@ -56,8 +56,10 @@ class MappingReview:
             self._review_unmapped(sink.stream_name)
         for problem in sink.unknown_fields():
             self._report(problem)
+        for key, template in sink.templates():
+            for problem in unknown_nested_fields(template.parsed, sink.schema):
+                self._report(str(mapping_error(sink.stream_name, key, problem)))
         for key, value in (sink.mapping or {}).items():
-            self._review_nested_fields(sink, key, value)
             if isinstance(value, (dict, list)) and key not in sink.field_keys:
                 self._review_constants(sink, key, value)
 
@@ -70,12 +72,6 @@ class MappingReview:
                 self._report(f"setting 'streams': no stream of this run matches '{key}'{hint}")
         for problem in unmatched_maps(self._config, self._sources, "the input"):
             self._report(problem)
-
-    def _review_nested_fields(self, sink: MartechSink, key: str, value: Any) -> None:
-        for path, text in _texts(value):
-            for problem in unknown_nested_fields(text, sink.schema):
-                located = f"{path}: {problem}" if path else problem
-                self._report(str(mapping_error(sink.stream_name, key, located)))
 
     def _review_constants(self, sink: MartechSink, key: str, value: Any) -> None:
         """Report text that is sent as it is, although a field was probably meant."""

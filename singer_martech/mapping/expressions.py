@@ -37,6 +37,7 @@ class Expression:
     Attributes:
         fields: The fields of a record that it reads.
         reads_record: Whether it also reads the record as a whole.
+        nested_fields: The keys from the record to each nested field that it reads.
 
     Raises:
         TemplateError: It is not valid.
@@ -44,10 +45,12 @@ class Expression:
 
     def __init__(self, source: str, path: str) -> None:
         """Parse the expression."""
-        self._path = path
+        self.path = path
         names = _Names()
         try:
-            self._tree: nodes.Expr = names.visit(_parsed(source))
+            tree = _parsed(source)
+            self.nested_fields = _nested_fields(tree)
+            self._tree: nodes.Expr = names.visit(tree)
             self._jinja = _compiled(self._tree)
         except jinja2.TemplateSyntaxError as error:
             raise TemplateError(located(path, str(error.message))) from error
@@ -65,7 +68,7 @@ class Expression:
         except jinja2.UndefinedError:
             return UNDEFINED
         except Exception as error:  # a user's expression may raise anything
-            raise failed(error, self._path) from error
+            raise failed(error, self.path) from error
 
     def emit(self, code: FunctionBuilder) -> Emitted:
         """Add the lines that evaluate it; see :class:`template_code.Part`."""
@@ -165,6 +168,31 @@ class _Names(NodeTransformer):
             result = compared if result is None else nodes.And(result, compared)
             left = operand.expr
         return result or node
+
+
+def _nested_fields(tree: nodes.Expr) -> set[tuple[str, ...]]:
+    """Return the keys to each nested field; the name of a called method is not one."""
+    within = nodes.Tuple([tree], "load")
+    methods = [call.node for call in within.find_all(nodes.Call)]
+    lookups = within.find_all((nodes.Getattr, nodes.Getitem))
+    paths = [_keys(node) for node in lookups if not any(node is method for method in methods)]
+    return {path for path in paths if len(path) > 1}
+
+
+def _keys(node: nodes.Node) -> tuple[str, ...]:
+    """Return the keys from the record to a value, or none if it is not a field."""
+    if isinstance(node, nodes.Name):
+        return (node.name,) if node.name != "stream" else ()
+    if isinstance(node, nodes.Getattr):
+        key: Any = node.attr
+    elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
+        key = node.arg.value
+    else:
+        return ()
+    if isinstance(node.node, nodes.Name) and node.node.name == "record":
+        return (key,)
+    parent = _keys(node.node)
+    return (*parent, key) if parent and isinstance(key, str) else ()
 
 
 def _applied(name: str, arguments: Sequence[nodes.Expr]) -> nodes.Filter:

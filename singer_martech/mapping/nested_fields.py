@@ -5,35 +5,33 @@ Such a field is undefined, so the key of the template is left out of every recor
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
+from singer_martech.mapping.template_code import Text
+from singer_martech.mapping.undefined import located
 from singer_martech.values.wording import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_EXPRESSION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
-_TEXT = re.compile(r"'[^'\\]*(?:\\.[^'\\]*)*'|\"[^\"\\]*(?:\\.[^\"\\]*)*\"", re.DOTALL)
-_PATH = re.compile(r"(?<![\w.)\]])([^\W\d]\w*(?:\.[^\W\d]\w*)+)(\s*\()?")
 _SCALARS = {"string", "number", "integer", "boolean", "null"}
 
 
-def unknown_nested_fields(source: str, schema: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each path with dots, such as ``address.city``, that the schema lacks.
+def unknown_nested_fields(parsed: Any, schema: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each nested field, such as ``address.city``, that the schema lacks.
 
     Args:
-        source: A string of a mapping.
+        parsed: A template's JSON value with parsed strings.
         schema: The stream's normalized schema.
     """
-    for expression in _EXPRESSION.findall(source):
-        for path, is_call in _PATH.findall(_TEXT.sub("''", expression)):
-            names = path.split(".")
-            if names[0] == "record" and "record" not in schema["properties"]:
-                names = names[1:]
-            problem = _problem(names[:-1] if is_call else names, schema)
-            if problem:
-                yield problem
+    if isinstance(parsed, Text):
+        for part in parsed.parts:
+            if not isinstance(part, str):
+                problems = {_problem(keys, schema) for keys in part.nested_fields} - {""}
+                yield from (located(part.path, problem) for problem in sorted(problems))
+    elif isinstance(parsed, (dict, list)):
+        for value in parsed.values() if isinstance(parsed, dict) else parsed:
+            yield from unknown_nested_fields(value, schema)
 
 
 def _problem(names: Sequence[str], schema: Mapping[str, Any]) -> str:

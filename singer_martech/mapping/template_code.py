@@ -44,12 +44,20 @@ class Part(Protocol):
     """The source between ``{{`` and ``}}``."""
 
     @property
+    def path(self) -> str:
+        """The path within the template, for errors."""
+
+    @property
     def fields(self) -> Collection[str]:
         """The fields of a record that it reads."""
 
     @property
     def reads_record(self) -> bool:
         """Whether it also reads the record as a whole."""
+
+    @property
+    def nested_fields(self) -> Collection[tuple[str, ...]]:
+        """The keys from the record to each nested field that it reads."""
 
     def value(self, names: Mapping[str, Any]) -> Any:
         """Return the value, or ``UNDEFINED``.
@@ -107,6 +115,11 @@ class Path(NamedTuple):
     def reads_record(self) -> bool:
         """Whether it is the record itself."""
         return self.root == "record" and not self.steps
+
+    @property
+    def nested_fields(self) -> Collection[tuple[str, ...]]:
+        """The keys of the nested field that it reads."""
+        return (self.steps,) if self.root == "record" and len(self.steps) > 1 else ()
 
     def value(self, names: Mapping[str, Any]) -> Any:
         """Return the value; see :class:`Part`."""
