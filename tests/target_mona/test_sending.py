@@ -236,7 +236,7 @@ def test_a_token_without_a_user_id_asks_for_the_setting(target: Target, mona: Mo
 def test_an_expired_access_token_from_elsewhere_is_named(target: Target, mona: Mona) -> None:
     run = target(schema(), record(id=1), access_token=mona.access_token(expires_in=-1))
     assert run.status == 1
-    assert "check 'access_token'" in run.reason
+    assert "check setting 'access_token'" in run.reason
     assert len(mona.exports) == 1
 
 
