@@ -84,7 +84,7 @@ class TargetMona(MartechTarget):
         if not config.get("access_token"):
             given = [name for name in ("client_id", "client_secret") if config.get(name)]
             if not given:
-                yield "setting 'client_id' and 'client_secret', or 'access_token', is required"
+                yield "settings 'client_id' and 'client_secret', or 'access_token', are required"
             elif len(given) == 1:
                 other = {"client_id": "client_secret", "client_secret": "client_id"}[given[0]]
                 yield f"setting '{other}' is required together with '{given[0]}'"

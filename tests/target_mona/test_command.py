@@ -58,7 +58,7 @@ def test_settings_come_as_text_from_the_environment(target: Target, mona: Mona) 
         ({"client_secret": None}, "setting 'client_secret' is required together with"),
         (
             {"client_id": None, "client_secret": None},
-            "setting 'client_id' and 'client_secret', or 'access_token', is required",
+            "settings 'client_id' and 'client_secret', or 'access_token', are required",
         ),
         ({"client_secret": [SECRET]}, "setting 'client_secret' must be text"),
         ({"api_url": "http://example.com"}, "setting 'api_url' must start with https://"),
