@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from singer_sdk.mapper import StreamMap
 
@@ -19,19 +19,22 @@ _SCALARS = ("string", "number", "integer", "boolean", "null")
 _OF_RECORD = ("$id", "$schema", "definitions", "type")
 
 
-def flattenable(schema: Mapping[str, Any], max_level: int, level: int = 0) -> dict[str, Any]:
+def flattenable(
+    schema: Mapping[str, Any], max_level: int, level: int = 0, keys: Collection[str] = ()
+) -> dict[str, Any]:
     """Return a schema as the SDK flattens it without loss.
 
     Args:
         schema: The normalized schema of a record or of an object in it.
         max_level: The setting ``flattening_max_depth``.
         level: How deep the object is.
+        keys: Properties that are not expanded, since a record is identified by them.
     """
     properties: dict[str, Any] = {}
     expanded = set()
     for name, given in schema.get("properties", {}).items():
         field = {} if isinstance(given, bool) else given
-        nested = dict(_properties(field)) if level < max_level else {}
+        nested = dict(_properties(field)) if level < max_level and name not in keys else {}
         if nested:
             inner = flattenable({"properties": nested}, max_level, level + 1)
             properties[name] = {**inner, "type": ["object", "null"]}

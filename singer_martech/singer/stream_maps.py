@@ -25,6 +25,8 @@ from singer_martech.values.wording import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+_DUPLICATE_NAME = "Duplicate column name"
+"""The start of the SDK's message for two properties that flattening would give one name."""
 _MAX_EXPONENT = 4000
 _NAMES = frozenset({MAPPER_ALIAS_OPTION, MAPPER_ELSE_OPTION, MAPPER_SOURCE_OPTION})
 
@@ -54,11 +56,13 @@ class StreamMapper(PluginMapper):
     ) -> None:
         options = self.flattening_options
         if options.enabled and options.max_level > 0:
-            schema = flattenable(schema, options.max_level)
+            schema = flattenable(schema, options.max_level, keys=key_properties or ())
         try:
             super().register_raw_stream_schema(stream_name, schema, key_properties)
         except (MapExpressionError, StreamMapConfigError, ValueError) as error:
-            message = f"setting 'stream_maps': stream '{stream_name}': {error}"
+            is_name = options.enabled and str(error).startswith(_DUPLICATE_NAME)
+            setting = "flattening_separator" if is_name else "stream_maps"
+            message = f"setting '{setting}': stream '{stream_name}': {error}"
             raise SettingError(message) from error
 
 

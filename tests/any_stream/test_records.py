@@ -201,6 +201,18 @@ def test_flattening_accepts_what_the_schema_allows(
     assert load.records == [flat]
 
 
+def test_flattening_keeps_a_key_that_is_an_object(load: Loader) -> None:
+    key = {"type": "object", "properties": {"id": {"type": "integer"}}}
+    load(
+        schema(keys=["a"], a=key, b=key),
+        record(a={"id": 1}, b={"id": 2}),
+        record(a={}),
+        flattening_enabled=True,
+        flattening_max_depth=1,
+    )
+    assert load.records == [{"a": '{"id":1}', "b__id": 2}, {"a": "{}"}]
+
+
 @pytest.mark.parametrize(
     "stream", ["a\nb", "a\r\nERROR b", "x" * 4_000, "\u00e9" * 300, "a/../b", "..", "\u2028"]
 )

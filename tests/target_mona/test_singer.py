@@ -446,6 +446,15 @@ def test_a_record_that_breaks_its_schema_is_rejected_and_the_rest_delivered(
     assert run.rejects[0]["reason"].startswith("breaks its schema at price: ")
 
 
+def test_names_that_flattening_would_make_equal_are_an_error_of_its_setting(
+    target: Target,
+) -> None:
+    nested = {"type": "object", "properties": {"b": {"type": "string"}}}
+    run = target(schema(id={}, a=nested, a__b={}), flattening_enabled=True, flattening_max_depth=1)
+    assert run.status == 1
+    assert "setting 'flattening_separator': stream 'orders': Duplicate column name" in run.reason
+
+
 def test_validation_can_be_switched_off(
     target: Target, messages: Callable[[], list[dict[str, Any]]]
 ) -> None:
