@@ -86,7 +86,8 @@ class FakeDestination(Destination):
         bodies = [pending_record.body for pending_record in records]
         with self._lock:
             self.requests.append(bodies)
-            refused = set(self.reject_when(bodies))
+        refused = set(self.reject_when(bodies))  # it may wait for another request
+        with self._lock:
             if refused and not self.takes_the_rest:
                 raise rejection()
             self.taken += [body for body in bodies if body not in refused]
