@@ -102,6 +102,8 @@ def is_unicode(text: str) -> bool:
 def unicode(value: Any) -> Any:
     """Replace each lone surrogate in a JSON value with U+FFFD."""
     if isinstance(value, str):
+        if value.isascii():
+            return value
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):
         return {unicode(name): unicode(item) for name, item in value.items()}

@@ -32,7 +32,7 @@ class RecordValidator:
         for warning in warnings:
             logger.warning("stream '%s': %s", stream, warning)
         self._validator = jsonschema_rs.Draft7Validator(
-            unicode(normalized),
+            normalized,
             validate_formats=False,
             mask="its value",
             keywords={"multipleOf": _MultipleOf},
