@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from singer_martech.delivery.ledger import Ledger
     from singer_martech.delivery.ledger_store import LedgerStore
+    from singer_martech.delivery.ledger_tables import Database
 
 _SECONDS_PER_DAY = 86_400
 
@@ -79,6 +80,17 @@ def open_ledger(config: Mapping[str, Any]) -> Ledger | None:
     )
 
 
+def _database(location: str, *, read_only: bool) -> Database:
+    # sqlite3 and SQLAlchemy are loaded only when they are used
+    if "://" in location:
+        from singer_martech.delivery.ledger_database import SqlDatabase  # noqa: PLC0415
+
+        return SqlDatabase(location)
+    from singer_martech.delivery.ledger_sqlite import SqliteDatabase  # noqa: PLC0415
+
+    return SqliteDatabase(location, read_only=read_only)
+
+
 def open_store(location: str, *, read_only: bool = False) -> LedgerStore:
     """Open the ledger of the setting ``ledger``.
 
@@ -89,17 +101,15 @@ def open_store(location: str, *, read_only: bool = False) -> LedgerStore:
     Raises:
         SettingError: It cannot be opened.
     """
-    # sqlite3 and SQLAlchemy are loaded only when they are used
     from singer_martech.delivery.ledger_store import LedgerStore  # noqa: PLC0415
     from singer_martech.delivery.ledger_tables import LedgerError  # noqa: PLC0415
 
     try:
-        if "://" in location:
-            from singer_martech.delivery.ledger_database import SqlDatabase  # noqa: PLC0415
-
-            return LedgerStore(SqlDatabase(location))
-        from singer_martech.delivery.ledger_sqlite import SqliteDatabase  # noqa: PLC0415
-
-        return LedgerStore(SqliteDatabase(location, read_only=read_only))
+        database = _database(location, read_only=read_only)
+        try:
+            return LedgerStore(database)
+        except BaseException:
+            database.close()
+            raise
     except LedgerError as error:
         raise SettingError(f"setting 'ledger': {redact(str(error))}") from error

@@ -64,8 +64,12 @@ class SqliteDatabase:
                 timeout=_BUSY_SECONDS,
                 isolation_level=None,  # transactions are explicit
             )
-            for pragma in _PRAGMAS:
-                self._connection.execute(f"PRAGMA {pragma}")
+            try:
+                for pragma in _PRAGMAS:
+                    self._connection.execute(f"PRAGMA {pragma}")
+            except BaseException:
+                self._connection.close()
+                raise
 
     def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -85,7 +86,7 @@ def test_verify_finds_no_damage_in_a_good_ledger(ledger: Path) -> None:
 
 
 def test_verify_names_damage(ledger: Path) -> None:
-    with sqlite3.connect(ledger) as connection:
+    with closing(sqlite3.connect(ledger)) as connection, connection:
         connection.execute("UPDATE ledger_entries SET body = x'00'")
         connection.execute("DELETE FROM ledger_destinations WHERE stream = 'people'")
     result = command("verify", ledger)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -97,7 +98,7 @@ def test_the_ledger_holds_no_values(target: Target, ledger: Path) -> None:
     content = ledger.read_bytes()
     assert b"person@example" not in content
     assert b"Secret Name" not in content
-    with sqlite3.connect(ledger) as connection:
+    with closing(sqlite3.connect(ledger)) as connection:
         rows = connection.execute("SELECT key, body, identifiers FROM ledger_entries").fetchall()
     assert [(len(key), len(body), identifiers) for key, body, identifiers in rows] == [
         (16, 16, None)
