@@ -1,7 +1,7 @@
-"""Write records into batch files, and announce them with BATCH messages.
+"""Write records into BATCH files, and announce them with BATCH messages.
 
 The next program reads a file once a message has named it. So a file that its run left behind is
-never read by another run, and only takes up room until it expires.
+never read by another run. It is removed when it expires.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _EXPIRY_SECONDS = 3 * 24 * 3600
 
 
 class BatchWriter:
-    """Writes the records of one run into batch files.
+    """Writes the records of one run into BATCH files.
 
     Args:
         tap_name: The name of the tap.
@@ -196,6 +196,6 @@ def _named_errors(storage: StorageTarget) -> Iterator[None]:
     except Exception as error:  # storage libraries may raise anything
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise MartechError(
-            f"a batch file cannot be written to {storage.root} ({reason}): free some space there, "
+            f"a BATCH file cannot be written to {storage.root} ({reason}): free space there, "
             "or name another folder in the setting 'batch_config.storage.root'"
         ) from error

@@ -142,7 +142,7 @@ def test_a_later_run_removes_expired_files_of_its_own_and_no_others(
 def test_a_folder_that_cannot_be_made_names_the_setting(tap: Tap, span: dict[str, Any]) -> None:
     (tap.folder / "batches").write_text("")
     run = tap.run(**span, batch_config=batches(), status=1)
-    assert "a batch file cannot be written to batches (" in run.reason
+    assert "a BATCH file cannot be written to batches (" in run.reason
     assert "the setting 'batch_config.storage.root'" in run.reason
     assert not run.bookmarks()
 
