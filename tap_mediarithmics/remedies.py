@@ -25,7 +25,9 @@ def names_setting(setting: str) -> Iterator[None]:
     except NotFound as error:
         if error.remedy:
             raise
-        raise error.with_remedy(f"check setting '{setting}'") from error
+        is_first = setting in {"datamart_id", "organisation_id"}  # a wrong address fails here
+        check = f"settings 'api_url' and '{setting}'" if is_first else f"setting '{setting}'"
+        raise error.with_remedy(f"check {check}") from error
 
 
 def unknown_keys(config: ExportConfig, columns: Collection[str]) -> list[str]:

@@ -163,7 +163,7 @@ class TargetMediarithmics(MartechTarget):
                 raise
             raise SettingError(
                 f"setting 'datamart_id': datamart {self.config['datamart_id']} does not exist, or "
-                f"'api_token' may not load it ({error.reason})"
+                f"'api_token' may not load it ({error.reason}); check 'api_url', too"
             ) from error
 
     def _check_import(self, name: str, stream_mapping: StreamMapping) -> None:

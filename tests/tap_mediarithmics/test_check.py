@@ -58,6 +58,11 @@ def test_valid_settings_pass_and_nothing_is_written(
     assert {each.path.rsplit("/", 1)[1] for each in writes} == {"otql"}
 
 
+def test_a_path_that_is_not_found_names_the_address(config: dict[str, Any]) -> None:
+    found = check({**config, "api_url": f"{config['api_url']}/nope"})
+    assert "check settings 'api_url' and 'organisation_id'" in found["token and organisation"]
+
+
 def test_a_wrong_token_ends_the_checks(config: dict[str, Any], item: dict[str, Any]) -> None:
     found = check({**config, "api_token": "api:wrong", "exports": [item]})
     assert list(found) == ["token and organisation"]

@@ -66,6 +66,7 @@ def test_a_wrong_token_is_named_and_ends_the_checks(check: Callable[..., list[st
 def test_a_wrong_datamart_is_named(check: Callable[..., list[str]]) -> None:
     (line,) = check(datamart_id="999", streams={"people": PROFILES})
     assert "✗ login and datamart: setting 'datamart_id': datamart 999" in line
+    assert line.endswith("; check 'api_url', too")
 
 
 def test_an_address_of_another_server_is_named(
