@@ -73,7 +73,7 @@ class PluginCommand(SingerCommand):
         if sys.stdout is None:
             raise MartechError("nothing can be written: standard output is closed")
         with output_errors():
-            self._is_run = not (ctx.params["check"] or ctx.params["about"])
+            self._is_run = not (ctx.params.get("check") or ctx.params.get("about"))
             # SingerCommand.invoke would print the schema if the configuration is invalid
             return click.Command.invoke(self, ctx)
 
