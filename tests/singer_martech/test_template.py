@@ -458,9 +458,9 @@ HUGE = [Decimal("1e999990"), Decimal("-1E+999999999999999999"), Decimal("1e-9999
 @pytest.mark.parametrize("number", HUGE)
 def test_no_number_of_a_record_is_expanded(expression: str, number: Decimal) -> None:
     for source in (f"{{{{ {expression} }}}}", f"<{{{{ {expression} }}}}>"):
-        started = time.monotonic()
+        started = time.process_time()
         value = value_or_error(source, x=number)
-        assert time.monotonic() - started < 1
+        assert time.process_time() - started < 1
         if isinstance(value, TemplateError):
             assert re.match(r"[A-Z]\w+: ", str(value))
         assert len(str(value)) < 5000
@@ -507,10 +507,10 @@ def test_no_number_of_a_record_is_expanded(expression: str, number: Decimal) -> 
     ],
 )
 def test_an_expression_that_would_take_all_memory_fails(expression: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(TemplateError, match=r"^key: (ValueError|TypeError|Overflow): "):
         value_of({"key": f"{{{{ {expression} }}}}"})
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 @given(

@@ -264,9 +264,9 @@ def test_an_index_counts_from_zero_and_a_line_from_one() -> None:
 )
 def test_a_long_line_is_read_in_linear_time(text: str) -> None:
     lines = EncodedRecords([b'{"id":1}', b'{"id":2}'])
-    began = time.monotonic()
+    began = time.process_time()
     failed_lines(io.BytesIO(text.encode()), lines, 1)
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_white_space_in_a_line_does_not_matter() -> None:

@@ -184,9 +184,9 @@ def test_only_a_regular_file_of_reasonable_size_is_read(tmp_path: Path) -> None:
     "text", ["-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", "- ", "-"]
 )
 def test_a_long_text_is_rejected_quickly(text: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     assert_one_clear_line({"private_key": text * 2000}, "setting 'private_key'")
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def assert_one_clear_line(config: dict[str, Any], expected: str) -> None:
