@@ -140,7 +140,7 @@ def deletion_of(kind: DocumentType, document: Mapping[str, Any]) -> Document:
     if "DELETE" not in kind.operations:
         raise MappingError("its document type has no operation DELETE")
     deletion: Document = {"operation": "DELETE"}
-    for path in (*IDENTIFIERS, "compartment_id", *kind.deletion_fields):
+    for path in fields_of_deletion(kind):
         outer, _, inner = path.partition(".")
         value = document.get(outer)
         if inner and isinstance(value, dict):
@@ -148,3 +148,8 @@ def deletion_of(kind: DocumentType, document: Mapping[str, Any]) -> Document:
         if value is not None:
             deletion[outer] = value
     return deletion
+
+
+def fields_of_deletion(kind: DocumentType) -> tuple[str, ...]:
+    """Return the fields of a deletion besides ``operation``, with dots for nesting."""
+    return (*IDENTIFIERS, "compartment_id", *kind.deletion_fields)

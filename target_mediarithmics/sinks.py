@@ -14,7 +14,7 @@ from singer_martech.mapping.stream_mappings import mapping_error
 from singer_martech.mediarithmics.imports import CSV
 from singer_martech.values.json_codec import decode, encode, encode_lines
 from target_mediarithmics import csv_rows
-from target_mediarithmics.documents import DocumentCheck, deletion_of
+from target_mediarithmics.documents import DocumentCheck, deletion_of, fields_of_deletion
 from target_mediarithmics.stream_mapping import MAPPING_KEYS, StreamMapping
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_NOT_IN_KEY = frozenset({"operation", "expiration_duration"})
+_NOT_IN_KEY = frozenset({"expiration_duration"})
 
 
 class MediarithmicsSinkTarget(SinkTarget, Protocol):
@@ -75,6 +75,11 @@ class MediarithmicsSink(MartechSink):
             self.stream_name, stream_mapping, self._columns
         )
         self._import_name = destination.import_name
+        self._key_paths = sorted(
+            path.partition(".")[::2]
+            for path in fields_of_deletion(stream_mapping.document_type)
+            if path not in _NOT_IN_KEY
+        )
         self.destination = self.target.destination(destination)
 
     @override
@@ -229,13 +234,17 @@ class MediarithmicsSink(MartechSink):
 
     def _ledger_key(self, document: dict[str, Any]) -> RecordKey:
         """Return the key of a document: its user, and the segment or processing if it has one."""
-        deletion = deletion_of(self._stream_mapping.document_type, document)
-        key = {name: value for name, value in deletion.items() if name not in _NOT_IN_KEY}
-        return RecordKey(
-            encode([self._import_name, *sorted(key.items())]),
-            is_deletion=document.get("operation") == "DELETE",
-            deletion=encode(deletion) if self._stream_mapping.mirror else None,
-        )
+        key: list[Any] = [self._import_name]
+        for outer, inner in self._key_paths:
+            value = document.get(outer)
+            if value is not None:
+                is_nested = inner and isinstance(value, dict)
+                key.append((outer, {inner: value.get(inner)} if is_nested else value))
+        deletion = None
+        if self._stream_mapping.mirror:
+            deletion = encode(deletion_of(self._stream_mapping.document_type, document))
+        is_deletion = document.get("operation") == "DELETE"
+        return RecordKey(encode(key), is_deletion=is_deletion, deletion=deletion)
 
 
 def _object(document: Any) -> dict[str, Any]:

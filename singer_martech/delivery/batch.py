@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from singer_martech.delivery.ledger_key import RecordKey
     from singer_martech.delivery.metrics import StreamMetrics
 
+    Mark = tuple[bytes, StreamMetrics, int]
+
 
 _MIN_HELD_BYTES = 16 * 1024 * 1024
 """Minimum memory limit of a batch, even if its requests are smaller."""
@@ -102,6 +104,10 @@ class Batch:
     def records(self) -> Sequence[PendingRecord]:
         """The records as a sequence, so that a request can hold a part of them."""
         return self._records
+
+    def marks(self) -> Iterator[Mark]:
+        """Yield the mark, metrics and sequence of each record."""
+        return ((record.mark, record.metrics, record.sequence) for record in self._records)
 
     @property
     def keys(self) -> Iterable[Hashable]:

@@ -272,7 +272,8 @@ class Ledger(NoLedger):
 
     @override
     def drop(self, record: PendingRecord) -> None:
-        self._changes.settle([(record, False)], self._destinations)
+        mark = (record.mark, record.metrics, record.sequence)
+        self._changes.settle([(mark, False)], self._destinations)
 
     @override
     def before_state(self, first_unsettled: int | None) -> None:

@@ -10,7 +10,7 @@ from singer_martech.delivery.ledger_tables import KEY_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from singer_martech.delivery.batch import PendingRecord
+    from singer_martech.delivery.batch import Mark
     from singer_martech.delivery.ledger_store import LedgerStore
     from singer_martech.delivery.ledger_tables import Parameters
     from singer_martech.delivery.metrics import StreamMetrics
@@ -60,13 +60,12 @@ class LedgerChanges:
 
     def settle(
         self,
-        results: Iterable[tuple[PendingRecord, bool]],
+        results: Iterable[tuple[Mark, bool]],
         destinations: Mapping[StreamMetrics, int],
     ) -> None:
         """Record whether the vendor took records, given the destination of each stream."""
         in_progress, settled = self.in_progress, self.settled
-        for record, is_taken in results:
-            mark = record.mark
+        for (mark, metrics, sequence), is_taken in results:
             if not mark:
                 continue
             key, body = mark[:KEY_BYTES], mark[KEY_BYTES:]
@@ -77,7 +76,7 @@ class LedgerChanges:
                 body = UNKNOWN
             elif body == DELETION:
                 self._has_deletions = True
-            settled[key] = (destinations[record.metrics], body, record.sequence)
+            settled[key] = (destinations[metrics], body, sequence)
         if self._is_dry_run:
             self.settled.clear()
             self.rows.clear()

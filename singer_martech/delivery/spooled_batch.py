@@ -15,7 +15,7 @@ from singer_martech.runtime.temp_files import SpoolFile
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
 
-    from singer_martech.delivery.batch import RequestLimits
+    from singer_martech.delivery.batch import Mark, RequestLimits
     from singer_martech.delivery.metrics import StreamMetrics
 
 _LABEL = "the records to be sent"
@@ -59,6 +59,14 @@ class SpooledBatch(Batch):
     def records(self) -> SpooledRecords:
         self.flush()
         return SpooledRecords(self, range(len(self)))
+
+    @override
+    def marks(self) -> Iterator[Mark]:
+        marks, size = bytes(self._marks), len(self._marks) // max(1, len(self))
+        for index, (stream, sequence) in enumerate(
+            zip(self._streams, self._sequences, strict=True)
+        ):
+            yield marks[index * size : (index + 1) * size], self._metrics[stream], sequence
 
     @property
     @override
