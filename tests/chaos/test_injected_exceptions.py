@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.robustness.plugins import Plugin
 
 SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "").split()] or [1]
-RUNS = int(os.environ.get("CHAOS_REQUESTS") or 40) // 10
+RUNS = int(os.environ.get("CHAOS_REQUESTS") or 200) // 50
 RECORDS, REJECTED = 6, 4
 MOST_SECONDS = 60
 
