@@ -1,6 +1,6 @@
 """Decode an event's properties to a record of a typed stream in one pass.
 
-The decoder takes events whose properties all have a column and fit its type. For any other event,
+The decoder accepts events whose properties all have a column and fit its type. For any other event,
 :class:`tap_robotmia.columns.Columns` makes the record; both give the same values.
 """
 
@@ -98,5 +98,5 @@ def _kind(types: frozenset[str]) -> Any:
 
 
 def _refuse(properties: msgspec.Raw) -> Any:
-    """Refuse every event; used where no decoder can be generated."""
+    """Reject every event; used where no decoder can be generated."""
     raise ValueError(properties)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 _FORMS = ((b":null", b","), (b": null", b", "))
-"""What follows a null field's name and what precedes it, as taps write it."""
+"""The text after and before a null field's name, as taps write it."""
 
 
 _members: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -27,7 +27,7 @@ def without_nulls(row: bytes, nulls: Collection[str]) -> bytes | None:
         nulls: The names of its null fields, best in their order in the row.
 
     Returns:
-        None if a null field is first, written in an unusual form, or there twice.
+        None if a null field is first, has an unusual form, or occurs twice.
     """
     parts = []
     position = 0

@@ -1,7 +1,7 @@
 """Run the tests on every supported Python that this machine has: `make pythons`.
 
-Each Python gets an environment of its own, made from the lock, in a folder outside the project
-that is kept for the next time.
+Each Python gets its own environment, installed from the lock, in a folder outside the project that
+is kept for the next time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command ``singer-martech-ledger``: show, forget and verify what a ledger holds."""
+"""The command ``singer-martech-ledger``: show, remove and verify the content of a ledger."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _LEDGER = click.argument("ledger", envvar="SINGER_MARTECH_LEDGER")
 @click.group(cls=CliGroup)
 @click.version_option(package_name="singer-martech")
 def main() -> None:
-    """Show, forget and verify what a ledger holds.
+    """Show, remove and verify the content of a ledger.
 
-    LEDGER is what the setting 'ledger' of a target names: a path or a database URL. A URL with a
-    password is better given in the environment variable SINGER_MARTECH_LEDGER.
+    LEDGER is the value of the setting 'ledger' of a target: a path or a database URL. Give a URL
+    with a password in the environment variable SINGER_MARTECH_LEDGER.
     """
 
 
@@ -42,7 +42,7 @@ def show(ledger: str) -> None:
     with _opened(ledger) as store:
         for summary in store.summaries():
             doubt = f", {summary.in_doubt:,} of them in doubt" if summary.in_doubt else ""
-            dates = f", taken from {_time(summary.first)} to {_time(summary.last)}"
+            dates = f", accepted from {_time(summary.first)} to {_time(summary.last)}"
             click.echo(
                 escape_controls(
                     f"{summary.scope}: {counted(summary.entries, 'key')}{doubt}"

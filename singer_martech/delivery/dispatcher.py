@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _MAX_PENDING_STATES = 10_000
 _RECORDS_AT_ONCE = 256
-"""So many records are checked together; if one of them must wait, each is checked alone."""
+"""Number of records that are checked together; if one of them must wait, each is checked alone."""
 
 
 class Dispatcher:

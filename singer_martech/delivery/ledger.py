@@ -186,7 +186,7 @@ class Ledger(NoLedger):
 
     @override
     def release(self) -> None:
-        self._send_changed()  # what an error left
+        self._send_changed()  # records that remained after an error
         if self._buffer:
             self._compare()
             self._send_changed()

@@ -1,4 +1,4 @@
-"""What a run has to write to the ledger, collected so that few transactions are needed."""
+"""The changes of a run to the ledger, collected so that few transactions are needed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class LedgerChanges:
         results: Iterable[tuple[Mark, bool]],
         destinations: Mapping[StreamMetrics, int],
     ) -> None:
-        """Record whether the vendor took records, given the destination of each stream."""
+        """Record whether the vendor accepted records, given the destination of each stream."""
         in_progress, settled = self.in_progress, self.settled
         for (mark, metrics, sequence), is_taken in results:
             if not mark:
@@ -90,7 +90,7 @@ class LedgerChanges:
         if self._is_dry_run or not (self._journal or self.sightings):
             return
         if self._has_deletions and self.sightings:
-            self.write()  # else a deletion would remove a key that came again
+            self.write()  # otherwise a deletion would remove a key that was loaded again
         self._store.write_ahead(
             [(lock, self.last_sequence, bytes(keys)) for lock, keys in self._journal.items()],
             self.sightings,

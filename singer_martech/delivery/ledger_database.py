@@ -57,7 +57,7 @@ class SqlDatabase:
             return [tuple(row) for row in result]
 
     def entries(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """Return the entries of these keys, as far as there are any."""
+        """Return the entries of these keys that exist."""
         if not keys:
             return {}
         with self._errors(), self._connection.begin():

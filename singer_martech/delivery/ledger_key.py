@@ -17,7 +17,7 @@ class RecordKey(NamedTuple):
     Attributes:
         key: The key by which the vendor merges, the same in every run.
         is_deletion: Whether the record removes the key.
-        deletion: What deletes the key at the vendor, for mirrored streams.
+        deletion: The record that deletes the key at the vendor, for mirrored streams.
     """
 
     key: bytes

@@ -69,7 +69,7 @@ class Mirror:
         """Submit the deletions, if the table was read in full; called at the end of the input.
 
         Args:
-            destination: Where the stream's records are sent.
+            destination: The destination of the stream's records.
             sequence: The position of the last record in the input.
 
         Raises:

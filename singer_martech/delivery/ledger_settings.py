@@ -29,8 +29,8 @@ def ledger_settings() -> list[th.Property[Any]]:
             description=(
                 "Path of a SQLite file, or URL of a PostgreSQL database such as "
                 "postgresql+psycopg://user:password@host/name (with the extra "
-                "singer-martech[ledger]), that remembers what the vendor took last for each key. "
-                "Unchanged records are not sent again. By default every record is sent."
+                "singer-martech[ledger]), that remembers what the vendor accepted last for each "
+                "key. Unchanged records are not sent again. By default every record is sent."
             ),
         ),
         th.Property(
@@ -47,7 +47,7 @@ def ledger_settings() -> list[th.Property[Any]]:
             th.BooleanType,
             default=False,
             title="Ledger reset",
-            description="Forget what the ledger has of each stream before the stream is loaded.",
+            description="Remove each stream from the ledger before the stream is loaded.",
         ),
     ]
 

@@ -77,7 +77,7 @@ class SqliteDatabase:
             return self._connection.execute(statement, parameters).fetchall()
 
     def entries(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """Return the entries of these keys, as far as there are any, and perhaps of others.
+        """Return the entries of these keys that exist, and perhaps those of other keys.
 
         A tap mostly reads records in the same order as before, so their rows follow each other.
         """

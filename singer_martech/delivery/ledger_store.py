@@ -81,7 +81,7 @@ class LedgerStore:
             )
 
     def lookup(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """Return the entries of these keys, as far as there are any."""
+        """Return the entries of these keys that exist."""
         return self._database.entries(keys)
 
     def write_ahead(

@@ -61,7 +61,7 @@ def lines(count: int) -> bytes:
 
 
 def taken(sandbox: Sandbox, target: Plugin) -> list[tuple[str, int]]:
-    """Return id and number of the records that landed."""
+    """Return id and number of the delivered records."""
     if target.name == "target-mona":
         messages = [each["message"] for each in sandbox.mona.messages()]
         return [(message["id"], message["n"]) for message in messages]
@@ -74,7 +74,7 @@ def taken(sandbox: Sandbox, target: Plugin) -> list[tuple[str, int]]:
 
 
 def first_unsettled(sandbox: Sandbox, target: Plugin, count: int) -> int:
-    """Return the number of the first record that neither landed nor stands in a report."""
+    """Return the number of the first record that is neither delivered nor in a report."""
     newest: dict[str, int] = {}
     for key, number in taken(sandbox, target):
         newest[key] = max(number, newest.get(key, 0))

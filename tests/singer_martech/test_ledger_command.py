@@ -37,7 +37,7 @@ def test_show_lists_destinations_with_counts_and_dates(ledger: Path) -> None:
     result = command("show", ledger)
     first, second = result.output.splitlines()
     assert first.startswith(
-        "stream 'orders' (target-test, account, collection): 2 keys, taken from 20"
+        "stream 'orders' (target-test, account, collection): 2 keys, accepted from 20"
     )
     assert second.startswith("stream 'people'")
 
