@@ -73,3 +73,10 @@ def test_a_misspelt_environment_variable_is_named(
         f"environment variable {prefix}_USERAGENT is not a setting and is ignored; did you mean "
         f"{prefix}_USER_AGENT?"
     )
+
+
+def test_a_tap_without_exports_says_to_add_one(sandbox: Sandbox, tmp_path: Path) -> None:
+    (tap,) = (plugin for plugin in TAPS if plugin.name == "tap-mediarithmics")
+    outcome = run(tap, {**tap.settings(sandbox), "exports": []}, tmp_path)
+    assert outcome.status == 0
+    assert any(each.endswith("add an item to setting 'exports'") for each in warnings(outcome.log))
