@@ -77,7 +77,7 @@ def position(state: Any) -> str:
 
 
 @pytest.mark.parametrize("compression", ["gzip", "none"])
-def test_the_target_takes_from_batch_files_what_it_takes_from_the_pipe(
+def test_the_target_loads_the_same_from_batch_files_as_from_the_pipe(
     pipeline: Pipeline, sandbox: Sandbox, compression: str
 ) -> None:
     plain = pipeline.run(batch_config=None)
@@ -121,7 +121,7 @@ def test_a_kill_at_any_message_loses_nothing_and_the_next_run_takes_nothing_twic
 
 
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
-def test_a_tap_that_is_killed_within_a_window_lets_no_state_pass_what_is_missing(
+def test_a_tap_killed_within_a_window_leaves_no_state_beyond_missing_records(
     pipeline: Pipeline, sandbox: Sandbox, signum: signal.Signals
 ) -> None:
     count = 1000  # the messages of so many files do not fit into a pipe

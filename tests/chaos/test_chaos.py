@@ -54,7 +54,7 @@ def test_a_load_loses_nothing(load: type[Load], tmp_path: Path) -> None:
 
 @pytest.mark.timeout(600 + REQUESTS * 10)
 @pytest.mark.parametrize("load", LOADS, ids=lambda load: f"{load.target}-ledger")
-def test_a_load_with_a_ledger_leaves_what_one_without_leaves(
+def test_a_load_with_a_ledger_has_the_same_result_as_without(
     load: type[Load], tmp_path: Path
 ) -> None:
     carry_out(

@@ -183,7 +183,7 @@ LOAD: Mapping[str, Any] = {
 
 @pytest.mark.parametrize("plugin", TARGETS[:1], ids=str)
 @pytest.mark.parametrize("function", ["_log_summary", "_document", "_replace"])
-def test_a_run_that_fails_once_all_is_delivered_has_a_summary_that_says_so(
+def test_a_run_that_fails_after_delivery_has_a_failed_summary(
     plugin: Plugin, function: str, sandbox: Sandbox, runner: Runner
 ) -> None:
     config = {**plugin.settings(sandbox), **LOAD}

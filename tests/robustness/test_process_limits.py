@@ -117,7 +117,7 @@ def test_a_full_disk_or_too_many_files_end_a_run_with_one_line_and_a_safe_state(
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=str)
-def test_a_target_that_can_start_no_thread_ends_with_one_line(
+def test_a_target_that_cannot_start_threads_ends_with_one_line(
     target: Plugin, sandbox: Sandbox
 ) -> None:
     outcome = run(target, target.settings(sandbox), NO_THREADS, target.input)
@@ -126,9 +126,7 @@ def test_a_target_that_can_start_no_thread_ends_with_one_line(
 
 
 @pytest.mark.parametrize("tap", TAPS, ids=str)
-def test_a_tap_that_can_start_no_thread_works_in_the_one_it_has(
-    tap: Plugin, sandbox: Sandbox
-) -> None:
+def test_a_tap_that_cannot_start_threads_works_in_its_own(tap: Plugin, sandbox: Sandbox) -> None:
     config = tap.settings(sandbox)
     outcome = run(tap, config, NO_THREADS)
     assert outcome.status == 0

@@ -25,7 +25,7 @@ def run(tmp_path: Path) -> Iterator[LedgerRun]:
         yield run
 
 
-def test_a_record_that_the_vendor_took_is_not_sent_again(tmp_path: Path) -> None:
+def test_a_record_that_the_vendor_accepted_is_not_sent_again(tmp_path: Path) -> None:
     for sent in ([b"A", b"B"], []):
         destination = FakeDestination()
         with LedgerRun(tmp_path) as run:
@@ -46,9 +46,7 @@ def test_a_changed_record_is_sent(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("max_rows", [1, 10])
-def test_a_body_that_comes_back_while_another_is_under_way_is_sent(
-    tmp_path: Path, max_rows: int
-) -> None:
+def test_an_earlier_body_is_sent_while_another_is_in_flight(tmp_path: Path, max_rows: int) -> None:
     destination = FakeDestination(max_rows)
     with LedgerRun(tmp_path) as run:
         run.load(destination, [("k", "A"), ("k", "B"), ("k", "A")])
@@ -105,7 +103,7 @@ def test_a_record_whose_outcome_is_unknown_is_sent_again(tmp_path: Path) -> None
     assert destination.taken == [b"A", b"A"]
 
 
-def test_a_killed_run_leaves_what_it_sent_in_doubt(tmp_path: Path) -> None:
+def test_records_that_a_killed_run_has_sent_are_in_doubt(tmp_path: Path) -> None:
     destination = FakeDestination()
     with LedgerRun(tmp_path) as run:
         run.load(destination, [("k", "A")])
@@ -246,7 +244,7 @@ def test_only_its_owner_can_read_the_file(tmp_path: Path) -> None:
     assert os.path.basename(path) in modes  # noqa: PTH119 - a name
 
 
-def test_a_file_that_is_no_database_is_a_setting_error(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_a_setting_error(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("not a database, but long enough to look like one" * 100)
     with pytest.raises(SettingError, match=r"setting 'ledger': .*not a database"):

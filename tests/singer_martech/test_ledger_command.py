@@ -61,18 +61,18 @@ def test_forget_removes_all(ledger: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [(), ("--all", "--stream", "orders")])
-def test_forget_must_be_told_what(ledger: Path, options: tuple[str, ...]) -> None:
+def test_forget_needs_a_selection(ledger: Path, options: tuple[str, ...]) -> None:
     assert command("forget", ledger, *options).exit_code == 2
     assert len(command("show", ledger).output.splitlines()) == 2
 
 
-def test_forget_says_when_there_is_no_such_destination(ledger: Path) -> None:
+def test_forget_reports_a_missing_destination(ledger: Path) -> None:
     result = command("forget", ledger, "--stream", "nothing")
     assert result.exit_code == 1
     assert "has no such destination" in result.output
 
 
-def test_forget_waits_for_no_run(ledger: Path, tmp_path: Path) -> None:
+def test_forget_does_not_wait_for_a_run(ledger: Path, tmp_path: Path) -> None:
     with LedgerRun(tmp_path):
         result = command("forget", ledger, "--stream", "orders")
     assert result.exit_code == 1
@@ -95,7 +95,7 @@ def test_verify_names_damage(ledger: Path) -> None:
     assert "4 keys have a hash of a wrong length" in result.output
 
 
-def test_a_ledger_that_is_not_there_is_not_created(tmp_path: Path) -> None:
+def test_a_missing_ledger_is_not_created(tmp_path: Path) -> None:
     result = command("show", tmp_path / "none.db")
     assert result.exit_code == 1
     assert "does not exist" in result.output

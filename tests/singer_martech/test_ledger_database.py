@@ -45,7 +45,7 @@ def test_only_changed_records_are_sent(server: str, tmp_path: Path) -> None:
     assert destination.taken == [b"A", b"same", b"B", b"deleted k"]
 
 
-def test_a_killed_run_leaves_what_it_sent_in_doubt(server: str, tmp_path: Path) -> None:
+def test_records_that_a_killed_run_has_sent_are_in_doubt(server: str, tmp_path: Path) -> None:
     destination = FakeDestination()
     for body in ("A", "B", "A"):
         with LedgerRun(tmp_path, location=server, scope=SCOPE._replace(stream="killed")) as run:
@@ -82,7 +82,7 @@ def test_unseen_keys_are_found(server: str, tmp_path: Path) -> None:
         assert run.store.forget(scope) == 3
 
 
-def test_a_server_that_is_not_there_is_a_setting_error() -> None:
+def test_a_missing_server_is_a_setting_error() -> None:
     with pytest.raises(SettingError, match="setting 'ledger'") as error:
         open_store("postgresql+psycopg://me:hidden-word@127.0.0.1:1/none")
     assert "hidden-word" not in str(error.value)

@@ -154,7 +154,7 @@ def expected(before: dict[str, str], run: OneRun) -> dict[str, str]:
     ],
     merges_by_key=False,
 )
-def test_the_vendor_holds_what_it_would_without_a_ledger(
+def test_the_vendor_has_the_same_content_as_without_a_ledger(
     runs: list[OneRun],
     merges_by_key: bool,
 ) -> None:
@@ -176,7 +176,7 @@ def test_the_vendor_holds_what_it_would_without_a_ledger(
 
 @pytest.mark.parametrize("kill_before", [True, False])
 @pytest.mark.parametrize("kill_at", range(6))
-def test_a_body_that_was_sent_before_a_kill_is_not_taken_for_the_one_before_it(
+def test_a_body_sent_before_a_kill_is_not_mistaken_for_an_earlier_one(
     tmp_path: Path, kill_at: int, kill_before: bool
 ) -> None:
     vendor = Vendor()

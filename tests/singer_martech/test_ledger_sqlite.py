@@ -66,7 +66,7 @@ def test_records_in_the_order_of_their_rows_are_read_without_looking_up_each(
     store.close()
 
 
-def test_a_row_that_another_key_has_taken_over_is_left_alone(tmp_path: Path) -> None:
+def test_a_row_that_now_has_another_key_is_not_changed(tmp_path: Path) -> None:
     store = LedgerStore(SqliteDatabase(str(tmp_path / "ledger.db")))
     store.write_settled([], [entry(1)], [], [], [])
     row = store.lookup([key(1)])[key(1)][4]

@@ -97,7 +97,7 @@ def test_a_failed_line_is_sent_again(load: Callable[..., Run], vendor: Mediarith
 
 @pytest.mark.usefixtures("ledger")
 @pytest.mark.parametrize("shape", ["free_text"])
-def test_when_nobody_knows_which_lines_failed_all_are_sent_again(
+def test_if_the_failed_lines_are_unknown_all_are_sent_again(
     load: Callable[..., Run], vendor: Mediarithmics, shape: str
 ) -> None:
     people = [record(id=name) for name in ("a", "b")]
@@ -109,7 +109,9 @@ def test_when_nobody_knows_which_lines_failed_all_are_sent_again(
 
 
 @pytest.mark.usefixtures("ledger")
-def test_documents_that_do_not_replace_others_take_no_ledger(load: Callable[..., Run]) -> None:
+def test_documents_that_do_not_replace_others_cannot_have_a_ledger(
+    load: Callable[..., Run],
+) -> None:
     mapping = {
         "list": {"document_type": "USER_ACTIVITY", "document": {"$user_account_id": "{{ id }}"}}
     }
@@ -120,7 +122,7 @@ def test_documents_that_do_not_replace_others_take_no_ledger(load: Callable[...,
 
 
 @pytest.mark.usefixtures("ledger")
-def test_random_runs_leave_the_members_that_runs_without_a_ledger_leave(
+def test_random_runs_have_the_same_members_as_without_a_ledger(
     load: Callable[..., Run], vendor: Mediarithmics
 ) -> None:
     chance = random.Random(7)

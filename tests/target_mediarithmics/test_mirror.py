@@ -56,7 +56,7 @@ def members(vendor: Mediarithmics) -> Callable[[], str]:
 
 
 @pytest.mark.parametrize("mapping", [MIRRORED, CSV], ids=["JSON", "CSV"])
-def test_who_is_not_in_the_table_any_more_leaves_the_segment(
+def test_a_member_missing_from_the_table_leaves_the_segment(
     mirror: Callable[..., Run], members: Callable[[], str], mapping: dict[str, Any]
 ) -> None:
     mirror(*table("abcd", 1), mapping=mapping)
@@ -75,7 +75,7 @@ def test_who_is_not_in_the_table_any_more_leaves_the_segment(
     assert not [line for line in run.log if "the mirror" in line]
 
 
-def test_who_comes_back_is_added_again(
+def test_a_member_who_returns_is_added_again(
     mirror: Callable[..., Run], members: Callable[[], str]
 ) -> None:
     for version, names in enumerate(["ab", "a", "ab", "ab"]):
@@ -154,7 +154,7 @@ def test_a_record_that_a_stream_map_leaves_out_is_a_message_of_the_stream(
     assert members() == "abc"
 
 
-def test_a_read_that_another_run_goes_on_with_counts_as_one(
+def test_a_read_continued_by_another_run_counts_as_one(
     mirror: Callable[..., Run], members: Callable[[], str]
 ) -> None:
     mirror(*table("abcd", 1))
@@ -176,7 +176,7 @@ def test_too_many_deletions_delete_nothing(
     assert members() == "a"
 
 
-def test_a_fifth_of_the_keys_may_go_by_default(
+def test_a_fifth_of_the_keys_may_be_deleted_by_default(
     mirror: Callable[..., Run], members: Callable[[], str]
 ) -> None:
     mapping = {**SEGMENT, "mirror": True}
@@ -200,7 +200,7 @@ def test_a_rejected_record_stops_the_mirror(
     assert len(vendor.documents()) == 3
 
 
-def test_a_dry_run_says_who_would_go(
+def test_a_dry_run_lists_the_deletions(
     mirror: Callable[..., Run], members: Callable[[], str], vendor: Mediarithmics
 ) -> None:
     mirror(*table("abcd", 1))
@@ -254,7 +254,7 @@ def test_a_deleted_record_is_not_a_key_that_was_read(
     assert not [line for line in run.log if "the mirror" in line]
 
 
-def test_keys_of_before_the_mirror_cannot_be_deleted(
+def test_keys_loaded_before_the_mirror_cannot_be_deleted(
     mirror: Callable[..., Run], members: Callable[[], str]
 ) -> None:
     mirror(*table("abcd", 1), mapping=SEGMENT)
@@ -289,7 +289,7 @@ def test_a_mirror_needs_a_ledger(load: Callable[..., Run]) -> None:
     assert "key 'mirror': needs the setting 'ledger'" in str(run.error)
 
 
-def test_an_incremental_stream_takes_no_mirror(mirror: Callable[..., Run]) -> None:
+def test_an_incremental_stream_cannot_be_mirrored(mirror: Callable[..., Run]) -> None:
     incremental = {**json.loads(schema()), "bookmark_properties": ["updated_at"]}
     run = mirror(json.dumps(incremental), person("a"))
     assert "key 'mirror': the stream is incremental" in str(run.error)
@@ -321,7 +321,7 @@ def test_a_member_whose_change_is_rejected_stays_a_member(
     assert members() == "abc"
 
 
-def test_an_input_that_breaks_off_deletes_nothing(
+def test_an_incomplete_input_deletes_nothing(
     mirror: Callable[..., Run], members: Callable[[], str]
 ) -> None:
     mirror(*table("abcd", 1))

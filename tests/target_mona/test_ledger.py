@@ -60,7 +60,7 @@ def test_another_mapping_sends_again(
         ({"action": "ADD"}, ["id"], "has the action ADD"),
     ],
 )
-def test_what_mona_does_not_merge_takes_no_ledger(
+def test_messages_that_mona_does_not_merge_cannot_have_a_ledger(
     target: Target, mapping: dict[str, Any], keys: list[str], reason: str
 ) -> None:
     run = target(schema(keys=keys), *records(1), streams={"orders": mapping})
@@ -121,7 +121,7 @@ def test_a_dry_run_says_what_would_be_sent(target: Target) -> None:
 
 
 @pytest.mark.usefixtures("ledger")
-def test_random_runs_end_with_the_messages_of_runs_without_a_ledger(
+def test_random_runs_send_the_same_messages_as_without_a_ledger(
     target: Target, messages: Callable[[], list[dict[str, Any]]]
 ) -> None:
     chance = random.Random(7)

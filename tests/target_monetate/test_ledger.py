@@ -49,7 +49,7 @@ def test_a_row_that_another_replaces_in_its_request_counts_as_superseded(
         )
 
 
-def test_a_dataset_without_a_unique_key_takes_no_ledger(load: Loader, tmp_path: Path) -> None:
+def test_a_dataset_without_a_unique_key_cannot_have_a_ledger(load: Loader, tmp_path: Path) -> None:
     messages: list[dict[str, Any] | str] = [
         schema_message("purchase_events", {"sku": {}}),
         record_message("purchase_events", sku="1"),
@@ -60,7 +60,7 @@ def test_a_dataset_without_a_unique_key_takes_no_ledger(load: Loader, tmp_path: 
         load(*messages, streams=mapping, ledger=str(tmp_path / "ledger.db"))
 
 
-def test_random_runs_leave_the_rows_that_runs_without_a_ledger_leave(
+def test_random_runs_have_the_same_rows_as_without_a_ledger(
     load: Loader, monetate: Monetate, tmp_path: Path
 ) -> None:
     chance = random.Random(7)
