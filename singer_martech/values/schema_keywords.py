@@ -11,6 +11,7 @@ import jsonschema_rs
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+_MAX_DEPTH = 80
 _MAX_EXPONENT = 300
 _MAX_COUNT = 2**63 - 1
 _TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
@@ -68,7 +69,17 @@ def _text(value: Any) -> str:
 
 
 def _anything(value: Any) -> Any:
-    return value
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            child
+            for each in level
+            if isinstance(each, (dict, list))
+            for child in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return value
+    raise InvalidKeyword("it is nested too deep")
 
 
 def _names(value: Any) -> list[str]:
@@ -83,10 +94,10 @@ def _pattern(value: Any) -> str:
     return value
 
 
-def _list(value: Any) -> list[Any]:
+def _list(value: Any) -> Any:
     if not isinstance(value, list) or not value:
         raise InvalidKeyword("it must be a list of values")
-    return value
+    return _anything(value)
 
 
 @lru_cache(maxsize=1024)

@@ -71,3 +71,14 @@ def test_a_key_property_may_hold_half_of_a_surrogate_pair(load: Loader) -> None:
     properties: dict[str, Any] = {HALF: {}}
     load(schema(keys=[HALF], **properties), record(**{HALF: 1}))
     assert load.records == [{HALF: 1}]
+
+
+@pytest.mark.parametrize("keyword", ["const", "default", "enum", "examples"])
+def test_a_value_in_a_schema_that_is_nested_too_deep_is_ignored(load: Loader, keyword: str) -> None:
+    value: list[Any] = []
+    for _ in range(300):
+        value = [value]
+    field: dict[str, Any] = {"type": "integer", keyword: value}
+    outcome = load(schema(keys=[], n=field), record(n=5), record(n=6))
+    assert load.records == [{"n": 5}, {"n": 6}]
+    assert f"the schema keyword '{keyword}' of 'n' is ignored: it is nested too deep" in outcome.log
