@@ -10,12 +10,12 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from bench.measure import Comparison, Figures
 
-_BEGIN, _END = "<!-- tables of a run -->\n", "<!-- end of the tables -->"
+_BEGIN, _END = "<!-- tables of make bench-page -->\n", "<!-- end of the tables -->"
 
 
 def table(comparison: Comparison, figures: Sequence[Figures]) -> str:
@@ -73,17 +73,34 @@ def _start_up(comparison: Comparison, figures: Sequence[Figures]) -> str:
 
 
 def renew_page(path: Path, rounds: int, tables: Sequence[str]) -> None:
-    """Replace the tables of a page, which are between two comments."""
-    text = path.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
+    """Renew tables of a page; those of comparisons that did not run stay as they are.
+
+    Args:
+        path: The page. Its tables are between two comments.
+        rounds: How many rounds were run.
+        tables: The tables of this run, each with its heading.
+    """
+    before, begin, rest = path.read_text(encoding="utf-8").partition(_BEGIN)
+    present, end, after = rest.partition(_END)
     if not (begin and end):
         raise ValueError(f"{path} has no place for the tables")
+    today = datetime.datetime.now(datetime.timezone.utc)
     run = (
         f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
-        f"{datetime.datetime.now(datetime.timezone.utc):%d %B %Y}; the median of {rounds} rounds."
+        f"{today:%d %B %Y}, the median of {rounds} rounds."
     )
-    path.write_text("\n".join([before + begin, run, "", *tables, end + after]), encoding="utf-8")
+    sections = {each.partition("\n")[0]: each for each in present.split("### ")[1:]}
+    for table in tables:
+        heading, _, body = table.removeprefix("### ").partition("\n")
+        sections[_kept_heading(heading, sections)] = f"{heading}\n\n{run}\n{body.rstrip()}\n\n"
+    text = "".join(f"### {section}" for section in sections.values())
+    path.write_text(f"{before}{begin}\n{text}{end}{after}", encoding="utf-8")
+
+
+def _kept_heading(heading: str, present: Mapping[str, str]) -> str:
+    """Return the heading of the same table on the page, which may hold other numbers."""
+    start = heading.partition(":")[0]
+    return next((each for each in present if each.partition(":")[0] == start), heading)
 
 
 def write_json(path: Path, measured: Sequence[tuple[Comparison, Sequence[Figures]]]) -> None:

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import msgspec
 
-from singer_martech.mapping.field_checks import FieldCheck, kind_check, places_check, reader
+from singer_martech.mapping.field_checks import (
+    FieldCheck,
+    kind_check,
+    number_check,
+    places_check,
+    reader,
+)
 from singer_martech.mapping.metadata_columns import DELETED_AT, MetadataColumns
 from singer_martech.mapping.schema_types import (
     ALL,
@@ -241,8 +247,11 @@ class _Fields:
         exact = self._types.exact_type_of(field)
         attribute = self._add(name, Any if exact is None else exact)
         if exact is None:
-            self.checks.append(kind_check(attribute, kinds_of(field)))
-            if not self._types.is_plain(field):
+            limits, plain = self._types.number_limits(field), self._types.plain_kinds(field)
+            self.checks.append(kind_check(attribute, plain or kinds_of(field)))
+            if limits is not None and not plain:
+                self.checks.append(number_check(attribute, limits))
+            elif not plain:
                 self.checks.append(FieldCheck(attribute, name, self._schema).of_values)
 
     def build(self) -> bool:

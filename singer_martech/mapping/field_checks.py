@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     import msgspec
 
+    from singer_martech.mapping.schema_types import NumberLimits
+
     Check = Callable[[list[Any]], None]
     """Replaces each decoded record that it does not accept by None."""
 
@@ -74,6 +76,31 @@ def kind_check(attribute: str, kinds: Collection[str]) -> Check:
                 found[index] = None
 
     return check
+
+
+def number_check(attribute: str, limits: NumberLimits) -> Check:
+    """Return a check that an exact number is within limits; null is."""
+    get = attrgetter(attribute)
+
+    def check(found: list[Any]) -> None:
+        for index, each in enumerate(found):
+            value = None if each is None else get(each)
+            if value is not None and not _is_within(value, limits):
+                found[index] = None
+
+    return check
+
+
+def _is_within(value: int | Decimal, limits: NumberLimits) -> bool:
+    try:
+        if not limits.above < float(value) < limits.below:
+            return False
+    except OverflowError:
+        return False
+    if limits.places is None or isinstance(value, int):
+        return True
+    exponent = value.as_tuple().exponent
+    return isinstance(exponent, int) and exponent >= -limits.places
 
 
 class FieldCheck:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -51,6 +51,20 @@ _SIXTY_FOUR_BITS = range(-(2**63), 2**63)
 
 class NotExpressible(ValueError):
     """No type can be proven to accept only what a schema accepts."""
+
+
+class NumberLimits(NamedTuple):
+    """Limits within which a number is surely valid.
+
+    Attributes:
+        places: The largest number of decimal places; None for any.
+        above: The double of the number is above this one.
+        below: It is below this one.
+    """
+
+    places: int | None
+    above: float
+    below: float
 
 
 class _Skipped(msgspec.Struct, gc=False):
@@ -103,13 +117,32 @@ class TypeBuilder:
             return None
         return reduce(or_, (types[kind] for kind in sorted(types, reverse=True)))
 
-    def is_plain(self, schema: Mapping[str, Any]) -> bool:
-        """Whether a normalized schema constrains only the kind of values."""
+    def number_limits(self, schema: Mapping[str, Any]) -> NumberLimits | None:
+        """Return the limits of a normalized schema that allows only numbers and null.
+
+        Returns:
+            None if it allows other values, or has a constraint that no limits express.
+        """
+        factor = schema.get("multipleOf")
+        places = None if factor is None else decimal_places(factor)
+        keywords = schema.keys() - ANNOTATIONS - {"type"}
+        if (
+            not kinds_of(schema) <= {"integer", "null", "number"}
+            or not keywords <= _EXPRESSIBLE["integer"]
+            or (factor is not None and places is None)
+        ):
+            return None
+        bounds = _number_bounds(schema)
+        return NumberLimits(places, bounds.get("gt", -math.inf), bounds.get("lt", math.inf))
+
+    def plain_kinds(self, schema: Mapping[str, Any]) -> frozenset[str]:
+        """Return kinds of which a normalized schema accepts each value; none if it is unclear."""
         try:
             types = self._types(schema, ALL)
         except NotExpressible:
-            return False
-        return all(each in (int, _PLAIN.get(kind)) for kind, each in types.items())
+            return frozenset()
+        is_plain = all(each in (int, _PLAIN.get(kind)) for kind, each in types.items())
+        return frozenset(types) if is_plain else frozenset()
 
     def _types(self, schema: Mapping[str, Any], allowed: frozenset[str]) -> _Types:
         kinds = kinds_of(schema) & allowed
