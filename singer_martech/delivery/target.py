@@ -276,18 +276,19 @@ class MartechTarget(MartechPlugin, Target):
         for file in batch_files(message_dict, storage):
             self._unconfirmed_files.append(file.remove)
             for lines in file.blocks():
-                self._load_lines(stream, lines, number)
+                self._load_lines(stream, lines, number, message_dict.get("version"))
                 number += len(lines)
                 self.shutdown.check()
                 self._run.tick()
 
-    def _load_lines(self, stream: str, lines: Sequence[bytes], number: int) -> None:
+    def _load_lines(self, stream: str, lines: Sequence[bytes], number: int, version: Any) -> None:
         """Load lines of a BATCH file like RECORD messages.
 
         Args:
             stream: The stream.
             lines: The lines.
             number: The number of the first line, for errors.
+            version: The version of the stream, or None.
         """
         records = [line.strip() for line in lines]
         numbers: Sequence[int] = range(number, number + len(records))
@@ -297,7 +298,7 @@ class MartechTarget(MartechPlugin, Target):
 
         def load_message(index: int) -> None:
             message = self.message_reader.record_message(stream, records[index], numbers[index])
-            self._process_record_message(message)
+            self._process_record_message({**message, "version": version})
 
         handler = self.message_reader.fast_handlers.get(stream)
         if handler is not None:

@@ -73,13 +73,14 @@ class BatchWriter:
                 private_files.make_folder(start.parent)
                 _remove_expired(start.parent, start.name)
 
-    def write(self, stream: str, lines: bytes, count: int) -> None:
+    def write(self, stream: str, lines: bytes, count: int, version: int | None = None) -> None:
         """Write records.
 
         Args:
             stream: The name of the stream.
             lines: The records as JSON, each ended by a line feed.
             count: The number of records.
+            version: The version of the stream, which is the same for all its records.
 
         Raises:
             MartechError: They cannot be written.
@@ -92,6 +93,7 @@ class BatchWriter:
             head, lines = (lines, b"") if taken == count else _split(lines, taken)
             with _named_errors(self._storage):
                 file.write(head, taken)
+            file.version = version
             if file.count >= self._max_records or file.size >= _MAX_BYTES:
                 self._announce(stream)
             count -= taken
@@ -123,7 +125,7 @@ class BatchWriter:
         file = self._files[stream]
         with _named_errors(self._storage):
             address = file.finish()
-        self._write_message(SDKBatchMessage(stream, self._encoding, [address]))
+        self._write_message(SDKBatchMessage(stream, self._encoding, [address], file.version))
         del self._files[stream]
 
 
@@ -133,6 +135,7 @@ class _OpenFile:
     def __init__(self, storage: StorageTarget, name: str, *, is_gzip: bool) -> None:
         self.count = 0
         self.size = 0
+        self.version: int | None = None
         self._storage = storage
         self._name = name
         self._path = (

@@ -264,7 +264,9 @@ class ChunkedStream(Stream, ABC):
             count += 1
             for message in self._generate_record_messages(record):
                 if batches is not None:
-                    batches.write(message.stream, encode_records([message.record]), 1)
+                    batches.write(
+                        message.stream, encode_records([message.record]), 1, message.version
+                    )
                 else:
                     message.time_extracted = chunk.extracted_at
                     self._tap.write_message(message)

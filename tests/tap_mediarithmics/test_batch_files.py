@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from tap_mediarithmics.tap import TapMediarithmics
+
 if TYPE_CHECKING:
     from tests.sandbox.mediarithmics import Mediarithmics
     from tests.tap_mediarithmics.conftest import Output
@@ -42,3 +44,18 @@ def test_files_hold_the_records_of_each_execution_before_its_state(
     kinds = [each["type"] for each in run.messages if each["type"] in {"BATCH", "STATE"}]
     assert kinds == ["BATCH", "STATE"] * 2
     assert len(list(root.iterdir())) == 2
+
+
+def test_the_message_of_a_file_has_the_version_of_a_table_that_is_read_in_full(
+    config: dict[str, Any], sync: Any, tmp_path: Path
+) -> None:
+    config = {**config, "exports": [], "emit_activate_version_messages": True}
+    catalog = TapMediarithmics(config=config, setup_mapper=False).catalog_dict
+    for stream in catalog["streams"]:
+        stream["metadata"][-1]["metadata"]["selected"] = stream["tap_stream_id"] == "exports"
+    storage = {"root": str(tmp_path / "batches")}
+    config["batch_config"] = {"encoding": {"format": "jsonl"}, "storage": storage}
+    output = sync(config, catalog=catalog)
+    versions = {each["type"]: each["version"] for each in output.messages if "version" in each}
+    assert set(versions) == {"ACTIVATE_VERSION", "BATCH"}
+    assert len(set(versions.values())) == 1

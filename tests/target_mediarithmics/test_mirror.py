@@ -75,6 +75,19 @@ def test_a_member_missing_from_the_table_leaves_the_segment(
     assert not [line for line in run.log if "the mirror" in line]
 
 
+def test_records_in_batch_files_have_the_version_of_their_message(
+    mirror: Callable[..., Run], members: Callable[[], str], tmp_path: Path
+) -> None:
+    for version, names in enumerate(["abc", "ab"], 1):
+        path = tmp_path / f"batch-{version}"
+        path.write_text("".join(f'{{"id":"{name}"}}\n' for name in names))
+        batch = {"stream": "list", "encoding": {"format": "jsonl"}, "manifest": [str(path)]}
+        message = json.dumps({"type": "BATCH", **batch, "version": version})
+        run = mirror(schema(), message, activate(version), state({"v": version}))
+        assert run.states == [{"v": version}]
+        assert members() == names
+
+
 def test_a_member_who_returns_is_added_again(
     mirror: Callable[..., Run], members: Callable[[], str]
 ) -> None:
