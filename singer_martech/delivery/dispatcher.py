@@ -82,7 +82,7 @@ class Dispatcher:
         self._in_flight: set[Batch] = set()
         self._keys = KeyOrder()
         self._ledger = NoLedger() if ledger is None else ledger
-        self._ledger.connect(self.submit, self.settlement.block_state_at)
+        self._ledger.connect(self.submit_all)
 
     def submit(self, destination: Destination, record: PendingRecord) -> None:
         """Add a record to a batch; block while the limits on work in progress are reached.
@@ -112,21 +112,27 @@ class Dispatcher:
         Raises:
             MartechError: As for ``submit``.
         """
-        for start in range(0, len(records), _RECORDS_AT_ONCE):
-            rest = records[start : start + _RECORDS_AT_ONCE]
-            while rest:
-                if self._keys.ready or not self._keys.are_free(rest):
-                    for record in rest:
+        at = 0
+        try:
+            while at < len(records):
+                block = records[at : at + _RECORDS_AT_ONCE]
+                if self._keys.ready or not self._keys.are_free(block):
+                    for record in block:
                         self.submit(destination, record)
-                    break
+                        at += 1
+                    continue
                 batch = self._open.get(destination)
-                if batch is not None:
-                    rest = rest[batch.extend(rest) :]
-                    if batch.is_full:
-                        self._dispatch(destination, batch)
-                if rest:
-                    self.submit(destination, rest[0])
-                    rest = rest[1:]
+                added = 0 if batch is None else batch.extend(block)
+                at += added
+                if batch is not None and batch.is_full:
+                    self._dispatch(destination, batch)
+                elif added < len(block):
+                    self.submit(destination, records[at])
+                    at += 1
+        except BaseException:
+            if at < len(records):
+                self.settlement.block_state_at(records[at].sequence)
+            raise
 
     def tick(self) -> None:
         """Do the regular work: settle results, send batches that are old enough, write STATE.

@@ -20,7 +20,6 @@ from singer_martech._compat import override
 from singer_martech.delivery.ledger_changes import DELETION, UNKNOWN, LedgerChanges
 from singer_martech.delivery.ledger_tables import KEY_BYTES
 from singer_martech.delivery.no_ledger import NoLedger
-from singer_martech.delivery.rejects import TooManyRejects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -124,8 +123,7 @@ class Ledger(NoLedger):
         reset: Whether the entries of a destination are removed first.
     """
 
-    _submit: Callable[[Destination, PendingRecord], None]
-    _block_state_at: Callable[[int], None]
+    _submit_all: Callable[[Destination, Sequence[PendingRecord]], None]
 
     def __init__(
         self,
@@ -146,16 +144,12 @@ class Ledger(NoLedger):
         self._opened: set[Scope] = set()
         self._buffer: list[_Buffered] = []
         self._buffered_bytes = 0
-        self._changed: deque[tuple[Destination, PendingRecord]] = deque()
+        self._changed: deque[tuple[Destination, list[PendingRecord]]] = deque()
         self._changes = LedgerChanges(store, is_dry_run=is_dry_run)
 
     @override
-    def connect(
-        self,
-        submit: Callable[[Destination, PendingRecord], None],
-        block_state_at: Callable[[int], None],
-    ) -> None:
-        self._submit, self._block_state_at = submit, block_state_at
+    def connect(self, submit_all: Callable[[Destination, Sequence[PendingRecord]], None]) -> None:
+        self._submit_all = submit_all
 
     def stream(
         self,
@@ -196,7 +190,7 @@ class Ledger(NoLedger):
     @override
     def first_sequence(self) -> int | None:
         if self._changed:
-            return self._changed[0][1].sequence
+            return self._changed[0][1][0].sequence
         return self._buffer[0][2].sequence if self._buffer else None
 
     def _compare(self) -> None:
@@ -208,7 +202,7 @@ class Ledger(NoLedger):
         for stream, destination, record in self._buffer:
             mark = record.mark
             if not mark:
-                self._changed.append((destination, record))
+                self._send_later(destination, record)
                 continue
             key, body = mark[:KEY_BYTES], mark[KEY_BYTES:]
             entry = entries.get(key)
@@ -227,7 +221,7 @@ class Ledger(NoLedger):
                     changes.add_to_journal(stream.lock, key)
                 if entry is not None and is_first:
                     changes.rows[key] = entry[4]
-                self._changed.append((destination, record))
+                self._send_later(destination, record)
             if (
                 stream.version is not None
                 and body != DELETION
@@ -249,17 +243,22 @@ class Ledger(NoLedger):
                 keys[mark[:KEY_BYTES]] = None
         return {} if self.is_dry_run and self._reset else self.store.lookup(list(keys))
 
+    def _send_later(self, destination: Destination, record: PendingRecord) -> None:
+        """Add a changed record to the last group, which has one destination and stream."""
+        if self._changed:
+            last, records = self._changed[-1]
+            if last is destination and records[-1].metrics is record.metrics:
+                records.append(record)
+                return
+        self._changed.append((destination, [record]))
+
     def _send_changed(self) -> None:
-        changed, submit = self._changed, self._submit
-        while changed:
-            destination, record = changed.popleft()
+        while self._changed:
+            destination, records = self._changed[0]
             try:
-                submit(destination, record)
-            except TooManyRejects:
-                raise  # the dispatcher has the record
-            except BaseException:
-                self._block_state_at(record.sequence)
-                raise
+                self._submit_all(destination, records)  # an error blocks STATE at what is left
+            finally:
+                self._changed.popleft()
 
     @override
     def before_send(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from singer_martech.delivery.batch import PendingRecord
     from singer_martech.delivery.batch_result import BatchResult
@@ -15,17 +15,8 @@ if TYPE_CHECKING:
 class NoLedger:
     """The interface of a ledger that the dispatcher uses."""
 
-    def connect(
-        self,
-        submit: Callable[[Destination, PendingRecord], None],
-        block_state_at: Callable[[int], None],
-    ) -> None:
-        """Connect to the dispatcher.
-
-        Args:
-            submit: Sends a record.
-            block_state_at: Blocks STATE from a sequence on.
-        """
+    def connect(self, submit_all: Callable[[Destination, Sequence[PendingRecord]], None]) -> None:
+        """Connect to the dispatcher, given what sends records of one destination."""
 
     @property
     def first_sequence(self) -> int | None:

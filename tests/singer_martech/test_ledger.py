@@ -147,6 +147,29 @@ def test_a_buffered_record_holds_back_state(
     assert capsys.readouterr().out == ""
 
 
+def test_state_stops_before_a_failed_request_though_more_records_were_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    destination = FakeDestination(max_rows=2)
+
+    def fail(_bodies: list[bytes]) -> list[bytes]:
+        if len(destination.requests) > 2:
+            raise broken()
+        return []
+
+    destination.reject_when = fail
+    with LedgerRun(tmp_path, parallel=1) as run:
+        for number in range(10):
+            run.load(destination, [(f"k{number}", "A")])
+            run.harness.state()
+        with pytest.raises(MartechError):
+            run.finish()
+        run.harness.dispatcher.finish_in_flight()
+        run.harness.dispatcher.write_state(now=True)
+    assert destination.taken == [b"A"] * 4
+    assert capsys.readouterr().out.splitlines()[-1] == '{"at": 4}'
+
+
 def test_the_ledger_is_committed_before_state_is_written(tmp_path: Path) -> None:
     with LedgerRun(tmp_path) as run:
         run.load(FakeDestination(), [("k", "A")])
