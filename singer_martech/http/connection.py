@@ -42,9 +42,11 @@ class Transmission:
 
     Attributes:
         begun: Whether bytes of the request may have left this machine.
+        proxy: The address of the proxy that it uses, if any.
     """
 
     begun: bool = False
+    proxy: str | None = None
 
 
 _current: ContextVar[Transmission | None] = ContextVar("transmission", default=None)

@@ -31,7 +31,7 @@ from singer_martech.http.errors import (
 )
 from singer_martech.http.response import Response
 from singer_martech.http.retry import RetryPolicy
-from singer_martech.http.session import invalid_proxy
+from singer_martech.http.session import invalid_proxy, proxy_problem
 from singer_martech.http.stats import RequestStats
 from singer_martech.http.urls import check_url
 
@@ -174,7 +174,7 @@ class RetryingRequest:
         settings = session.merge_environment_settings(
             prepared.url, {}, stream=True, verify=None, cert=None
         )
-        proxy = select_proxy(str(prepared.url), settings["proxies"])
+        transmission.proxy = proxy = select_proxy(str(prepared.url), settings["proxies"])
         self.stats.requests += 1
         try:
             with observed(transmission):
@@ -231,6 +231,8 @@ class RetryingRequest:
             )
             raise HttpError(message) from error
         if not transmission.begun:
+            if transmission.proxy is not None and is_unreachable(error):
+                return _FailedAttempt(proxy_problem(transmission.proxy, error), None)
             reason = f"no connection to {self._host} ({cause(error)})"
             return _FailedAttempt(f"{reason}; check setting '{self.url_setting}'", None)
         if idempotent:

@@ -109,6 +109,11 @@ def register_proxy_passwords() -> None:
 
 def invalid_proxy(label: str, proxy: str | None, error: Exception) -> SettingError:
     """Describe a proxy that cannot be used, without its password."""
+    return SettingError(f"{label}: {proxy_problem(proxy, error)}")
+
+
+def proxy_problem(proxy: str | None, error: Exception) -> str:
+    """Return why a proxy cannot be used, without its password, and what to do."""
     if is_unreachable(error):
         host = (proxy or "").rstrip("/").rpartition("/")[2].rpartition("@")[2]
         reason = f"the proxy {host} cannot be reached ({cause(error)})"
@@ -116,7 +121,4 @@ def invalid_proxy(label: str, proxy: str | None, error: Exception) -> SettingErr
         reason = "a SOCKS proxy needs the package PySocks"
     else:  # it cannot be parsed, so any part may be a password
         reason = "the address of the proxy is invalid"
-    return SettingError(
-        f"{label}: {reason}; correct or unset HTTPS_PROXY, HTTP_PROXY or ALL_PROXY in the "
-        "environment"
-    )
+    return f"{reason}; correct or unset HTTPS_PROXY, HTTP_PROXY or ALL_PROXY in the environment"
