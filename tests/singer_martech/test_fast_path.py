@@ -432,8 +432,22 @@ def mona_with_expressions(sandbox: Sandbox) -> MartechTarget:
     return TargetMona(config={**sandbox.mona.credentials(), **PATIENT, "streams": streams})
 
 
+def mona_with_numbers(sandbox: Sandbox) -> MartechTarget:
+    message = {"p": "{{ price }}", "r": "{{ price | round(1) }}", "n": "{{ number }}"}
+    streams = {"people": {"message": message}}
+    return TargetMona(config={**sandbox.mona.credentials(), **PATIENT, "streams": streams})
+
+
+def mona_with_objects(sandbox: Sandbox) -> MartechTarget:
+    message = {"m": "{{ more }}", "a": "{{ more.a }}", "p": "{{ record.price }}"}
+    streams = {"people": {"message": message}}
+    return TargetMona(config={**sandbox.mona.credentials(), **PATIENT, "streams": streams})
+
+
 TARGETS = {
     mona: 100,
+    mona_with_numbers: 80,
+    mona_with_objects: 2,
     mona_mapped: 80,
     mona_with_expressions: 80,
     monetate: 60,
@@ -442,7 +456,14 @@ TARGETS = {
     mediarithmics: 80,
 }
 """How many records take the fast path at least."""
-NESTED = [mona, mona_mapped, mona_with_expressions, mediarithmics]
+NESTED = [
+    mona,
+    mona_mapped,
+    mona_with_expressions,
+    mona_with_numbers,
+    mona_with_objects,
+    mediarithmics,
+]
 
 
 _METADATA = {
