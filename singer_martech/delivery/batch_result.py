@@ -114,14 +114,14 @@ class BatchResult:
         for newest in self.batch:
             chain = list(with_superseded(newest))
             kept = next((each for each in chain if _identity(each) not in rejected), None)
-            is_taken = (
+            is_accepted = (
                 kept is not None
                 and not self.unidentified
                 and (self.is_complete or _identity(kept) in delivered)
             )
             for record in reversed(chain):
                 mark = (record.mark, record.metrics, record.sequence)
-                yield mark, is_taken and record is kept
+                yield mark, is_accepted and record is kept
 
     def counts(self) -> BatchCounts:
         """Return the number of delivered, superseded and rejected records per stream."""

@@ -65,14 +65,14 @@ class LedgerChanges:
     ) -> None:
         """Record whether the vendor accepted records, given the destination of each stream."""
         in_progress, settled = self.in_progress, self.settled
-        for (mark, metrics, sequence), is_taken in results:
+        for (mark, metrics, sequence), is_accepted in results:
             if not mark:
                 continue
             key, body = mark[:KEY_BYTES], mark[KEY_BYTES:]
             others = in_progress.pop(key, 1) - 1
             if others:
                 in_progress[key] = others
-            if not is_taken or (others and body == DELETION):
+            if not is_accepted or (others and body == DELETION):
                 body = UNKNOWN
             elif body == DELETION:
                 self._has_deletions = True

@@ -64,8 +64,14 @@ class SqlDatabase:
             rows = self._connection.execute(_ENTRIES, {"keys": list(keys)})
             # some drivers return memoryview
             return {
-                bytes(key): (bytes(key), None if body is None else bytes(body), taken, seen, None)
-                for key, body, taken, seen in rows
+                bytes(key): (
+                    bytes(key),
+                    None if body is None else bytes(body),
+                    date,
+                    seen,
+                    None,
+                )
+                for key, body, date, seen in rows
             }
 
     def write(self, statements: Iterable[Statement]) -> None:

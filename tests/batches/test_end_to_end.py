@@ -1,4 +1,4 @@
-"""A tap and a target with BATCH files between them lose nothing and take nothing twice."""
+"""A tap and a target with BATCH files between them lose nothing and load nothing twice."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ _MESSAGES = range(1, 2 * _DAYS + 2)
 @pytest.mark.parametrize("process", ["tap", "target"])
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("after", _MESSAGES)
-def test_a_kill_at_any_message_loses_nothing_and_the_next_run_takes_nothing_twice(
+def test_a_kill_at_any_message_loses_nothing_and_the_next_run_loads_nothing_twice(
     pipeline: Pipeline, process: str, signum: signal.Signals, after: int
 ) -> None:
     killed = pipeline.run(kill=Kill(process, signum, after))

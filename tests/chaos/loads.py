@@ -143,7 +143,7 @@ class MonaLoad(Load):
 
     def __init__(self, sandbox: Sandbox, records: Records) -> None:
         super().__init__(sandbox, records)
-        self._taken: list[tuple[int, str, int]] = []
+        self._accepted: list[tuple[int, str, int]] = []
         self._read = 0
         self._numbers: set[int] = set()
 
@@ -161,7 +161,7 @@ class MonaLoad(Load):
     def arrivals(self) -> Iterator[tuple[str, int]]:
         self._look()
         senders = self.senders()
-        return ((senders[request], n) for request, arc, n in self._taken if arc == UNKEYED)
+        return ((senders[request], n) for request, arc, n in self._accepted if arc == UNKEYED)
 
     def overlaps(self) -> list[Any]:
         # do not wait for silence after the vendor acted
@@ -176,7 +176,7 @@ class MonaLoad(Load):
         for row in rows:
             self._read = max(self._read, row["number"])
             n = json.loads(row["message"])["n"]
-            self._taken.append((row["request"], row["arc_class"], n))
+            self._accepted.append((row["request"], row["arc_class"], n))
             self._numbers.add(n)
 
 
@@ -196,7 +196,7 @@ class MonetateLoad(Load):
         for name, field in ((KEYED, key), (UNKEYED, identifier)):
             words = {word.removeprefix("is_"): value for word, value in field.items()}
             sandbox.monetate.add_dataset(name, {"id": words, "n": "NUMBER"})
-        self._taken: list[tuple[int, int]] = []
+        self._accepted: list[tuple[int, int]] = []
         self._numbers: set[int] = set()
         self._read = 0
 
@@ -227,7 +227,7 @@ class MonetateLoad(Load):
     def arrivals(self) -> Iterator[tuple[str, int]]:
         self._look()
         senders = self.senders()
-        return ((senders[request], n) for request, n in self._taken)
+        return ((senders[request], n) for request, n in self._accepted)
 
     def _look(self) -> None:
         rows = self.vendor.store.rows(
@@ -238,7 +238,7 @@ class MonetateLoad(Load):
         for row in rows:
             self._read = max(self._read, row["number"])
             n = json.loads(row["row"])["n"]
-            self._taken.append((row["request"], n))
+            self._accepted.append((row["request"], n))
             self._numbers.add(n)
 
     def overlaps(self) -> list[Any]:

@@ -31,7 +31,7 @@ class FakeDestination(Destination):
     Attributes:
         sent: The bodies of each request that was accepted, at least in part.
         requests: The bodies of each request.
-        taken: The accepted bodies, in order.
+        accepted: The accepted bodies, in order.
         reject_when: Called with a request's bodies; it may raise, or return those to reject.
         names_rejected: Whether a partial rejection identifies the records.
         gate: An event for which each request waits.
@@ -47,10 +47,10 @@ class FakeDestination(Destination):
         self.envelope_bytes = 2
         self.merges_by_key = merges_by_key
         self.requests: list[list[bytes]] = []
-        self.taken: list[bytes] = []
+        self.accepted: list[bytes] = []
         self.bisector = Bisector("'streams'")
         self.reject_when: Callable[[list[bytes]], Iterable[bytes]] = lambda _bodies: ()
-        self.takes_the_rest = True
+        self.accepts_the_rest = True
         self.names_rejected = False
         self.gate = threading.Event()
         self.gate.set()
@@ -86,13 +86,13 @@ class FakeDestination(Destination):
         bodies = [pending_record.body for pending_record in records]
         with self._lock:
             self.requests.append(bodies)
-        refused = set(self.reject_when(bodies))  # it may wait for another request
+        rejected = set(self.reject_when(bodies))  # it may wait for another request
         with self._lock:
-            if refused and not self.takes_the_rest:
+            if rejected and not self.accepts_the_rest:
                 raise rejection()
-            self.taken += [body for body in bodies if body not in refused]
-            if refused:
-                named = {place: "bad" for place, body in enumerate(bodies) if body in refused}
+            self.accepted += [body for body in bodies if body not in rejected]
+            if rejected:
+                named = {place: "bad" for place, body in enumerate(bodies) if body in rejected}
                 raise PartialRejection("some bad", named if self.names_rejected else None, 400)
 
     def preview(self, records: Iterable[PendingRecord]) -> str:

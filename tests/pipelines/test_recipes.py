@@ -176,7 +176,7 @@ def test_into_mediarithmics(recipe_runner: RecipeRunner, sandbox: Sandbox) -> No
     assert sandbox.mediarithmics.members("newsletter") == {f"email_hash={digest}": 43200}
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="the tap takes no Python of this version")
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="not for this Python")
 def test_keep_an_audience_in_step(recipe_runner: RecipeRunner, sandbox: Sandbox) -> None:
     recipe = Recipe.read("keep-an-audience-in-step")
     (extractor,) = recipe.excerpt["plugins"]["extractors"]

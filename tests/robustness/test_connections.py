@@ -133,11 +133,11 @@ def test_the_password_of_a_proxy_is_hidden_in_its_response(
 ) -> None:
     header = base64.b64encode(b"user:p455w0rd")
 
-    def refuse(connection: socket.socket) -> None:
+    def reject(connection: socket.socket) -> None:
         assert header in connection.recv(65536)
         connection.sendall(b"HTTP/1.1 407 not with p455w0rd or %b\r\n\r\n" % header)
 
-    with RawServer(refuse) as server:
+    with RawServer(reject) as server:
         config = at("https://vendor.example", plugin, sandbox)
         proxy = f"http://user:p455w0rd@127.0.0.1:{server.port}"
         proxies = {"HTTPS_PROXY": proxy, "https_proxy": proxy}

@@ -60,7 +60,7 @@ def lines(count: int) -> bytes:
     return b"".join(json.dumps(message).encode() + b"\n" for message in messages)
 
 
-def taken(sandbox: Sandbox, target: Plugin) -> list[tuple[str, int]]:
+def accepted(sandbox: Sandbox, target: Plugin) -> list[tuple[str, int]]:
     """Return id and number of the delivered records."""
     if target.name == "target-mona":
         messages = [each["message"] for each in sandbox.mona.messages()]
@@ -76,7 +76,7 @@ def taken(sandbox: Sandbox, target: Plugin) -> list[tuple[str, int]]:
 def first_unsettled(sandbox: Sandbox, target: Plugin, count: int) -> int:
     """Return the number of the first record that is neither delivered nor in a report."""
     newest: dict[str, int] = {}
-    for key, number in taken(sandbox, target):
+    for key, number in accepted(sandbox, target):
         newest[key] = max(number, newest.get(key, 0))
     reports = [path.read_bytes() for path in Path("rejects").glob("*.jsonl")]
     reported = sum(report.count(b'"rejected_at"') for report in reports)

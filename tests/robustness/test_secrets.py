@@ -23,8 +23,8 @@ PASSPHRASE = 'pass "phrase" & märker'
 #: A fault for every request of a run; `{secret}` is replaced with a secret of the request.
 FAILURES: dict[str, dict[str, Any] | None] = {
     "a good run": None,
-    "a refused credential": {"status": 401},
-    "a refusal that repeats the secret": {"status": 400, "body": '{"error": "bad: {secret}"}'},
+    "a rejected credential": {"status": 401},
+    "a response that repeats the secret": {"status": 400, "body": '{"error": "bad: {secret}"}'},
     "a forbidden request": {"status": 403, "body": "no access for {secret}"},
     "a failure full of secrets": {"status": 500, "body": "{secret}" * 60},
     "a success full of secrets": {"status": 200, "body": '{"data": "' + "{secret}" * 30 + '"}'},

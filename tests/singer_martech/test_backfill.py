@@ -47,7 +47,7 @@ def some_days(draw: st.DrawFn) -> Days:
     return Days.until(last, first, zone, now.astimezone(timezone.utc), draw(st.integers(1, 40)))
 
 
-def taken(shard: Shard) -> list[date]:
+def days_of(shard: Shard) -> list[date]:
     assert shard.first_day is not None
     assert shard.last_day is not None
     return [shard.first_day + n * DAY for n in range((shard.last_day - shard.first_day).days + 1)]
@@ -75,7 +75,7 @@ def test_every_day_is_in_exactly_one_shard_in_order(
     days: Days, shards: int, days_each: int | None
 ) -> None:
     plan = planned(days, shards, days_each)
-    assert [day for shard in plan for day in taken(shard)] == [
+    assert [day for shard in plan for day in days_of(shard)] == [
         days.first + number * DAY for number in range((days.last - days.first).days + 1)
     ]
 
@@ -85,8 +85,8 @@ def test_only_the_last_shard_has_an_incomplete_window(
     days: Days, shards: int, days_each: int | None
 ) -> None:
     *raw_json, last = planned(days, shards, days_each)
-    assert all(len(taken(shard)) % days.window_days == 0 for shard in raw_json)
-    assert taken(last)
+    assert all(len(days_of(shard)) % days.window_days == 0 for shard in raw_json)
+    assert days_of(last)
 
 
 @given(some_days(), st.integers(1, 500))
@@ -94,7 +94,7 @@ def test_the_requested_number_of_shards_is_planned_with_similar_sizes(
     days: Days, shards: int
 ) -> None:
     plan = plan_days(JOB, days, shards=shards)
-    windows = [-(-len(taken(shard)) // days.window_days) for shard in plan]
+    windows = [-(-len(days_of(shard)) // days.window_days) for shard in plan]
     assert len(plan) == min(shards, sum(windows))
     assert max(windows) - min(windows) <= 1
 
@@ -149,12 +149,12 @@ def test_today_is_computed_in_the_project_time_zone() -> None:
 def test_shards_with_other_days_never_share_a_state(
     days: Days, shards: int, others: Days, other_shards: int
 ) -> None:
-    taken_by: dict[str, list[date]] = {}
+    days_by_state: dict[str, list[date]] = {}
     for shard in [
         *plan_days(JOB, days, shards=shards),
         *plan_days(JOB, others, shards=other_shards),
     ]:
-        assert taken_by.setdefault(shard.state_id, taken(shard)) == taken(shard)
+        assert days_by_state.setdefault(shard.state_id, days_of(shard)) == days_of(shard)
 
 
 def test_a_shard_has_the_environment_for_meltano() -> None:
@@ -379,7 +379,7 @@ def test_the_command_plans_and_completes_a_backfill(tmp_path: Path) -> None:
     plan = run("plan", "days", *ASKED, "--last=2026-01-31", "--shards=4", "--window-days=7")
     assert plan.returncode == 0, plan.stderr
     shards = read_shards(plan.stdout.splitlines())
-    assert [len(taken(shard)) for shard in shards] == [14, 7, 7, 3]
+    assert [len(days_of(shard)) for shard in shards] == [14, 7, 7, 3]
     assert [json.loads(line)["command"][:2] for line in plan.stdout.splitlines()] == [
         ["meltano", "run"]
     ] * 4

@@ -115,10 +115,10 @@ def test_items_and_errors_are_in_order() -> None:
         yield from range(100)
         raise OSError("broken")
 
-    taken: list[int] = []
+    received: list[int] = []
     with pytest.raises(OSError, match="broken"):
-        taken.extend(iterate_in_background(items(), 3))
-    assert taken == list(range(100))
+        received.extend(iterate_in_background(items(), 3))
+    assert received == list(range(100))
 
 
 def test_the_number_of_waiting_items_is_bounded() -> None:

@@ -38,25 +38,25 @@ def rejected(batch_result: BatchResult) -> list[bytes]:
 @given(
     count=st.integers(1, 60),
     bad=st.sets(st.integers(1, 60)),
-    takes_the_rest=st.booleans(),
+    accepts_the_rest=st.booleans(),
     names_rejected=st.booleans(),
 )
 def test_bad_records_are_rejected_and_all_others_delivered(
-    count: int, bad: set[int], takes_the_rest: bool, names_rejected: bool
+    count: int, bad: set[int], accepts_the_rest: bool, names_rejected: bool
 ) -> None:
     rejected_indexes = {str(each).encode() for each in bad if each <= count}
     destination = FakeDestination()
-    destination.takes_the_rest, destination.names_rejected = takes_the_rest, names_rejected
+    destination.accepts_the_rest, destination.names_rejected = accepts_the_rest, names_rejected
     destination.reject_when = rejected_indexes.intersection
     batch_result = send(destination, count)
     assert sorted(rejected(batch_result)) == sorted(rejected_indexes)
     everything = [str(each).encode() for each in range(1, count + 1)]
-    assert set(destination.taken) == set(everything) - rejected_indexes
+    assert set(destination.accepted) == set(everything) - rejected_indexes
     (delivered,) = batch_result.counts().delivered.values()
     assert delivered == count - len(rejected_indexes)
     # the last acceptance of each record is in input order
     last = [body for body in everything if body not in rejected_indexes]
-    assert sorted(last, key=lambda body: _last(destination.taken, body)) == last
+    assert sorted(last, key=lambda body: _last(destination.accepted, body)) == last
 
 
 def _last(bodies: list[bytes], body: bytes) -> int:
@@ -65,7 +65,7 @@ def _last(bodies: list[bytes], body: bytes) -> int:
 
 def test_finding_one_bad_record_takes_few_requests() -> None:
     destination = FakeDestination()
-    destination.takes_the_rest = False
+    destination.accepts_the_rest = False
     destination.reject_when = {b"700"}.intersection
     send(destination, 1000)
     assert len(destination.requests) <= 21
@@ -91,11 +91,11 @@ def test_non_idempotent_records_are_not_split_after_a_partial_rejection() -> Non
 
 def test_non_idempotent_records_are_split_if_none_was_accepted() -> None:
     destination = FakeDestination()
-    destination.takes_the_rest = False
+    destination.accepts_the_rest = False
     destination.reject_when = {b"3"}.intersection
     batch_result = send(destination, 10, idempotent=False)
     assert rejected(batch_result) == [b"3"]
-    assert len(destination.taken) == len(set(destination.taken)) == 9
+    assert len(destination.accepted) == len(set(destination.accepted)) == 9
 
 
 def test_records_with_unknown_outcome_are_reported_and_not_sent_again() -> None:
@@ -128,7 +128,7 @@ def test_only_idempotent_records_are_sent_again() -> None:
     batch_result = BatchResult(batch)
     destination.send(batch, batch_result)
     assert rejected(batch_result) == [b"1", b"3", b"5"]
-    assert destination.taken == [b"2", b"4", b"6"]
+    assert destination.accepted == [b"2", b"4", b"6"]
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 302])
@@ -147,9 +147,9 @@ def test_an_error_that_concerns_all_records_ends_the_run(status: int) -> None:
 def test_if_the_last_row_of_a_key_is_rejected_the_previous_one_is_sent() -> None:
     destination = FakeDestination(merges_by_key=True)
     destination.reject_when = {b"3", b"4"}.intersection
-    destination.takes_the_rest = False
+    destination.accepts_the_rest = False
     batch_result = send(destination, 4, key="k")
-    assert destination.taken == [b"2"]
+    assert destination.accepted == [b"2"]
     assert rejected(batch_result) == [b"4", b"3"]
     counts = batch_result.counts()
     assert sum(counts.delivered.values()) == 1
@@ -159,14 +159,14 @@ def test_if_the_last_row_of_a_key_is_rejected_the_previous_one_is_sent() -> None
 def test_many_rejected_rows_of_one_key_are_handled() -> None:
     destination = FakeDestination(merges_by_key=True)
     destination.reject_when = lambda bodies: bodies
-    destination.takes_the_rest = False
+    destination.accepts_the_rest = False
     batch_result = send(destination, 3000, key="k")
     assert len(batch_result.rejections) == 3000
 
 
 def test_if_everything_is_rejected_the_run_fails_without_reporting_records() -> None:
     destination = FakeDestination()
-    destination.takes_the_rest = False
+    destination.accepts_the_rest = False
     destination.reject_when = set
     metrics = new_metrics()
     batch = destination.open_batch()
@@ -181,7 +181,7 @@ def test_if_everything_is_rejected_the_run_fails_without_reporting_records() -> 
 
 def test_bisecting_stops_once_more_records_are_rejected_than_allowed() -> None:
     destination = FakeDestination()
-    destination.takes_the_rest = False
+    destination.accepts_the_rest = False
     destination.reject_when = {b"%d" % number for number in range(100, 900)}.intersection
     metrics = new_metrics()
     batch = destination.open_batch()

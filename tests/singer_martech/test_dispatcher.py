@@ -51,7 +51,7 @@ def test_no_request_is_larger_than_allowed(
     for request in destination.requests:
         assert destination.envelope_bytes + sum(len(body) + 1 for body in request) <= max_bytes
     fitting = [size for size in sizes if destination.envelope_bytes + size + 1 <= max_bytes]
-    assert sorted(map(len, destination.taken)) == sorted(fitting)
+    assert sorted(map(len, destination.accepted)) == sorted(fitting)
     assert harness.metrics.rejected == len(sizes) - len(fitting)
     harness.close()
 
@@ -116,8 +116,8 @@ def test_records_of_one_key_arrive_in_order_and_never_overlap(
     for each in (destination, other):
         assert each.overlaps == []
         for key in set(keys):
-            taken = [int(b.split(b":")[1]) for b in each.taken if b.startswith(b"%d:" % key)]
-            assert taken == sorted(taken)
+            accepted = [int(b.split(b":")[1]) for b in each.accepted if b.startswith(b"%d:" % key)]
+            assert accepted == sorted(accepted)
     assert harness.metrics.delivered + harness.metrics.superseded == len(keys)
     assert harness.metrics.pending == 0
     if not merges_by_key:
@@ -142,7 +142,7 @@ def test_a_held_record_is_sent_before_a_later_one_of_its_key(tmp_path: Path) -> 
     blocked.join(20)
     harness.add(hot, "3", "key")
     harness.dispatcher.flush()
-    assert hot.taken == [b"1", b"2", b"3"]
+    assert hot.accepted == [b"1", b"2", b"3"]
     harness.close()
 
 
@@ -182,7 +182,7 @@ def test_no_state_passes_a_held_record_that_waits_for_a_batch(
     assert failures
     harness.dispatcher.finish_in_flight()
     harness.dispatcher.write_state(now=True)
-    assert b"held" not in hot.taken
+    assert b"held" not in hot.accepted
     assert capfd.readouterr().out == ""
     harness.close()
 
@@ -196,12 +196,12 @@ def test_one_busy_key_does_not_delay_other_keys(harness: Harness) -> None:
         harness.add(cold, key=number)
     harness.woken.wait(20)
     harness.dispatcher.tick()
-    assert len(hot.taken) == 0
+    assert len(hot.accepted) == 0
     hot.gate.set()
     harness.dispatcher.flush()
-    assert len(cold.taken) == 10
-    assert hot.taken == sorted(hot.taken, key=int)
-    assert len(hot.taken) == 100
+    assert len(cold.accepted) == 10
+    assert hot.accepted == sorted(hot.accepted, key=int)
+    assert len(hot.accepted) == 100
 
 
 def test_records_held_for_one_key_use_bounded_memory(harness: Harness) -> None:

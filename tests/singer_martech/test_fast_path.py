@@ -291,9 +291,9 @@ def test_an_unrepresentable_number_is_sent_if_the_mapping_does_not_read_it(
     record = f'{{"id": "a", "more": {{"n": {number}}}}}'
     line = f'{{"type": "RECORD", "stream": "people", "record": {record}}}'
     text = "\n".join([json.dumps({**schema, "key_properties": ["id"]}), line, line])
-    rejected, taken = _batch_result(mona(sandbox), text)
+    rejected, accepted = _batch_result(mona(sandbox), text)
     assert "a number out of range" in rejected[2]  # the first record always takes the ordinary path
-    assert record.encode() in taken[3]
+    assert record.encode() in accepted[3]
 
 
 @pytest.mark.parametrize(
@@ -567,8 +567,8 @@ def test_a_record_without_its_key_takes_the_ordinary_path(sandbox: Sandbox) -> N
         {**message, "key_properties": ["id"]},
         *({"type": "RECORD", "stream": "people", "record": each} for each in records),
     ]
-    *taken, rejected = _batch_result(target, "\n".join(map(json.dumps, lines)))
-    assert [key for _, _, key, _, _, _ in taken] == [0, 1]
+    *accepted, rejected = _batch_result(target, "\n".join(map(json.dumps, lines)))
+    assert [key for _, _, key, _, _, _ in accepted] == [0, 1]
     assert rejected[2] == "a key property is missing: id"
 
 

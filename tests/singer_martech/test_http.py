@@ -531,7 +531,7 @@ def test_a_rejected_login_is_not_reported_as_a_rejected_request(server: Scripted
 
     def fetch(_old: Token | None) -> Token:
         logins.request("POST", server.url, label="login", auth=NoAuth())
-        raise AssertionError("the login is refused")
+        raise AssertionError("the login is rejected")
 
     client = HttpClient(PATIENT, auth=TokenAuth(fetch))
     with pytest.raises(LoginRejected, match="login: rejected with status 400: unknown client"):
@@ -573,13 +573,13 @@ def test_json_with_an_html_content_type_is_json(client: HttpClient, server: Scri
     assert len(server.received) == 1
 
 
-def refuse_empty(response: Response) -> None:
+def reject_empty(response: Response) -> None:
     if not response.body:
         raise errors.UnexpectedContent("it is empty")
 
 
 def test_a_client_decides_which_responses_are_genuine(server: ScriptedServer) -> None:
-    client = HttpClient(PATIENT, validate=refuse_empty)
+    client = HttpClient(PATIENT, validate=reject_empty)
     server.script(Reply(200, b""), Reply(200, b"{}"))
     assert post(client, server).body == b"{}"
     server.script(Reply(200, b""), Reply(200, b"{}"))

@@ -65,11 +65,11 @@ def test_behind_a_proxy_a_lost_response_leaves_the_outcome_unknown(
 def test_a_proxy_that_refuses_the_tunnel_has_sent_nothing(
     client: HttpClient, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(connection: socket.socket) -> None:
+    def reject(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
 
-    with RawServer(refuse) as proxy:
+    with RawServer(reject) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         with pytest.raises(RetriesExhausted, match=r"no connection to vendor\.example .*503"):
             add(client, "https://vendor.example")

@@ -96,7 +96,7 @@ def run(harness: Harness, destination: FakeDestination, injection: Injection) ->
     harness.dispatcher.finish_in_flight()
     harness.dispatcher.write_state(now=True)
     harness.close()
-    destination.taken += spooled.taken
+    destination.accepted += spooled.accepted
     return has_failed
 
 
@@ -107,7 +107,7 @@ def settled(destination: FakeDestination, folder: Path) -> set[int]:
         for path in folder.glob("*.jsonl")
         for line in path.read_bytes().splitlines()
     }
-    return {int(body) for body in destination.taken} | reported
+    return {int(body) for body in destination.accepted} | reported
 
 
 def count_calls(folder: Path, *, in_workers: bool) -> int:
@@ -153,5 +153,5 @@ def test_state_covers_settled_records_only(
             metrics.delivered + metrics.rejected + metrics.superseded + metrics.pending
         )
         assert metrics.pending >= 0, f"call {at}"
-        assert metrics.delivered <= len(destination.taken), f"call {at}"
+        assert metrics.delivered <= len(destination.accepted), f"call {at}"
     assert failed > calls / 2

@@ -31,7 +31,7 @@ def test_a_record_that_the_vendor_accepted_is_not_sent_again(tmp_path: Path) -> 
         with LedgerRun(tmp_path) as run:
             run.load(destination, [("k", "A"), ("l", "B")])
             run.finish()
-        assert destination.taken == sent
+        assert destination.accepted == sent
         assert run.metrics.unchanged == 2 - len(sent)
         assert run.metrics.read == run.metrics.delivered + run.metrics.unchanged
 
@@ -42,7 +42,7 @@ def test_a_changed_record_is_sent(tmp_path: Path) -> None:
         with LedgerRun(tmp_path) as run:
             run.load(destination, [("k", body), ("l", "same")])
             run.finish()
-    assert destination.taken == [b"A", b"same", b"B"]
+    assert destination.accepted == [b"A", b"same", b"B"]
 
 
 @pytest.mark.parametrize("max_rows", [1, 10])
@@ -51,7 +51,7 @@ def test_an_earlier_body_is_sent_while_another_is_in_flight(tmp_path: Path, max_
     with LedgerRun(tmp_path) as run:
         run.load(destination, [("k", "A"), ("k", "B"), ("k", "A")])
         run.finish()
-    assert destination.taken == [b"A", b"B", b"A"]
+    assert destination.accepted == [b"A", b"B", b"A"]
 
 
 def test_a_rejected_record_is_sent_again(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_rejected_record_is_sent_again(tmp_path: Path) -> None:
         with LedgerRun(tmp_path, allowed=1) as run:
             run.load(destination, [("k", "A"), ("l", "B")])
             run.finish()
-        assert destination.taken == sent[-1:]
+        assert destination.accepted == sent[-1:]
 
 
 def test_a_rejected_change_is_in_doubt(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_rejected_change_is_in_doubt(tmp_path: Path) -> None:
     with LedgerRun(tmp_path) as run:
         run.load(destination, [("k", "A")])
         run.finish()
-    assert destination.taken == [b"A", b"A"]
+    assert destination.accepted == [b"A", b"A"]
 
 
 def test_a_record_whose_outcome_is_unknown_is_sent_again(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_record_whose_outcome_is_unknown_is_sent_again(tmp_path: Path) -> None
     with LedgerRun(tmp_path) as run:
         run.load(destination, [("k", "A")])  # the vendor may hold B
         run.finish()
-    assert destination.taken == [b"A", b"A"]
+    assert destination.accepted == [b"A", b"A"]
 
 
 def test_records_that_a_killed_run_has_sent_are_in_doubt(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_records_that_a_killed_run_has_sent_are_in_doubt(tmp_path: Path) -> None
     with LedgerRun(tmp_path) as run:
         run.load(destination, [("k", "A")])
         run.finish()
-    assert destination.taken == [b"A", b"B", b"A"]
+    assert destination.accepted == [b"A", b"B", b"A"]
 
 
 def test_a_deletion_is_always_sent_and_removes_the_key(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_deletion_is_always_sent_and_removes_the_key(tmp_path: Path) -> None:
             run.finish()
             count = run.store.count(SCOPE)
         assert count == (0 if body is None else 1)
-    assert destination.taken == [b"A", b"deleted k", b"deleted k", b"A"]
+    assert destination.accepted == [b"A", b"deleted k", b"deleted k", b"A"]
 
 
 def test_state_covers_unchanged_records(run: LedgerRun, capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,7 +195,7 @@ def test_two_destinations_of_one_ledger_load_at_once(run: LedgerRun, tmp_path: P
         for key, each in (("k", run), ("l", second)):
             each.load(destination, [(key, "A")])
             each.finish()
-    assert destination.taken == [b"A", b"A"]
+    assert destination.accepted == [b"A", b"A"]
 
 
 def test_streams_that_share_a_collection_share_its_keys(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_streams_that_share_a_collection_share_its_keys(tmp_path: Path) -> None:
         with LedgerRun(tmp_path, scope=SCOPE._replace(stream=stream)) as run:
             run.load(destination, [("k", body)])
             run.finish()
-    assert destination.taken == [b"A", b"B", b"A"]
+    assert destination.accepted == [b"A", b"B", b"A"]
 
 
 def test_unchanged_records_are_sent_again_after_the_time_given(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_unchanged_records_are_sent_again_after_the_time_given(tmp_path: Path) -
         with LedgerRun(tmp_path, resend_after_seconds=seconds) as run:
             run.load(destination, [("k", "A")])
             run.finish()
-    assert destination.taken == [b"A", b"A"]
+    assert destination.accepted == [b"A", b"A"]
 
 
 def test_a_reset_sends_everything_again(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_reset_sends_everything_again(tmp_path: Path) -> None:
         with LedgerRun(tmp_path, reset=reset) as run:
             run.load(destination, [("k", "A")])
             run.finish()
-    assert destination.taken == [b"A", b"A"]
+    assert destination.accepted == [b"A", b"A"]
 
 
 def test_a_dry_run_compares_and_writes_nothing(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_a_record_without_a_key_is_always_sent(tmp_path: Path) -> None:
         with LedgerRun(tmp_path) as run:
             run.load(destination, [(None, "A")])
             run.finish()
-    assert destination.taken == [b"A", b"A"]
+    assert destination.accepted == [b"A", b"A"]
 
 
 def test_a_record_that_is_too_large_is_rejected_and_not_remembered(tmp_path: Path) -> None:

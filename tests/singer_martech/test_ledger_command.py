@@ -52,7 +52,7 @@ def test_forget_removes_one_stream(ledger: Path, tmp_path: Path) -> None:
     with LedgerRun(tmp_path) as run:
         run.load(destination, [("people-0", "A"), ("orders-0", "A")])
         run.finish()
-    assert destination.taken == [b"A"]
+    assert destination.accepted == [b"A"]
 
 
 def test_forget_removes_all(ledger: Path) -> None:

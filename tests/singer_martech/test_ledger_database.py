@@ -42,7 +42,7 @@ def test_only_changed_records_are_sent(server: str, tmp_path: Path) -> None:
             run.finish()
             count = run.store.count(scope)
         assert count == (1 if body is None else 2)
-    assert destination.taken == [b"A", b"same", b"B", b"deleted k"]
+    assert destination.accepted == [b"A", b"same", b"B", b"deleted k"]
 
 
 def test_records_that_a_killed_run_has_sent_are_in_doubt(server: str, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_records_that_a_killed_run_has_sent_are_in_doubt(server: str, tmp_path: 
                 run.send_without_settling()
             else:
                 run.finish()
-    assert destination.taken == [b"A", b"B", b"A"]
+    assert destination.accepted == [b"A", b"B", b"A"]
 
 
 def test_a_second_run_on_one_destination_fails_with_a_reason(server: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""After any sequence of runs and kills, the vendor holds what it would without a ledger."""
+"""After any sequence of runs and kills, the vendor has the same content as without a ledger."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ class KilledDatabase:
 
 
 class OneRun(NamedTuple):
-    """What a run reads, and what goes wrong.
+    """The records of a run, and what goes wrong.
 
     Attributes:
         records: Keys and bodies; None deletes.
-        max_rows: Of a request.
+        max_rows: The maximum number of records per request.
         kill_at: The transaction at which it is killed.
         kill_before: Whether it is killed before that transaction, or after it.
-        lose: The request whose response is lost, though the vendor took it.
-        refuse: A body that the vendor refuses.
+        lose: The request whose response is lost, although the vendor accepted it.
+        reject: A body that the vendor rejects.
     """
 
     records: list[Record]
@@ -61,7 +61,7 @@ class OneRun(NamedTuple):
     kill_at: int | None = None
     kill_before: bool = False
     lose: int | None = None
-    refuse: str | None = None
+    reject: str | None = None
 
 
 RECORDS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["1", "2", None])), max_size=8)
@@ -80,12 +80,12 @@ class Vendor:
     """Keeps the last body of each key."""
 
     def __init__(self) -> None:
-        self.taken: list[bytes] = []
+        self.accepted: list[bytes] = []
 
     @property
     def holds(self) -> dict[str, str]:
         held: dict[str, str] = {}
-        for body in self.taken:
+        for body in self.accepted:
             key, _, value = body.decode().partition("=")
             if value:
                 held[key] = value
@@ -95,22 +95,22 @@ class Vendor:
 
     def destination(self, run: OneRun, *, merges_by_key: bool) -> FakeDestination:
         destination = FakeDestination(run.max_rows, merges_by_key=merges_by_key)
-        destination.taken = self.taken
+        destination.accepted = self.accepted
         destination.names_rejected = True
 
-        def answer(bodies: list[bytes]) -> list[bytes]:
+        def respond(bodies: list[bytes]) -> list[bytes]:
             if run.lose is not None and len(destination.requests) > run.lose:
-                self.taken.extend(bodies)
+                self.accepted.extend(bodies)
                 raise broken()
-            refused = f"={run.refuse}".encode()
-            return [body for body in bodies if run.refuse and body.endswith(refused)]
+            rejected = f"={run.reject}".encode()
+            return [body for body in bodies if run.reject and body.endswith(rejected)]
 
-        destination.reject_when = answer
+        destination.reject_when = respond
         return destination
 
 
 def load(folder: Path, vendor: Vendor, run: OneRun, *, merges_by_key: bool = False) -> bool:
-    """Return whether the run came to its end."""
+    """Return whether the run was completed."""
     destination = vendor.destination(run, merges_by_key=merges_by_key)
     records = [(key, None if body is None else f"{key}={body}") for key, body in run.records]
     with LedgerRun(folder, allowed=100) as current:
@@ -134,12 +134,12 @@ def load(folder: Path, vendor: Vendor, run: OneRun, *, merges_by_key: bool = Fal
 
 
 def expected(before: dict[str, str], run: OneRun) -> dict[str, str]:
-    """Return what a run without a ledger leaves."""
+    """Return the content of the vendor after a run without a ledger."""
     held = dict(before)
     for key, body in run.records:
         if body is None:
             held.pop(key, None)
-        elif body != run.refuse:
+        elif body != run.reject:
             held[key] = body
     return held
 
@@ -169,9 +169,9 @@ def test_the_vendor_has_the_same_content_as_without_a_ledger(
         before = vendor.holds
         assert load(folder, vendor, last, merges_by_key=merges_by_key)
         assert vendor.holds == expected(before, last)
-        count = len(vendor.taken)
+        count = len(vendor.accepted)
         assert load(folder, vendor, OneRun(list(vendor.holds.items())))
-        assert len(vendor.taken) == count
+        assert len(vendor.accepted) == count
 
 
 @pytest.mark.parametrize("kill_before", [True, False])

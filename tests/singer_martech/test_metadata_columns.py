@@ -56,7 +56,7 @@ def test_what_remains_is_the_record_without_the_columns_or_no_object(
     except ValueError:
         rest = None
     received = parsed(record)
-    # a column that is left makes the decoder of the stream refuse the record
+    # a column that is left makes the decoder of the stream reject the record
     is_left = rest is not None and not SDC_COLUMNS.isdisjoint(rest)
     expected = {name: value for name, value in (received or {}).items() if name not in SDC_COLUMNS}
     assert rest is None or is_left or (received is not None and rest == expected)

@@ -41,7 +41,7 @@ def project(folder: Path, access: Mapping[str, str]) -> None:
     """Write a Meltano project with the tap of its environment and the installed target."""
     tap = Path(os.environ["TAPS"]) / "pipelinewise-tap-postgres" / "bin" / "tap-postgres"
     if not tap.exists():
-        pytest.skip("pipelinewise-tap-postgres takes no Python of this version")
+        pytest.skip("pipelinewise-tap-postgres does not support this version of Python")
     config = {name: access[name] for name in ("host", "port", "user", "password")}
     config |= {"dbname": access["database"], "filter_schemas": "public"}
     names = ("ledger", "streams", "api_url", "api_token", "datamart_id", "poll_interval_seconds")

@@ -71,7 +71,7 @@ class Tap:
     def __init__(self, environment: str, command: str, folder: Path) -> None:
         self._command = Path(os.environ["TAPS"]) / environment / "bin" / command
         if not self._command.exists():
-            pytest.skip(f"{environment} takes no Python of this version")
+            pytest.skip(f"{environment} does not support this version of Python")
         self._folder = folder
 
     def output(self, config: Mapping[str, Any], *, discovers: bool = False) -> bytes:

@@ -90,7 +90,7 @@ def test_an_import_that_is_missing_or_accepts_other_documents_is_named(
     assert "stream 'a', key 'document_import_id': datamart" in lines[0]
     assert "has no document import 1" in lines[0]
     assert "stream 'b', key 'document_import_name'" in lines[1]
-    assert "takes USER_ACTIVITY" in lines[1]
+    assert "accepts USER_ACTIVITY" in lines[1]
 
 
 def test_a_misspelt_document_type_is_named(check: Callable[..., list[str]]) -> None:

@@ -139,10 +139,10 @@ def test_an_odd_value_in_any_field_rejects_one_record_at_most(field: str) -> Non
 @pytest.mark.parametrize("name", DOCUMENT_TYPES)
 def test_the_page_has_a_row_for_every_rule(name: str) -> None:
     text = Path(__file__).parents[2].joinpath("docs", "target-mediarithmics.md").read_text("utf-8")
-    refused = text.partition("### Rejected before sending")[2].partition("###")[0]
+    rejected_text = text.partition("### Rejected before sending")[2].partition("###")[0]
     warned = text.partition("### Sent with a warning")[2].partition("###")[0]
     kind = DOCUMENT_TYPES[name]
-    for rules, table in ((kind.rejected, refused), (kind.unusual + kind.recommended, warned)):
+    for rules, table in ((kind.rejected, rejected_text), (kind.unusual + kind.recommended, warned)):
         for rule in rules:
             cells = [rule.source.value, *(f"`{field}`" for field in rule.field.split(", "))]
             assert [row for row in table.splitlines() if all(cell in row for cell in cells)], rule

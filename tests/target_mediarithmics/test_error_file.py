@@ -38,7 +38,7 @@ class EncodedRecords(list[bytes]):
         return self[index]
 
 
-def refuse(vendor: Mediarithmics, *ids: Any) -> None:
+def reject(vendor: Mediarithmics, *ids: Any) -> None:
     vendor.refuse_if = lambda _, document: (
         f"no such thing as {name}"
         if (name := document.get("id", document.get("email_hash"))) in ids
@@ -51,7 +51,7 @@ def test_failed_lines_become_rejected_records(
     vendor: Mediarithmics, load: Callable[..., Run], shape: str
 ) -> None:
     vendor.error_shape = shape
-    refuse(vendor, 2, 5)
+    reject(vendor, 2, 5)
     run = load(
         schema(),
         *[record(id=number, name="é") for number in range(7)],
@@ -76,7 +76,7 @@ def test_more_failed_lines_than_allowed_end_the_run_with_state_before_the_first(
     vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     vendor.error_shape = "json"
-    refuse(vendor, 2)
+    reject(vendor, 2)
     messages = [text for n in range(4) for text in (record(id=n), state({"n": n}))]
     run = load(schema(), *messages, streams=STREAMS)
     assert "stream 'list': a record was rejected: no such thing as 2" in str(run.error)
@@ -88,7 +88,7 @@ def test_an_error_file_that_names_no_lines_is_kept_beside_the_report(
     vendor: Mediarithmics, load: Callable[..., Run], tmp_path: Path
 ) -> None:
     vendor.error_shape = "free_text"
-    refuse(vendor, 2, 5)
+    reject(vendor, 2, 5)
     run = load(
         schema(),
         *[record(id=number) for number in range(7)],
@@ -115,7 +115,7 @@ def test_unidentified_lines_count_against_the_allowance(
     vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     vendor.error_shape = "free_text"
-    refuse(vendor, 2, 5)
+    reject(vendor, 2, 5)
     messages = [text for n in range(7) for text in (record(id=n), state({"n": n}))]
     run = load(schema(), *messages, streams=STREAMS, max_rejected_records=1)
     assert "2 record(s) were rejected" in str(run.error)
@@ -128,7 +128,7 @@ def test_an_error_file_that_is_missing_leaves_one_line_in_the_report(
     vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     vendor.plan("import", lose_error_file=True)
-    refuse(vendor, 2)
+    reject(vendor, 2)
     run = load(schema(), *[record(id=n) for n in range(4)], streams=STREAMS, max_rejected_records=1)
     assert run.error is None
     assert run.counts() == {"read": 4, "delivered": 3, "rejected": 1}
@@ -154,7 +154,7 @@ def test_an_execution_id_cannot_lead_out_of_the_folder_of_the_reports(
 def test_a_compressed_error_file_is_read_as_plain_text(
     vendor: Mediarithmics, load: Callable[..., Run], settings: dict[str, Any]
 ) -> None:
-    refuse(vendor, 2)
+    reject(vendor, 2)
     load(schema(), record(id=1), record(id=2), streams=STREAMS, max_rejected_records=1)
     (ended,) = vendor.import_executions()
     vendor.executions.file(f"{ended.id}.import.error").write_bytes(gzip.compress(b"Line 2: no\n"))
@@ -173,7 +173,7 @@ def test_failed_rows_of_a_csv_are_matched_by_a_copy(
     vendor: Mediarithmics, load: Callable[..., Run], shape: str
 ) -> None:
     vendor.error_shape = shape if shape != "json_echo" else "json"
-    refuse(vendor, "2")
+    reject(vendor, "2")
     run = load(
         schema(name={}),
         *[record(id=number, name='{"a": "b, c"}') for number in range(4)],
@@ -188,7 +188,7 @@ def test_bare_row_numbers_of_a_csv_match_no_line(
     vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     vendor.error_shape = "line_number"
-    refuse(vendor, "2")
+    reject(vendor, "2")
     run = load(schema(), *[record(id=n) for n in range(4)], streams=TABLE, max_rejected_records=1)
     assert run.counts() == {"read": 4, "delivered": 3, "rejected": 1}
     assert [line["records"] for line in run.rejected] == [1]
@@ -198,7 +198,7 @@ def test_unnamed_failures_of_a_shared_execution_add_up_in_every_stream(
     vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:
     vendor.error_shape = "free_text"
-    refuse(vendor, 1, 2, 3, 4)
+    reject(vendor, 1, 2, 3, 4)
     shared = {"document_type": "ANYTHING", "document_import_name": "both"}
     run = load(
         schema("a"),
@@ -217,7 +217,7 @@ def test_a_report_with_unnamed_records_replays_the_others_and_says_so(
     vendor: Mediarithmics, load: Callable[..., Run], tmp_path: Path
 ) -> None:
     vendor.error_shape = "free_text"
-    refuse(vendor, 3)
+    reject(vendor, 3)
     run = load(
         schema(), record(id=1), record(id=2, text="x" * 500), record(id=3), streams=STREAMS,
         max_rejected_records=2, max_request_bytes=400,

@@ -140,12 +140,12 @@ def test_an_import_can_be_given_by_its_id(vendor: Mediarithmics, load: Callable[
         (
             {"document_type": "USER_PROFILE"},
             {"document_import_id": "20001"},
-            ["document_import_id", "takes USER_PROFILE as APPLICATION_X_NDJSON, not ANYTHING"],
+            ["document_import_id", "accepts USER_PROFILE as APPLICATION_X_NDJSON, not ANYTHING"],
         ),
         (
             {"document_type": "ANYTHING", "mime_type": "TEXT_CSV"},
             {"document_import_name": "there"},
-            ["document_import_name", "takes ANYTHING as TEXT_CSV, not ANYTHING"],
+            ["document_import_name", "accepts ANYTHING as TEXT_CSV, not ANYTHING"],
         ),
         (
             {"document_type": "ANYTHING", "encoding": "latin-1"},

@@ -138,7 +138,7 @@ def test_profiles_and_choices_are_mirrored_too(
     ids=[
         "no message",
         "no record",
-        "it stands before the records",
+        "it precedes the records",
         "a record follows",
         "a SCHEMA follows",
         "another version",
