@@ -166,7 +166,7 @@ def test_state_stops_before_a_failed_request_though_more_records_were_read(
             run.finish()
         run.harness.dispatcher.finish_in_flight()
         run.harness.dispatcher.write_state(now=True)
-    assert destination.taken == [b"A"] * 4
+    assert destination.accepted == [b"A"] * 4
     assert capsys.readouterr().out.splitlines()[-1] == '{"at": 4}'
 
 
