@@ -84,10 +84,11 @@ def renew_page(path: Path, rounds: int, tables: Sequence[str]) -> None:
     present, end, after = rest.partition(_END)
     if not (begin and end):
         raise ValueError(f"{path} has no place for the tables")
+    label = "one round" if rounds == 1 else f"the median of {rounds} rounds"
     today = datetime.datetime.now(datetime.timezone.utc)
     run = (
         f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
-        f"{today:%d %B %Y}, the median of {rounds} rounds."
+        f"{today:%d %B %Y}, {label}."
     )
     sections = {each.partition("\n")[0]: each for each in present.split("### ")[1:]}
     for table in tables:

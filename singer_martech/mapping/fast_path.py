@@ -115,6 +115,8 @@ class FastPath:
                 if self._begin_omitting(records[len(found)]):
                     return self._decoded(records)
                 found.append(None)  # for the record whose decoding failed
+                if self._omitted is not None:
+                    self._omitted.forget()
             else:
                 return found, kept
 

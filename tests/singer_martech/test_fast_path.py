@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from singer_martech.delivery.dispatcher import Dispatcher
-from singer_martech.delivery.sink import MartechSink
+from singer_martech.delivery.sink import SDC_COLUMNS, MartechSink
 from singer_martech.delivery.target import MartechTarget
 from singer_martech.mapping.fast_path import compile_fast_path
 from singer_martech.values.json_codec import decode_object
@@ -309,6 +309,18 @@ def test_the_schemas_of_well_known_taps_have_a_fast_path(name: str) -> None:
         assert values_of(fast_path, json.dumps(record).encode()) is not None, record
     for record in case["invalid"]:
         assert values_of(fast_path, json.dumps(record).encode()) is None, record
+
+
+def test_metadata_columns_may_change_their_order() -> None:
+    fast_path = compile_fast_path(
+        {"properties": {"a": {"type": "integer"}}}, ["a"], {}, (), SDC_COLUMNS
+    )
+    assert fast_path is not None
+    one, two = b'"_sdc_sequence":1', b'"_sdc_batched_at":"x"'
+    for columns in (one, two, one, b",".join((two, one)), b",".join((one, two))):
+        records = [b'{"a":5,%s}' % columns]
+        fast_path.decode(records)  # it may take the ordinary path
+        assert fast_path.decode(records) == ([(5,)], [b'{"a":5}'])
 
 
 def test_many_fields_are_read_in_order() -> None:

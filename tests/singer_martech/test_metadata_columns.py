@@ -73,7 +73,7 @@ def test_what_remains_is_the_record_without_the_columns_or_no_object(
     ],
 )
 def test_columns_at_the_end_or_the_start_are_removed(record: bytes) -> None:
-    assert parsed(COLUMNS.without(record)) == {"id": 1}
+    assert parsed(MetadataColumns(SDC_COLUMNS).without(record)) == {"id": 1}
 
 
 @pytest.mark.parametrize(
@@ -88,4 +88,4 @@ def test_columns_at_the_end_or_the_start_are_removed(record: bytes) -> None:
 )
 def test_a_deleted_record_and_columns_in_between_take_the_ordinary_path(record: bytes) -> None:
     with pytest.raises((msgspec.ValidationError, UnusualColumns)):
-        COLUMNS.without(record)
+        MetadataColumns(SDC_COLUMNS).without(record)
