@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from hashlib import blake2b
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from singer_martech._compat import override
@@ -266,8 +267,10 @@ class Ledger(NoLedger):
 
     @override
     def settle(self, batch_result: BatchResult) -> None:
-        self._changes.settle(batch_result.fates(), self._destinations)
-        self._changes.write_if_many()
+        results = batch_result.fates()
+        while some := list(islice(results, _MAX_BUFFERED_RECORDS)):  # a batch may be very large
+            self._changes.settle(some, self._destinations)
+            self._changes.write_if_many()
 
     @override
     def drop(self, record: PendingRecord) -> None:
