@@ -16,6 +16,7 @@ _FORMS = ((b":null", b","), (b": null", b", "))
 """The text after and before a null field's name, as taps write it."""
 
 
+_FEW = 3
 _members: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -42,7 +43,11 @@ def without_nulls(row: bytes, nulls: Collection[str]) -> bytes | None:
                 break
     parts.append(row[position:])
     shorter = b"".join(parts)
-    return shorter if _members(shorter).keys().isdisjoint(nulls) else None
+    if len(nulls) <= _FEW:  # a search for each is faster
+        is_left = any(_quoted(name) in shorter for name in nulls)
+    else:
+        is_left = not _members(shorter).keys().isdisjoint(nulls)
+    return None if is_left else shorter
 
 
 @lru_cache(maxsize=1024)
