@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DAY = datetime.date(2026, 3, 10)
 _PLAIN_SHARE = 10
-"""The plain sink takes so many times longer that a part of the records is enough."""
+"""The plain sink takes much longer, so it loads this fraction of the records."""
 
 
 class Inputs(NamedTuple):

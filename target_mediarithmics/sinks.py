@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MAX_BLOCKS_ALONE = 10
-"""After so many blocks in a row with a document that is not plain, each record is mapped alone."""
+"""After this number of consecutive blocks with an unusual document, each record is mapped alone."""
 _NOT_IN_KEY = frozenset({"expiration_duration"})
 
 

@@ -28,13 +28,13 @@ def interpreters() -> dict[str, Path]:
         candidates = [Path(on_path)] if on_path else []
         candidates += sorted(pyenv.glob(f"{version}.*/bin/python"))
         for candidate in candidates:
-            told = subprocess.run(
+            done = subprocess.run(
                 [candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
                 capture_output=True,
                 text=True,
                 check=False,
             )
-            if told.stdout.strip() == version:
+            if done.stdout.strip() == version:
                 found[version] = candidate
     return found
 

@@ -167,7 +167,7 @@ class Batch:
         return len(fitting)
 
     def _are_new(self, indexes: Mapping[Hashable, int], count: int) -> bool:
-        """Whether so many records all have a key, each another one that the batch lacks."""
+        """Whether this many records all have different keys that the batch lacks."""
         return len(indexes) == count and self._indexes.keys().isdisjoint(indexes)
 
     def _append_each(self, records: Sequence[PendingRecord]) -> int:

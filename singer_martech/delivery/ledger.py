@@ -257,7 +257,7 @@ class Ledger(NoLedger):
         while self._changed:
             destination, records = self._changed[0]
             try:
-                self._submit_all(destination, records)  # an error blocks STATE at what is left
+                self._submit_all(destination, records)  # an error blocks STATE at the rest
             finally:
                 self._changed.popleft()
 

@@ -104,7 +104,7 @@ class Database(Protocol):
         """Return the rows of a query."""
 
     def entries(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """Return the entries of these keys, as far as there are any, and perhaps of others.
+        """Return the entries of these keys that exist, and perhaps those of other keys.
 
         Each has the key, the hash of the last accepted body (None if in doubt), its time in seconds
         since 1970, the version of the full read in which a mirrored key was last read, and the
