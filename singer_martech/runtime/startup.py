@@ -37,7 +37,8 @@ def _keep_freed_memory() -> None:
     """Let the C library reuse freed blocks of a few megabytes.
 
     By default, glibc returns them to the system, which clears each page again when it is needed:
-    up to a quarter of a tap's time, depending on the order of its blocks. Other C libraries have no ``mallopt``.
+    up to a quarter of a tap's time, depending on the order of its blocks. Other C libraries have
+    no ``mallopt``.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
