@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from singer_martech._compat import override
 from singer_martech.delivery.batch import PendingRecord
 from singer_martech.delivery.ledger_key import RecordKey
-from singer_martech.delivery.sink import MartechSink, SinkTarget
+from singer_martech.delivery.sink import MartechSink
+from singer_martech.delivery.sink_target import SinkTarget
 from singer_martech.errors import MappingError, SettingError
 from singer_martech.mapping.stream_mappings import mapping_error
 from singer_martech.mediarithmics.imports import CSV

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from singer_martech._compat import override
 from singer_martech.delivery.batch import PendingRecord
-from singer_martech.delivery.sink import FieldNameCache, MartechSink, SinkTarget
+from singer_martech.delivery.sink import MartechSink
+from singer_martech.delivery.sink_target import SinkTarget
+from singer_martech.mapping.field_name_cache import FieldNameCache
 from singer_martech.mapping.filters import as_text
 from singer_martech.values.json_codec import encode
 from target_mona import context_id, export_timestamp

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from singer_martech._compat import override
 from singer_martech.delivery.batch import PendingRecord
-from singer_martech.delivery.sink import MartechSink, SinkTarget
+from singer_martech.delivery.sink import MartechSink
+from singer_martech.delivery.sink_target import SinkTarget
 from singer_martech.errors import MappingError, MartechError, SettingError
 from singer_martech.mapping.stream_mappings import compiled
 from singer_martech.mapping.template import fields_of

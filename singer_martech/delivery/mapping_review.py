@@ -7,14 +7,17 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.mapping.nested_fields import unknown_nested_fields
-from singer_martech.mapping.stream_mappings import mapping_error
+from singer_martech.mapping.stream_mappings import compiled, mapping_error
+from singer_martech.mapping.template import unknown_fields
 from singer_martech.singer.stream_maps import unmatched_maps
+from singer_martech.values.json_codec import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from singer_martech.delivery.sink import MartechSink
     from singer_martech.mapping.stream_mappings import StreamMappings
+    from singer_martech.mapping.template import Template
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +57,8 @@ class MappingReview:
         self._sources.add(source)
         if sink.mapping is None and self._mappings:
             self._review_unmapped(sink.stream_name)
-        for problem in sink.unknown_fields():
-            self._report(problem)
-        for key, template in sink.templates():
-            for problem in unknown_nested_fields(template.parsed, sink.schema):
+        for key, template in _templates(sink):
+            for problem in _unknown_fields(sink, template):
                 self._report(str(mapping_error(sink.stream_name, key, problem)))
         for key, value in (sink.mapping or {}).items():
             if isinstance(value, (dict, list)) and key not in sink.field_keys:
@@ -94,6 +95,31 @@ class MappingReview:
             f"setting 'streams': no key matches stream '{stream}', and key '{key}' has matched no "
             f"stream so far; did you mean '{stream}'?"
         )
+
+
+def _templates(sink: MartechSink) -> Iterator[tuple[str, Template]]:
+    """Yield the key and the template of each template in a sink's mapping."""
+    for key, value in (sink.mapping or {}).items():
+        names = value if isinstance(value, list) else [value]
+        if key in sink.field_keys and all(map(_is_field_name, names)):
+            reads = [f"{{{{ record[{encode(name).decode()}] }}}}" for name in names]
+            yield key, compiled(reads, sink.stream_name, key)
+        else:
+            yield key, compiled(value, sink.stream_name, key)
+
+
+def _is_field_name(value: object) -> bool:
+    return isinstance(value, str) and "{{" not in value
+
+
+def _unknown_fields(sink: MartechSink, template: Template) -> Iterator[str]:
+    """Yield a problem for each field that a template reads and the SCHEMA or record lacks."""
+    for field, hint in unknown_fields(template, sink.schema):
+        if field not in sink.left_out:
+            yield f"no field '{field}' in the SCHEMA{hint}"
+    for field in sorted(template.named.intersection(sink.left_out)):
+        yield f"field '{field}' is left out; set 'keep_sdc_columns' to true to read it"
+    yield from unknown_nested_fields(template.parsed, sink.schema)
 
 
 def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_sdk.exceptions import MissingKeyPropertiesError
 from singer_sdk.sinks import Sink
@@ -14,41 +14,24 @@ from singer_martech.delivery.ledger_tables import Scope
 from singer_martech.delivery.rejects import TooManyRejects
 from singer_martech.errors import MappingError, MartechError
 from singer_martech.mapping.fast_path import compile_fast_path
-from singer_martech.mapping.metadata_columns import MetadataColumns
-from singer_martech.mapping.stream_mappings import compiled, mapping_error
-from singer_martech.mapping.template import unknown_fields
+from singer_martech.mapping.field_name_cache import FieldNameCache
+from singer_martech.mapping.metadata_columns import SDC_COLUMNS, MetadataColumns
 from singer_martech.mapping.undefined import TemplateError
-from singer_martech.values.json_codec import decode_object, encode
+from singer_martech.values.json_codec import decode_object
 from singer_martech.values.validation import RecordValidator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from singer_sdk import Target
 
     from singer_martech.delivery.batch import PendingRecord
     from singer_martech.delivery.destination import Destination
-    from singer_martech.delivery.dispatcher import Dispatcher
-    from singer_martech.delivery.ledger import Ledger, StreamLedger
+    from singer_martech.delivery.ledger import StreamLedger
     from singer_martech.delivery.ledger_mirror import Mirror
     from singer_martech.delivery.metrics import StreamMetrics
+    from singer_martech.delivery.sink_target import SinkTarget
     from singer_martech.mapping.fast_path import FastPath
-    from singer_martech.mapping.stream_mappings import StreamMappings
-    from singer_martech.mapping.template import Template
-
-SDC_COLUMNS = frozenset(
-    {
-        "_sdc_batched_at",
-        "_sdc_deleted_at",
-        "_sdc_extracted_at",
-        "_sdc_received_at",
-        "_sdc_sequence",
-        "_sdc_sync_started_at",
-        "_sdc_table_version",
-    }
-)
-"""The metadata columns of singer-sdk."""
-
 
 _ENDS_RUN = (MemoryError, OSError)
 """Errors that concern the process, not the current record."""
@@ -56,42 +39,6 @@ _ENDS_RUN = (MemoryError, OSError)
 
 class MissingKeyProperties(TooManyRejects, MissingKeyPropertiesError):
     """A record lacks a key property and exceeds the reject limit."""
-
-
-class SinkTarget(Protocol):
-    """The interface of the target that a sink uses.
-
-    Attributes:
-        name: The name of the plugin.
-        sequence: The position of the current record in the input.
-        ledger: The ledger, or None without the setting.
-    """
-
-    name: str
-    sequence: int
-    ledger: Ledger | None
-    mappings: StreamMappings
-    dispatcher: Dispatcher
-
-    @property
-    def config(self) -> Mapping[str, Any]:
-        """The validated settings."""
-
-    @property
-    def account(self) -> str:
-        """The API and the account there, for the ledger."""
-
-    def warn_once(self, line: str, topic: Hashable = None) -> None:
-        """Log a warning once per topic and run."""
-
-    def metrics(self, stream: str) -> StreamMetrics:
-        """Return the counts of a stream."""
-
-    def destination(self, destination: Destination) -> Destination:
-        """Return the given destination or, in a dry run, one that sends nothing."""
-
-    def reject(self, metrics: StreamMetrics, message: Mapping[str, Any], reason: str) -> None:
-        """Report a record that cannot be sent."""
 
 
 class MartechSink(Sink):
@@ -105,6 +52,8 @@ class MartechSink(Sink):
     """Deletes keys that the source no longer has; set by ``open_ledger``."""
     destination: Destination
     """The destination of the stream's records; set by ``prepare``."""
+    left_out: Collection[str]
+    """The metadata columns that are not part of the mapped record."""
     _submit_all: Callable[[Destination, Sequence[PendingRecord]], None]
 
     @classmethod
@@ -208,32 +157,6 @@ class MartechSink(Sink):
         """Whether a record with these field names may be sent as received."""
         return self._omitted_columns.isdisjoint(names)
 
-    def templates(self) -> Iterator[tuple[str, Template]]:
-        """Yield the key and the template of each template in the mapping."""
-        for key, value in (self.mapping or {}).items():
-            names = value if isinstance(value, list) else [value]
-            if key in self.field_keys and all(map(_is_field_name, names)):
-                reads = [f"{{{{ record[{encode(name).decode()}] }}}}" for name in names]
-                yield key, compiled(reads, self.stream_name, key)
-            else:
-                yield key, compiled(value, self.stream_name, key)
-
-    def unknown_fields(self) -> list[str]:
-        """Return a line for each field that the mapping reads and the SCHEMA or record lacks."""
-        return [
-            str(mapping_error(self.stream_name, key, problem))
-            for key, template in self.templates()
-            for problem in self._unknown_fields(template)
-        ]
-
-    def _unknown_fields(self, template: Template) -> Iterator[str]:
-        omitted = frozenset() if self._adds_metadata else self._omitted_columns
-        for field, hint in unknown_fields(template, self.schema):
-            if field not in omitted:
-                yield f"no field '{field}' in the SCHEMA{hint}"
-        for field in sorted(template.named & omitted):
-            yield f"field '{field}' is left out; set 'keep_sdc_columns' to true to read it"
-
     def warn_once(self, topic: str, message: str) -> None:
         """Log a warning about the stream, but only the first of its topic in a run."""
         line = f"stream '{self.stream_name}': {message}"
@@ -270,6 +193,7 @@ class MartechSink(Sink):
         self._deletes: str = target.config["deletes"]
         self._accepted_names = FieldNameCache()
         self._adds_metadata = self.include_sdc_metadata_properties
+        self.left_out = () if self._adds_metadata else self._omitted_columns
         self._check = RecordValidator(stream_name, self.schema) if self.validate_schema else None
 
     @override
@@ -462,22 +386,6 @@ class MartechSink(Sink):
         raise NotImplementedError
 
 
-class FieldNameCache(set[tuple[str, ...]]):
-    """A cache of checked sets of field names, so that each is checked once."""
-
-    _MAX_ENTRIES = 1000
-
-    @override
-    def add(self, names: tuple[str, ...], /) -> None:
-        if len(self) >= self._MAX_ENTRIES:
-            self.clear()
-        super().add(names)
-
-
 class _MissingKey(ValueError):
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(f"a key property is missing: {', '.join(names)}")
-
-
-def _is_field_name(value: object) -> bool:
-    return isinstance(value, str) and "{{" not in value

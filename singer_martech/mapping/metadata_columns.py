@@ -12,6 +12,18 @@ from singer_martech.values.dynamic_struct import object_type
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+SDC_COLUMNS = frozenset(
+    {
+        "_sdc_batched_at",
+        "_sdc_deleted_at",
+        "_sdc_extracted_at",
+        "_sdc_received_at",
+        "_sdc_sequence",
+        "_sdc_sync_started_at",
+        "_sdc_table_version",
+    }
+)
+"""The metadata columns of singer-sdk."""
 DELETED_AT = "_sdc_deleted_at"
 """Not null in a deleted record."""
 _COMMA = ord(",")

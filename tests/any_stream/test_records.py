@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from singer_martech.delivery.sink import SDC_COLUMNS
+from singer_martech.mapping.metadata_columns import SDC_COLUMNS
 from tests.kit.singer import as_bytes, record, schema, state
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from singer_martech.delivery.dispatcher import Dispatcher
-from singer_martech.delivery.sink import SDC_COLUMNS, MartechSink
+from singer_martech.delivery.sink import MartechSink
 from singer_martech.delivery.target import MartechTarget
 from singer_martech.mapping.fast_path import compile_fast_path
+from singer_martech.mapping.metadata_columns import SDC_COLUMNS
 from singer_martech.values.json_codec import decode_object
 from singer_martech.values.validation import RecordValidator
 from target_mediarithmics.target import TargetMediarithmics

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singer_martech.delivery.sink import SDC_COLUMNS
-from singer_martech.mapping.metadata_columns import MetadataColumns, UnusualColumns
+from singer_martech.mapping.metadata_columns import SDC_COLUMNS, MetadataColumns, UnusualColumns
 
 COLUMNS = MetadataColumns(SDC_COLUMNS)
 OTHERS = (
