@@ -45,7 +45,7 @@ def _loads(comparison: Comparison, figures: Sequence[Figures]) -> str:
     rows = [
         f"### {comparison.title}",
         "",
-        "| subject | median s | CPU µs each | records/CPU s | plain ÷ this | aim | peak MiB |",
+        "| subject | median s | CPU µs each | records/CPU s | last ÷ this | aim | peak MiB |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for each in figures:
