@@ -32,3 +32,8 @@ class Stopped(MartechError):
         """Name the signal."""
         self.signum = signum
         super().__init__(f"stopped by {signal.Signals(signum).name}")
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the text of an error of the system or of a library; its class if it has no text."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

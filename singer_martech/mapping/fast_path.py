@@ -99,8 +99,7 @@ class FastPath:
         if len(valid) < len(found):
             remaining = iter(values)
             values = [None if each is None else next(remaining) for each in found]
-            for _ in range(len(found) - len(valid)):
-                self.miss()
+            self.miss(len(found) - len(valid))
         return Decoded(values, kept)
 
     def _decoded(self, records: Sequence[bytes]) -> tuple[list[Any], Sequence[bytes]]:
@@ -143,9 +142,9 @@ class FastPath:
             return {self._only: values[0]}
         return dict(zip(self.reads, values, strict=True))
 
-    def miss(self) -> None:
-        """Count a record that takes the ordinary path; disable the fast path if most records do."""
-        self._misses += 1
+    def miss(self, count: int = 1) -> None:
+        """Count records that take the ordinary path; disable the fast path if most records do."""
+        self._misses += count
         if self._misses >= _MIN_MISSES and 2 * self._misses > self._records:
             self._decode = _reject_all
 

@@ -6,7 +6,6 @@ from decimal import Decimal
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.mapping.schema_types import ANNOTATIONS, decimal_places
 from singer_martech.values.json_codec import decode
 from singer_martech.values.validation import RecordValidator
 
@@ -24,7 +23,6 @@ _MAX_EXACT = 2.0**52
 _MAX_PLACES = 22
 """Up to this number of decimal places, the power of ten is exact as a double."""
 
-_OF_USUAL_NUMBERS = ANNOTATIONS | {"maximum", "minimum", "multipleOf", "type"}
 _CLASSES: Mapping[str, tuple[type, ...]] = {
     "array": (list,),
     "boolean": (bool,),
@@ -81,17 +79,21 @@ def kind_check(attribute: str, kinds: Collection[str]) -> Check:
 def number_check(attribute: str, limits: NumberLimits) -> Check:
     """Return a check that an exact number is within limits; null is."""
     get = attrgetter(attribute)
-
-    def check(found: list[Any]) -> None:
-        for index, each in enumerate(found):
-            value = None if each is None else get(each)
-            if value is not None and not _is_within(value, limits):
-                found[index] = None
-
-    return check
+    return lambda found: _keep_where(found, get, lambda value: _is_within(value, limits))
 
 
-def _is_within(value: int | Decimal, limits: NumberLimits) -> bool:
+def _keep_where(
+    found: list[Any], get: Callable[[Any], Any], is_valid: Callable[[Any], bool]
+) -> None:
+    """Replace each decoded record by None whose value is not valid."""
+    for index, each in enumerate(found):
+        if each is not None and not is_valid(get(each)):
+            found[index] = None
+
+
+def _is_within(value: int | Decimal | None, limits: NumberLimits) -> bool:
+    if value is None:
+        return True
     try:
         if not limits.above < float(value) < limits.below:
             return False
@@ -122,25 +124,19 @@ class FieldCheck:
         self._get = attrgetter(attribute)
         self._name = name
         self._validator = RecordValidator(name, alone)
-        self._is_usual = _usual_number(field)
         self._remembered: dict[bytes, bool] = {}
 
     def of_values(self, found: list[Any]) -> None:
         """Check decoded values."""
-        for index, each in enumerate(found):
-            if each is not None:
-                value = self._get(each)
-                if not self._is_usual(value) and not self._is_valid_value(value):
-                    found[index] = None
+        _keep_where(found, self._get, self._is_valid_value)
 
     def of_json(self, found: list[Any]) -> None:
         """Check values that are still JSON; None where the field is absent."""
-        for index, each in enumerate(found):
-            value = None if each is None else self._get(each)
-            if value is not None and not self._is_valid(value):
-                found[index] = None
+        _keep_where(found, self._get, self._is_valid_json)
 
-    def _is_valid(self, value: msgspec.Raw) -> bool:
+    def _is_valid_json(self, value: msgspec.Raw | None) -> bool:
+        if value is None:
+            return True
         raw = bytes(value)
         known = self._remembered.get(raw)
         if known is None:
@@ -157,26 +153,6 @@ class FieldCheck:
             return self._validator.is_valid({self._name: value})
         except (ArithmeticError, RecursionError, ValueError):
             return False
-
-
-def _usual_number(field: Mapping[str, Any]) -> Callable[[Any], bool]:
-    """Return a test that most valid numbers pass, in less time than the validator takes.
-
-    A number passes if it is between the bounds of a field, and has no more decimal places than
-    ``multipleOf`` has. The kind of the value is checked before.
-    """
-    places = decimal_places(field.get("multipleOf", "1e-9999"))
-    if places is None or not _OF_USUAL_NUMBERS.issuperset(field):
-        return lambda _: False
-    low = Decimal(str(field.get("minimum", "-Infinity")))
-    high = Decimal(str(field.get("maximum", "Infinity")))
-
-    def is_usual(value: Any) -> bool:
-        if value.__class__ is Decimal:
-            return low < value < high and int(value.as_tuple().exponent) >= -places
-        return value is None or (value.__class__ is int and low < value < high)
-
-    return is_usual
 
 
 def reader(attributes: Sequence[str]) -> Callable[[list[Any]], list[tuple[Any, ...]]]:

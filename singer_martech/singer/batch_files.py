@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 import fsspec  # type: ignore[import-untyped]
 from isal import igzip
 
-from singer_martech.errors import InvalidInput, MartechError
+from singer_martech.errors import InvalidInput, MartechError, reason_of
 from singer_martech.singer.json_file import config_files
 from singer_martech.singer.reader import MAX_LINE_BYTES
 
@@ -75,8 +75,7 @@ class BatchFile:
         except _NotAllowed as error:
             raise MartechError(f"{label} is not read: {error}") from error
         except Exception as error:  # storage libraries may raise anything
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise MartechError(f"{label} cannot be read: {reason}") from error
+            raise MartechError(f"{label} cannot be read: {reason_of(error)}") from error
 
     def remove(self) -> None:
         """Remove the file, if it is in the storage of ``batch_config``; log a failure."""
@@ -89,8 +88,9 @@ class BatchFile:
                 files, path = _remote(self._address, self._storage)
                 files.rm_file(path)
         except Exception as error:  # noqa: BLE001 - storage libraries may raise anything
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            logger.warning("the BATCH file %s cannot be removed: %s", self._address, reason)
+            logger.warning(
+                "the BATCH file %s cannot be removed: %s", self._address, reason_of(error)
+            )
 
     def _open(self) -> IO[bytes]:
         """Open the file.

@@ -19,7 +19,7 @@ import fsspec  # type: ignore[import-untyped]
 from isal import isal_zlib
 from singer_sdk.helpers._batch import BatchConfig, SDKBatchMessage
 
-from singer_martech.errors import MartechError
+from singer_martech.errors import MartechError, reason_of
 from singer_martech.runtime import private_files
 from singer_martech.runtime.temp_files import open_temp_file
 from singer_martech.singer.batch_files import is_local, local_path
@@ -197,8 +197,7 @@ def _named_errors(storage: StorageTarget) -> Iterator[None]:
     except MartechError:
         raise
     except Exception as error:  # storage libraries may raise anything
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise MartechError(
-            f"a BATCH file cannot be written to {storage.root} ({reason}): free space there, "
-            "or name another folder in the setting 'batch_config.storage.root'"
+            f"a BATCH file cannot be written to {storage.root} ({reason_of(error)}): free space "
+            "there, or name another folder in the setting 'batch_config.storage.root'"
         ) from error

@@ -110,9 +110,5 @@ class ExtractionCampaign:
 
     def __str__(self) -> str:
         """Describe the runs in one line."""
-        requests = self._extraction.vendor.requests
-        faults = sum(request.fault is not None for request in requests)
-        return (
-            f"{len(self.history)} runs, {self._runs.kills} kills, {len(requests)} requests, "
-            f"{faults} of them with a fault, {sum(map(len, self._written.values()))} records"
-        )
+        records = sum(map(len, self._written.values()))
+        return f"{len(self.history)} runs, {self._runs}, {records} records"

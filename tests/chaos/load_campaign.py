@@ -159,10 +159,5 @@ class LoadCampaign:
 
     def __str__(self) -> str:
         """Describe the runs in one line."""
-        requests = self._load.vendor.requests
-        faults = sum(request.fault is not None for request in requests)
-        return (
-            f"{len(self.history)} runs, {self._runs.kills} kills, {len(requests)} requests, "
-            f"{faults} of them with a fault, {self._records.count} records, "
-            f"{len(self._reported())} reported"
-        )
+        records = f"{self._records.count} records, {len(self._reported())} reported"
+        return f"{len(self.history)} runs, {self._runs}, {records}"

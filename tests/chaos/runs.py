@@ -221,6 +221,12 @@ class Runs:
         new.write_text(f"{seconds:+}s\n", encoding="ascii")
         new.replace(self._clock)
 
+    def __str__(self) -> str:
+        """Describe the kills and requests so far."""
+        requests = self._vendor.requests
+        faults = sum(request.fault is not None for request in requests)
+        return f"{self.kills} kills, {len(requests)} requests, {faults} of them with a fault"
+
     def _kill(self, process: ForkServer, kill: Kill) -> None:
         process.send_signal(kill.signum)
         self.kills += 1
