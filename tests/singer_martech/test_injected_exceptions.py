@@ -32,6 +32,9 @@ ERRORS: list[type[BaseException]] = [MemoryError, OSError, KeyError, Unforeseen,
 CORE = "singer_martech/delivery/"
 
 
+_SECONDS_TO_END = 30
+
+
 class Injection:
     """Raises an error at one of the calls that the delivery core makes or receives.
 
@@ -45,10 +48,10 @@ class Injection:
         self.is_done = False
         self._at = at
         self._error = error
-        self._in_workers = in_workers
+        self.in_workers = in_workers
 
     def __enter__(self) -> Self:
-        if self._in_workers:
+        if self.in_workers:
             threading.setprofile(self._profile)
         else:
             sys.setprofile(self._profile)
@@ -77,6 +80,7 @@ class SpoolingDestination(FakeDestination):
 
 def run(harness: Harness, destination: FakeDestination, injection: Injection) -> bool:
     """Load some records, as a target does; return whether the run failed."""
+    others = {*threading.enumerate()}
     spooled = SpoolingDestination(max_rows=3)
     destination.reject_when = {b"4"}.intersection
     try:
@@ -96,6 +100,11 @@ def run(harness: Harness, destination: FakeDestination, injection: Injection) ->
     harness.dispatcher.finish_in_flight()
     harness.dispatcher.write_state(now=True)
     harness.close()
+    if injection.in_workers:
+        # a worker that ends later would report its exception to another test
+        for worker in {*threading.enumerate()} - others:
+            worker.join(_SECONDS_TO_END)
+            assert not worker.is_alive()
     destination.accepted += spooled.accepted
     return has_failed
 
