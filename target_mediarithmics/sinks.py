@@ -143,14 +143,6 @@ class MediarithmicsSink(MartechSink):
         )
 
     @override
-    def load(
-        self, message: Mapping[str, Any], record: dict[str, Any], raw_json: bytes | None
-    ) -> None:
-        if self.mirror is not None:
-            self.mirror.read(message.get("version"))
-        super().load(message, record, raw_json)
-
-    @override
     def reads(self) -> Collection[str] | None:
         document = self._stream_mapping.document  # without one, the record is the document
         return None if document is None else document.fields
@@ -164,19 +156,17 @@ class MediarithmicsSink(MartechSink):
         return fast_path
 
     @override
-    def map_all(
+    def map_block(
         self, values: Sequence[tuple[Any, ...] | None], records: Sequence[bytes]
-    ) -> list[Any]:
-        if self._blocks_alone < _MAX_BLOCKS_ALONE:
-            try:
-                together = self._map_together(values)
-            except (MappingError, RecursionError, ValueError):  # of one of them
-                together = None
-            if together is not None:
-                self._blocks_alone = 0
-                return together
-            self._blocks_alone += 1
-        return super().map_all(values, records)
+    ) -> list[PendingRecord] | None:
+        if self._blocks_alone >= _MAX_BLOCKS_ALONE:
+            return None
+        try:
+            together = self._map_together(values)
+        except (MappingError, RecursionError, ValueError):  # of one of them
+            together = None
+        self._blocks_alone = self._blocks_alone + 1 if together is None else 0
+        return together
 
     def _map_together(self, values: Sequence[tuple[Any, ...] | None]) -> list[PendingRecord] | None:
         """Return what to send for records whose documents are plain, in less time than for each.

@@ -82,13 +82,13 @@ class MonaSink(MartechSink):
         return fast_path
 
     @override
-    def map_all(
+    def map_block(
         self, values: Sequence[tuple[Any, ...] | None], records: Sequence[bytes]
-    ) -> list[Any]:
+    ) -> list[PendingRecord] | None:
         arc = self._stream_mapping.plain_arc
         keys = None if arc is None else _plain_keys(values)
         if arc is None or keys is None:
-            return super().map_all(values, records)
+            return None
         # common case: the records as received, with the text of one field as context id
         start = f'{arc.prefix.decode()}"contextId":"'
         heads = [f'{start}{key}","message":'.encode() for key in keys]

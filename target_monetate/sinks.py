@@ -74,9 +74,7 @@ class MonetateSink(MartechSink):
         self._coercion = RowCoercion(
             dataset, self.target.config["unknown_fields"], self._warn_of_unknown
         )
-        self._row_fast_path = RowFastPath(
-            dataset, self.schema, self.key_properties, self._omitted_columns
-        )
+        self._row_fast_path = RowFastPath(dataset, self.schema, self.key_properties, self.left_out)
         self.destination = self.target.destination(self.target.dataset_destination(dataset.name))
         self._warn(dataset, row)
         self._absent = self._warn_of_absent(dataset, sources)

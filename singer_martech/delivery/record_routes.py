@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
     from singer_sdk.mapper import StreamMap
 
+    from singer_martech.delivery.record_loader import Transform
     from singer_martech.delivery.sink import MartechSink
-
-    Transform = Callable[[dict[str, Any]], dict[str, Any] | None]
 
 
 class Route(NamedTuple):

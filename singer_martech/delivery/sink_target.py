@@ -45,6 +45,3 @@ class SinkTarget(Protocol):
 
     def destination(self, destination: Destination) -> Destination:
         """Return the given destination or, in a dry run, one that sends nothing."""
-
-    def reject(self, metrics: StreamMetrics, message: Mapping[str, Any], reason: str) -> None:
-        """Report a record that cannot be sent."""

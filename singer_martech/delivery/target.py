@@ -14,24 +14,25 @@ from singer_sdk.helpers.capabilities import (
 )
 
 from singer_martech._compat import override
+from singer_martech.delivery.batch_input import BatchInput
+from singer_martech.delivery.block_loader import BlockLoader
 from singer_martech.delivery.dry_run import DryRunDestination
 from singer_martech.delivery.input_check import InputCheck
 from singer_martech.delivery.ledger_settings import check_ledger_settings
 from singer_martech.delivery.mapping_review import MappingReview
+from singer_martech.delivery.record_loader import RecordLoader
 from singer_martech.delivery.record_routes import find_routes
 from singer_martech.delivery.run import DeliveryRun
 from singer_martech.delivery.schema_message import canonical, check_schema_message
 from singer_martech.errors import InvalidInput, SettingError
 from singer_martech.mapping.stream_mappings import StreamMappings
-from singer_martech.singer.batch_files import batch_files
 from singer_martech.singer.catalog import read_schemas
-from singer_martech.singer.message_decoder import NOT_JSON
 from singer_martech.singer.plugin import MartechPlugin
 from singer_martech.singer.reader import MessageReader
 from singer_martech.values.schema import normalize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterator, Mapping
 
     from singer_sdk.helpers.capabilities import (
         CapabilitiesEnum,
@@ -73,13 +74,13 @@ class MartechTarget(MartechPlugin, Target):
         self._input_check: InputCheck | None = None
         self.sequence = 0
         self._schemas: dict[str, bytes] = {}
-        self._routes: dict[str, list[Route]] = {}
+        self._loaders: dict[str, list[RecordLoader]] = {}
         self._shown: set[str] = set()
         self._warned: set[Hashable] = set()
         self._mapping_review = MappingReview(self.mappings, self.config, self.warn_once)
-        self._unconfirmed_files: list[Callable[[], None]] = []
         self._dry_run_destinations: dict[Destination, DryRunDestination] = {}
         self.message_reader: MessageReader
+        self._batch_input = BatchInput(self.message_reader, self._process_record_message)
         self._run = run = DeliveryRun(
             self.name, self.plugin_version, self.config, self.shutdown, self.message_reader.wake
         )
@@ -161,52 +162,27 @@ class MartechTarget(MartechPlugin, Target):
             self._dry_run_destinations[destination] = DryRunDestination(destination, self._shown)
         return self._dry_run_destinations[destination]
 
-    def reject(self, metrics: StreamMetrics, message: Mapping[str, Any], reason: str) -> None:
-        """Report a record that cannot be sent.
-
-        Raises:
-            TooManyRejects: See :class:`singer_martech.delivery.rejects.Rejects`.
-        """
-        self.dispatcher.settlement.reject(metrics, self.sequence, message["raw"], reason)
-
     @override
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
         stream = message_dict["stream"]
-        routes = self._routes.get(stream)
-        if routes is None:
-            routes = self._open_routes(stream)
+        loaders = self._loaders.get(stream)
+        if loaders is None:
+            loaders = self._open_loaders(stream, "RECORD")
         self.sequence += 1
-        record = message_dict["record"]
-        for transform, sink in routes:
-            if NOT_JSON in message_dict:
-                sink.metrics.read += 1
-                self.reject(sink.metrics, message_dict, message_dict[NOT_JSON])
-                continue
-            if transform is None:
-                sink.load(message_dict, record, message_dict["raw"])
-                continue
-            try:
-                transformed = transform(record)
-            except Exception as error:  # noqa: BLE001 - an expression of the user may fail in any way
-                sink.metrics.read += 1
-                cause = "" if error.__cause__ is None else f" ({error.__cause__})"
-                self.reject(sink.metrics, message_dict, f"a stream map fails: {error}{cause}")
-                continue
-            if transformed is not None:
-                sink.load(message_dict, transformed, None)
-            elif sink.mirror is not None:
-                sink.mirror.read(message_dict.get("version"))
+        for loader in loaders:
+            loader.load(message_dict)
 
-    def _open_routes(self, stream: str, kind: str = "RECORD") -> list[Route]:
-        """Return the routes of a stream when its first record comes, and open its fast path."""
+    def _open_loaders(self, stream: str, kind: str) -> list[RecordLoader]:
+        """Return the loaders of a stream when its first record comes, and open its fast path."""
         if stream not in self.mapper.stream_maps:
             raise RecordBeforeSchema(f"stream '{stream}': a {kind} came before its SCHEMA")
-        self._routes[stream] = routes = self._find_routes(stream)
-        if len(routes) == 1 and routes[0].transform is None:
-            sink = routes[0].sink
-            if sink.open_fast_path():
-                self.message_reader.fast_handlers[stream] = sink.load_records
-        return routes
+        loaders = [RecordLoader(route.sink, route.transform) for route in self._find_routes(stream)]
+        self._loaders[stream] = loaders
+        if len(loaders) == 1 and loaders[0].transform is None:
+            block_loader = BlockLoader.of(loaders[0].sink)
+            if block_loader is not None:
+                self.message_reader.fast_handlers[stream] = block_loader.load
+        return loaders
 
     @override
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
@@ -232,7 +208,7 @@ class MartechTarget(MartechPlugin, Target):
             logger.warning("stream '%s': %s", stream, warning)
         self.rejects.begin_schema(message_dict)
         super()._process_schema_message(message)
-        self._routes.pop(stream, None)
+        self._loaders.pop(stream, None)
         self.message_reader.fast_handlers.pop(stream, None)
         for _, sink in self._find_routes(stream):
             self._mapping_review.review(sink, stream)
@@ -244,13 +220,7 @@ class MartechTarget(MartechPlugin, Target):
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"value"})
         self._run.checkpoints.add(self.sequence, message_dict["raw"])
-        self._confirm_files()
-
-    def _confirm_files(self) -> None:
-        """Have the BATCH files so far removed once a STATE covers their records."""
-        for remove in self._unconfirmed_files:
-            self._run.checkpoints.when_settled(self.sequence, remove)
-        self._unconfirmed_files.clear()
+        self._batch_input.confirm(self._run.checkpoints, self.sequence)
 
     @override
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
@@ -270,49 +240,19 @@ class MartechTarget(MartechPlugin, Target):
         stream = message_dict["stream"]
         if not isinstance(stream, str):
             raise InvalidInput("the stream of a BATCH must be a name")
-        routes = self._routes.get(stream) or self._open_routes(stream, "BATCH")
-        storage = next((sink.batch_config.storage for _, sink in routes if sink.batch_config), None)
-        number = 1
-        for file in batch_files(message_dict, storage):
-            self._unconfirmed_files.append(file.remove)
-            for lines in file.blocks():
-                self._load_lines(stream, lines, number, message_dict.get("version"))
-                number += len(lines)
-                self.shutdown.check()
-                self._run.tick()
-
-    def _load_lines(self, stream: str, lines: Sequence[bytes], number: int, version: Any) -> None:
-        """Load lines of a BATCH file like RECORD messages.
-
-        Args:
-            stream: The stream.
-            lines: The lines.
-            number: The number of the first line, for errors.
-            version: The version of the stream, or None.
-        """
-        records = [line.strip() for line in lines]
-        numbers: Sequence[int] = range(number, number + len(records))
-        if not all(records):  # there are blank lines
-            numbers = [n for n, record in zip(numbers, records, strict=True) if record]
-            records = [record for record in records if record]
-
-        def load_message(index: int) -> None:
-            message = self.message_reader.record_message(stream, records[index], numbers[index])
-            self._process_record_message({**message, "version": version})
-
-        handler = self.message_reader.fast_handlers.get(stream)
-        if handler is not None:
-            handler(records, load_message)
-            return
-        for index in range(len(records)):
-            load_message(index)
+        loaders = self._loaders.get(stream) or self._open_loaders(stream, "BATCH")
+        configs = (loader.sink.batch_config for loader in loaders)
+        storage = next((config.storage for config in configs if config), None)
+        for _ in self._batch_input.load(message_dict, storage):
+            self.shutdown.check()
+            self._run.tick()
 
     @override
     def process_endofpipe(self) -> None:
         with self._run.concluding():
             self.dispatcher.flush()
             self._delete_unseen()
-            self._confirm_files()
+            self._batch_input.confirm(self._run.checkpoints, self.sequence)
             self.dispatcher.write_state(now=True)
             self.rejects.raise_if_exceeded()
             super().process_endofpipe()
