@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from singer_martech.mediarithmics.executions import Execution
     from singer_martech.mediarithmics.exports import Export
-    from singer_martech.singer.plugin import MartechTap
     from singer_martech.singer.stream import EncodedRecords
+    from singer_martech.singer.tap import MartechTap
     from tap_mediarithmics.context import OrganisationContext
 
 _TEXT = {"type": ["string", "null"]}

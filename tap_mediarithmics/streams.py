@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from singer_martech.mediarithmics.executions import Execution
-    from singer_martech.singer.plugin import MartechTap
     from singer_martech.singer.stream import Chunk
+    from singer_martech.singer.tap import MartechTap
     from tap_mediarithmics.context import OrganisationContext
     from tap_mediarithmics.export_source import ExportSource
 

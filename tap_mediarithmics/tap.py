@@ -11,8 +11,8 @@ from singer_sdk import typing as th
 from singer_martech._compat import override
 from singer_martech.errors import SettingError
 from singer_martech.mediarithmics.settings import access_settings, waiting_settings
-from singer_martech.singer.plugin import MartechTap
 from singer_martech.singer.settings import http_settings
+from singer_martech.singer.tap import MartechTap
 from singer_martech.singer.writer import MessageWriter
 from tap_mediarithmics import export_config, otql
 from tap_mediarithmics.check import checks

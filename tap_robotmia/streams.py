@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Record
 
-    from singer_martech.singer.plugin import MartechTap
+    from singer_martech.singer.tap import MartechTap
     from tap_robotmia.events import Event
     from tap_robotmia.exports import ExportedWindow
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk import typing as th
 
 from singer_martech._compat import override
-from singer_martech.singer.plugin import MartechTap
 from singer_martech.singer.settings import api_url, http_settings
 from singer_martech.singer.stream import error_context
+from singer_martech.singer.tap import MartechTap
 from singer_martech.singer.writer import MessageWriter
 from singer_martech.values.wording import counted
 from tap_robotmia.check import ExportCheck

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import RecordMessage
 
-    from singer_martech.singer.plugin import MartechTap
+    from singer_martech.singer.tap import MartechTap
 
 _T = TypeVar("_T")
 
