@@ -8,6 +8,12 @@ from __future__ import annotations
 
 import datetime
 import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _RFC_3339 = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
@@ -18,6 +24,10 @@ _ISO_8601 = re.compile(
     r" ?([Zz]|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)?)?",
     re.ASCII,
 )
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_ZEROED_RFC_3339 = re.compile(rb"0000-00-00T00:00:00(?:\.0+)?(?:Z|[+-]00:00)")
+_SEPARATOR = '","'
+_check_ranges = msgspec.json.Decoder(list[datetime.datetime]).decode
 _SECONDS_END = len("2024-01-31T00:00:00")
 _CALENDAR_DIGITS = len("20240131")
 
@@ -49,6 +59,22 @@ def to_rfc_3339(text: str) -> str | None:
     plain = f"{_calendar_date(date)}T{hour or '00'}:{minute or '00'}:{second or '00'}"
     _check(plain)
     return f"{plain}{f'.{fraction}' if fraction else ''}{_offset(offset)}"
+
+
+def are_rfc_3339(texts: Sequence[str]) -> bool:
+    """Whether ``to_rfc_3339`` returns each text itself; False also if that is unclear.
+
+    The texts are checked together, which takes a fraction of the time of one by one.
+    """
+    try:
+        joined = _SEPARATOR.join(texts).encode()
+        forms = joined.translate(_ZEROS).split(_SEPARATOR.encode())
+        if len(forms) != len(texts) or not all(map(_ZEROED_RFC_3339.fullmatch, set(forms))):
+            return False
+        _check_ranges(b'["%b"]' % joined)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_common(text: str) -> bool:

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+from itertools import chain, filterfalse
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.errors import MappingError
 from singer_martech.mapping.fast_path import TEXT, compile_fast_path
-from target_monetate.coercion import COERCIONS, to_string
-from target_monetate.dataset import BOOLEAN, DATETIME, NUMBER
-from target_monetate.datetimes import to_rfc_3339
-from target_monetate.row_nulls import without_nulls
+from target_monetate.coercion import TypeMismatch, to_multi_string
+from target_monetate.dataset import BOOLEAN, DATETIME, MULTI_STRING, NUMBER
+from target_monetate.datetimes import are_rfc_3339
+from target_monetate.row_nulls import NullFields, without_nulls
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from singer_martech.mapping.fast_path import FastPath
-    from target_monetate.coercion import Coercion
     from target_monetate.dataset import Dataset
 
+_ROWS_AT_ONCE = 32
+"""Number of rows that are checked together; if one of them does not fit, each is checked alone."""
 _FITTING_KINDS = {NUMBER: frozenset({"integer", "number"}), BOOLEAN: frozenset({"boolean"})}
 """By data type, the JSON types that always fit. Values of other data types must be text."""
 
-_COERCIONS: Mapping[str, Coercion] = {**COERCIONS, DATETIME: to_rfc_3339}
-"""By data type, functions that return text itself if it fits."""
+
+def _are_stripped(texts: list[str]) -> bool:
+    return [*map(str.strip, texts)] == texts
+
+
+def _are_separated(texts: list[str]) -> bool:
+    try:
+        return [*map(to_multi_string, texts)] == texts
+    except TypeMismatch:
+        return False
+
+
+_CHECKS: Mapping[str, Callable[[list[str]], bool]] = {
+    DATETIME: are_rfc_3339,
+    MULTI_STRING: _are_separated,
+}
+"""By data type, whether texts need no conversion."""
 
 
 class RowFastPath:
@@ -52,55 +69,81 @@ class RowFastPath:
         if not names or not needed <= set(names) <= set(dataset.fields):
             return
         kinds = {name: _FITTING_KINDS.get(dataset.fields[name].data_type, TEXT) for name in names}
-        coercions: dict[str, Coercion] = {
-            name: _COERCIONS.get(dataset.fields[name].data_type, to_string)
-            for name in names
-            if kinds[name] is TEXT
-        }
-        strings = [name for name, coerce in coercions.items() if coerce is to_string]
-        others = [name for name, coerce in coercions.items() if coerce is not to_string]
+        rest = [name for name in names if kinds[name] is not TEXT]
+        groups: dict[Callable[[list[str]], bool], list[str]] = {}
+        for name in names:
+            if kinds[name] is TEXT:
+                check = _CHECKS.get(dataset.fields[name].data_type, _are_stripped)
+                groups.setdefault(check, []).append(name)
         key = dataset.unique_key
-        if key is not None and key not in coercions:
+        if key is not None and key in rest:
             kinds[key] -= {"number"}  # which would be read as a double
         for name in set(names).difference(dataset.required):
             kinds[name] |= {"null"}
-        rest = [name for name in names if name not in coercions]
-        self._reads = [*strings, *others, *rest]
-        self._strings = len(strings)
-        self._others = [(self._reads.index(name), coercions[name]) for name in others]
+        self._reads: list[str] = []
+        self._groups: list[tuple[Callable[[list[str]], bool], Callable[[Any], Any]]] = []
+        for check, group in groups.items():
+            start = len(self._reads)
+            self._reads += group
+            self._groups.append((check, itemgetter(slice(start, len(self._reads)))))
+        self._reads += rest
         self._key = None if key is None else self._reads.index(key)
-        self._order = {name: index for index, name in enumerate(names)}
+        self._nulls = NullFields(names)
         self.fast_path = compile_fast_path(schema, self._reads, kinds, names, omitted)
 
-    def body(self, values: tuple[Any, ...], row: bytes) -> bytes | None:
-        """Return what to send of a row, or None if it needs a conversion.
+    def bodies(
+        self, values: Sequence[tuple[Any, ...] | None], rows: Sequence[bytes]
+    ) -> list[bytes | None]:
+        """Return what to send of each row, or None for a row that needs ``load``.
 
         Args:
-            values: The values that the fast path reads.
-            row: The row as received.
+            values: The values that the fast path reads; None for a row that needs ``load``.
+            rows: The rows as received.
         """
-        texts = values[: self._strings]
-        if b"null" not in row:
-            return row if self._fit(texts, values) else None
-        texts = tuple([value for value in texts if value is not None])
-        if not self._fit(texts, values):
+        bodies: list[bytes | None] = []
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            end = start + _ROWS_AT_ONCE
+            bodies += self._bodies(values[start:end], rows[start:end])
+        return bodies
+
+    def _bodies(
+        self, values: Sequence[tuple[Any, ...] | None], rows: Sequence[bytes]
+    ) -> Sequence[bytes | None]:
+        bodies = self._fitting(values, rows) if all(values) else None
+        if bodies is not None:
+            return bodies
+        if len(rows) == 1:
+            if self.fast_path is not None and values[0] is not None:
+                self.fast_path.miss()
+            return [None]
+        pairs = zip(values, rows, strict=True)
+        return [body for each, row in pairs for body in self._bodies([each], [row])]
+
+    def _fitting(self, values: Sequence[Any], rows: Sequence[bytes]) -> Sequence[bytes] | None:
+        """Return what to send of rows, or None if one of them needs a conversion."""
+        empty = [*filterfalse(None, chain.from_iterable(values))]
+        nulls = empty.count(None)
+        if "" in empty:
             return None
-        nulls = [name for name, value in zip(self._reads, values, strict=True) if value is None]
-        nulls.sort(key=self._order.__getitem__)
-        return without_nulls(row, nulls)
+        texts = 0
+        for check, read in self._groups:
+            group = chain.from_iterable(map(read, values))
+            present = [*filter(None, group)] if nulls else [*group]
+            texts += len(present)
+            if present and not check(present):
+                return None
+        if not nulls:
+            return rows
+        bodies = self._nulls.remove(rows, texts)
+        if bodies is None and len(rows) == 1:
+            names = [
+                name for name, value in zip(self._reads, values[0], strict=True) if value is None
+            ]
+            body = without_nulls(rows[0], names)
+            return None if body is None else [body]
+        return bodies
 
-    def _fit(self, texts: tuple[str, ...], values: tuple[Any, ...]) -> bool:
-        if tuple(map(str.strip, texts)) != texts or not all(texts):
-            return False
-        try:
-            for index, coerce in self._others:
-                value = values[index]
-                if value is not None and coerce(value) is not value:
-                    return False
-        except (ValueError, ArithmeticError, MappingError):
-            return False
-        return True
-
-    def key(self, values: tuple[Any, ...]) -> Any:
-        """Return the value of the unique key."""
-        return None if self._key is None else values[self._key]
+    def keys(self, values: Sequence[tuple[Any, ...] | None]) -> list[Any]:
+        """Return the value of the unique key of each row; None without values."""
+        key = self._key
+        return [None if key is None or each is None else each[key] for each in values]

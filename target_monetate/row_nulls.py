@@ -1,4 +1,4 @@
-"""Leave the null fields out of a row as received, since an absent field is null for Monetate."""
+"""Leave the null fields out of rows as received, since an absent field is null for Monetate."""
 
 from __future__ import annotations
 
@@ -10,46 +10,71 @@ import msgspec
 from singer_martech.values.json_codec import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
-_FORMS = ((b":null", b","), (b": null", b", "))
-"""The text after and before a null field's name, as taps write it."""
+_FORMS = ((b",", b":"), (b", ", b": "))
+"""The text before and after a field's name, as taps write it."""
 
-
-_FEW = 3
 _members: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class NullFields:
+    """Removes the null fields of rows that have the same fields.
+
+    Args:
+        names: All fields of a row.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        """Write the names in each form."""
+        self._fields = len(names)
+        self._starts = frozenset(
+            comma[1:] + encode(name) + colon for name in names for comma, colon in _FORMS
+        )
+
+    def remove(self, rows: Sequence[bytes], texts: int) -> list[bytes] | None:
+        """Return the JSON of rows without their null fields.
+
+        If the number of quotes is as expected, no field occurs twice and each quote is at an
+        end of a name or a text. So a null whose last comma is followed by a name and a colon is
+        the value of that field.
+
+        Args:
+            rows: Valid JSON objects with all fields, whose values are scalars.
+            texts: The number of values that are texts.
+
+        Returns:
+            None if that is unclear, or a null field is first or has an unusual form.
+        """
+        joined = b"\n".join(rows)
+        if joined.count(b'"') != 2 * (self._fields * len(rows) + texts):
+            return None
+        *parts, rest = joined.split(b"null")
+        members = [part.rpartition(b",") for part in parts]
+        if not self._starts.issuperset([start for _, _, start in members]):
+            return None
+        return b"".join([*[before for before, _, _ in members], rest]).split(b"\n")
 
 
 def without_nulls(row: bytes, nulls: Collection[str]) -> bytes | None:
     """Return the JSON of a row without its null fields.
 
     Args:
-        row: A JSON object, whose values are not objects.
-        nulls: The names of its null fields, best in their order in the row.
+        row: A JSON object, whose values are scalars.
+        nulls: The names of its null fields.
 
     Returns:
         None if a null field is first, has an unusual form, or occurs twice.
     """
-    parts = []
-    position = 0
     for name in nulls:
-        quoted = _quoted(name)
-        start = row.find(quoted, position)
-        end = start + len(quoted)
-        for null, comma in _FORMS:
-            if row.startswith(null, end) and row.endswith(comma, position, start):
-                parts.append(row[position : start - len(comma)])
-                position = end + len(null)
-                break
-    parts.append(row[position:])
-    shorter = b"".join(parts)
-    if len(nulls) <= _FEW:  # a search for each is faster
-        is_left = any(_quoted(name) in shorter for name in nulls)
-    else:
-        is_left = not _members(shorter).keys().isdisjoint(nulls)
-    return None if is_left else shorter
+        usual, spaced = _null_member(name)
+        length = len(row)
+        row = row.replace(usual, b"", 1)
+        if len(row) == length:
+            row = row.replace(spaced, b"", 1)
+    return row if _members(row).keys().isdisjoint(nulls) else None
 
 
 @lru_cache(maxsize=1024)
-def _quoted(name: str) -> bytes:
-    return encode(name)
+def _null_member(name: str) -> tuple[bytes, ...]:
+    return tuple(comma + encode(name) + colon + b"null" for comma, colon in _FORMS)

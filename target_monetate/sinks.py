@@ -28,7 +28,7 @@ from target_monetate.stream_mapping import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from singer_martech.mapping.fast_path import FastPath
     from singer_martech.mapping.template import Template
@@ -137,12 +137,19 @@ class MonetateSink(MartechSink):
         return fast_path
 
     @override
-    def map_values(self, values: tuple[Any, ...], raw_json: bytes) -> PendingRecord | None:
+    def map_all(
+        self, values: Sequence[tuple[Any, ...] | None], records: Sequence[bytes]
+    ) -> list[Any]:
         if self._row is not None:
-            return self._of_template(self._row_of_fields(values))
-        rows = self._row_fast_path
-        body = rows.body(values, raw_json)
-        return None if body is None else self._pending(body, rows.key(values))
+            return super().map_all(values, records)
+        keys = self._row_fast_path.keys(values)
+        bodies = self._row_fast_path.bodies(values, records)
+        pairs = zip(keys, bodies, strict=True)
+        return [None if body is None else self._pending(body, key) for key, body in pairs]
+
+    @override
+    def map_values(self, values: tuple[Any, ...], raw_json: bytes) -> PendingRecord:
+        return self._of_template(self._row_of_fields(values))
 
     def _pending(self, body: bytes, key: Any) -> PendingRecord:
         if self._unique_key is None:

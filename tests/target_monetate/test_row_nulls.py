@@ -5,16 +5,29 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from singer_martech.values.json_codec import decode_object
-from target_monetate.row_nulls import without_nulls
+from target_monetate.row_nulls import NullFields, without_nulls
 
 MEMBER = st.tuples(
-    st.sampled_from(["a", "b", "c", "é", 'q"', "null"]),
+    st.sampled_from(["a", "b", "c", "é", 'q"', "null", ",", ":null"]),
     st.sampled_from(
-        ["null", "null", "1.50", '"null"', '",\\"a\\":null"', '"a"', '":null,"', "true", '"é"']
+        [
+            *(
+                "null",
+                "null",
+                "1.50",
+                '"null"',
+                '",\\"a\\":null"',
+                '"a"',
+                '":null,"',
+                "true",
+                '"é"',
+            ),
+            *('","', '": null"', '""', '"\\""'),
+        ]
     ),
 )
 
@@ -23,6 +36,17 @@ MEMBER = st.tuples(
     members=st.lists(MEMBER, min_size=1, max_size=8),
     separators=st.sampled_from([(",", ":"), (", ", ": "), (" ,", " :")]),
     ascii_names=st.booleans(),
+)
+@example(
+    members=[("a", "1.50"), ("b", '"a"'), ("b", "null")], separators=(",", ":"), ascii_names=False
+)
+@example(
+    members=[("a", "1.50"), ("b", "null"), ("b", '"a"')], separators=(",", ":"), ascii_names=False
+)
+@example(
+    members=[("a", "1.50"), ("c", '"null,"'), ("b", "null")],
+    separators=(", ", ": "),
+    ascii_names=False,
 )
 def test_what_is_left_has_every_value_but_the_nulls(
     members: list[tuple[str, str]], separators: tuple[str, str], ascii_names: bool
@@ -35,6 +59,9 @@ def test_what_is_left_has_every_value_but_the_nulls(
     left = without_nulls(row, nulls)
     expected = {name: value for name, value in values.items() if value is not None}
     assert left is None or decode_object(left) == expected
+    count = sum(isinstance(value, str) for value in values.values())
+    of_two = NullFields(values).remove([row, row], 2 * count)
+    assert of_two is None or of_two == [left, left]
 
 
 @pytest.mark.parametrize("row", ['{"id":1.50,"a":null,"b":null,"c":2}', '{"id": 1.50, "a": null}'])
