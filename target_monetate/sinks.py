@@ -137,11 +137,11 @@ class MonetateSink(MartechSink):
         return fast_path
 
     @override
-    def map_all(
+    def map_block(
         self, values: Sequence[tuple[Any, ...] | None], records: Sequence[bytes]
-    ) -> list[Any]:
+    ) -> list[PendingRecord | None] | None:
         if self._row is not None:
-            return super().map_all(values, records)
+            return None
         keys = self._row_fast_path.keys(values)
         bodies = self._row_fast_path.bodies(values, records)
         pairs = zip(keys, bodies, strict=True)

@@ -131,8 +131,10 @@ class MartechSink(Sink):
 
     def map_block(
         self, values: Sequence[tuple[Any, ...] | None], records: Sequence[bytes]
-    ) -> Sequence[PendingRecord] | None:
+    ) -> Sequence[PendingRecord | None] | None:
         """Return what to send for records on the fast path, or None to map each by itself.
+
+        For a record that needs ``map_record``, return None in its place.
 
         Args:
             values: The values of the fields that ``fast_path`` reads; None for a record that
