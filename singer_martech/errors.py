@@ -29,7 +29,6 @@ class Stopped(MartechError):
     """
 
     def __init__(self, signum: int) -> None:
-        """Name the signal."""
         self.signum = signum
         super().__init__(f"stopped by {signal.Signals(signum).name}")
 

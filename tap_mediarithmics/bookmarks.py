@@ -94,7 +94,6 @@ class MaxValue:
         state: Mapping[str, Any],
         latest: int | None = None,
     ) -> None:
-        """Start with the bookmark."""
         self._label = f"stream '{stream}', replication key '{key}'"
         self.key = key
         self._kind = kind

@@ -28,7 +28,6 @@ class OrganisationContext:
     """
 
     def __init__(self, config: Mapping[str, Any], shutdown: ShutdownSignal) -> None:
-        """Send no request yet."""
         self.client = client_from_config(config, shutdown)
         poll_interval_seconds = float(config["poll_interval_seconds"])
         self.exports = Exports(self.client, config["organisation_id"], poll_interval_seconds)

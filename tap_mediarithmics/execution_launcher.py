@@ -27,7 +27,6 @@ class ExecutionLauncher:
     """
 
     def __init__(self, exports: Exports, export_id: str, waiter: ExecutionWaiter) -> None:
-        """Send no request yet."""
         self._exports = exports
         self._export_id = export_id
         self._owner = f"export {export_id}"

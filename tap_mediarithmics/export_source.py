@@ -42,7 +42,6 @@ class ExportSource:
     """The export behind one stream."""
 
     def __init__(self, config: ExportConfig, context: OrganisationContext) -> None:
-        """Send no request yet."""
         self.config = config
         self._context = context
         self._created: Export | None = None

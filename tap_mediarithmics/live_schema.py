@@ -22,7 +22,6 @@ class LiveSchema:
     """The live schema of one datamart. Each part is requested once, when it is needed."""
 
     def __init__(self, datamart: Datamart) -> None:
-        """Send no request yet."""
         self._datamart = datamart
 
     def types_for(self, query: Query) -> ObjectTypes | None:

@@ -53,7 +53,6 @@ class _ObjectStream(ChunkedStream):
     columns: dict[str, Any]
 
     def __init__(self, tap: MartechTap, context: OrganisationContext) -> None:
-        """Create the stream."""
         properties = {**self.columns, EXTRA: _OBJECT}
         super().__init__(tap, schema={"type": "object", "properties": properties}, name=self.name)
         self.primary_keys = ("id",)
@@ -118,7 +117,6 @@ class ExportExecutionsStream(_ObjectStream):
     }
 
     def __init__(self, tap: MartechTap, context: OrganisationContext) -> None:
-        """Create the stream."""
         super().__init__(tap, context)
         self.replication_key = "creation_date"
 

@@ -34,7 +34,6 @@ class RecordDecoder:
     """
 
     def __init__(self, properties: Mapping[str, Any]) -> None:
-        """Compile both paths."""
         self._columns = {
             name: converter(schema) for name, schema in properties.items() if name != EXTRA
         }

@@ -44,7 +44,6 @@ class ResultChunk(Chunk):
         max_value: MaxValue,
         execution: Execution,
     ) -> None:
-        """Download nothing yet."""
         self.streams = (stream,)
         self.execution = execution
         self.extracted_at = now()

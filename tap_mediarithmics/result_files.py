@@ -56,7 +56,6 @@ class ResultFiles:
         execution: Execution,
         inspect: Callable[[list[bytes]], None] | None = None,
     ) -> None:
-        """Download nothing yet."""
         self._inspect = inspect
         self._exports = exports
         self._export_id = export_id

@@ -115,7 +115,6 @@ class TextCheck:
     """Checks the first and the last line of a text that arrives in pieces."""
 
     def __init__(self) -> None:
-        """Start before the first piece."""
         self._size = 0
         self._head = b""
         self._last_line = bytearray()

@@ -29,7 +29,6 @@ class ExportCheck:
     """
 
     def __init__(self, exports: Exports, event_streams: Sequence[str]) -> None:
-        """Send no request yet."""
         self._exports = exports
         self._settings = dict.fromkeys(event_streams, "event_streams")
         self._settings |= dict.fromkeys(exports.settings.events or (), "events")

@@ -80,7 +80,6 @@ class SecretAuth(AuthBase):
     """Basic authentication: the API secret as the user, no password."""
 
     def __init__(self, api_secret: str) -> None:
-        """Prepare the header."""
         api_secret = api_secret.strip()
         register_basic_auth(api_secret)
         self._header = "Basic " + base64.b64encode(f"{api_secret}:".encode()).decode()
@@ -146,7 +145,6 @@ class RobotmiaClient:
         shutdown: ShutdownSignal | None = None,
         pool_size: int = 10,
     ) -> None:
-        """Open no connection yet."""
         self._url = f"{api_url.rstrip('/')}/export/"
         self._http = HttpClient(
             http or HttpSettings(request_timeout_seconds=REQUEST_TIMEOUT_SECONDS),

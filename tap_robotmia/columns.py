@@ -61,7 +61,6 @@ class ColumnTypes:
     """
 
     def __init__(self) -> None:
-        """Start without properties."""
         self.events = 0
         self._types: dict[str, set[str]] = {}
 
@@ -102,7 +101,6 @@ class Columns:
     """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
-        """Read the columns' types."""
         columns = {
             name: definition
             for name, definition in schema.get("properties", {}).items()

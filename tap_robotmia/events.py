@@ -84,7 +84,6 @@ class EventReader:
         *,
         sanitize: bool = False,
     ) -> None:
-        """Read nothing yet."""
         self._clock = clock
         self._malformed = malformed
         self._sanitize = sanitize

@@ -77,7 +77,6 @@ class ExportedWindow:
         reader: EventReader,
         observed: Observations,
     ) -> None:
-        """Read nothing yet."""
         self.window = window
         self.bookmark = bookmark
         self.received_at = export.received_at
@@ -104,7 +103,6 @@ class Exports:
     """
 
     def __init__(self, settings: ExportSettings, shutdown: ShutdownSignal) -> None:
-        """Send no request yet."""
         self.settings = settings
         self.clock = ProjectClock(
             time_zone(settings.project_timezone), already_utc=settings.timestamps == "utc"

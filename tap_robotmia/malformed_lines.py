@@ -26,7 +26,6 @@ class MalformedLines:
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
-        """Open no file yet."""
         run = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{os.getpid()}-{secrets.token_hex(2)}"
         self.path = folder / f"tap-robotmia.{run}.lines"
         self.count = 0

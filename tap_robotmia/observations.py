@@ -31,7 +31,6 @@ class Observations:
     """
 
     def __init__(self, names: Collection[str], zone: tzinfo) -> None:
-        """Start without events."""
         self.zone_check = ZoneCheck(zone)
         self._names = names
         self._missing = set(names)

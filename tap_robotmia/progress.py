@@ -25,7 +25,6 @@ class Progress:
     """
 
     def __init__(self, total_days: int, logger: logging.Logger) -> None:
-        """Start the clock."""
         self._total_days = total_days
         self._logger = logger
         self._started = time.monotonic()

@@ -56,7 +56,6 @@ class ProjectClock:
     """
 
     def __init__(self, zone: tzinfo, *, already_utc: bool = False) -> None:
-        """Start with empty caches."""
         self.zone = zone
         self._already_utc = already_utc
         self._offsets: dict[int, int | None] = {}

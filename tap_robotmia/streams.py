@@ -42,7 +42,6 @@ class RobotmiaStream(ChunkedStream):
     """The only event of the stream; None for all events."""
 
     def __init__(self, tap: MartechTap, schema: dict[str, Any], name: str) -> None:
-        """Make a stream of ``tap``."""
         super().__init__(tap, schema, name)
         self.primary_keys = ["event_id"]
         self.replication_key = REPLICATION_KEY
@@ -141,7 +140,6 @@ class WindowChunk(Chunk):
     """The records of an exported window."""
 
     def __init__(self, exported: ExportedWindow, streams: Sequence[RobotmiaStream]) -> None:
-        """Read nothing yet."""
         self.streams = self._streams = streams
         self.extracted_at = exported.received_at
         self.bookmark = exported.bookmark
@@ -196,7 +194,6 @@ class EventsStream(RobotmiaStream):
     )
 
     def __init__(self, tap: MartechTap) -> None:
-        """Make the stream."""
         super().__init__(tap, self.properties.to_dict(), self.name)
 
     @override
@@ -225,7 +222,6 @@ class TypedEventStream(RobotmiaStream):
     """The events of one name, with a column per property."""
 
     def __init__(self, tap: MartechTap, event_name: str, schema: dict[str, Any]) -> None:
-        """Make the stream of ``event_name``."""
         super().__init__(tap, schema, stream_name(event_name))
         self.event_name = event_name
 

@@ -42,7 +42,6 @@ class TypedRecordDecoder:
     """
 
     def __init__(self, columns: Mapping[str, frozenset[str]]) -> None:
-        """Generate the type of a record."""
         # A property may have the name of a fixed column, as time always has. So these are decoded
         # too, and get their values afterwards.
         record_type = object_type(

@@ -71,7 +71,6 @@ class ZoneCheck:
     """
 
     def __init__(self, zone: tzinfo) -> None:
-        """Start without events."""
         self._zone = zone
         self._stamped = 0
         self._ahead = 0

@@ -60,7 +60,6 @@ class ImportDestination(Destination):
         max_bytes: int,
         wait: bool,
     ) -> None:
-        """Send no request."""
         self._imports = imports
         self._uploads = uploads
         self._wanted = wanted

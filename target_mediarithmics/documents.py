@@ -64,7 +64,6 @@ class DocumentCheck:
     """
 
     def __init__(self, document_type: DocumentType, stream: str) -> None:
-        """Start without warnings."""
         self._type = document_type
         self._stream = stream
         self._unusual = list(document_type.unusual)

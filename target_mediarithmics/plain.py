@@ -35,7 +35,6 @@ class Plain:
         exactly_one: tuple[tuple[str, ...], ...],
         absent: tuple[str, ...] = (),
     ) -> None:
-        """Compile the shape."""
         self._type = shape(required, optional)
         self._types = list[self._type]  # type: ignore[name-defined]
         self._exactly_one = exactly_one

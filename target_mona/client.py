@@ -56,7 +56,6 @@ class PartialFailure(RequestRejected):
     """
 
     def __init__(self, message: str, response: Response, reasons: dict[int, str] | None) -> None:
-        """Store the reasons."""
         super().__init__(message, response)
         self.reasons = reasons
 
@@ -89,7 +88,6 @@ class MonaClient:
         shutdown: ShutdownSignal | None = None,
         pool_size: int = 10,
     ) -> None:
-        """Send nothing yet."""
         self._user_id = user_id
         self._credentials = {"clientId": client_id, "secret": client_secret}
         self._access_token = access_token

@@ -29,7 +29,6 @@ class ExportDestination(Destination):
     name = "Mona export"
 
     def __init__(self, client: MonaClient, max_rows: int, max_bytes: int) -> None:
-        """Send no message yet."""
         self._client = client
         self._bisector = Bisector("setting 'user_id' and the mappings in 'streams'")
         self.max_rows = max_rows

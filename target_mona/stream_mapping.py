@@ -119,7 +119,6 @@ class ArcClasses:
     """The arc classes of the streams of a run."""
 
     def __init__(self) -> None:
-        """Begin without streams."""
         self._streams: dict[str, dict[str, bool]] = {}
 
     def add(self, stream: str, mapping: StreamMapping) -> None:

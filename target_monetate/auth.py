@@ -42,7 +42,6 @@ class Assertion(AuthBase):
     """
 
     def __init__(self, username: str, private_key: RSAPrivateKey, algorithm: str) -> None:
-        """Store the arguments."""
         self._username = username
         self._private_key = private_key
         self._algorithm = algorithm
@@ -71,7 +70,6 @@ class Login:
     def __init__(
         self, http: HttpClient, api_url: str, assertion: Assertion, ttl_seconds: float
     ) -> None:
-        """Send nothing yet."""
         self._http = http
         self._url = f"{api_url}/api/auth/v0/refresh/"
         self._assertion = assertion

@@ -66,7 +66,6 @@ class MonetateClient:
         shutdown: ShutdownSignal | None = None,
         pool_size: int = 10,
     ) -> None:
-        """Send nothing yet."""
         api_url = api_url.rstrip("/")
         self._data_url = f"{api_url}/api/data/v1/{quote(retailer, safe='')}/production"
         self._auth = TokenAuth(self._fetch_token, scheme="Token")

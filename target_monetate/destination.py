@@ -38,7 +38,6 @@ class DatasetDestination(Destination):
     merges_by_key = True
 
     def __init__(self, client: MonetateClient, dataset: str, max_rows: int, max_bytes: int) -> None:
-        """Send nothing yet."""
         self.name = f"Monetate dataset '{dataset}'"
         self.max_rows = max_rows
         self.max_bytes = max_bytes

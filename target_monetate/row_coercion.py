@@ -36,7 +36,6 @@ class RowCoercion:
         unknown_fields: str = REJECT,
         warn_unknown: Callable[[list[str]], object] = as_given,
     ) -> None:
-        """Choose the conversion of each field."""
         self._dataset = dataset
         self._unknown_fields = unknown_fields
         self._warn_unknown = warn_unknown

@@ -62,7 +62,6 @@ class RowFastPath:
         key_properties: Sequence[str],
         omitted: Collection[str],
     ) -> None:
-        """Choose the fields to look at in each row."""
         self.fast_path: FastPath | None = None
         names = list(schema.get("properties", ()))
         needed = {*dataset.required, *key_properties}

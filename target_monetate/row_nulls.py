@@ -26,7 +26,6 @@ class NullFields:
     """
 
     def __init__(self, names: Collection[str]) -> None:
-        """Write the names in each form."""
         self._fields = len(names)
         self._starts = frozenset(
             comma[1:] + encode(name) + colon for name in names for comma, colon in _FORMS

@@ -79,7 +79,6 @@ class Batch:
     """
 
     def __init__(self, limits: RequestLimits) -> None:
-        """Create an empty batch."""
         self._max_rows, self._max_bytes = limits.max_rows, limits.max_bytes
         self._max_held_bytes = max(_MIN_HELD_BYTES, 4 * limits.max_bytes)
         self._merges_by_key = limits.merges_by_key

@@ -26,7 +26,6 @@ class BatchInput:
     def __init__(
         self, reader: MessageReader, load_message: Callable[[dict[str, Any]], None]
     ) -> None:
-        """Load nothing yet."""
         self._reader = reader
         self._load_message = load_message
         self._unconfirmed: list[Callable[[], None]] = []

@@ -41,7 +41,6 @@ class PartialRejection(MartechError):
         status: int | None,
         unidentified: UnidentifiedRejects | None = None,
     ) -> None:
-        """Store what is known about the rejected records."""
         super().__init__(message)
         self.rejected_indexes = rejected_indexes
         self.status = status
@@ -73,7 +72,6 @@ class Bisector:
     """
 
     def __init__(self, settings_hint: str) -> None:
-        """Start with no record accepted yet."""
         self._settings_hint = settings_hint
         self._accepted = threading.Event()
 

@@ -26,7 +26,6 @@ class BlockLoader:
     """
 
     def __init__(self, sink: MartechSink, fast_path: FastPath) -> None:
-        """Load nothing yet."""
         self._sink = sink
         self._fast_path = fast_path
 

@@ -27,7 +27,6 @@ class Checkpoints:
     """
 
     def __init__(self, interval_seconds: float, *, silent: bool = False) -> None:
-        """Start without a STATE."""
         self._pause = min(1.0, interval_seconds)
         self._silent = silent
         self._pending: deque[tuple[int, bytes]] = deque()

@@ -27,7 +27,6 @@ class InputCheck:
         messages: Sequence[dict[str, Any]],
         process: Callable[[dict[str, Any]], object],
     ) -> None:
-        """Check nothing yet."""
         self._messages = messages
         self._process = process
         self._problems: list[str] = []

@@ -22,7 +22,6 @@ class KeyOrder:
     """
 
     def __init__(self) -> None:
-        """Start without keys."""
         self._in_flight: set[Hashable] = set()
         self._held: dict[Hashable, deque[tuple[Destination, PendingRecord]]] = {}
         self._held_records = 0

@@ -57,7 +57,6 @@ class StreamLedger:
         metrics: StreamMetrics,
         key_of: Callable[[PendingRecord], RecordKey | None],
     ) -> None:
-        """Start without records."""
         self.scope = scope
         self.id = scope.id
         self.lock = scope.lock
@@ -134,7 +133,6 @@ class Ledger(NoLedger):
         is_dry_run: bool = False,
         reset: bool = False,
     ) -> None:
-        """Create a ledger; nothing is locked yet."""
         self.store = store
         self.is_dry_run = is_dry_run
         self._reset = reset

@@ -39,7 +39,6 @@ class LedgerChanges:
     """
 
     def __init__(self, store: LedgerStore, *, is_dry_run: bool) -> None:
-        """Start without changes."""
         self.in_progress: dict[bytes, int] = {}
         self.settled: dict[bytes, tuple[int, bytes, int]] = {}
         self.rows: dict[bytes, int | None] = {}

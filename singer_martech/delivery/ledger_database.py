@@ -36,7 +36,6 @@ class SqlDatabase:
     row = "ctid"
 
     def __init__(self, url: str) -> None:
-        """Connect."""
         with contextlib.suppress(ValueError):
             register_secret(unquote(urlsplit(url).password or ""))
         self.name = url.partition("://")[0]

@@ -46,7 +46,6 @@ class Mirror:
         max_deletes: float,
         deletion_of: Callable[[bytes], PendingRecord],
     ) -> None:
-        """Start without records."""
         self._ledger = ledger
         self._stream = stream
         self._max_deletes = max_deletes

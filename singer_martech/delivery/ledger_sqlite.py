@@ -50,7 +50,6 @@ class SqliteDatabase:
     row = "rowid"
 
     def __init__(self, path: str, *, read_only: bool = False) -> None:
-        """Open the file."""
         self._path = Path(path).expanduser().absolute()
         self.name = str(self._path)
         self._locks: dict[int, FileLock] = {}

@@ -40,7 +40,6 @@ class MappingReview:
         config: Mapping[str, Any],
         report: Callable[[str], object],
     ) -> None:
-        """Report nothing yet."""
         self._mappings = mappings
         self._config = config
         self._report = report

@@ -40,7 +40,6 @@ class RecordLoader:
     """
 
     def __init__(self, sink: MartechSink, transform: Transform | None) -> None:
-        """Load nothing yet."""
         self.sink = sink
         self.transform = transform
         self._keys = sink.key_properties

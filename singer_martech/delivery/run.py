@@ -52,7 +52,6 @@ class DeliveryRun:
         shutdown: ShutdownSignal,
         wake: Callable[[], None],
     ) -> None:
-        """Create the parts; nothing is sent yet."""
         self._is_dry = is_dry = bool(config["dry_run"])
         self._metrics_by_stream: dict[str, StreamMetrics] = {}
         self._progress_at = time.monotonic() + _PROGRESS_SECONDS

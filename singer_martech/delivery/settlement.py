@@ -27,7 +27,6 @@ class Settlement:
     """
 
     def __init__(self, rejects: Rejects) -> None:
-        """Start without records."""
         self.stats = RequestStats()
         self.barrier: int | None = None
         self._rejects = rejects

@@ -34,7 +34,6 @@ class SpooledBatch(Batch):
     """
 
     def __init__(self, limits: RequestLimits, head: bytes = b"") -> None:
-        """Create an empty batch in memory."""
         super().__init__(limits)
         self._body, self._raw = SpoolFile(_LABEL), SpoolFile(_LABEL)
         self._head_bytes = len(head)
@@ -184,7 +183,6 @@ class SpooledRecords(Sequence[PendingRecord]):
     """A slice of the records of a batch on disk, each read when requested."""
 
     def __init__(self, batch: SpooledBatch, indexes: range) -> None:
-        """Create a slice; nothing is read yet."""
         self._batch = batch
         self._indexes = indexes
 

@@ -37,7 +37,6 @@ class HeaderAuth(AuthBase):
     """
 
     def __init__(self, value: str) -> None:
-        """Store the header's value."""
         register_secret(value)
         self._value = value
 

@@ -72,7 +72,6 @@ class HttpClient:
         pool_size: int = 10,
         validate: Validate = accept_any,
     ) -> None:
-        """Open no connection yet."""
         self.settings = settings or HttpSettings()
         self.shutdown = shutdown or ShutdownSignal()
         self._auth = auth or NoAuth()

@@ -87,7 +87,6 @@ class RetryingRequest:
         stats: RequestStats | None,
         connected: threading.Event,
     ) -> None:
-        """Create a request; nothing is sent yet."""
         check_url(url, label)
         self.sessions = sessions
         self.limits = limits

@@ -49,7 +49,6 @@ class RetryPolicy:
     """
 
     def __init__(self, label: str, max_attempts: int, max_rate_limit_wait_seconds: float) -> None:
-        """Begin before the first attempt."""
         self._label = label
         self._max_attempts = max_attempts
         self._max_wait = max_rate_limit_wait_seconds

@@ -34,7 +34,6 @@ class Session(requests.Session):
     """
 
     def __init__(self, user_agent: str, pool_size: int) -> None:
-        """Open no connection yet."""
         super().__init__()
         self.headers["User-Agent"] = user_agent
         self._settings: dict[tuple[str, str], Any] = {}

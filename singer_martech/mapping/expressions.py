@@ -44,7 +44,6 @@ class Expression:
     """
 
     def __init__(self, source: str, path: str) -> None:
-        """Parse the expression."""
         self.path = path
         names = _Names()
         try:

@@ -118,7 +118,6 @@ class FieldCheck:
     _MAX_LENGTH = 64
 
     def __init__(self, attribute: str, name: str, schema: Mapping[str, Any]) -> None:
-        """Compile the schema of the field."""
         field = schema["properties"][name]
         alone = {"properties": {name: field}, "definitions": schema.get("definitions", {})}
         self._get = attrgetter(attribute)

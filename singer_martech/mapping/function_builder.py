@@ -32,7 +32,6 @@ class FunctionBuilder:
     """
 
     def __init__(self, stream: str, fields: Sequence[str] | None = None) -> None:
-        """Begin a function without lines."""
         self.stream = stream
         self._fields = fields
         self._lines: list[str] = []

@@ -45,7 +45,6 @@ class MetadataColumns:
     """
 
     def __init__(self, names: Collection[str]) -> None:
-        """Compile the type of the columns."""
         self._names = frozenset(name.encode() for name in names)
         self._usual = _NONE  # the column that was the first; found faster from the end
         fields = [

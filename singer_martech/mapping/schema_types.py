@@ -84,7 +84,6 @@ class TypeBuilder:
     """
 
     def __init__(self) -> None:
-        """Start without types."""
         self.skips = False
 
     def type_of(self, schema: Mapping[str, Any], allowed: frozenset[str] = ALL) -> Any:

@@ -45,7 +45,6 @@ class Template:
     """
 
     def __init__(self, source: Any, stream: str) -> None:
-        """Parse the template."""
         self.fields: set[str] | None = set()
         self.named: set[str] = set()
         self._stream = stream

@@ -63,7 +63,6 @@ class MediarithmicsClient:
         settings: HttpSettings | None = None,
         shutdown: ShutdownSignal | None = None,
     ) -> None:
-        """Open no connection yet."""
         self.http = HttpClient(
             settings, auth=HeaderAuth(api_token), shutdown=shutdown, validate=_validate
         )

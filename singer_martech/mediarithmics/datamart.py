@@ -26,7 +26,6 @@ class Datamart:
     """One datamart."""
 
     def __init__(self, client: MediarithmicsClient, datamart_id: str) -> None:
-        """Send no request yet."""
         self.id = datamart_id
         self._client = client
         self._path = f"datamarts/{quote(datamart_id, safe='')}"

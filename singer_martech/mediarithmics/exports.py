@@ -69,7 +69,6 @@ class Exports:
         organisation_id: str,
         poll_interval_seconds: float = 5.0,
     ) -> None:
-        """Send no request yet."""
         self._client = client
         self._poll_interval = poll_interval_seconds
         self._organisation = organisation_id

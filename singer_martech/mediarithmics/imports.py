@@ -108,7 +108,6 @@ class DocumentImports:
     """The document imports of one datamart."""
 
     def __init__(self, client: MediarithmicsClient, datamart_id: str) -> None:
-        """Send no request yet."""
         self.client = client
         self._path = f"datamarts/{quote(datamart_id, safe='')}/document_imports"
         self._creating = threading.Lock()

@@ -55,7 +55,6 @@ class Uploads:
         poll_interval_seconds: float = 5.0,
         execution_timeout_seconds: float = 3600.0,
     ) -> None:
-        """Send no request yet."""
         self._imports = imports
         self._client = imports.client
         self._waiter = ExecutionWaiter(

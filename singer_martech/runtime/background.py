@@ -141,7 +141,6 @@ class ReadAhead(Generic[T]):
     """
 
     def __init__(self, items: Iterator[T], depth: int, name: str) -> None:
-        """Start no thread yet."""
         self.has_ended = False
         self._items = items
         self._name = name

@@ -33,7 +33,6 @@ class ShutdownSignal:
     """
 
     def __init__(self) -> None:
-        """Create a signal that is not set."""
         self.signum: int | None = None
         self.requested_at = float("inf")
         self._pipe, self._signal_pipe = os.pipe()

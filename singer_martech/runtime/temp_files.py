@@ -55,7 +55,6 @@ class SpoolFile:
     """
 
     def __init__(self, label: str) -> None:
-        """Open no file yet."""
         self._label = label
         self._memory = bytearray()
         self._file: IO[bytes] | None = None

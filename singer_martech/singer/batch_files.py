@@ -54,7 +54,6 @@ class BatchFile:
     def __init__(
         self, stream: str, address: str, storage: StorageTarget | None, *, is_gzip: bool
     ) -> None:
-        """Open nothing yet."""
         self._stream = stream
         self._address = address
         self._storage = storage

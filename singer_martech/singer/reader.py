@@ -65,7 +65,6 @@ class MessageReader(GenericSingerReader[str]):
     guard: Callable[[], AbstractContextManager[None]]
 
     def __init__(self) -> None:
-        """Create a reader; nothing is read yet."""
         super().__init__()
         self.fast_handlers: dict[str, FastHandler] = {}
         self._record_lines = RecordLines()

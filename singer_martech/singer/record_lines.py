@@ -32,7 +32,6 @@ class RecordLines:
     """
 
     def __init__(self) -> None:
-        """Start with an unknown stream."""
         self.stream = ""
         self._start = b"\n"
         self._end = b"}}"

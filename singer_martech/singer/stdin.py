@@ -49,7 +49,6 @@ class StdinReader:
     """
 
     def __init__(self, descriptor: int) -> None:
-        """Create a reader; nothing is read yet."""
         self._ahead = ReadAhead(_pieces(descriptor), _MAX_PIECES, "input")
 
     def __enter__(self) -> Self:

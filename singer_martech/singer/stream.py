@@ -109,7 +109,6 @@ class ChunkedStream(Stream, ABC):
     _tap: MartechTap
 
     def __init__(self, tap: MartechTap, schema: dict[str, Any], name: str) -> None:
-        """Create a stream of ``tap``."""
         super().__init__(tap, schema=schema, name=name)
         self._synced_by_group = False
         self._schema_written = False

@@ -46,7 +46,6 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
     """Writes RECORD messages in blocks and other messages immediately."""
 
     def __init__(self) -> None:
-        """Start with an empty block."""
         self._pending: list[bytes] = []
         self._pending_bytes = 0
 

@@ -28,7 +28,6 @@ class References:
     """
 
     def __init__(self, root: Mapping[str, Any]) -> None:
-        """Create a resolver; nothing is resolved yet."""
         self.definitions: dict[str, Any] = {}
         self._root = root
         self._open: dict[str, int] = {}

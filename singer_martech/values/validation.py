@@ -27,7 +27,6 @@ class RecordValidator:
     """
 
     def __init__(self, stream: str, schema: Mapping[str, Any]) -> None:
-        """Compile the schema."""
         normalized, warnings = normalize(schema)
         for warning in warnings:
             logger.warning("stream '%s': %s", stream, warning)
