@@ -14,9 +14,12 @@ from __future__ import annotations
 import hashlib
 import json
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _encoder = msgspec.json.Encoder(order="sorted", decimal_format="string")
 
@@ -36,6 +39,16 @@ def event_id(event: str, distinct_id: str | None, time: Any, insert_id: str) -> 
     except (UnicodeEncodeError, OverflowError):
         canonical = _escaped(parts)
     return hashlib.sha256(canonical).hexdigest()[:32]
+
+
+def event_ids(parts: Sequence[tuple[str, Any, Any, Any]]) -> list[str]:
+    """Return ``event_id`` for many arguments at once, which takes less time.
+
+    Raises:
+        OverflowError: An integer has more than 64 bits.
+    """
+    canonical = _encoder.encode_lines(parts).split(b"\n")
+    return [hashed.hexdigest()[:32] for hashed in map(hashlib.sha256, canonical[:-1])]
 
 
 def content_id(event: str, properties: bytes) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tap_robotmia.event_id import content_id, event_id
+from tap_robotmia.event_id import content_id, event_id, event_ids
 from tap_robotmia.lines import (
     BYTE_ORDER_MARK,
     SHORT_LINE_BYTES,
@@ -26,9 +26,6 @@ from tap_robotmia.sanitize import may_need_sanitizing, sanitized, sanitized_obje
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tap_robotmia.lines import (
-        Line,
-    )
     from tap_robotmia.project_time import ProjectClock
 
 ARRIVAL_PROPERTIES = ("mp_processing_time_ms", "$mp_api_timestamp_ms")
@@ -90,43 +87,69 @@ class EventReader:
 
     def read(self, block: bytes) -> list[Event]:
         """Return the events of a block of whole lines."""
-        events: list[Event] = []
-        append, utc = events.append, self._clock.utc
-        is_plain = is_plain_text(block) and not (self._sanitize and may_need_sanitizing(block))
-        decode = decode_line if is_plain else _refuse
-        for line in BytesIO(block):  # faster than split
-            if len(line) > SHORT_LINE_BYTES and has_many_brackets(line):
-                self._parse_or_reject(line, append)
-                continue
-            try:
-                head = decode(line)
-                key = decode_key(head.properties)
-                time, insert_id = utc(key.time), key.insert_id
-                if time is None or not insert_id or type(key.distinct_id) is int:
-                    append(self._event(ParsedLine(head.event, head.properties, key, None)))
-                    continue
-                identity = event_id(head.event, key.distinct_id, key.time, insert_id)  # type: ignore[arg-type]
-                append(
-                    Event(identity, head.event, time, key.distinct_id, insert_id, head.properties)  # type: ignore[arg-type]
-                )
-            except Exception:  # noqa: BLE001 - one line must not end the run
-                if line.removeprefix(BYTE_ORDER_MARK).strip():
-                    self._parse_or_reject(line, append)
+        return self._read_lines(BytesIO(block).readlines(), block)
+
+    def _read_lines(self, lines: list[bytes], block: bytes) -> list[Event]:
+        """Read lines with the fast decoder, and in halves if it rejects one of them."""
+        try:
+            return self._read_fast(lines, block)
+        except Exception:  # noqa: BLE001, S110 - the halves show which line it was
+            pass
+        if len(lines) <= 1:
+            return [event for line in lines for event in self._read_tolerantly(line)]
+        middle = len(lines) // 2
+        events = []
+        for half in (lines[:middle], lines[middle:]):
+            events += self._read_lines(half, b"".join(half))
         return events
 
-    def _parse_or_reject(self, line: bytes, append: Callable[[Event], None]) -> None:
+    def _read_fast(self, lines: list[bytes], block: bytes) -> list[Event]:
+        """Return the events of lines, all of which are usual ones.
+
+        Raises:
+            Exception: A line needs the tolerant parser.
+        """
+        if not is_plain_text(block) or (self._sanitize and may_need_sanitizing(block)):
+            raise ValueError("some text may not be written as it is")
+        if max(map(len, lines)) > SHORT_LINE_BYTES and any(
+            len(line) > SHORT_LINE_BYTES and has_many_brackets(line) for line in lines
+        ):
+            raise ValueError("a line may be nested too deeply")
+        heads = [decode_line(line) for line in lines]
+        keys = [decode_key(head.properties) for head in heads]
+        identities = event_ids(
+            [
+                (head.event, key.distinct_id, key.time, key.insert_id)
+                for head, key in zip(heads, keys, strict=True)
+            ]
+        )
+        events: list[Event] = []
+        append, utc, last_raw = events.append, self._clock.utc, None
+        for head, key, identity in zip(heads, keys, identities, strict=True):
+            if key.time != last_raw:  # exports are sorted by time
+                last_raw = key.time
+                time = utc(last_raw)
+            distinct_id, insert_id = key.distinct_id, key.insert_id
+            if time is None or not insert_id or type(distinct_id) is int:
+                append(self._event(ParsedLine(head.event, head.properties, key, None)))
+            else:
+                append(Event(identity, head.event, time, distinct_id, insert_id, head.properties))  # type: ignore[arg-type]
+        return events
+
+    def _read_tolerantly(self, line: bytes) -> list[Event]:
+        """Return the event of a line; report a malformed one."""
+        if not line.removeprefix(BYTE_ORDER_MARK).strip():
+            return []
         try:
-            event = self._event(parse_line(line))
+            return [self._event(parse_line(line))]
         except MalformedLine as error:
             reason = str(error)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - one line must not end the run
             reason = f"{type(error).__name__}: {error}"
-        else:
-            append(event)
-            return
         self._malformed(line.removesuffix(b"\n"), reason)
+        return []
 
     def _event(self, parsed: ParsedLine) -> Event:
         key, name = parsed.key, parsed.event
@@ -164,11 +187,6 @@ class EventReader:
 def properties_of(event: Event) -> dict[str, Any]:
     """Return an event's properties as Python values with exact numbers."""
     return read_object(event.properties)
-
-
-def _refuse(line: bytes) -> Line:
-    """Reject every line, in place of the fast decoder, if all lines need the tolerant one."""
-    raise ValueError(line)
 
 
 def arrival(properties: msgspec.Raw) -> float | None:

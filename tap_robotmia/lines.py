@@ -33,6 +33,7 @@ SHORT_LINE_BYTES = 2 * MAX_NESTING
 """Shorter lines cannot be nested deeper."""
 
 _TEXT = re.compile(rb'"(?:[^"\\]+|\\.)*"?', re.DOTALL)
+_NOT_OPENING = bytes(set(range(256)) - set(b"[{"))
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 _ERROR_KEYS = ("error", "errors", "topLevelError")
@@ -103,7 +104,7 @@ def parse_line(line: bytes) -> ParsedLine:
 
 def has_many_brackets(line: bytes) -> bool:
     """Return whether a line may be nested too deeply."""
-    return line.count(b"[") + line.count(b"{") > MAX_NESTING
+    return len(line.translate(None, _NOT_OPENING)) > MAX_NESTING
 
 
 def _nesting(line: bytes) -> int:

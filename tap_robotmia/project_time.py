@@ -60,8 +60,6 @@ class ProjectClock:
         self._already_utc = already_utc
         self._offsets: dict[int, int | None] = {}
         self._minutes: dict[int, str] = {}
-        self._last_raw: float | None = None
-        self._last_text = ""
 
     def utc(self, raw: float) -> str | None:
         """Return the instant of a raw time as RFC 3339 text with microseconds.
@@ -72,8 +70,6 @@ class ProjectClock:
         Raises:
             ValueError: The time is outside the years 1 to 9999.
         """
-        if raw == self._last_raw:  # exports are sorted by time
-            return self._last_text
         if type(raw) is int and -MILLISECONDS_FROM < raw < MILLISECONDS_FROM:
             seconds, micro = raw, 0
         else:
@@ -85,8 +81,7 @@ class ProjectClock:
             if earlier > later:
                 return None
             offset = earlier
-        self._last_raw, self._last_text = raw, self._text(seconds - offset, micro)
-        return self._last_text
+        return self._text(seconds - offset, micro)
 
     def utc_by_arrival(self, raw: float, arrived_at_ms: float | None) -> str:
         """Return the instant of a raw time that may be ambiguous.

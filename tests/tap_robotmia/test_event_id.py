@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_robotmia.event_id import content_id, event_id
+from tap_robotmia.event_id import content_id, event_id, event_ids
 from tests.kit.strategies import json_values
 
 
@@ -48,6 +48,11 @@ def test_the_id_of_an_event_with_insert_id_is_frozen(
 )
 def test_the_id_of_an_events_content_is_frozen(properties: bytes, expected: str) -> None:
     assert content_id("Viewed report", properties) == expected
+
+
+def test_many_ids_at_once_equal_those_computed_alone() -> None:
+    parts = [("a", "b\n", 1, "c"), ("Zürich", None, 2.5, 'say "hi"'), ("", "", -1, "")]
+    assert event_ids(parts) == [event_id(*each) for each in parts]
 
 
 def test_each_part_of_the_vendors_key_changes_the_id() -> None:

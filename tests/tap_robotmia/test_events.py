@@ -175,6 +175,44 @@ def test_a_value_split_over_two_lines_is_two_malformed_lines() -> None:
     assert len(malformed) == 2
 
 
+def test_two_events_on_one_line_do_not_make_up_for_one_on_two_lines() -> None:
+    line = b'{"event":"e","properties":{"time":1}}'
+    events, malformed = read(line + line + b"\n" + line.replace(b",", b",\n") + b"\n")
+    assert not events
+    assert len(malformed) == 3
+
+
+USUAL = b'{"event":"e","properties":{"time":%d,"distinct_id":"d","$insert_id":"i","n":[]}}'
+ODD = st.sampled_from(
+    [
+        b"nope",
+        b"",
+        b'{"event":"e","properties":{}}',
+        b'{"event":"e","properties":{"time":"7","a":"\\ud800"}}',
+        b'{"event":"e","properties":{"time":5,"distinct_id":7,"$insert_id":"i"}}\r',
+        b'{"event":"e","properties":{"time":5,"distinct_id":"d"},"more":1}',
+        b'{"event":"e","properties":{"time":5,"distinct_id":7,"$insert_id":"i"}}',
+        b'{"event":"e","properties":{"time":5,"a":' + b"[" * 401 + b"]" * 401 + b"}}",
+        b'{"event":"e","properties":{"time":5,"$insert_id":"i","a":"\xff"}}',
+        b'{"event":"ambiguous","properties":{"time":1541295000,"$insert_id":"i"}}',
+        b'{"event":"e","properties":{"time":99999999999999999999,"$insert_id":"i"}}',
+    ]
+)
+
+
+@given(
+    lines=st.lists(ODD | st.integers(1, 9).map(lambda time: USUAL % time), max_size=20),
+    is_last_ended=st.booleans(),
+)
+def test_lines_read_together_give_the_same_as_each_on_its_own(
+    lines: list[bytes], is_last_ended: bool
+) -> None:
+    events, malformed = read(b"\n".join(lines) + b"\n" * is_last_ended)
+    alone = [read(line + b"\n") for line in lines]
+    assert events == [event for found, _ in alone for event in found]
+    assert malformed == [each for _, rejected in alone for each in rejected]
+
+
 def test_only_line_feeds_end_a_line() -> None:
     line = '{"event":"a\u2028b\u0085c","properties":{"time":1,"x":"\u2029"}}'
     event = read_one(f"\n\r\n  {line}\r\n\n".encode())
