@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,14 @@ if TYPE_CHECKING:
     Check = Callable[[list[Any]], None]
     """Replaces each decoded record that it does not accept by None."""
 
-_MAX_EXACT = 2.0**52
+_ROUNDS = 1.5 * 2.0**52
+"""Adding this number to a smaller one and subtracting it again rounds to an integer."""
+_MAX_ROUNDED = 2.0**50
+_MIN_SPARSE = 2.0**54
+"""Doubles from here on are further apart than integers, so each is the nearest to an integer."""
 _MAX_PLACES = 22
 """Up to this number of decimal places, the power of ten is exact as a double."""
+_MAX_POWER = 300
 
 _CLASSES: Mapping[str, tuple[type, ...]] = {
     "array": (list,),
@@ -40,27 +46,33 @@ def places_check(attributes: Mapping[str, int]) -> Check:
     Args:
         attributes: The number of places by attribute.
     """
-    read = attrgetter(*attributes)
-    get = (lambda each: (read(each),)) if len(attributes) == 1 else read
-    limits = [(places, 10.0**places) for places in attributes.values()]
+    columns = []
+    for attribute, places in attributes.items():
+        scale = 10.0 ** min(places, _MAX_POWER)
+        rounded = _MAX_ROUNDED / scale if places <= _MAX_PLACES else 0.0
+        columns.append((attrgetter(attribute), places, scale, rounded, _MIN_SPARSE / scale))
 
     def check(found: list[Any]) -> None:
-        for index, each in enumerate(found):
-            if each is None:
-                continue
-            for value, (places, scale) in zip(get(each), limits, strict=True):
-                if value.__class__ is float and not _has_places(value, places, scale):
-                    found[index] = None
-                    break
+        present = [*filter(None, found)]
+        for get, places, scale, rounded, sparse in columns:
+            unclear = [
+                value
+                for value in map(get, present)
+                if value.__class__ is float
+                and not (
+                    (value * scale + _ROUNDS - _ROUNDS) / scale == value
+                    if -rounded < value < rounded
+                    else value > sparse or value < -sparse or value == 0
+                )
+            ]
+            if any(round(value, places) != value for value in unclear):
+                _keep_where(found, get, partial(_has_places, places=places))
 
     return check
 
 
-def _has_places(value: float, places: int, scale: float) -> bool:
-    scaled = value * scale
-    if places <= _MAX_PLACES and -_MAX_EXACT < scaled < _MAX_EXACT:
-        return round(scaled) / scale == value
-    return round(value, places) == value
+def _has_places(value: Any, places: int) -> bool:
+    return value.__class__ is not float or round(value, places) == value
 
 
 def kind_check(attribute: str, kinds: Collection[str]) -> Check:
