@@ -7,7 +7,7 @@ import json
 import math
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from singer_martech.delivery.reject_reasons import RejectReasons
 from singer_martech.delivery.reject_report import RejectReport
@@ -186,13 +186,12 @@ class Rejects:
         return self._schemas.get(stream) or _Schema(b"{}", [], 1)
 
 
-class _Schema:
+class _Schema(NamedTuple):
     """A stream's SCHEMA message."""
 
-    def __init__(self, text: bytes, key_properties: Sequence[str], version: int) -> None:
-        self.text = text
-        self.key_properties = key_properties
-        self.version = version
+    text: bytes
+    key_properties: Sequence[str]
+    version: int
 
 
 def _key(names: Sequence[str], raw: bytes) -> tuple[dict[str, Any], bytes]:

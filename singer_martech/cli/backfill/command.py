@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from datetime import date, datetime, timezone
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import click
@@ -27,13 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from singer_martech.cli.backfill.shard import Shard
-
-
-class Planner(Protocol):
-    """Plans the shards of a job."""
-
-    def __call__(self, job: Job, *, one_shard: bool) -> list[Shard]:
-        """Return the shards; a single one if ``one_shard`` is set."""
 
 
 def _day(text: str) -> date:
@@ -119,16 +112,13 @@ def days(*, shards: int | None, days: int | None, writers: str, **options: Any) 
     if (shards is None) == (days is None):
         raise click.UsageError("give either --shards or --days")
 
-    def planner(job: Job, *, one_shard: bool) -> list[Shard]:
-        all_days = Days.until(now=datetime.now(timezone.utc), **options)
-        if one_shard:
-            return plan_days(job, all_days)
-        if days is not None:
-            return plan_days_each(job, all_days, days)
-        return plan_days(job, all_days, shards=shards or 1)
-
-    job = {name: options.pop(name) for name in ("tap", "target", "environment", "name")}
-    _print_plan(job, planner, writers)
+    job = Job(*(options.pop(name) for name in ("tap", "target", "environment", "name")))
+    all_days = Days.until(now=datetime.now(timezone.utc), **options)
+    reason = only_writer(job.target, writers)
+    if days is None or reason:
+        _print_plan(plan_days(job, all_days, shards=1 if reason else shards or 1), job, reason)
+    else:
+        _print_plan(plan_days_each(job, all_days, days), job, reason)
 
 
 @plan.command()
@@ -136,22 +126,15 @@ def days(*, shards: int | None, days: int | None, writers: str, **options: Any) 
 @click.option("--stream", "streams", multiple=True, required=True, help="A stream; repeatable.")
 def streams(*, streams: tuple[str, ...], writers: str, **options: str) -> None:
     """Plan a shard for each stream."""
-
-    def planner(job: Job, *, one_shard: bool) -> list[Shard]:
-        return plan_streams(job, streams, one_shard=one_shard)
-
-    _print_plan(options, planner, writers)
+    job = Job(**options)
+    reason = only_writer(job.target, writers)
+    _print_plan(plan_streams(job, streams, one_shard=reason is not None), job, reason)
 
 
-def _print_plan(job: dict[str, str], planner: Planner, writers: str) -> None:
-    reason = only_writer(job["target"], writers)
-    try:
-        shards = planner(Job(**job), one_shard=reason is not None)
-    except MartechError as error:
-        raise click.ClickException(str(error)) from error
+def _print_plan(shards: Iterable[Shard], job: Job, reason: str | None) -> None:
     require_shared_state()
     if reason:
-        click.echo(f"{job['target']} gets one shard: {reason}", err=True)
+        click.echo(f"{job.target} gets one shard: {reason}", err=True)
     for shard in shards:
         click.echo(shard.line())
 
@@ -171,10 +154,7 @@ def hand_over_command(plan: IO[str], lookback_days: int) -> None:
     PLAN is a file with all lines of the plan. Standard input is the output of `meltano state
     export`; standard output is for `meltano state import`.
     """
-    try:
-        after = complete(read_shards(plan), _states(sys.stdin), lookback_days)
-    except MartechError as error:
-        raise click.ClickException(str(error)) from error
+    after = complete(read_shards(plan), _states(sys.stdin), lookback_days)
     click.echo(json.dumps(after))
     for state_id in after:
         click.echo(f"{state_id} continues where the back-fill ends", err=True)

@@ -145,16 +145,16 @@ def plan_streams(job: Job, streams: Sequence[str], *, one_shard: bool = False) -
     return [
         job.shard(
             part[0] if len(part) == 1 else f"{len(part)}-streams",
-            {job.setting("_select"): json.dumps([_everything_of(stream) for stream in part])},
+            # Meltano's pattern for all columns of a stream
+            {
+                job.setting("_select"): json.dumps(
+                    [each.replace(".", r"\.") + ".*" for each in part]
+                )
+            },
             streams=part,
         )
         for part in parts
     ]
-
-
-def _everything_of(stream: str) -> str:
-    """Return Meltano's pattern for all columns of a stream."""
-    return stream.replace(".", r"\.") + ".*"
 
 
 def only_writer(target: str, writers: str) -> str | None:

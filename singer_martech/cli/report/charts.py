@@ -98,9 +98,9 @@ class Chart:
 class _Quantity:
     kind: str
     title: str
-    values: list[float]
+    values: Sequence[float]
     height: int
-    format_value: Callable[[float], str]
+    unit: str
 
 
 def over_time(timeline: Timeline, seconds: float, *, is_dry_run: bool = False) -> Chart | None:
@@ -121,29 +121,13 @@ def over_time(timeline: Timeline, seconds: float, *, is_dry_run: bool = False) -
         start, end = formatting.duration(index * width), formatting.duration((index + 1) * width)
         return f"from {start} to {end}"
 
-    quantities = [
-        _Quantity(
-            "delivered",
-            f"{'Would deliver' if is_dry_run else 'Delivered'}, records per second",
-            [count / width for count in per_bin(timeline.delivered, _between_points)],
-            120,
-            lambda value: f"{formatting.number(value)} records a second",
-        ),
-        _Quantity(
-            "rejected",
-            "Rejected, records",
-            per_bin(timeline.rejected, _at_last_point),
-            52,
-            lambda value: f"{formatting.number(value)} rejected",
-        ),
-        _Quantity(
-            "retried",
-            "Retried, requests",
-            per_bin(timeline.retries, _at_last_point),
-            52,
-            lambda value: f"{formatting.number(value)} retried",
-        ),
-    ]
+    quantities = _quantities(
+        f"{'Would deliver' if is_dry_run else 'Delivered'}, records per second",
+        [count / width for count in per_bin(timeline.delivered, _between_points)],
+        per_bin(timeline.rejected, _at_last_point),
+        per_bin(timeline.retries, _at_last_point),
+        delivered_as="records a second",
+    )
     return _chart(quantities, span, _time_ticks(seconds), f"over {formatting.duration(seconds)}")
 
 
@@ -153,29 +137,13 @@ def over_runs(runs: Sequence[Run]) -> Chart | None:
     Returns:
         The chart, or None if all counts are 0.
     """
-    quantities = [
-        _Quantity(
-            "delivered",
-            "Delivered, records",
-            [float(run.delivered) for run in runs],
-            120,
-            lambda value: f"{formatting.number(value)} delivered",
-        ),
-        _Quantity(
-            "rejected",
-            "Rejected, records",
-            [float(run.rejected) for run in runs],
-            52,
-            lambda value: f"{formatting.number(value)} rejected",
-        ),
-        _Quantity(
-            "retried",
-            "Retried, requests",
-            [float(run.retries) for run in runs],
-            52,
-            lambda value: f"{formatting.number(value)} retried",
-        ),
-    ]
+    quantities = _quantities(
+        "Delivered, records",
+        [run.delivered for run in runs],
+        [run.rejected for run in runs],
+        [run.retries for run in runs],
+        delivered_as="delivered",
+    )
     step = max(1, math.ceil(len(runs) / _MOST_X_TICKS))
     span = (runs[-1].started_at - runs[0].started_at).total_seconds()
     form = "%H:%M:%S" if span < _CLOSE_SECONDS else "%m-%d %H:%M"
@@ -189,6 +157,21 @@ def over_runs(runs: Sequence[Run]) -> Chart | None:
         return f"{runs[index].target}, {formatting.timestamp(runs[index].started_at)}"
 
     return _chart(quantities, name, ticks, f"in {counted(len(runs), 'run')}")
+
+
+def _quantities(
+    title: str,
+    delivered: Sequence[float],
+    rejected: Sequence[float],
+    retried: Sequence[float],
+    *,
+    delivered_as: str,
+) -> list[_Quantity]:
+    return [
+        _Quantity("delivered", title, delivered, 120, delivered_as),
+        _Quantity("rejected", "Rejected, records", rejected, 52, "rejected"),
+        _Quantity("retried", "Retried, requests", retried, 52, "retried"),
+    ]
 
 
 def _chart(
@@ -220,7 +203,7 @@ def _panel(quantity: _Quantity, name: Callable[[int], str], top: float) -> Panel
             continue
         height = max(1.5, value / ceiling * quantity.height)
         x = _LEFT + (index + 0.5) * slot - width / 2
-        text = f"{name(index)}: {quantity.format_value(value)}"
+        text = f"{name(index)}: {formatting.number(value)} {quantity.unit}"
         bars.append(Bar(round(x, 2), round(base - height, 2), width, round(height, 2), text))
     levels = (0, ceiling / 2, ceiling) if quantity.kind == "delivered" else (0, ceiling)
     ticks = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from singer_martech.cli.report import charts, formatting
-from singer_martech.cli.report.runs import merged_reasons, outcomes
+from singer_martech.cli.report.runs import merged_reasons
 from singer_martech.values.wording import counted
 
 if TYPE_CHECKING:
@@ -96,7 +97,9 @@ def render(runs: Sequence[Run], problems: Sequence[str] = ()) -> str:
         most_rejected=reasons[0].count if reasons else 1,
         other_reasons=sum(run.rejects_for_other_reasons for run in real)
         + sum(reason.count for reason in reasons[_MAX_REASONS:]),
-        charts=[_chart(run) for run in shown],
+        charts=[
+            charts.over_time(run.timeline, run.seconds, is_dry_run=run.dry_run) for run in shown
+        ],
         stream_charts=[_stream_charts(run) for run in shown],
     )
 
@@ -146,7 +149,10 @@ def _filters(runs: Sequence[Run]) -> list[Filter]:
 
 
 def _tiles(runs: Sequence[Run], dry_runs: Sequence[Run]) -> list[Tile]:
-    ended = [f"{count} {outcome}" for outcome, count in outcomes(runs).most_common()]
+    ended = [
+        f"{count} {outcome}"
+        for outcome, count in Counter(run.outcome for run in runs).most_common()
+    ]
     if dry_runs:
         ended.append(f"{'and ' if ended else ''}{counted(len(dry_runs), 'dry run')}")
     delivered = sum(run.delivered for run in runs)
@@ -155,45 +161,25 @@ def _tiles(runs: Sequence[Run], dry_runs: Sequence[Run]) -> list[Tile]:
     seconds = sum(run.seconds for run in runs)
     sent = sum(run.bytes for run in runs)
     requests = sum(run.requests for run in runs)
+    number, size = formatting.number, formatting.size
+    rate = delivered / seconds if seconds else 0
     tiles = [
-        Tile(
-            "outcomes",
-            "Runs",
-            formatting.number(len(runs)),
-            ", ".join(ended),
-        ),
-        Tile(
-            "delivered",
-            "Delivered",
-            formatting.number(delivered),
-            f"records, {formatting.size(sent)}",
-        ),
-        Tile("rejected", "Rejected", formatting.number(rejected), _share(rejected, delivered)),
-        Tile(
-            "retried",
-            "Retried",
-            formatting.number(retries),
-            f"of {formatting.number(requests)} requests",
-        ),
-        Tile(
-            "rate",
-            "Throughput",
-            formatting.number(delivered / seconds if seconds else 0),
-            "records a second",
-        ),
+        Tile("outcomes", "Runs", number(len(runs)), ", ".join(ended)),
+        Tile("delivered", "Delivered", number(delivered), f"records, {size(sent)}"),
+        Tile("rejected", "Rejected", number(rejected), _share(rejected, delivered)),
+        Tile("retried", "Retried", number(retries), f"of {number(requests)} requests"),
+        Tile("rate", "Throughput", number(rate), "records a second"),
     ]
     unchanged = sum(run.unchanged for run in runs)
     if unchanged:
-        tiles.append(Tile("unchanged", "Unchanged", formatting.number(unchanged), "not sent again"))
+        tiles.append(Tile("unchanged", "Unchanged", number(unchanged), "not sent again"))
     if dry_runs:
         would_deliver = sum(run.would_deliver for run in dry_runs)
         note = f"in {counted(len(dry_runs), 'dry run')}"
-        tiles.append(Tile("would", "Would deliver", formatting.number(would_deliver), note))
+        tiles.append(Tile("would", "Would deliver", number(would_deliver), note))
     undelivered = sum(run.undelivered for run in runs)
     if undelivered:
-        tiles.append(
-            Tile("open", "Undelivered", formatting.number(undelivered), "read, but not settled")
-        )
+        tiles.append(Tile("open", "Undelivered", number(undelivered), "read, but not settled"))
     return tiles
 
 
@@ -202,10 +188,6 @@ def _share(rejected: int, delivered: int) -> str:
         return "records"
     share = 100 * rejected / (rejected + delivered)
     return "records, under 0.1 %" if share < 0.1 else f"records, {share:.1f} %"  # noqa: PLR2004 - as shown
-
-
-def _chart(run: Run) -> Chart | None:
-    return charts.over_time(run.timeline, run.seconds, is_dry_run=run.dry_run)
 
 
 def _stream_charts(run: Run) -> list[tuple[str, Chart]]:

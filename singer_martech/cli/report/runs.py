@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime  # noqa: TC003 - msgspec reads the annotations
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -224,8 +223,3 @@ def merged_reasons(runs: Iterable[Run]) -> list[MergedReason]:
             known.count += each.count
             known.runs += 1
     return sorted(merged.values(), key=lambda reason: -reason.count)
-
-
-def outcomes(runs: Iterable[Run]) -> Counter[str]:
-    """Count how runs ended."""
-    return Counter(run.outcome for run in runs)
