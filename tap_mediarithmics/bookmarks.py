@@ -133,8 +133,7 @@ class MaxValue:
             return timestamps.parse(value) if self._kind in _TIMES else value
         if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
             return value if -_MAX_NUMBER < value < _MAX_NUMBER else None
-        message = f"{self._label}: {value!r} cannot be a bookmark"
-        raise MartechError(message)
+        raise MartechError(f"{self._label}: {value!r} cannot be a bookmark")
 
     def _is_in_future(self, value: Any) -> bool:
         if self._latest is None or not isinstance(value, str):
@@ -149,8 +148,7 @@ class MaxValue:
 
     def _raise_if_ignored(self) -> None:
         for values in self._ignored.values():
-            message = f"{self._label}: {values[0]!r} cannot be a bookmark"
-            raise MartechError(message)
+            raise MartechError(f"{self._label}: {values[0]!r} cannot be a bookmark")
 
     def warn_of_ignored(self) -> None:
         """Log which values did not count."""
@@ -178,8 +176,7 @@ class MaxValue:
             MartechError: There is neither, or the bookmark cannot be written in this form.
         """
         if self.value is None and start_date is None:
-            message = f"{self._label}: setting 'start_date' is required for the first run"
-            raise MartechError(message)
+            raise MartechError(f"{self._label}: setting 'start_date' is required for the first run")
         time = start_date if self.value is None else self._milliseconds()
         if time is None:
             return self._verbatim(lookback_seconds, start_format)
@@ -206,11 +203,10 @@ class MaxValue:
     def _verbatim(self, lookback_seconds: float, start_format: str | None) -> str:
         """Return a bookmark that is not a time, such as a text that counts up."""
         if lookback_seconds or start_format:
-            message = (
+            raise MartechError(
                 f"{self._label}: the bookmark {self.value!r} is not a time, so "
                 "lookback_seconds and start_format cannot be used"
             )
-            raise MartechError(message)
         text = str(self.value)
         if not _UNSAFE.isdisjoint(text):
             message = f"{self._label}: the bookmark {text!r} cannot be written into a query"

@@ -170,8 +170,7 @@ class ExportSource:
         try:
             query = self.query
         except otql.AggregationQuery as error:
-            message = f"stream '{self.config.stream}': {error}"
-            raise MartechError(message) from error
+            raise MartechError(f"stream '{self.config.stream}': {error}") from error
         datamart_id = self._context.datamart_id
         if query is None or datamart_id is None:
             return None

@@ -92,11 +92,10 @@ def reject_aggregations(text: str) -> None:
     before = None
     for token in _select_clause(text):
         if before == "@" and token.text.lower() in AGGREGATIONS:
-            message = (
+            raise AggregationQuery(
                 f"@{token.text} at {position(text, token.position - 1)} computes totals "
                 "instead of selecting rows; select fields, and aggregate downstream"
             )
-            raise AggregationQuery(message)
         before = token.text
 
 
@@ -143,16 +142,14 @@ class _Parser:
 
     def _selection(self, depth: int) -> Selection:
         if depth > _DEEPEST:
-            message = f"the query nests more than {_DEEPEST} levels"
-            raise UnknownOtql(message)
+            raise UnknownOtql(f"the query nests more than {_DEEPEST} levels")
         self._punctuation("{")
         fields: dict[str, Selection | None] = {}
         while self._token.text != "}":
             start = self._token
             name = self._name("a field or }")
             if name in fields:
-                message = f"field {name} is selected twice at {self._position_of(start)}"
-                raise UnknownOtql(message)
+                raise UnknownOtql(f"field {name} is selected twice at {self._position_of(start)}")
             nested = self._token.text == "{"
             fields[name] = self._selection(depth + 1) if nested else None
         if not fields:

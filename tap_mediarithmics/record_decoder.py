@@ -76,11 +76,9 @@ class RecordDecoder:
         try:
             value = parse_json(line)
         except (ValueError, RecursionError) as error:
-            message = f"it is not JSON ({error})"
-            raise NotAnObject(message) from None
+            raise NotAnObject(f"it is not JSON ({error})") from None
         if not isinstance(value, dict):
-            message = "it is not a JSON object"
-            raise NotAnObject(message)
+            raise NotAnObject("it is not a JSON object")
         return value
 
     def from_object(self, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,11 +87,10 @@ class ResultChunk(Chunk):
         try:
             record = self._decoder.record(line)
         except NotAnObject as error:
-            message = (
+            raise MartechError(
                 f"stream '{self._stream.name}': line {self._line} of the result of {self._files} "
                 f"cannot be read: {error}; none of its lines count as read"
-            )
-            raise MartechError(message) from error
+            ) from error
         if self._key is not None:
             self.max_value.add(record.get(self._key))
         return {**record, **self._added, "_line": self._line}

@@ -111,8 +111,7 @@ class ResultFiles:
                 lines = BytesIO(rest + text).readlines()  # faster than split
                 rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
                 if len(rest) > _MAX_LINE_BYTES:
-                    message = f"{self}: a line is longer than {_MAX_LINE_BYTES} bytes"
-                    raise MartechError(message)
+                    raise MartechError(f"{self}: a line is longer than {_MAX_LINE_BYTES} bytes")
                 if lines and self._inspect is not None:
                     self._inspect(lines[:_INSPECTED_LINES])
                     self._inspect = None
@@ -233,5 +232,4 @@ def _plain_blocks(file: IO[bytes]) -> Iterator[bytes]:
         elif not data:
             data = file.read(_BLOCK_BYTES)
     if not inflate.eof:
-        message = "it ends without its trailer"
-        raise _GzipError(message)
+        raise _GzipError("it ends without its trailer")

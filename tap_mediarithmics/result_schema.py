@@ -65,8 +65,7 @@ def typed_properties(query: Query, types: ObjectTypes) -> Schema:
         UntypableQuery: The schema has no such object type.
     """
     if query.object_type not in types.fields:
-        message = f"the datamart's live schema has no object type {query.object_type}"
-        raise UntypableQuery(message)
+        raise UntypableQuery(f"the datamart's live schema has no object type {query.object_type}")
     return _selected(query.selection, query.object_type, types)
 
 

@@ -148,11 +148,10 @@ class ResultStream(ChunkedStream):
         )
         allowed = self._source.config.error_allowance
         if allowed is not None and ratio > allowed:
-            message = (
+            raise MartechError(
                 f"stream '{self.name}': {line}; that is more than max_error_ratio ({allowed:g}); "
                 "run the export again, or raise max_error_ratio"
             )
-            raise MartechError(message)
         logger.warning("stream %s: %s", self.name, line)
 
     @override

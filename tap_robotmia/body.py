@@ -74,11 +74,10 @@ class Decompressor:
         for piece in self._members(data) if self._gzip else (data,):
             self.inflated += len(piece)
             if self.inflated > max(MAX_UNCHECKED_BYTES, MAX_RATIO * self.received):
-                message = (
+                raise BodyTooLarge(
                     f"the response inflates from {self.received} to more than {self.inflated} "
                     "bytes, which exceeds the limit of an export; nothing of it was written"
                 )
-                raise BodyTooLarge(message)
             yield piece
 
     def finish(self) -> bytes:
@@ -140,11 +139,10 @@ class TextCheck:
         line_ends = piece.find(b"\n", text_end) >= 0
         self._last_line_ended = line_ends or (self._last_line_ended and not text_end)
         if len(self._last_line) > MAX_LINE_BYTES:
-            message = (
+            raise BodyTooLarge(
                 f"the response has a line of more than {MAX_LINE_BYTES} bytes, which exceeds the "
                 "limit of an event"
             )
-            raise BodyTooLarge(message)
 
     def raise_if_incomplete(self, content_type: str = "") -> None:
         """Check the text once all of it has arrived.

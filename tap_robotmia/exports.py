@@ -238,11 +238,10 @@ class Exports:
                 with export:
                     yield window, export
         except FutureDate as error:
-            message = (
+            raise SettingError(
                 f"{error}: setting 'project_timezone' ({settings.project_timezone}) must be the "
                 "time zone in the project's settings"
-            )
-            raise SettingError(message) from error
+            ) from error
         finally:
             halt.request()
             exports.close()

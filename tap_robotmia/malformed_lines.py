@@ -45,23 +45,21 @@ class MalformedLines:
         """
         self.count += 1
         if self.count > self._limit:
-            message = (
+            raise MartechError(
                 f"{where} has a line that is not an event ({reason}); raise setting "
                 f"'max_malformed_lines' (now {self._limit}) to keep such lines in "
                 f"'{self.path.parent}' and go on"
             )
-            raise MartechError(message)
         try:
             file = self._file = self._file or self._open()
             file.write(line + b"\n")
             file.flush()
             os.fsync(file.fileno())
         except OSError as error:
-            message = (
+            raise MartechError(
                 f"{where}: a line that is not an event cannot be saved in setting 'reject_path' "
                 f"('{self.path.parent}'): {error.strerror}"
-            )
-            raise MartechError(message) from error
+            ) from error
         logger.warning(
             "%s: a line is not an event (%s); it is saved in %s", where, reason, self.path
         )

@@ -128,11 +128,10 @@ class RobotmiaStream(ChunkedStream):
             instant = parse_iso(value)
             self._exports.clock.day(instant)
         except (AttributeError, TypeError, OverflowError, ValueError):
-            message = (
+            raise MartechError(
                 f"the STATE's bookmark of stream '{self.name}' is not an instant such as "
                 "2018-02-11T00:00:00Z; correct it, or start with an empty state"
-            )
-            raise MartechError(message) from None
+            ) from None
         return instant
 
 

@@ -141,11 +141,10 @@ class ImportDestination(Destination):
             with records.open_body() as body:
                 execution = self._uploads.upload(into, body, counts, batch_result.stats)
         except NotFound as error:
-            message = (
+            raise MartechError(
                 f"{error}; {into} does not exist any more: check 'document_import_id' or "
                 "'document_import_name' in 'streams'"
-            )
-            raise MartechError(message) from error
+            ) from error
         if not self._wait:
             return
         try:

@@ -43,8 +43,7 @@ class ExportDestination(Destination):
             try:
                 self._client.export(messages, idempotent=idempotent, stats=batch_result.stats)
             except PartialFailure as failure:
-                message = str(failure)
-                raise PartialRejection(message, failure.reasons, failure.status) from failure
+                raise PartialRejection(str(failure), failure.reasons, failure.status) from failure
 
         self._bisector.send(batch, batch_result, post)
 

@@ -190,11 +190,10 @@ def _file(path: str, name: str) -> Path:
     try:
         private_files.make_folder(file.parent)
     except OSError as error:
-        message = (
+        raise SettingError(
             f"setting 'summary_path': the folder {file.parent} cannot be created "
             f"({error.strerror}); name another one"
-        )
-        raise SettingError(message) from error
+        ) from error
     if not os.access(file.parent, os.W_OK | os.X_OK):
         message = f"setting 'summary_path': no file can be written in {file.parent}; name another"
         raise SettingError(message)

@@ -224,11 +224,10 @@ class RetryingRequest:
     ) -> _FailedAttempt:
         """Decide how to continue after an attempt without a complete response."""
         if is_untrusted(error):
-            message = (
+            raise HttpError(
                 f"{self.label}: {self._host} could not be trusted ({cause(error)}); for a "
                 "private certificate authority, point REQUESTS_CA_BUNDLE to its certificate"
-            )
-            raise HttpError(message) from error
+            ) from error
         if not transmission.begun:
             if transmission.proxy is not None and is_unreachable(error):
                 return _FailedAttempt(proxy_problem(transmission.proxy, error), None)
@@ -252,8 +251,7 @@ class RetryingRequest:
         if status == _UNAUTHORIZED and self._may_renew_token:
             return _FailedAttempt(reason, response, at_once=True)
         if self.is_final is not None and self.is_final(response):
-            message = f"{self.label}: rejected with {reason}"
-            raise RequestRejected.by_status(message, response)
+            raise RequestRejected.by_status(f"{self.label}: rejected with {reason}", response)
         if status == _TOO_MANY_REQUESTS:
             return _FailedAttempt(reason, response)
         if status == _REQUEST_TIMEOUT or status >= _FIRST_SERVER_ERROR:
@@ -261,8 +259,7 @@ class RetryingRequest:
                 message = f"{self.label}: {reason}; whether the request was processed is unknown"
                 raise OutcomeUnknown(message, response)
             return _FailedAttempt(reason, response)
-        message = f"{self.label}: rejected with {reason}"
-        raise RequestRejected.by_status(message, response)
+        raise RequestRejected.by_status(f"{self.label}: rejected with {reason}", response)
 
     def read(self, http_response: requests.Response, max_bytes: int) -> Response:
         """Read a body into memory, up to ``max_bytes``."""

@@ -60,11 +60,11 @@ class Session(requests.Session):
             resp.raw = urllib3.HTTPResponse(io.BytesIO(), preload_content=False)
             return target
         resp.close()
-        message = (
+        raise RequestRejected(
             f"the vendor's address redirects to {new.scheme}://{new.netloc}, but {reason}; "
-            "check the URL setting"
+            "check the URL setting",
+            Response("redirect", resp.status_code, resp.headers),
         )
-        raise RequestRejected(message, Response("redirect", resp.status_code, resp.headers))
 
     @override
     def rebuild_auth(

@@ -38,18 +38,15 @@ def check_url(url: str, name: str) -> str:
     except ValueError:
         parts, host = urlsplit(""), None
     if parts.scheme not in {"http", "https"} or not host:
-        message = f"setting '{name}' must be a URL such as https://host/path"
-        raise SettingError(message)
+        raise SettingError(f"setting '{name}' must be a URL such as https://host/path")
     if parts.username or parts.password:
-        message = (
+        raise SettingError(
             f"setting '{name}' must not contain a user name or password; "
             "use the settings for credentials"
         )
-        raise SettingError(message)
     if parts.scheme == "http" and not is_loopback(host):
-        message = (
+        raise SettingError(
             f"setting '{name}' must start with https://, because plain http:// would "
             f"send credentials to {host} unencrypted (only this machine is exempt)"
         )
-        raise SettingError(message)
     return url.rstrip("/")

@@ -81,7 +81,6 @@ class FastPath:
         self._skips = fields.skips
         self._omitted = MetadataColumns(omitted) if omitted else None
         self._is_omitting = False
-        self._only = reads[0] if len(reads) == 1 else None
         self._records = self._misses = 0
 
     def decode(self, records: Sequence[bytes]) -> Decoded:
@@ -135,12 +134,6 @@ class FastPath:
             except ValueError:
                 kept.append(b"")  # not JSON: it takes the ordinary path
         return kept
-
-    def named(self, values: tuple[Any, ...]) -> dict[str, Any]:
-        """Return the values of ``reads`` by name."""
-        if self._only is not None:
-            return {self._only: values[0]}
-        return dict(zip(self.reads, values, strict=True))
 
     def miss(self, count: int = 1) -> None:
         """Count records that take the ordinary path; disable the fast path if most records do."""

@@ -127,8 +127,7 @@ class MediarithmicsClient:
             first += len(rows)
             if _is_last(envelope, len(rows), first):
                 return
-        message = f"{label}: the list does not end within {_MAX_PAGES} pages"
-        raise UnexpectedResponse(message)
+        raise UnexpectedResponse(f"{label}: the list does not end within {_MAX_PAGES} pages")
 
     def download(
         self,

@@ -170,8 +170,7 @@ class Exports:
         try:
             self.download_data_file(execution, name, into=into, check=check)
         except HttpError as error:
-            message = f"{first}; {error}"
-            raise error.with_message(message) from error
+            raise error.with_message(f"{first}; {error}") from error
 
     def download_data_file(
         self,

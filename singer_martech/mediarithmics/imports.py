@@ -89,15 +89,13 @@ class DocumentImport:
             ImportMismatch: It accepts others.
         """
         if self.document_type not in {"", document_type} or self.mime_type not in {"", mime_type}:
-            message = (
+            raise ImportMismatch(
                 f"{self} accepts {self.document_type} as {self.mime_type}, "
                 f"not {document_type} as {mime_type}"
             )
-            raise ImportMismatch(message)
         encoding = str(self.fields.get("encoding") or "utf-8")
         if encoding.lower().replace("_", "-") not in {"utf-8", "utf8"}:
-            message = f"{self} accepts {encoding}, not utf-8"
-            raise ImportMismatch(message)
+            raise ImportMismatch(f"{self} accepts {encoding}, not utf-8")
         actual = self.fields.get("priority")
         if priority is not None and actual is not None and actual != priority:
             logger.warning("%s keeps its priority %s; the mapping has %s", self, actual, priority)

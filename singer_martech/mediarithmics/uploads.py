@@ -196,11 +196,10 @@ class Uploads:
     ) -> Execution | None:
         """Find the execution of an upload whose response was lost, if there is one."""
         if before is None:
-            message = (
+            raise AmbiguousUpload(
                 f"{lost}; the executions of {into} cannot be listed; check at the vendor whether "
                 "the upload became an execution, then start the run again"
-            )
-            raise AmbiguousUpload(message) from lost
+            ) from lost
         for look in range(_LOOKUPS):
             if look:
                 self._waiter.pause()
@@ -221,11 +220,10 @@ class Uploads:
         unknown = [each for each in fresh if counts[each.id] is None]
         if unknown or len(same) > 1:
             names = " or ".join(sorted(each.id for each in (*same, *unknown)))
-            message = (
+            raise AmbiguousUpload(
                 f"{lost}; the upload may be execution {names}, or none of them: check at the "
                 "vendor, then start the run again"
-            )
-            raise AmbiguousUpload(message) from lost
+            ) from lost
         return same[0] if same else None
 
     def _number_of_lines(self, into: DocumentImport, execution: Execution) -> int | None:

@@ -68,12 +68,11 @@ class ExecutionWaiter:
                     logger.info("%s: %s", name, shown)
                 if now >= deadline:
                     reason = f"; {execution.error}" if execution.error else ""
-                    message = (
+                    raise ExecutionFailed(
                         f"{name} has not ended within execution_timeout_seconds "
                         f"({self.timeout_seconds:g}); it continues at the vendor, status "
                         f"{execution.status}{reason}; {self.consequence}"
                     )
-                    raise ExecutionFailed(message)
                 self.shutdown.wait(min(self.poll_interval_seconds, deadline - now))
                 execution = refresh(execution)
         except Stopped:

@@ -140,8 +140,7 @@ def raise_if_disk_full(error: OSError, label: str) -> None:
         DiskFull: The error means that the disk, or the user's share of it, is full.
     """
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-        message = (
+        raise DiskFull(
             f"no room for {label} in {tempfile.gettempdir()}: free some space there or "
             "point TMPDIR to a larger disk"
-        )
-        raise DiskFull(message) from error
+        ) from error

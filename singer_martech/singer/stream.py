@@ -88,8 +88,7 @@ def error_context(stream: str) -> Iterator[None]:
     except MartechError as error:
         if "stream '" in str(error) or "setting '" in str(error):
             raise
-        message = f"stream '{stream}': {error}"
-        raise MartechError(message) from error
+        raise MartechError(f"stream '{stream}': {error}") from error
 
 
 @contextmanager

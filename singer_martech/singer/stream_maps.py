@@ -62,8 +62,7 @@ class StreamMapper(PluginMapper):
         except (MapExpressionError, StreamMapConfigError, ValueError) as error:
             is_name = options.enabled and str(error).startswith(_DUPLICATE_NAME)
             setting = "flattening_separator" if is_name else "stream_maps"
-            message = f"setting '{setting}': stream '{stream_name}': {error}"
-            raise SettingError(message) from error
+            raise SettingError(f"setting '{setting}': stream '{stream_name}': {error}") from error
 
 
 def unmatched_maps(config: Mapping[str, Any], streams: Collection[str], place: str) -> list[str]:

@@ -126,8 +126,7 @@ def reject_constant(name: str) -> NoReturn:
     Raises:
         ValueError: Always.
     """
-    message = f"it holds {name}"
-    raise ValueError(message)
+    raise ValueError(f"it holds {name}")
 
 
 def exact_integer(digits: str) -> int | Decimal:

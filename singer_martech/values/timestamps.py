@@ -43,8 +43,7 @@ def parse_timestamp(value: Any) -> datetime.datetime:
         return datetime.datetime(value.year, value.month, value.day, tzinfo=datetime.timezone.utc)
     if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
         return _from_epoch(value)
-    message = f"{type(value).__name__} is not a date-time"
-    raise ValueError(message)
+    raise ValueError(f"{type(value).__name__} is not a date-time")
 
 
 def parse_iso(text: str) -> datetime.datetime:

@@ -75,8 +75,7 @@ class _MultipleOf:
         if isinstance(instance, int) or not _is_multiple(
             Decimal(repr(float(instance))), self._factor
         ):
-            message = f"its value is not a multiple of {self._factor}"
-            raise ValueError(message)
+            raise ValueError(f"its value is not a multiple of {self._factor}")
 
 
 def _is_multiple(number: Decimal, factor: Decimal) -> bool:

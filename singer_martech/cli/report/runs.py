@@ -183,11 +183,10 @@ def read_run(path: Path) -> Run:
         text = path.read_bytes()
         version = msgspec.json.decode(text, type=_Head).format
         if version != FORMAT:
-            message = (
+            raise MartechError(
                 f"{path} is a run summary of format {version}, which this version of "
                 "singer-martech-report does not know; use the version of the target that wrote it"
             )
-            raise MartechError(message)
         return msgspec.json.decode(text, type=Run)
     except OSError as error:
         raise MartechError(f"{path} cannot be read: {error.strerror}") from error
