@@ -116,11 +116,7 @@ def _object(properties: Schema) -> Schema:
 
 
 def sampled_properties(head: bytes) -> Schema:
-    """Infer the columns from the first lines.
-
-    Args:
-        head: The beginning of a result. An incomplete last line is ignored.
-    """
+    """Infer the columns from the first lines; an incomplete last line is ignored."""
     merged = _Seen()
     for line in head.splitlines(keepends=True):
         try:

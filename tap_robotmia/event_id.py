@@ -25,14 +25,7 @@ _encoder = msgspec.json.Encoder(order="sorted", decimal_format="string")
 
 
 def event_id(event: str, distinct_id: str | None, time: Any, insert_id: str) -> str:
-    """Return the ``event_id`` of an event with an ``$insert_id``.
-
-    Args:
-        event: The event's name.
-        distinct_id: The user, or None.
-        time: The raw time, as received.
-        insert_id: The ``$insert_id``.
-    """
+    """Return the ``event_id`` of an event with an ``$insert_id``."""
     parts = (event, distinct_id, time, insert_id)
     try:
         canonical = _encoder.encode(parts)
@@ -52,12 +45,7 @@ def event_ids(parts: Sequence[tuple[str, Any, Any, Any]]) -> list[str]:
 
 
 def content_id(event: str, properties: bytes) -> str:
-    """Return the ``event_id`` of an event without ``$insert_id``, from its content.
-
-    Args:
-        event: The event's name.
-        properties: The properties as JSON text.
-    """
+    """Return the ``event_id`` of an event without ``$insert_id``, from its properties as JSON."""
     parts = (event, _read_canonically(properties))
     try:
         canonical = _encoder.encode(parts)

@@ -35,11 +35,6 @@ class MalformedLines:
     def add(self, line: bytes, reason: str, where: str) -> None:
         """Save a line; it is on disk before a STATE that covers it is written.
 
-        Args:
-            line: The line as received.
-            reason: Why it is malformed.
-            where: The export that holds it.
-
         Raises:
             MartechError: The limit is exceeded, or the line cannot be saved.
         """

@@ -38,12 +38,7 @@ class Observations:
         self.has_events = False
 
     def add(self, events: list[Event], already_read: int) -> None:
-        """Check a block of events.
-
-        Args:
-            events: The events.
-            already_read: The number of events of the same window before them.
-        """
+        """Check a block of events, which follows this many others of its window."""
         self.has_events = self.has_events or bool(events)
         if already_read < CHECKED_PER_WINDOW:
             self.zone_check.add(events[: CHECKED_PER_WINDOW - already_read])

@@ -66,11 +66,6 @@ def windows(first_days: Mapping[str, date], last_day: date, window_days: int) ->
     """Yield the windows that the streams need, oldest first.
 
     Streams share the windows of days that they all need.
-
-    Args:
-        first_days: The first day of each stream.
-        last_day: The last day of all streams, inclusive.
-        window_days: Maximum days per window.
     """
     starts = sorted({day for day in first_days.values() if day <= last_day})
     ends = [*(day - _DAY for day in starts[1:]), last_day]

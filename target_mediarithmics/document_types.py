@@ -26,11 +26,7 @@ _THREE_KINDS = ("USER_ACCOUNT", "USER_EMAIL", "USER_AGENT")
 
 
 def _command_conversions(*optional: str) -> tuple[Conversion, ...]:
-    """Return the conversions of a command.
-
-    Args:
-        optional: Its optional fields besides the identifiers; empty ones are removed.
-    """
+    """Return the conversions of a command; its empty ``optional`` fields are removed."""
     user = (*IDENTIFIERS, "compartment_id")
     return to.without_empty(*user, *optional), to.fields(to.to_text, *user)
 

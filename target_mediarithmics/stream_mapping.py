@@ -62,10 +62,6 @@ class StreamMapping(NamedTuple):
     def from_mapping(cls, stream: str, mapping: Mapping[str, Any]) -> StreamMapping:
         """Check and compile a mapping.
 
-        Args:
-            stream: The stream, or at start-up the glob.
-            mapping: Its value in the setting ``streams``.
-
         Raises:
             SettingError: It cannot be used; the message names stream and key.
         """

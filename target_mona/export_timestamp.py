@@ -18,10 +18,7 @@ _LENGTHS = frozenset({10, 13})
 
 
 def is_usual(value: Any) -> bool:
-    """Whether a value is sure to be accepted, not merely likely.
-
-    Args:
-        value: A value that is neither null nor empty.
+    """Whether a value, neither null nor empty, is sure to be accepted, not merely likely.
 
     Raises:
         MappingError: Mona rejects the value.

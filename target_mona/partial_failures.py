@@ -46,10 +46,6 @@ def is_partial(content: Any) -> bool:
 def rejected_indexes(content: dict[str, Any], messages: Sequence[bytes]) -> dict[int, str] | None:
     """Identify the rejected messages.
 
-    Args:
-        content: The response.
-        messages: The messages of the request.
-
     Returns:
         The reasons by index in the request, or None if the response does not identify them.
     """

@@ -135,11 +135,7 @@ class MonetateClient:
         return list(dict.fromkeys(names))
 
     def add_fields(self, dataset: str, types: Mapping[str, str]) -> list[str]:
-        """Add fields to a dataset.
-
-        Args:
-            dataset: Its name.
-            types: The new fields' data types by name.
+        """Add fields to a dataset, given their data types by name.
 
         Returns:
             The vendor's warnings.

@@ -39,11 +39,7 @@ class FieldSource:
 
 
 def of_record(schema: Mapping[str, Any]) -> dict[str, FieldSource]:
-    """Return the fields of rows that are whole records.
-
-    Args:
-        schema: The stream's JSON Schema.
-    """
+    """Return the fields of rows that are whole records."""
     properties: Mapping[str, Any] = schema.get("properties") or {}
     return {
         name: FieldSource(data_type(definition), frozenset({name}))

@@ -53,9 +53,6 @@ class RowCoercion:
     def coerce(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Convert a row.
 
-        Args:
-            row: Values by field.
-
         Returns:
             The row without its null fields, because an absent field is null for Monetate; the
             row itself if nothing changes.

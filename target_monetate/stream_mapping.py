@@ -53,12 +53,6 @@ def usable_dataset(
 ) -> Dataset:
     """Return a dataset that rows may be sent to.
 
-    Args:
-        client: Reads datasets.
-        stream: The stream, for messages.
-        name: The dataset's name.
-        mapping: The stream's mapping.
-
     Raises:
         MartechError: There is no such dataset, or its rows must not be sent.
     """

@@ -33,10 +33,6 @@ class BatchInput:
     def load(self, message: Mapping[str, Any], storage: StorageTarget | None) -> Iterator[None]:
         """Load the files of a BATCH message; yield after each block of records.
 
-        Args:
-            message: The message.
-            storage: Where its files may be, or None for the default folders.
-
         Raises:
             MartechError: The run cannot continue.
         """
@@ -49,12 +45,7 @@ class BatchInput:
                 yield
 
     def confirm(self, checkpoints: Checkpoints, sequence: int) -> None:
-        """Have the files so far removed once a STATE covers their records.
-
-        Args:
-            checkpoints: The STATE messages of the run.
-            sequence: The position of the last record in the input.
-        """
+        """Have the files so far removed once a STATE covers the records up to a sequence."""
         for remove in self._unconfirmed:
             checkpoints.when_settled(sequence, remove)
         self._unconfirmed.clear()

@@ -25,14 +25,7 @@ def wait_for_all(
     shutdown: ShutdownSignal,
     grace_seconds: float,
 ) -> None:
-    """Settle all requests in flight; failures are only logged.
-
-    Args:
-        pool: Has the requests.
-        settle_ended: Settles those that have a response.
-        shutdown: A signal limits the wait.
-        grace_seconds: How long to wait after it.
-    """
+    """Settle all requests in flight; failures are only logged."""
     deadline: float | None = None
     is_logged = False
     while True:

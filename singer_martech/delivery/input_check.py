@@ -36,11 +36,7 @@ class InputCheck:
         self._problems.append(problem)
 
     def checks(self, conclude: Callable[[], object]) -> Iterator[Check]:
-        """Yield a check for each message, and one for the streams that the settings name.
-
-        Args:
-            conclude: Reports what only the end of the input shows.
-        """
+        """Yield a check for each message, and one for the streams that the settings name."""
         for message in self._messages:
             yield self._check(_label(message), partial(self._process, message))
         if self._messages:

@@ -67,10 +67,6 @@ class Mirror:
     def delete_unseen(self, destination: Destination, sequence: int) -> None:
         """Submit the deletions, if the table was read in full; called at the end of the input.
 
-        Args:
-            destination: The destination of the stream's records.
-            sequence: The position of the last record in the input.
-
         Raises:
             TooManyDeletes: There are more than allowed; none is submitted.
             MartechError: The run cannot continue.

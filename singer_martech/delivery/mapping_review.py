@@ -47,12 +47,7 @@ class MappingReview:
         self._sources: set[str] = set()
 
     def review(self, sink: MartechSink, source: str) -> None:
-        """Report problems of a stream's mapping; called when its SCHEMA was received.
-
-        Args:
-            sink: The sink of the stream.
-            source: The stream's name before stream maps.
-        """
+        """Report problems of a stream's mapping; called when its SCHEMA was received."""
         self._sources.add(source)
         if sink.mapping is None and self._mappings:
             self._review_unmapped(sink.stream_name)

@@ -50,9 +50,6 @@ class RecordLoader:
     def load(self, message: Mapping[str, Any]) -> None:
         """Load the record of a RECORD message; an error that concerns the record rejects it.
 
-        Args:
-            message: The message, with the record as received in ``raw``.
-
         Raises:
             MartechError: The run cannot continue.
         """

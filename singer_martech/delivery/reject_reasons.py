@@ -45,15 +45,7 @@ class RejectReasons:
     def add(
         self, stream: str, reason: str, status: int | None, key: Mapping[str, Any], count: int = 1
     ) -> None:
-        """Count records that were rejected for a reason.
-
-        Args:
-            stream: Their stream.
-            reason: The reason, without secrets.
-            status: The HTTP status of the vendor's response, or None.
-            key: The key properties of one of them.
-            count: The number of records.
-        """
+        """Count records that were rejected for a reason, given the key of one of them."""
         known = self._by_cause.get((stream, reason, status))
         if known is None:
             if len(self._by_cause) >= _MAX_REASONS:

@@ -82,13 +82,7 @@ class Rejects:
             report.close()
 
     def add(self, stream: str, raw: bytes, reason: str, status: int | None) -> None:
-        """Report a record.
-
-        Args:
-            stream: Its stream.
-            raw: The record as received, as JSON.
-            reason: Why it was not delivered.
-            status: The HTTP status of the vendor's response, or None.
+        """Report a record, given as received.
 
         Raises:
             TooManyRejects: The record is in the report and exceeds the limit.

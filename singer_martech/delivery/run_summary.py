@@ -126,9 +126,6 @@ class RunSummary:
         """Write the file atomically, unless it was written before.
 
         The records are already delivered, so a full disk only causes a warning.
-
-        Args:
-            error: The error that ended the run, or None.
         """
         if self._path is None or self._is_written:
             return

@@ -19,14 +19,7 @@ def delivery_settings(
     parallel_requests: int = 4,
     deletes: Sequence[str] = ("skip", "reject"),
 ) -> list[th.Property[Any]]:
-    """Declare the settings that all targets share.
-
-    Args:
-        max_request_rows: Its default.
-        max_request_bytes: Its default.
-        parallel_requests: Its default.
-        deletes: The values that the setting ``deletes`` may have.
-    """
+    """Declare the settings that all targets share, given defaults and the values of ``deletes``."""
     return [
         th.Property(
             "streams",

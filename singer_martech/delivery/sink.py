@@ -165,10 +165,6 @@ class MartechSink(Sink):
     def open_mirror(self, stream: StreamLedger, *, is_incremental: bool) -> Mirror | None:
         """Return the mirror of a stream, if its mapping sets ``mirror``.
 
-        Args:
-            stream: The stream's part of the ledger.
-            is_incremental: Whether the stream has a replication key.
-
         Raises:
             SettingError: The stream cannot be mirrored.
         """
@@ -177,9 +173,6 @@ class MartechSink(Sink):
 
     def open_ledger(self, *, is_incremental: bool) -> None:
         """Compare the records from now on with the ledger, if there is one.
-
-        Args:
-            is_incremental: Whether the stream has a replication key.
 
         Raises:
             SettingError: The stream cannot have a ledger.

@@ -65,10 +65,6 @@ class RetryPolicy:
     def seconds_until_next_attempt(self, reason: str, response: Response | None) -> float | None:
         """Decide what follows a failed attempt.
 
-        Args:
-            reason: Why it failed, for the log.
-            response: The response, if there was one.
-
         Returns:
             How long to wait, or None to give up; ``give_up_reason`` then says why.
         """

@@ -23,10 +23,6 @@ def is_loopback(host: str | None) -> bool:
 def check_url(url: str, name: str) -> str:
     """Return ``url`` without its trailing slash if credentials may be sent there.
 
-    Args:
-        url: An absolute URL.
-        name: The setting that holds it, for the message.
-
     Raises:
         SettingError: It is not a URL, contains a password, or is plain http:// to another
             machine, which would send the credentials unencrypted.

@@ -18,12 +18,7 @@ _SCALARS = {"string", "number", "integer", "boolean", "null"}
 
 
 def unknown_nested_fields(parsed: Any, schema: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each nested field, such as ``address.city``, that the schema lacks.
-
-    Args:
-        parsed: A template's JSON value with parsed strings.
-        schema: The stream's normalized schema.
-    """
+    """Yield a line for each nested field, such as ``address.city``, that the schema lacks."""
     if isinstance(parsed, Text):
         for part in parsed.parts:
             if not isinstance(part, str):

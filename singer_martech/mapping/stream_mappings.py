@@ -131,13 +131,7 @@ def compiled(source: Any, name: str, key: str, stream: str | None = None) -> Tem
 
 
 def mapping_error(stream: str, key: str, problem: str) -> SettingError:
-    """Return the error for a key of a stream's mapping.
-
-    Args:
-        stream: The stream name or glob of the mapping.
-        key: The key within the mapping.
-        problem: What is wrong with the value.
-    """
+    """Return the error for a key of a stream's mapping."""
     return SettingError(f"setting 'streams': stream '{stream}', key '{key}': {problem}")
 
 

@@ -17,12 +17,7 @@ _GZIP_BITS = 31
 
 
 def head_of(download: Callable[[IO[bytes]], object], size: int) -> bytes:
-    """Return about the first ``size`` bytes of a file without downloading all of it.
-
-    Args:
-        download: Downloads the file into a given file object.
-        size: How many bytes are enough.
-    """
+    """Return about the first ``size`` bytes of a file without downloading all of it."""
     head = _Head(size)
     with contextlib.suppress(_Enough):
         download(head)

@@ -133,9 +133,7 @@ class DocumentImports:
     def find(self, wanted: Definition, *, fresh: bool = False) -> DocumentImport | None:
         """Return the import with exactly this name; if there are several, the oldest that fits.
 
-        Args:
-            wanted: The import to find.
-            fresh: Read the whole list again, even if it was read for another name.
+        With ``fresh``, the whole list is read again.
 
         Raises:
             ImportMismatch: All imports with this name accept other documents.

@@ -34,13 +34,7 @@ def access_settings() -> list[th.Property[Any]]:
 def waiting_settings(
     poll_interval_seconds: float, execution_timeout_seconds: float, when_over: str
 ) -> list[th.Property[Any]]:
-    """Declare the limits of the wait for an execution.
-
-    Args:
-        poll_interval_seconds: A default.
-        execution_timeout_seconds: A default.
-        when_over: Sentence about what happens after the timeout.
-    """
+    """Declare the limits of the wait for an execution, given defaults and the consequence."""
     return [
         th.Property(
             "poll_interval_seconds",

@@ -49,11 +49,6 @@ class ExecutionWaiter:
     ) -> Execution:
         """Wait until an execution has ended, with or without success, and return it.
 
-        Args:
-            execution: The execution.
-            owner: The export or import that it belongs to, for messages.
-            refresh: Reads it again.
-
         Raises:
             ExecutionFailed: It has not ended in time. It is left running.
         """

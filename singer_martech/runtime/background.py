@@ -39,11 +39,6 @@ def run_interruptibly(
     work and waits for it. Any other thread does the work itself, as does the main thread if
     no thread can be started.
 
-    Args:
-        work: The work.
-        shutdown: Ends the wait.
-        grace_seconds: How long the work may continue after that; then it is abandoned.
-
     Raises:
         Stopped: The run was asked to end, and the work has not ended in time.
         BaseException: The error of the work.

@@ -14,11 +14,7 @@ _MAX_FREE_BYTES = 16 * 1024 * 1024
 
 
 def start(plugin: str) -> None:
-    """Run a plugin's command; an interrupt ends it without a traceback also while it is loaded.
-
-    Args:
-        plugin: The dotted path of the plugin's class.
-    """
+    """Run a plugin's command; an interrupt ends it without a traceback also while it is loaded."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Threads that read, send or decompress need the interpreter only briefly. With Python's
     # default of 5 ms, they would wait for it longer than they work.

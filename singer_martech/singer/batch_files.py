@@ -121,10 +121,6 @@ class BatchFile:
 def batch_files(message: Mapping[str, Any], storage: StorageTarget | None) -> list[BatchFile]:
     """Return the files of a BATCH message.
 
-    Args:
-        message: The message, with ``encoding`` and ``manifest``.
-        storage: The storage in the setting ``batch_config``, or None.
-
     Raises:
         MartechError: The message is invalid, or its encoding is not supported.
     """

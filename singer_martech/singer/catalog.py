@@ -62,10 +62,6 @@ _CATALOG: dict[str, Any] = {
 def check_catalog(catalog: Mapping[str, Any], label: str) -> None:
     """Check that the SDK can read a catalog and that it belongs to one of these taps.
 
-    Args:
-        catalog: The catalog as JSON.
-        label: Names the file in errors.
-
     Raises:
         MartechError: It is not the catalog of a Singer tap, or it renames a stream.
     """
@@ -102,10 +98,6 @@ def _is_readable(catalog: Mapping[str, Any]) -> bool:
 
 def read_schemas(file: IO[str], label: str) -> list[dict[str, Any]]:
     """Return the SCHEMA messages in a file of messages, or those that a catalog describes.
-
-    Args:
-        file: An open file with Singer messages, one per line, or with a catalog.
-        label: Names the file in errors.
 
     Raises:
         MartechError: The file holds neither.

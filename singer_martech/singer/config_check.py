@@ -76,11 +76,6 @@ def check_config(
     numbers (ids) are converted to text. One-line text is stripped. Null and empty text count as
     not set.
 
-    Args:
-        schema: The plugin's settings as JSON Schema.
-        config: The configuration as given.
-        env_prefix: Prefix of the environment variables, for messages.
-
     Returns:
         The configuration with defaults, and one line for each problem. No line contains the
         value of a setting.

@@ -14,12 +14,7 @@ if TYPE_CHECKING:
 
 
 def error_line(error: ValidationError, env_prefix: str) -> str:
-    """Return an error of a setting as one line, without the invalid value.
-
-    Args:
-        error: The error of the configuration.
-        env_prefix: Prefix of the environment variables.
-    """
+    """Return an error of a setting as one line, without the invalid value."""
     error = _most_specific(error)
     path = list(error.absolute_path)
     keyword: str = str(error.validator)

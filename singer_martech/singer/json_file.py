@@ -33,10 +33,6 @@ def read_config_file(path: str) -> dict[str, Any]:
 def read_text(file: IO[str], label: str) -> str:
     """Return the content of a text file, without a byte order mark.
 
-    Args:
-        file: An open file.
-        label: Names the file in errors.
-
     Raises:
         MartechError: The file is not UTF-8.
     """
@@ -48,10 +44,6 @@ def read_text(file: IO[str], label: str) -> str:
 
 def parse_object(text: str, label: str) -> dict[str, Any]:
     """Decode a JSON object.
-
-    Args:
-        text: The content of a file.
-        label: Names the file in errors.
 
     Raises:
         MartechError: The text is not a JSON object.

@@ -166,10 +166,6 @@ class MartechPlugin(PluginBase):
     def for_check(cls, config: dict[str, Any], **options: Any) -> Self:
         """Return the plugin for ``--check``; it must not change anything at the vendor.
 
-        Args:
-            config: The settings as given.
-            options: Other options of the command.
-
         Raises:
             ConfigValidationError: A setting is invalid.
             MartechError: A file is invalid.

@@ -219,11 +219,6 @@ class MessageReader(GenericSingerReader[str]):
     def record_message(self, stream: str, record: bytes, number: int) -> dict[str, Any]:
         """Return the RECORD message for a line of a BATCH file.
 
-        Args:
-            stream: The name of the stream.
-            record: The line.
-            number: The number of the line, for errors.
-
         Raises:
             InvalidInput: The line is not a JSON object.
         """

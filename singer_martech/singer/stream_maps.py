@@ -66,13 +66,7 @@ class StreamMapper(PluginMapper):
 
 
 def unmatched_maps(config: Mapping[str, Any], streams: Collection[str], place: str) -> list[str]:
-    """Return a line for each stream of the setting ``stream_maps`` that is none of the streams.
-
-    Args:
-        config: The settings.
-        streams: The names of the streams.
-        place: Where the streams are, for the lines.
-    """
+    """Return a line for each stream of the setting ``stream_maps`` that is none of the streams."""
     lines = []
     for name, definition in (config.get("stream_maps") or {}).items():
         source = definition.get(MAPPER_SOURCE_OPTION) if isinstance(definition, dict) else None

@@ -71,15 +71,10 @@ class Days:
 
 
 def plan_days(job: Job, days: Days, *, shards: int = 1) -> list[Shard]:
-    """Split days into shards of about equal size, oldest first, without gaps or overlaps.
+    """Split days into at most ``shards`` shards of about equal size, oldest first.
 
     For taps with the settings start_date, end_date, lookback_days, window_days and
     project_timezone. Only the last shard may end with a partial window.
-
-    Args:
-        job: The pipeline.
-        days: Its days.
-        shards: Maximum number of shards; each has at least one window.
     """
     shards = min(shards, days.windows)
     size, larger = divmod(days.windows, shards)
@@ -158,12 +153,7 @@ def plan_streams(job: Job, streams: Sequence[str], *, one_shard: bool = False) -
 
 
 def only_writer(target: str, writers: str) -> str | None:
-    """Return why a loader gets only one shard, or None if it accepts several.
-
-    Args:
-        target: The loader.
-        writers: ``one``, ``many`` or ``auto``.
-    """
+    """Return why a loader gets only one shard, or None if it accepts several."""
     if writers == "auto":
         return ONE_WRITER.get(target)
     return "--writers is one" if writers == "one" else None

@@ -61,10 +61,6 @@ def render(runs: Sequence[Run], problems: Sequence[str] = ()) -> str:
     """Return the page.
 
     All text from the summaries is escaped.
-
-    Args:
-        runs: The earliest first; at least one.
-        problems: The problem of each file that was left out.
     """
     real = [run for run in runs if not run.dry_run]
     newest_first = runs[::-1]
