@@ -92,7 +92,9 @@ class ResultFiles:
             # A load balancer's empty response looks the same: ask the other API, too.
             file = self._closing.enter_context(open_temp_file())
             with contextlib.suppress(NotFound):
-                self._exports.download_data_file(self._execution, name, into=file, check=check)
+                self._exports.download_data_file(
+                    self._execution, f"{name}.data", into=file, check=check
+                )
         logger.info(
             "file %s of execution %s: %d bytes downloaded", name, self._execution.id, file.tell()
         )
@@ -206,11 +208,7 @@ def _is_gzip(file: IO[bytes]) -> bool:
 
 
 def _plain_blocks(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield the content of a file in blocks of bounded size, decompressed if it is gzip.
-
-    Raises:
-        _GzipError: The compressed content is damaged or cut off.
-    """
+    """Yield the content of a file in blocks of bounded size, decompressed if it is gzip."""
     if not _is_gzip(file):
         while block := file.read(_BLOCK_BYTES):
             yield block

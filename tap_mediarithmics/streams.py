@@ -132,11 +132,7 @@ class ResultStream(ChunkedStream):
                     )
 
     def _report_failed_tasks(self, execution: Execution) -> None:
-        """Log the failed tasks of an execution that succeeded.
-
-        Raises:
-            MartechError: There are more than the stream allows.
-        """
+        """Log the failed tasks of an execution that succeeded."""
         failed = execution.tasks("erroneous") or 0
         if not failed:
             return

@@ -247,11 +247,7 @@ class MediarithmicsSink(MartechSink):
 
 
 def _object(document: Any) -> dict[str, Any]:
-    """Return the value of a template that must be a document.
-
-    Raises:
-        MappingError: It is empty or not an object.
-    """
+    """Return the value of a template that must be a document."""
     if not isinstance(document, dict) or not document:
         raise MappingError("its document is empty or not an object")
     return document

@@ -107,11 +107,7 @@ class RowCoercion:
         return changes
 
     def _without_unknown(self, row: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the known fields of a row, and the unknown fields to send beside them.
-
-        Raises:
-            MappingError: An unknown field rejects the row.
-        """
+        """Return the known fields of a row, and the unknown fields to send beside them."""
         known = {name: value for name, value in row.items() if name in self._coercions}
         unknown = {
             name: value

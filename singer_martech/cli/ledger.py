@@ -106,11 +106,7 @@ def verify(ledger: str) -> None:
 
 @contextlib.contextmanager
 def _opened(ledger: str) -> Iterator[LedgerStore]:
-    """Open an existing ledger.
-
-    Raises:
-        MartechError: There is none, or it cannot be read.
-    """
+    """Open an existing ledger."""
     if "://" not in ledger and not Path(ledger).expanduser().is_file():
         raise MartechError(f"{ledger} does not exist")
     store = open_store(ledger)

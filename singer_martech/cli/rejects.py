@@ -90,11 +90,7 @@ def replay(target: str | None, files: Sequence[str]) -> None:
 
 
 def _reports(files: Sequence[str]) -> list[Path]:
-    """Return the reject reports that arguments name.
-
-    Raises:
-        MartechError: A file does not exist, or none of them is a report.
-    """
+    """Return the reject reports that arguments name."""
     paths: list[Path] = []
     for file in files:
         path = Path(file)
@@ -120,11 +116,7 @@ def _matches(pattern: Path) -> list[Path]:
 
 
 def _require_one_target(paths: Sequence[Path], target: str | None) -> None:
-    """Compare targets, which are the first part of a report's name.
-
-    Raises:
-        MartechError: The reports have several targets, or another one than given.
-    """
+    """Compare targets, which are the first part of a report's name."""
     names = sorted({path.name.partition(".")[0] for path in paths})
     if target is not None and names != [target]:
         raise MartechError(
@@ -167,11 +159,7 @@ class _Entry(msgspec.Struct):
 
 
 def _entries(path: Path) -> Iterator[_Entry]:
-    """Yield the lines of a report.
-
-    Raises:
-        MartechError: The file cannot be read, or a line is not one of a report.
-    """
+    """Yield the lines of a report."""
     decode = msgspec.json.Decoder(_Entry).decode
     try:
         with path.open("rb") as file:

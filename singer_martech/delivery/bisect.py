@@ -102,7 +102,9 @@ class Bisector:
     ) -> Parts:
         """Send records; return the parts to send next, in order."""
         is_whole = len(records) == len(batch_result.batch)
-        idempotent = batch_result.batch.idempotent if is_whole else _are_idempotent(records)
+        idempotent = (
+            batch_result.batch.idempotent if is_whole else all(each.idempotent for each in records)
+        )
         try:
             post(records, idempotent=idempotent)
         except PartialRejection as rejection:
@@ -122,11 +124,7 @@ class Bisector:
         return []
 
     def _probe(self, parts: Parts, batch_result: BatchResult, post: Post) -> Parts:
-        """Send the last record of each remaining part; return the parts still to send.
-
-        Raises:
-            AllRejected: All are rejected for the same reason.
-        """
+        """Send the last record of each remaining part; return the parts still to send."""
         remaining = []
         for part in parts:
             if not self._accepted.is_set():
@@ -142,10 +140,6 @@ class Bisector:
             batch_result.rejections.clear()
             raise AllRejected(f"{reason}; nothing was accepted so far: check {self._settings_hint}")
         return [part for part in remaining if part]
-
-
-def _are_idempotent(records: Sequence[PendingRecord]) -> bool:
-    return all(record.idempotent for record in records)
 
 
 def _split(

@@ -11,7 +11,7 @@ from singer_martech.errors import MartechError, Stopped
 from singer_martech.singer.command import Check
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 
 class InputCheck:
@@ -38,12 +38,10 @@ class InputCheck:
     def checks(self, conclude: Callable[[], object]) -> Iterator[Check]:
         """Yield a check for each message, and one for the streams that the settings name."""
         for message in self._messages:
-            yield self._check(_label(message), partial(self._process, message))
+            label, process = f"stream '{message.get('stream')}'", partial(self._process, message)
+            yield Check(label, partial(self._run, process))
         if self._messages:
-            yield self._check("streams of the mappings", conclude)
-
-    def _check(self, label: str, run: Callable[[], object]) -> Check:
-        return Check(label, partial(self._run, run))
+            yield Check("streams of the mappings", partial(self._run, conclude))
 
     def _run(self, run: Callable[[], object]) -> None:
         self._problems.clear()
@@ -55,7 +53,3 @@ class InputCheck:
             self._problems.append(str(error))
         if self._problems:
             raise ConfigValidationError("; ".join(self._problems), errors=[*self._problems])
-
-
-def _label(message: Mapping[str, Any]) -> str:
-    return f"stream '{message.get('stream')}'"

@@ -56,7 +56,8 @@ class RejectReport:
         """
         try:
             if self._file is None:
-                self._file = _reopen(self.path)
+                flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
+                self._file = os.fdopen(os.open(self.path, flags), "ab")
             self._is_dirty = True
             self._file.write(line)
         except OSError as error:
@@ -106,7 +107,3 @@ class RejectReport:
             f"the reject report {self.path} cannot be written ({error.strerror}); "
             "choose another folder with the setting 'reject_path'"
         ) from error
-
-
-def _reopen(path: Path) -> IO[bytes]:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW), "ab")

@@ -32,7 +32,7 @@ from singer_martech.singer.reader import MessageReader
 from singer_martech.values.schema import normalize
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping
+    from collections.abc import Callable, Hashable, Iterator, Mapping
 
     from singer_sdk.helpers.capabilities import (
         CapabilitiesEnum,
@@ -121,10 +121,8 @@ class MartechTarget(MartechPlugin, Target):
 
     def _find_routes(self, stream: str) -> list[Route]:
         """Return the sinks of a stream, each with its stream map."""
-        return list(find_routes(self.mapper.stream_maps[stream], self._sink_named))
-
-    def _sink_named(self, name: str) -> MartechSink:
-        return cast("MartechSink", self.get_sink(name))
+        get_sink = cast("Callable[[str], MartechSink]", self.get_sink)
+        return list(find_routes(self.mapper.stream_maps[stream], get_sink))
 
     @classmethod
     def _read_mappings(cls, config: Mapping[str, Any]) -> StreamMappings:

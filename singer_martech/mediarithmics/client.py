@@ -188,11 +188,7 @@ def optional_id(value: Any) -> str | None:
 
 
 def _validate(response: Response) -> None:
-    """Accept the vendor's envelope of a success only.
-
-    Raises:
-        UnexpectedContent: The response is something else, or names an error.
-    """
+    """Accept the vendor's envelope of a success only."""
     value = expect_json(response)
     if not isinstance(value, dict) or value.get("status") != "ok":
         names_error = isinstance(value, dict) and ("error" in value or "error_id" in value)
@@ -211,11 +207,7 @@ def validate_text(response: Response) -> None:
 
 
 def _envelope(response: Response) -> dict[str, Any]:
-    """Return the envelope of a success.
-
-    Raises:
-        UnexpectedResponse: It has no data.
-    """
+    """Return the envelope of a success."""
     value: dict[str, Any] = json_body(response)
     if "data" in value:
         return value

@@ -168,20 +168,9 @@ class Exports:
             return
         logger.warning("%s; trying the data_file API", first)
         try:
-            self.download_data_file(execution, name, into=into, check=check)
+            self.download_data_file(execution, f"{name}.data", into=into, check=check)
         except HttpError as error:
             raise error.with_message(f"{first}; {error}") from error
-
-    def download_data_file(
-        self,
-        execution: Execution,
-        name: str,
-        *,
-        into: IO[bytes],
-        check: Callable[[Response], None] | None = None,
-    ) -> None:
-        """Download one file of a result to ``into`` by the data_file API."""
-        self._data_file(execution, f"{name}.data", into=into, check=check)
 
     def head(self, export_id: str, execution: Execution, size: int) -> bytes:
         """Return about the first ``size`` bytes of a result without downloading all of it."""
@@ -192,7 +181,7 @@ class Exports:
         """Return the beginning of a failed execution's error file, or nothing."""
         try:
             head = head_of(
-                lambda into: self._data_file(execution, "export.error", into=into),
+                lambda into: self.download_data_file(execution, "export.error", into=into),
                 _ERROR_HEAD_BYTES,
             )
         except HttpError as error:
@@ -200,7 +189,7 @@ class Exports:
             return ""
         return redact(" ".join(head.decode("utf-8", "replace").split()))
 
-    def _data_file(
+    def download_data_file(
         self,
         execution: Execution,
         name: str,
@@ -208,6 +197,7 @@ class Exports:
         into: IO[bytes],
         check: Callable[[Response], None] | None = None,
     ) -> None:
+        """Download a data file of an execution to ``into``, such as ``export.data``."""
         uri = (
             f"mics://data_file/tenants/{self._organisation}/jobs/executions/"
             f"{quote(execution.id, safe='')}/result/{quote(name, safe='')}"

@@ -228,11 +228,7 @@ class _ThreadFuture(Future[T]):
 
 
 def _start(work: Callable[[], T], name: str) -> _ThreadFuture[T]:
-    """Start some work in a thread.
-
-    Raises:
-        ThreadUnavailable: None can be started.
-    """
+    """Start some work in a thread."""
     future: _ThreadFuture[T] = _ThreadFuture()
     thread = threading.Thread(target=_complete, args=(future, work), name=name, daemon=True)
     try:

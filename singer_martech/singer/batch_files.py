@@ -162,11 +162,7 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def _checked_path(path: str, roots: list[str]) -> str:
-    """Return the path of a file below one of ``roots``, after resolving links.
-
-    Raises:
-        _NotAllowed: It is elsewhere, or the configuration of this run.
-    """
+    """Return the path of a file below one of ``roots``, after resolving links."""
     if not any(_is_below(path, root) for root in roots):
         raise _NotAllowed(
             f"it is not below {' or '.join(map(os.path.realpath, roots))}; name its folder in the "
@@ -197,9 +193,6 @@ def _remote(address: str, storage: StorageTarget) -> tuple[Any, str]:
     """Return the file system of a storage and a path there.
 
     If the address has another folder, only its file name is used.
-
-    Raises:
-        _NotAllowed: The address is not a file of the storage.
     """
     root = storage.root.rstrip("/") + "/"
     inside = address.removeprefix(root) if address.startswith(root) else ""

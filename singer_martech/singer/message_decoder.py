@@ -85,9 +85,6 @@ def _decode_leniently(line: bytes, number: int) -> dict[str, Any]:
 
     A record with NaN, Infinity, a number out of range or too deep nesting is marked for rejection
     with its JSON as received. Lone surrogates, which UTF-8 cannot encode, are kept.
-
-    Raises:
-        InvalidInput: The line is not JSON, not UTF-8, not a message, or nested too deep.
     """
     unrepresentable: set[str] = set()
     try:
@@ -116,11 +113,7 @@ def _decode_leniently(line: bytes, number: int) -> dict[str, Any]:
 
 
 def _deep_record(text: str, number: int) -> dict[str, Any]:
-    """Return the message of a record that is nested too deep to be decoded.
-
-    Raises:
-        InvalidInput: The line is not a RECORD message.
-    """
+    """Return the message of a record that is nested too deep to be decoded."""
     try:
         texts = member_texts(text)
         kind, stream = (json.loads(texts.get(name, "null")) for name in ("type", "stream"))

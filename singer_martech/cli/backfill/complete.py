@@ -141,11 +141,7 @@ def _later_or_same(value: Any, other: Any) -> bool:
 
 
 def _instant(value: Any) -> datetime:
-    """Parse an instant.
-
-    Raises:
-        ValueError: It is not an instant.
-    """
+    """Parse an instant."""
     if not isinstance(value, str):
         raise ValueError(value)  # noqa: TRY004 - callers catch one error
     return parse_iso(value)

@@ -140,7 +140,7 @@ def over_runs(runs: Sequence[Run]) -> Chart | None:
     quantities = _quantities(
         "Delivered, records",
         [run.delivered for run in runs],
-        [run.rejected for run in runs],
+        [run.total("rejected") for run in runs],
         [run.retries for run in runs],
         delivered_as="delivered",
     )

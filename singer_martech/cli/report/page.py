@@ -152,7 +152,7 @@ def _tiles(runs: Sequence[Run], dry_runs: Sequence[Run]) -> list[Tile]:
     if dry_runs:
         ended.append(f"{'and ' if ended else ''}{counted(len(dry_runs), 'dry run')}")
     delivered = sum(run.delivered for run in runs)
-    rejected = sum(run.rejected for run in runs)
+    rejected = sum(run.total("rejected") for run in runs)
     retries = sum(run.retries for run in runs)
     seconds = sum(run.seconds for run in runs)
     sent = sum(run.bytes for run in runs)
@@ -166,14 +166,14 @@ def _tiles(runs: Sequence[Run], dry_runs: Sequence[Run]) -> list[Tile]:
         Tile("retried", "Retried", number(retries), f"of {number(requests)} requests"),
         Tile("rate", "Throughput", number(rate), "records a second"),
     ]
-    unchanged = sum(run.unchanged for run in runs)
+    unchanged = sum(run.total("unchanged") for run in runs)
     if unchanged:
         tiles.append(Tile("unchanged", "Unchanged", number(unchanged), "not sent again"))
     if dry_runs:
-        would_deliver = sum(run.would_deliver for run in dry_runs)
+        would_deliver = sum(run.total("would_deliver") for run in dry_runs)
         note = f"in {counted(len(dry_runs), 'dry run')}"
         tiles.append(Tile("would", "Would deliver", number(would_deliver), note))
-    undelivered = sum(run.undelivered for run in runs)
+    undelivered = sum(run.total("undelivered") for run in runs)
     if undelivered:
         tiles.append(Tile("open", "Undelivered", number(undelivered), "read, but not settled"))
     return tiles

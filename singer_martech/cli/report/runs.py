@@ -99,32 +99,16 @@ class Run(msgspec.Struct):
     @property
     def delivered(self) -> int:
         """Records that the vendor accepted."""
-        return sum(stream.delivered for stream in self.streams)
-
-    @property
-    def would_deliver(self) -> int:
-        """Records that a dry run would have sent."""
-        return sum(stream.would_deliver for stream in self.streams)
+        return self.total("delivered")
 
     @property
     def has_ledger(self) -> bool:
         """Whether the target compared records with a ledger."""
         return any(stream.unchanged is not None for stream in self.streams)
 
-    @property
-    def unchanged(self) -> int:
-        """Records that the vendor already had, according to the ledger."""
-        return sum(stream.unchanged or 0 for stream in self.streams)
-
-    @property
-    def rejected(self) -> int:
-        """Records in the reject reports."""
-        return sum(stream.rejected for stream in self.streams)
-
-    @property
-    def undelivered(self) -> int:
-        """Records that were read and not settled."""
-        return sum(stream.undelivered for stream in self.streams)
+    def total(self, count: str) -> int:
+        """Return the sum of a count over the streams."""
+        return sum(getattr(stream, count) or 0 for stream in self.streams)
 
     @property
     def rate(self) -> float:
