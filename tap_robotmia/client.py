@@ -4,8 +4,8 @@ from datetime import date
 from tap_robotmia.client import RobotmiaClient
 
 with RobotmiaClient("YOUR_API_SECRET").export(date(2018, 2, 11), date(2018, 2, 11)) as export:
-    for block in export.blocks():
-        print(block.decode())
+    for lines in export.blocks():
+        print(b"".join(lines).decode())
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ class Export:
         """Close it."""
         self.close()
 
-    def blocks(self) -> Iterator[bytes]:
-        """Yield the text, one JSON event per line, in blocks of whole lines."""
+    def blocks(self) -> Iterator[list[bytes]]:
+        """Yield the lines in blocks; each line is one JSON event."""
         return self._body.blocks()
 
     def close(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -85,31 +84,28 @@ class EventReader:
         self._malformed = malformed
         self._sanitize = sanitize
 
-    def read(self, block: bytes) -> list[Event]:
-        """Return the events of a block of whole lines."""
-        return self._read_lines(BytesIO(block).readlines(), block)
+    def read(self, lines: list[bytes]) -> list[Event]:
+        """Return the events of a block of lines.
 
-    def _read_lines(self, lines: list[bytes], block: bytes) -> list[Event]:
-        """Read lines with the fast decoder, and in halves if it rejects one of them."""
+        The fast decoder reads all of them, or each half, if it rejects one of them.
+        """
         try:
-            return self._read_fast(lines, block)
+            return self._read_fast(lines)
         except Exception:  # noqa: BLE001, S110 - the halves show which line it was
             pass
         if len(lines) <= 1:
             return [event for line in lines for event in self._read_tolerantly(line)]
         middle = len(lines) // 2
-        events = []
-        for half in (lines[:middle], lines[middle:]):
-            events += self._read_lines(half, b"".join(half))
-        return events
+        return self.read(lines[:middle]) + self.read(lines[middle:])
 
-    def _read_fast(self, lines: list[bytes], block: bytes) -> list[Event]:
+    def _read_fast(self, lines: list[bytes]) -> list[Event]:
         """Return the events of lines, all of which are usual ones.
 
         Raises:
             Exception: A line needs the tolerant parser.
         """
-        if not is_plain_text(block) or (self._sanitize and may_need_sanitizing(block)):
+        text = b"".join(lines)
+        if not is_plain_text(text) or (self._sanitize and may_need_sanitizing(text)):
             raise ValueError("some text may not be written as it is")
         if max(map(len, lines)) > SHORT_LINE_BYTES and any(
             len(line) > SHORT_LINE_BYTES and has_many_brackets(line) for line in lines

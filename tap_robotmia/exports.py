@@ -87,8 +87,8 @@ class ExportedWindow:
 
     def event_blocks(self) -> Iterator[list[Event]]:
         """Yield the events in blocks that fit into memory."""
-        for block in self._export.blocks():
-            events = self._reader.read(block)
+        for lines in self._export.blocks():
+            events = self._reader.read(lines)
             self._observed.add(events, self.event_count)
             self.event_count += len(events)
             yield events
@@ -178,9 +178,9 @@ class Exports:
         reader = self._reader(lambda line, reason: None)  # noqa: ARG005
         with closing(self._downloaded([(window, asked) for window in plan])) as downloaded:
             for _, export in downloaded:
-                for block in export.blocks():
+                for lines in export.blocks():
                     self._shutdown.check()
-                    yield reader.read(block)
+                    yield reader.read(lines)
 
     def _observations(self, requests: Iterable[StreamRequest]) -> Observations:
         typed = [request.event_name for request in requests if request.event_name is not None]

@@ -46,7 +46,7 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
     """Writes RECORD messages in blocks and other messages immediately."""
 
     def __init__(self) -> None:
-        self._pending: list[bytes] = []
+        self._pending: list[bytes | memoryview] = []
         self._pending_bytes = 0
 
     @override
@@ -55,14 +55,14 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
 
     @override
     def write_message(self, message: Message) -> None:
-        self.write_lines(self.format_message(message) + b"\n")
+        self.write_lines(self.format_message(message), b"\n")
         if not isinstance(message, RecordMessage):
             self.flush()
 
-    def write_lines(self, lines: bytes) -> None:
-        """Write encoded messages, each ended by a line feed."""
-        self._pending.append(lines)
-        self._pending_bytes += len(lines)
+    def write_lines(self, *parts: bytes | memoryview) -> None:
+        """Write encoded messages, each ended by a line feed; ``parts`` follow one another."""
+        self._pending += parts
+        self._pending_bytes += sum(map(len, parts))
         if self._pending_bytes >= _BLOCK_BYTES:
             self.flush()
 
@@ -78,7 +78,8 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
             return
         before = b'{"type":"RECORD","stream":%s,"record":' % json_codec.encode(stream)
         after = b',"time_extracted":%s}\n' % json_codec.encode(extracted_at)
-        self.write_lines(b"%b%b%b" % (before, lines[:-1].replace(b"\n", after + before), after))
+        messages = memoryview(lines.replace(b"\n", after + before))
+        self.write_lines(before, messages[: -len(before)])
 
     def flush(self) -> None:
         """Write the current block."""

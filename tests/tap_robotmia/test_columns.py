@@ -28,7 +28,7 @@ def event(properties: dict[str, Any] | str) -> Event:
         raise AssertionError(line, reason)
 
     line = '{"event":"e","properties":' + text + "}"
-    (found,) = EventReader(CLOCK, malformed).read(line.encode("utf-8", "surrogatepass"))
+    (found,) = EventReader(CLOCK, malformed).read([line.encode("utf-8", "surrogatepass")])
     return found
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -24,7 +25,7 @@ def read(text: bytes, *, sanitize: bool = False) -> tuple[list[Event], list[tupl
     reader = EventReader(
         CLOCK, lambda line, reason: malformed.append((line, reason)), sanitize=sanitize
     )
-    return reader.read(text), malformed
+    return reader.read(BytesIO(text).readlines()), malformed
 
 
 def read_one(text: bytes, *, sanitize: bool = False) -> Event:
@@ -165,7 +166,7 @@ def test_any_exception_for_a_line_counts_that_line_as_malformed() -> None:
         BrokenClock(time_zone("UTC")), lambda line, reason: malformed.append((line, reason))
     )
     lines = [b'{"event":"e","properties":{"time":%d}}' % time for time in (12, 13, 14)]
-    assert len(reader.read(b"\n".join(lines))) == 2
+    assert len(reader.read(lines)) == 2
     assert malformed == [(lines[1], "ZeroDivisionError: integer division or modulo by zero")]
 
 

@@ -39,7 +39,7 @@ def checked(
                 "$mp_api_timestamp_ms": int(arrived_at * 1000),
             }
             line = msgspec.json.encode({"event": "e", "properties": properties})
-            check.add(reader.read(line))
+            check.add(reader.read([line]))
     return check.problem() or ""
 
 
@@ -101,7 +101,9 @@ def test_a_few_wrong_clocks_do_not_make_the_right_zone_wrong(zone: str) -> None:
 @pytest.mark.parametrize("stamp", ["null", "true", '"soon"', "1e400", "9" * 400, "-1", "[]"])
 def test_an_invalid_arrival_is_ignored(stamp: str) -> None:
     line = f'{{"event":"e","properties":{{"time":1541295000,"mp_processing_time_ms":{stamp}}}}}'
-    events = EventReader(ProjectClock(time_zone("US/Pacific")), lambda *_: None).read(line.encode())
+    events = EventReader(ProjectClock(time_zone("US/Pacific")), lambda *_: None).read(
+        [line.encode()]
+    )
     check = ZoneCheck(time_zone("US/Pacific"))
     check.add(events)
     assert len(events) == 1
