@@ -12,6 +12,7 @@ import msgspec
 import simplejson
 
 from singer_martech.errors import MappingError
+from singer_martech.values.json_scan import member_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -186,22 +187,8 @@ def json_members(text: str, unrepresentable: set[str]) -> dict[str, tuple[Any, s
     decoder = json.JSONDecoder(
         parse_float=number(Decimal), parse_int=number(int), parse_constant=constant
     )
-    if not isinstance(decoder.decode(text), dict):
+    values = decoder.decode(text)
+    if not isinstance(values, dict):
         return {}
-    members: dict[str, tuple[Any, str]] = {}
-    index = _after_space(text, _after_space(text, 0) + 1)
-    while text[index] != "}":
-        name, index = decoder.raw_decode(text, index)
-        start = _after_space(text, _after_space(text, index) + 1)
-        value, end = decoder.raw_decode(text, start)
-        members[name] = value, text[start:end]
-        index = _after_space(text, end)
-        if text[index] == ",":
-            index = _after_space(text, index + 1)
-    return members
-
-
-def _after_space(text: str, index: int) -> int:
-    while text[index] in " \t\n\r":
-        index += 1
-    return index
+    texts = member_texts(text)
+    return {name: (value, texts[name]) for name, value in values.items()}
