@@ -9,6 +9,7 @@ arrives, and once to read it. ``isal`` needs less than half of zlib's time for i
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from contextlib import closing
 from io import BytesIO
 from typing import IO, TYPE_CHECKING
@@ -19,7 +20,7 @@ from singer_martech.errors import MartechError
 from singer_martech.http.errors import IncompleteBody
 from singer_martech.runtime.background import iterate_in_background
 from singer_martech.runtime.temp_files import open_temp_file, raise_if_disk_full
-from tap_robotmia.lines import BYTE_ORDER_MARK, MalformedLine, error_text, parse_line
+from tap_robotmia.lines import MalformedLine, error_text, parse_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,13 +158,13 @@ class TextCheck:
         Raises:
             IncompleteBody: The text is not an export, or not a complete one.
         """
-        head = self._head.removeprefix(BYTE_ORDER_MARK).lstrip()
+        head = self._head.removeprefix(BOM_UTF8).lstrip()
         if _HTML.match(head) or (not head and "html" in content_type.lower()):
             raise IncompleteBody("the response is an HTML page, such as a proxy's, and no export")
         error = error_text(head) if self._size <= _HEAD_BYTES else None
         if error is not None:
             raise IncompleteBody(f"the response is an error instead of an export: {error}")
-        line = bytes(self._last_line).removeprefix(BYTE_ORDER_MARK).strip()
+        line = bytes(self._last_line).removeprefix(BOM_UTF8).strip()
         if line.strip(b'".').lower().endswith(_TERMINATED) and not line.endswith(b"}"):
             raise IncompleteBody("the export was terminated early")
         fault = "" if self._last_line_ended or not line else _fault_of(line)

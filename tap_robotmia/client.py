@@ -15,10 +15,8 @@ import json
 from datetime import datetime, timezone
 from typing import IO, TYPE_CHECKING, cast
 
-from requests.auth import AuthBase
-
-from singer_martech._compat import override
 from singer_martech.errors import MartechError
+from singer_martech.http.auth import HeaderAuth
 from singer_martech.http.client import HttpClient, HttpSettings
 from singer_martech.http.errors import (
     BadRequest,
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date
 
-    from requests import PreparedRequest
     from typing_extensions import Self
 
     from singer_martech.runtime.shutdown import ShutdownSignal
@@ -74,20 +71,6 @@ class NoPlanAccess(ExportFailed):
 
 class FutureDate(ExportFailed):
     """The last day has not begun in the project's time zone."""
-
-
-class SecretAuth(AuthBase):
-    """Basic authentication: the API secret as the user, no password."""
-
-    def __init__(self, api_secret: str) -> None:
-        api_secret = api_secret.strip()
-        register_basic_auth(api_secret)
-        self._header = "Basic " + base64.b64encode(f"{api_secret}:".encode()).decode()
-
-    @override
-    def __call__(self, r: PreparedRequest) -> PreparedRequest:
-        r.headers["Authorization"] = self._header
-        return r
 
 
 class Export:
@@ -148,7 +131,7 @@ class RobotmiaClient:
         self._url = f"{api_url.rstrip('/')}/export/"
         self._http = HttpClient(
             http or HttpSettings(request_timeout_seconds=REQUEST_TIMEOUT_SECONDS),
-            auth=SecretAuth(api_secret),
+            auth=_basic_auth(api_secret),
             shutdown=shutdown,
             pool_size=pool_size,
         )
@@ -209,6 +192,13 @@ class RobotmiaClient:
     def close(self) -> None:
         """Close all connections."""
         self._http.close()
+
+
+def _basic_auth(api_secret: str) -> HeaderAuth:
+    """Return basic authentication: the API secret as the user, no password."""
+    api_secret = api_secret.strip()
+    register_basic_auth(api_secret)
+    return HeaderAuth("Basic " + base64.b64encode(f"{api_secret}:".encode()).decode())
 
 
 def format_days(from_date: date, to_date: date) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,6 @@ import msgspec
 
 from tap_robotmia.event_id import content_id, event_id, event_ids
 from tap_robotmia.lines import (
-    BYTE_ORDER_MARK,
     SHORT_LINE_BYTES,
     MalformedLine,
     ParsedLine,
@@ -134,7 +134,7 @@ class EventReader:
 
     def _read_tolerantly(self, line: bytes) -> list[Event]:
         """Return the event of a line; report a malformed one."""
-        if not line.removeprefix(BYTE_ORDER_MARK).strip():
+        if not line.removeprefix(BOM_UTF8).strip():
             return []
         try:
             return [self._event(parse_line(line))]

@@ -8,6 +8,7 @@ with the standard library before it counts as malformed.
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -21,8 +22,6 @@ from singer_martech.values.json_codec import (
     exact_number,
     is_utf8,
 )
-
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 
@@ -88,7 +87,7 @@ def parse_line(line: bytes) -> ParsedLine:
     Raises:
         MalformedLine: The line is not a JSON event.
     """
-    line = line.removeprefix(BYTE_ORDER_MARK).strip()
+    line = line.removeprefix(BOM_UTF8).strip()
     if has_many_brackets(line) and _nesting(line) > MAX_NESTING:
         raise MalformedLine("it is nested too deeply")
     if is_plain_text(line):
@@ -140,7 +139,7 @@ def read_object(text: msgspec.Raw) -> dict[str, Any]:
 def error_text(line: bytes) -> str | None:
     """Return the error that a line reports in place of an event, or None."""
     try:
-        value = loads(line.removeprefix(BYTE_ORDER_MARK))
+        value = loads(line.removeprefix(BOM_UTF8))
     except (ValueError, RecursionError):
         return None
     return _error_text(value) if isinstance(value, dict) else None

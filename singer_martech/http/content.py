@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import zlib
+from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.http.errors import InvalidResponse, UnexpectedContent
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 _HEAD_BYTES = 1024
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_BITS = 31
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 _HTML_STARTS = tuple(
     f"<{name}".encode()
@@ -71,7 +71,7 @@ def raise_if_html(headers: Mapping[str, str], start: bytes) -> None:
     if start.startswith(_GZIP_MAGIC):
         with contextlib.suppress(zlib.error):
             start = zlib.decompressobj(_GZIP_BITS).decompress(start, _HEAD_BYTES)
-    text = b" ".join(start[:_HEAD_BYTES].removeprefix(_BYTE_ORDER_MARK).lower().split())
+    text = b" ".join(start[:_HEAD_BYTES].removeprefix(BOM_UTF8).lower().split())
     is_html = b"<html" in text if text.startswith(b"<?xml") else text.startswith(_HTML_STARTS)
     is_labelled = headers.get("Content-Type", "").lower().startswith(_HTML_TYPES)
     if is_html or (is_labelled and text and not text.startswith((b"{", b"["))):
