@@ -124,6 +124,7 @@ WORST_CASES: Mapping[str, list[tuple[str, str, str]]] = {
     "target_monetate.coercion._NUMBER": [("", "1", "/"), ("1.", "1", "/"), ("1e", "1", "/")],
     "target_monetate.coercion._NEEDS_QUOTES": [("", "a", "")],
     "target_monetate.datetimes._RFC_3339": [("2024-01-01T00:00:00.", "1", "/")],
+    "target_monetate.datetimes._ZEROED_RFC_3339": [("0000-00-00T00:00:00.", "0", "/")],
     "target_monetate.datetimes._ISO_8601": [("2024-01-01T00:00:00.", "1", "/")],
     "target_monetate.private_key._PUBLIC": [("", "-----BEGIN ", ""), ("", "-", "")],
     "target_mediarithmics.conversions._WHOLE_NUMBER": [("", "1", "/"), ("1.", "0", "/")],
