@@ -58,7 +58,7 @@ _DOUBLES = (
     values=st.lists(st.none() | _DOUBLES | st.just("1.005") | st.integers(), min_size=1),
     places=st.sampled_from([0, 1, 2, 6, 22, 23, 38, 400]),
 )
-@example(values=[22517998136852.485, 45035996273704.95, -32441092164532.625], places=2)
+@example(values=[-32441092164532.625], places=2)
 @example(values=[2.3244826158298098e-09], places=23)
 @example(values=[1e-38, 1.5e-38, -1e-30, 0.0], places=38)
 def test_a_double_has_some_decimal_places_if_rounding_to_them_does_not_change_it(
