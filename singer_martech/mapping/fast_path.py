@@ -103,7 +103,9 @@ class FastPath:
 
     def _decoded(self, records: Sequence[bytes]) -> tuple[list[Any], Sequence[bytes]]:
         """Return a struct for each record, or None, and the records without omitted columns."""
-        kept = self._without_omitted(records) if self._is_omitting else records
+        kept = records
+        if self._is_omitting and self._omitted is not None:
+            kept = self._omitted.without_all(records)
         found: list[Any] = []
         remaining = iter(kept)
         while True:
@@ -124,16 +126,6 @@ class FastPath:
             return False
         self._is_omitting = True
         return True
-
-    def _without_omitted(self, records: Sequence[bytes]) -> Sequence[bytes]:
-        without = self._omitted.without if self._omitted is not None else bytes
-        kept = []
-        for record in records:
-            try:
-                kept.append(without(record))
-            except ValueError:
-                kept.append(b"")  # not JSON: it takes the ordinary path
-        return kept
 
     def miss(self, count: int = 1) -> None:
         """Count records that take the ordinary path; disable the fast path if most records do."""

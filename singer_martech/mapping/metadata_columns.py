@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import deque
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,7 +12,7 @@ import msgspec
 from singer_martech.values.dynamic_struct import object_type
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
 SDC_COLUMNS = frozenset(
     {
@@ -29,6 +31,8 @@ DELETED_AT = "_sdc_deleted_at"
 _COMMA = ord(",")
 _SPACE = b" \t\n\r"
 _NONE = b"\n"
+"""Occurs in no record."""
+_RECORDS_AT_ONCE = 64
 _PREFIX = b'"_sdc_'
 _LEADING = re.compile(rb'\{\s*((?:"_sdc_[a-z_]+"\s*:\s*(?:"[^"\\]*"|[\w.+-]+)\s*,\s*)+)')
 
@@ -47,6 +51,7 @@ class MetadataColumns:
     def __init__(self, names: Collection[str]) -> None:
         self._names = frozenset(name.encode() for name in names)
         self._usual = _NONE  # the column that was the first; found faster from the end
+        self._start, self._length = _NONE, 0  # of the columns that were last, with their comma
         fields = [
             (name, None if name == DELETED_AT else msgspec.Raw, None) for name in sorted(names)
         ]
@@ -58,7 +63,33 @@ class MetadataColumns:
 
     def forget(self) -> None:
         """Look at all columns of the next record, since they may be in another order."""
-        self._usual = _NONE
+        self._usual = self._start = _NONE
+
+    def without_all(self, records: Sequence[bytes]) -> list[bytes]:
+        """Return records without these columns; an empty one for each that ``without`` refuses."""
+        kept: list[bytes] = []
+        for start in range(0, len(records), _RECORDS_AT_ONCE):
+            some = records[start : start + _RECORDS_AT_ONCE]
+            kept += self._without_alike(some) or map(self._without_or_empty, some)
+        return kept
+
+    def _without_alike(self, records: Sequence[bytes]) -> list[bytes] | None:
+        """Return records without the columns if these are as long as in the record before."""
+        length = self._length
+        columns = [record[-length:] for record in records]
+        if not all(map(bytes.startswith, columns, repeat(self._start))):
+            return None
+        try:
+            deque(map(self._decode, [b"{" + each[1:] for each in columns]), 0)
+        except (RecursionError, ValueError):
+            return None
+        return [record[:-length] + b"}" for record in records]
+
+    def _without_or_empty(self, record: bytes) -> bytes:
+        try:
+            return self.without(record)
+        except (RecursionError, ValueError):
+            return b""
 
     def without(self, record: bytes) -> bytes:
         """Return a record without these columns, if it is valid JSON.
@@ -80,6 +111,7 @@ class MetadataColumns:
             end = len(record[:start].rstrip()) - 1
         if record[end] == _COMMA:
             self._decode(b"{" + record[start:])
+            self._start, self._length = record[end : start + len(self._usual)], len(record) - end
             return record[:end] + b"}"
         leading = _LEADING.match(record)
         if leading is None:

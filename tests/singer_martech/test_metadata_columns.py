@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+from itertools import cycle
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from singer_martech.mapping.metadata_columns import SDC_COLUMNS, MetadataColumns, UnusualColumns
@@ -42,23 +43,43 @@ def parsed(text: bytes) -> dict[str, Any] | None:
 
 
 @given(
-    members=st.lists(st.sampled_from(OTHERS + METADATA), max_size=6),
+    starts=st.lists(st.lists(st.sampled_from(OTHERS + METADATA), max_size=6), min_size=1),
+    last=st.lists(st.sampled_from(METADATA), max_size=3),
     comma=st.sampled_from([",", ", ", " , "]),
-    end=st.sampled_from(["}", " }", "", "}}"]),
+    ends=st.lists(st.sampled_from(["}", "}", "}", " }", "", "}}"]), min_size=1),
 )
+@example([['"id":1'], ['"id":2'], ['"id":"']], [METADATA[0]], ",", ["}"])
+@example([['"id":1'], ['"more":{"x":1']], [METADATA[0]], ",", ["}"])
 def test_what_remains_is_the_record_without_the_columns_or_no_object(
-    members: list[str], comma: str, end: str
+    starts: list[list[str]], last: list[str], comma: str, ends: list[str]
 ) -> None:
-    record = f"{{{comma.join(members)}{end}".encode()
-    try:
-        rest = parsed(COLUMNS.without(record))
-    except ValueError:
-        rest = None
-    received = parsed(record)
-    # a column that is left makes the decoder of the stream reject the record
-    is_left = rest is not None and not SDC_COLUMNS.isdisjoint(rest)
-    expected = {name: value for name, value in (received or {}).items() if name not in SDC_COLUMNS}
-    assert rest is None or is_left or (received is not None and rest == expected)
+    records = [
+        f"{{{comma.join([*start, *last])}{end}".encode()
+        for start, end in zip(starts, cycle(ends), strict=False)
+    ]
+    for record, rest in zip(records, map(parsed, COLUMNS.without_all(records)), strict=True):
+        received = parsed(record)
+        # a column that is left makes the decoder of the stream reject the record
+        is_left = rest is not None and not SDC_COLUMNS.isdisjoint(rest)
+        values = (received or {}).items()
+        expected = {name: value for name, value in values if name not in SDC_COLUMNS}
+        assert rest is None or is_left or (received is not None and rest == expected)
+
+
+def test_columns_that_are_as_long_as_in_the_record_before_are_removed() -> None:
+    columns = MetadataColumns(SDC_COLUMNS)
+    ends = {
+        b', "_sdc_sequence": 17}': b'{"id": 1}',
+        b', "_sdc_sequence": 18}': b'{"id": 1}',
+        b', "_sdc_sequence": 1x}': b"",
+        b'; "_sdc_sequence": 18}': b"",
+        b', "_sdc_sequence": "a}': b"",
+        b', "_sdc_deleted_at":1}': b"",
+        b', "_sdc_batched_at":1}': b'{"id": 1}',
+    }
+    records = [b'{"id": 1%s' % end for end in ends for _ in range(200)]
+    rest = [each for each in ends.values() for _ in range(200)]
+    assert columns.without_all(records) == rest
 
 
 @pytest.mark.parametrize(
