@@ -152,7 +152,7 @@ def patterns() -> dict[str, tuple[re.Pattern[Any], set[str]]]:
                 if isinstance(value, re.Pattern) and re.search(
                     rf"(?m)^{name} = re\.compile", source
                 ):
-                    methods = set(re.findall(rf"\b{name}\.([a-z]+)\(", source))
+                    methods = set(re.findall(rf"\b{name}\.([a-z]+)\b", source))
                     found[f"{each.name}.{name}"] = value, methods
     return found
 
