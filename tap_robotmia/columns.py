@@ -16,7 +16,7 @@ from tap_robotmia.events import properties_of
 from tap_robotmia.typed_record import TypedRecordDecoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import msgspec
 
@@ -113,11 +113,17 @@ class Columns:
             if isinstance(definition, dict) and definition.get("description") == MIXED_DESCRIPTION
         )
         self._empty = dict.fromkeys(self._accepted)
-        self._fast_record = TypedRecordDecoder(self._accepted).record
+        self._decoded_records = TypedRecordDecoder(self._accepted).records
 
-    def encodable(self, event: Event) -> dict[str, Any] | msgspec.Struct:
-        """Return an event as a record that is only encoded; faster than ``record``."""
-        return self._fast_record(event) or self.record(event)
+    def encodable(self, events: list[Event]) -> Sequence[dict[str, Any] | msgspec.Struct]:
+        """Return events as records that are only encoded; faster than ``record``."""
+        records = self._decoded_records(events)
+        if records is not None:
+            return records
+        if len(events) == 1:
+            return [self.record(events[0])]
+        middle = len(events) // 2
+        return [*self.encodable(events[:middle]), *self.encodable(events[middle:])]
 
     def record(self, event: Event) -> dict[str, Any]:
         """Return an event as a record, each property in its column or in ``_extra``."""

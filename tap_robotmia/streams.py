@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from contextlib import closing
 from datetime import datetime, timezone
 from functools import cached_property
@@ -45,10 +46,6 @@ class RobotmiaStream(ChunkedStream):
         super().__init__(tap, schema, name)
         self.primary_keys = ["event_id"]
         self.replication_key = REPLICATION_KEY
-
-    def select(self, events: list[Event]) -> list[Event]:
-        """Return the events of this stream."""
-        raise NotImplementedError
 
     def record(self, event: Event) -> Record:
         """Return an event as a record."""
@@ -148,9 +145,12 @@ class WindowChunk(Chunk):
     def parts(
         self, encoded_streams: Collection[str]
     ) -> Iterator[tuple[ChunkedStream, EncodedRecords | Iterable[Record]]]:
+        has_typed_stream = any(stream.event_name is not None for stream in self._streams)
         for events in self._exported.event_blocks():
+            by_name = _by_name(events) if has_typed_stream else {}
             for stream in self._streams:
-                selected = stream.select(events)
+                name = stream.event_name
+                selected = events if name is None else by_name.get(name)
                 if not selected:
                     continue
                 if stream.name in encoded_streams:
@@ -196,10 +196,6 @@ class EventsStream(RobotmiaStream):
         super().__init__(tap, self.properties.to_dict(), self.name)
 
     @override
-    def select(self, events: list[Event]) -> list[Event]:
-        return events
-
-    @override
     def record(self, event: Event) -> Record:
         return {
             "event_id": event.event_id,
@@ -225,22 +221,23 @@ class TypedEventStream(RobotmiaStream):
         self.event_name = event_name
 
     @override
-    def select(self, events: list[Event]) -> list[Event]:
-        name = self.event_name
-        return [event for event in events if event.event == name]
-
-    @override
     def record(self, event: Event) -> Record:
         return self._columns.record(event)
 
     @override
     def encoded(self, events: list[Event]) -> EncodedRecords:
-        record = self._columns.encodable
-        return EncodedRecords(encode_records([record(event) for event in events]), len(events))
+        return EncodedRecords(encode_records(self._columns.encodable(events)), len(events))
 
     @cached_property
     def _columns(self) -> Columns:
         return Columns(self.effective_schema)
+
+
+def _by_name(events: list[Event]) -> dict[str, list[Event]]:
+    by_name: dict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        by_name[event.event].append(event)
+    return by_name
 
 
 def _day(text: object) -> date | None:

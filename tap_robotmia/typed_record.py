@@ -1,4 +1,4 @@
-"""Decode an event's properties to a record of a typed stream in one pass.
+"""Decode the properties of events to records of a typed stream in one pass.
 
 The decoder accepts events whose properties all have a column and fit its type. For any other event,
 :class:`tap_robotmia.columns.Columns` makes the record; both give the same values.
@@ -17,7 +17,7 @@ import msgspec
 from singer_martech.values.dynamic_struct import object_type
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from tap_robotmia.events import Event
 
@@ -30,8 +30,11 @@ _CLASSES: dict[str, type] = {
     "object": dict,
     "null": type(None),
 }
-_UNSET = msgspec.UNSET
 _CANNOT_DECODE = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError)
+
+
+class _Nothing:
+    """The type of a field that no JSON value fits."""
 
 
 class TypedRecordDecoder:
@@ -42,19 +45,21 @@ class TypedRecordDecoder:
     """
 
     def __init__(self, columns: Mapping[str, frozenset[str]]) -> None:
-        # A property may have the name of a fixed column, as time always has. So these are decoded
-        # too, and get their values afterwards.
+        # The raw time is decoded to the time's field, and the id of the user is the same in both.
+        # A property with the name of another fixed column rejects the event.
         record_type = object_type(
             [
-                ("event_id", Any, _UNSET),
+                ("event_id", _Nothing, None),
                 ("time", Any, msgspec.NODEFAULT),
-                ("distinct_id", Any, _UNSET),
-                ("insert_id", Any, _UNSET),
+                ("distinct_id", str | None, None),
+                ("insert_id", _Nothing, None),
                 *((name, _kind(types), None) for name, types in columns.items()),
-                ("_extra", Any, _UNSET),
+                ("_extra", _Nothing, None),
             ]
         )
         self._decode: Callable[[msgspec.Raw], Any] = _refuse
+        self._numbers: list[tuple[Callable[[Any], Any], set[type]]] = []
+        self._extra = ""
         if record_type is None:
             return
         self._decode = msgspec.json.Decoder(record_type, float_hook=Decimal).decode
@@ -65,24 +70,22 @@ class TypedRecordDecoder:
             if _kind(types) is Any
         ]
 
-    def record(self, event: Event) -> msgspec.Struct | None:
-        """Return the record of an event, or None if ``Columns`` has to make it."""
+    def records(self, events: Sequence[Event]) -> list[msgspec.Struct] | None:
+        """Return the records of events, or None if ``Columns`` has to make one of them."""
+        decode = self._decode
         try:
-            record = self._decode(event.properties)
+            records = [decode(event.properties) for event in events]
         except _CANNOT_DECODE:
             return None
-        time, distinct_id = record.field_1, record.field_2
-        if not (record.field_0 is record.field_3 is getattr(record, self._extra) is _UNSET):
-            return None
-        if distinct_id is not _UNSET and distinct_id != event.distinct_id:
-            return None
         for get, classes in self._numbers:
-            if type(get(record)) not in classes:
+            if not classes.issuperset(map(type, map(get, records))):
                 return None
-        record.field_0, record.field_1 = event.event_id, event.time
-        record.field_2, record.field_3 = event.distinct_id, event.insert_id
-        setattr(record, self._extra, {"time": time})
-        return record  # type: ignore[no-any-return]
+        extra = self._extra
+        for record, event in zip(records, events, strict=True):
+            setattr(record, extra, {"time": record.field_1})
+            record.field_0, record.field_1 = event.event_id, event.time
+            record.field_3 = event.insert_id
+        return records
 
 
 def _kind(types: frozenset[str]) -> Any:

@@ -240,17 +240,19 @@ _COLUMN_SCHEMAS: st.SearchStrategy[dict[str, Any]] = st.one_of(
 
 @given(
     columns=st.dictionaries(_NAMES, _COLUMN_SCHEMAS, max_size=5),
-    properties=st.lists(st.tuples(_NAMES, _TEXTS), max_size=6),
+    properties=st.lists(st.lists(st.tuples(_NAMES, _TEXTS), max_size=6), min_size=1, max_size=5),
 )
-@example(columns={}, properties=[("distinct_id", "7")])
+@example(columns={}, properties=[[("distinct_id", "7")], [], [("insert_id", "null")]])
 def test_the_decoder_of_whole_records_gives_the_bytes_of_the_ordinary_way(
-    columns: dict[str, Any], properties: list[tuple[str, str]]
+    columns: dict[str, Any], properties: list[list[tuple[str, str]]]
 ) -> None:
-    members = ['"time":1', *(f"{json.dumps(name)}:{value}" for name, value in properties)]
-    given_event = event("{" + ",".join(members) + "}")
+    events = []
+    for each in properties:
+        members = ['"time":1', *(f"{json.dumps(name)}:{value}" for name, value in each)]
+        events.append(event("{" + ",".join(members) + "}"))
     found = Columns({"properties": columns})
-    expected = encode_records([found.record(given_event)])
-    assert encode_records([found.encodable(given_event)]) == expected
+    expected = encode_records([found.record(given_event) for given_event in events])
+    assert encode_records(found.encodable(events)) == expected
 
 
 @given(properties=st.dictionaries(st.text().filter(lambda name: name != "time"), json_values))
@@ -259,7 +261,7 @@ def test_the_decoder_of_whole_records_takes_every_event_like_the_sample(
 ) -> None:
     found = Columns(schema_of(properties))
     given_event = event(properties)
-    assert encode_records([found.encodable(given_event)]) == encode_records(
+    assert encode_records(found.encodable([given_event])) == encode_records(
         [found.record(given_event)]
     )
 
@@ -268,7 +270,9 @@ def test_common_events_need_no_dictionary() -> None:
     properties = {"a": 1, "b": 1.5, "c": "x", "d": True, "e": [1.5], "f": {"g": 1}, "h": None}
     properties |= {"distinct_id": "u", "$insert_id": "i"}
     found = Columns(schema_of(properties))
-    assert not isinstance(found.encodable(event(properties)), dict)
-    assert not isinstance(found.encodable(event({})), dict)
+    common = [event(properties), event({})]
+    assert not any(isinstance(record, dict) for record in found.encodable(common))
     for name, value in {"a": 1.0, "b": "x", "z": 1, "event_id": 1, "distinct_id": 7}.items():
-        assert isinstance(found.encodable(event({**properties, name: value})), dict)
+        uncommon = event({**properties, name: value})
+        kinds = [isinstance(record, dict) for record in found.encodable([*common, uncommon])]
+        assert kinds == [False, False, True]
