@@ -80,7 +80,7 @@ def test_a_mapping_that_reads_a_metadata_column_is_told_that_it_is_left_out(
     assert (warning in outcome.log) is not is_kept
 
 
-@pytest.mark.parametrize("levels", [1_000, 100_000])
+@pytest.mark.parametrize("levels", [20_000, 100_000])  # Python 3.13 reads 9,000
 def test_a_record_that_is_nested_too_deep_is_rejected_and_the_run_continues(
     load: Loader, levels: int
 ) -> None:

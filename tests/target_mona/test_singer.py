@@ -527,7 +527,7 @@ def test_invalid_input_ends_the_run_with_one_line_and_the_state_so_far(
 def test_a_record_that_json_cannot_represent_is_rejected_and_replays_as_it_was(
     target: Target, mona: Mona
 ) -> None:
-    odd = [b'{"id":2,"x":NaN}', b'{"id":3,"x":%s%s}' % (b"[" * 9000, b"]" * 9000)]
+    odd = [b'{"id":2,"x":NaN}', b'{"id":3,"x":%s%s}' % (b"[" * 20_000, b"]" * 20_000)]
     lines = [b'{"type":"RECORD","stream":"orders","record":%s}' % each for each in odd]
     run = target(schema(), record(id=1), *lines, record(id=4), state(1), max_rejected_records=2)
     assert run.status == 0
