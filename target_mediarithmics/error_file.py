@@ -187,12 +187,9 @@ def _matched(
         # of equal lines, take the one of this number, or the next one
         unused = [index for index in options if index not in found] or options
         index = entry.index if entry.index in options else unused[0]
-        found[index].append(entry.reason if not _is_copy(entry) else "no reason given")
+        is_copy = entry.index is None and entry.reason.lstrip().startswith(("{", '"'))
+        found[index].append("no reason given" if is_copy else entry.reason)
     return left
-
-
-def _is_copy(entry: _Entry) -> bool:
-    return entry.index is None and entry.reason.lstrip().startswith(("{", '"'))
 
 
 def _by_index(

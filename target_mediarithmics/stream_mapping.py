@@ -173,7 +173,8 @@ def _check_document(
         raise mapping_error(
             stream, "document", "must be an object for TEXT_CSV: its keys become the header"
         )
-    if document is not None and not is_object and not _is_expression(document):
+    is_expression = isinstance(document, str) and document.strip().startswith("{{")
+    if document is not None and not is_object and not is_expression:
         raise mapping_error(
             stream, "document", "must be an object, or an expression that gives one"
         )
@@ -182,7 +183,3 @@ def _check_document(
     if is_constant and document_type.operations and operation not in document_type.operations:
         allowed = ", ".join(document_type.operations)
         raise mapping_error(stream, "document", f"operation must be one of {allowed}")
-
-
-def _is_expression(value: Any) -> bool:
-    return isinstance(value, str) and value.strip().startswith("{{")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Sequence
 
     from singer_martech.delivery.ledger_key import RecordKey
     from singer_martech.delivery.metrics import StreamMetrics
@@ -155,7 +155,8 @@ class Batch:
         if (
             self.bytes + size > self._max_bytes
             or self.held_bytes + held > self._max_held_bytes
-            or (self._merges_by_key and keys and not self._are_new(indexes, len(fitting)))
+            or (self._merges_by_key and keys and len(indexes) < len(fitting))
+            or (self._merges_by_key and not self._indexes.keys().isdisjoint(indexes))
             or not fitting
         ):
             return self._append_each(records)
@@ -164,10 +165,6 @@ class Batch:
         self.held_bytes += held
         self._count_all(fitting, size)
         return len(fitting)
-
-    def _are_new(self, indexes: Mapping[Hashable, int], count: int) -> bool:
-        """Whether this many records all have different keys that the batch lacks."""
-        return len(indexes) == count and self._indexes.keys().isdisjoint(indexes)
 
     def _append_each(self, records: Sequence[PendingRecord]) -> int:
         for index, record in enumerate(records):

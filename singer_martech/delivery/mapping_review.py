@@ -95,15 +95,12 @@ def _templates(sink: MartechSink) -> Iterator[tuple[str, Template]]:
     """Yield the key and the template of each template in a sink's mapping."""
     for key, value in (sink.mapping or {}).items():
         names = value if isinstance(value, list) else [value]
-        if key in sink.field_keys and all(map(_is_field_name, names)):
+        is_named = all(isinstance(name, str) and "{{" not in name for name in names)
+        if key in sink.field_keys and is_named:
             reads = [f"{{{{ record[{encode(name).decode()}] }}}}" for name in names]
             yield key, compiled(reads, sink.stream_name, key)
         else:
             yield key, compiled(value, sink.stream_name, key)
-
-
-def _is_field_name(value: object) -> bool:
-    return isinstance(value, str) and "{{" not in value
 
 
 def _unknown_fields(sink: MartechSink, template: Template) -> Iterator[str]:

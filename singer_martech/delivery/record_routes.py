@@ -57,14 +57,11 @@ def _transform(stream_map: StreamMap) -> Transform:
         if computes:
             check_magnitudes(record)
         result = apply(dict(record))
-        return None if result is None else _exact(result)
+        if result is None:
+            return None
+        return {  # received numbers are decimals, and expressions may compute floats
+            name: Decimal(repr(value)) if isinstance(value, float) else value
+            for name, value in result.items()
+        }
 
     return transform
-
-
-def _exact(record: dict[str, Any]) -> dict[str, Any]:
-    """Convert floats computed by a stream map to decimals, the type of received numbers."""
-    return {
-        name: Decimal(repr(value)) if isinstance(value, float) else value
-        for name, value in record.items()
-    }
