@@ -21,19 +21,16 @@ if TYPE_CHECKING:
 
 _NAME = "target-monetate-record"
 _OWNER_ONLY_FOLDER, _OWNER_ONLY_FILE = 0o700, 0o600
+_PAUSE_SECONDS = 1.0
 _POLL_SECONDS = 0.05
 
 
 @contextlib.contextmanager
-def rate_limited(shutdown: ShutdownSignal, pause_seconds: float = 1.0) -> Iterator[None]:
+def rate_limited(shutdown: ShutdownSignal) -> Iterator[None]:
     """Wait for this process's turn, and hold a lock while the block runs.
 
     The pause counts from the end of the previous request, so that no network delay can bring
     two requests closer together at the vendor.
-
-    Args:
-        shutdown: Ends the wait.
-        pause_seconds: Minimum time after the previous request.
 
     Raises:
         MartechError: The lock file cannot be used.
@@ -46,8 +43,8 @@ def rate_limited(shutdown: ShutdownSignal, pause_seconds: float = 1.0) -> Iterat
         shutdown.wait(_POLL_SECONDS)
     try:
         passed = time.time() - (previous.stat().st_mtime if previous.exists() else 0)
-        if 0 <= passed < pause_seconds:
-            shutdown.wait(pause_seconds - passed)
+        if 0 <= passed < _PAUSE_SECONDS:
+            shutdown.wait(_PAUSE_SECONDS - passed)
         try:
             yield
         finally:

@@ -112,22 +112,16 @@ class StreamMappings:
         return f"setting 'streams': the mapping of '{name}' has the unknown key '{key}'{hint}"
 
 
-def compiled(source: Any, name: str, key: str, stream: str | None = None) -> Template:
-    """Compile a value of a mapping as a template.
-
-    Args:
-        source: The value.
-        name: The stream name or glob of the mapping, for messages.
-        key: The key within the mapping, for messages.
-        stream: The value of ``stream`` in the template. Default: the name.
+def compiled(source: Any, stream: str, key: str) -> Template:
+    """Compile a value of a stream's mapping as a template, given the key within the mapping.
 
     Raises:
         SettingError: The value is not a valid template.
     """
     try:
-        return Template(source, stream or name)
+        return Template(source, stream)
     except TemplateError as error:
-        raise mapping_error(name, key, str(error)) from error
+        raise mapping_error(stream, key, str(error)) from error
 
 
 def mapping_error(stream: str, key: str, problem: str) -> SettingError:

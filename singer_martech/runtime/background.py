@@ -86,7 +86,7 @@ def prefetch(
     try:
         while True:
             while len(futures) < width and (piece := next(todo, None)) is not None:
-                futures.append(_start_or_do(piece, "prefetch"))
+                futures.append(_start_or_do(piece))
             if not futures:
                 return
             while not _is_done(futures[0], _POLL_SECONDS):
@@ -241,10 +241,10 @@ def _start(work: Callable[[], T], name: str) -> _ThreadFuture[T]:
     return future
 
 
-def _start_or_do(work: Callable[[], T], name: str) -> _ThreadFuture[T]:
+def _start_or_do(work: Callable[[], T]) -> _ThreadFuture[T]:
     """Start some work in a thread; if no thread can be started, do it now."""
     try:
-        return _start(work, name)
+        return _start(work, "prefetch")
     except ThreadUnavailable:
         future: _ThreadFuture[T] = _ThreadFuture()
         _complete(future, work)
