@@ -147,7 +147,6 @@ def exports_setting() -> th.Property[Any]:
             )
         ),
         default=[],
-        title="Exports",
         description="Exports and queries to read, one object per stream.",
     )
 

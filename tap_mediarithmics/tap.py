@@ -62,7 +62,6 @@ class TapMediarithmics(MartechTap):
             "discover_exports",
             th.BooleanType,
             default=False,
-            title="Discover exports",
             description=(
                 "If true, add a stream `export_<id>` for every other export of the organisation."
             ),
@@ -70,7 +69,6 @@ class TapMediarithmics(MartechTap):
         th.Property(
             "start_date",
             th.StringType,
-            title="Start date",
             description=(
                 "Ignore executions created before this date or date-time, such as 2026-01-31. "
                 "The first run of an incremental query starts here."

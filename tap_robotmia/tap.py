@@ -58,7 +58,6 @@ class TapRobotmia(MartechTap):
             "start_date",
             th.StringType,
             required=True,
-            title="Start date",
             description=(
                 "First day to export, in the project's time zone, as yyyy-mm-dd. Of a "
                 "date-time, the date is used."
@@ -67,7 +66,6 @@ class TapRobotmia(MartechTap):
         th.Property(
             "end_date",
             th.StringType,
-            title="End date",
             description=(
                 "Last day to export, inclusive. The default is today in the project's time zone."
             ),
@@ -86,19 +84,16 @@ class TapRobotmia(MartechTap):
             "window_days",
             th.IntegerType(minimum=1),
             default=1,
-            title="Window days",
             description="Days per request.",
         ),
         th.Property(
             "events",
             th.ArrayType(th.StringType),
-            title="Events",
             description="Names of the events to export. The default is all.",
         ),
         th.Property(
             "where",
             th.StringType,
-            title="Where",
             description=(
                 "Filter in the API's expression language, passed on as it is, such as "
                 'properties["$os"] == "Linux".'
@@ -108,7 +103,6 @@ class TapRobotmia(MartechTap):
             "event_streams",
             th.ArrayType(th.StringType),
             default=[],
-            title="Event streams",
             description=(
                 "Names of events that each also get their own stream, event_<name>, with a "
                 "typed column per property."
@@ -118,14 +112,12 @@ class TapRobotmia(MartechTap):
             "sample_days",
             th.IntegerType(minimum=1),
             default=7,
-            title="Sample days",
             description="Most recent days that discovery reads to type those streams.",
         ),
         th.Property(
             "parallel_downloads",
             th.IntegerType(minimum=1),
             default=2,
-            title="Parallel downloads",
             description=(
                 "Maximum windows downloaded at once, including the one being read. Each needs "
                 "room for its compressed body in the folder for temporary files."
@@ -135,7 +127,6 @@ class TapRobotmia(MartechTap):
             "timestamps",
             th.StringType(allowed_values=["project", "utc"]),
             default="project",
-            title="Timestamps",
             description=(
                 "Clock of the property time: 'project', the project's wall clock (the usual "
                 "case), or 'utc', true UTC."
@@ -145,7 +136,6 @@ class TapRobotmia(MartechTap):
             "max_malformed_lines",
             th.IntegerType(minimum=0),
             default=0,
-            title="Max malformed lines",
             description=(
                 "Maximum malformed lines per run. They are saved in reject_path, and one more "
                 "fails the run."
@@ -155,14 +145,12 @@ class TapRobotmia(MartechTap):
             "reject_path",
             th.StringType,
             default="rejects",
-            title="Reject path",
             description="Folder for the file of malformed lines.",
         ),
         th.Property(
             "sanitize_text",
             th.BooleanType,
             default=False,
-            title="Sanitize text",
             description=(
                 "Replace halves of surrogate pairs and NUL by U+FFFD in names and values, for "
                 "loaders that fail on them."

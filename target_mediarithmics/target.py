@@ -60,7 +60,6 @@ class TargetMediarithmics(MartechTarget):
             "wait_for_completion",
             th.BooleanType,
             default=True,
-            title="Wait for completion",
             description=(
                 "If true, documents count as delivered when their execution has succeeded. If "
                 "false, they count as delivered when their upload was accepted: failed lines and "

@@ -46,14 +46,12 @@ class TargetMona(MartechTarget):
             "client_secret",
             th.StringType,
             secret=True,
-            title="Client secret",
             description="Secret of the API token, for use with client_id.",
         ),
         th.Property(
             "access_token",
             th.StringType,
             secret=True,
-            title="Access token",
             description=(
                 "Access token to use instead of client_id and client_secret. It cannot be renewed."
             ),

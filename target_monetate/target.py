@@ -38,7 +38,6 @@ class TargetMonetate(MartechTarget):
             "retailer",
             th.StringType,
             required=True,
-            title="Retailer",
             description=(
                 "Short name of the retailer. It precedes /production in the base URL of Monetate's "
                 "API documentation."
@@ -48,14 +47,12 @@ class TargetMonetate(MartechTarget):
             "username",
             th.StringType,
             required=True,
-            title="Username",
             description="Name of the API user, such as api-123-retailer.",
         ),
         th.Property(
             "private_key",
             th.StringType,
             secret=True,
-            title="Private key",
             description=(
                 "Private key of the API user in PEM format. Line ends may be written as \\n."
             ),
@@ -63,14 +60,12 @@ class TargetMonetate(MartechTarget):
         th.Property(
             "private_key_path",
             th.StringType,
-            title="Private key path",
             description="File with the private key. It takes precedence over private_key.",
         ),
         th.Property(
             "private_key_passphrase",
             th.StringType,
             secret=True,
-            title="Private key passphrase",
             description="Passphrase of an encrypted private key.",
         ),
         th.Property(
@@ -92,7 +87,6 @@ class TargetMonetate(MartechTarget):
             "add_missing_fields",
             th.BooleanType,
             default=False,
-            title="Add missing fields",
             description=(
                 "Add the fields of a stream that its dataset does not have, with the types of the "
                 "stream's schema. Monetate cannot remove a field."
@@ -103,7 +97,6 @@ class TargetMonetate(MartechTarget):
             th.StringType,
             allowed_values=list(UNKNOWN_FIELDS),
             default=REJECT,
-            title="Unknown fields",
             description=(
                 "Handling of a field that the dataset does not have: reject the record, leave the "
                 "field out (leave_out) or send it (send)."

@@ -25,7 +25,6 @@ def ledger_settings() -> list[th.Property[Any]]:
         th.Property(
             "ledger",
             th.StringType,
-            title="Ledger",
             description=(
                 "Path of a SQLite file, or URL of a PostgreSQL database such as "
                 "postgresql+psycopg://user:password@host/name (with the extra "
@@ -36,7 +35,6 @@ def ledger_settings() -> list[th.Property[Any]]:
         th.Property(
             "resend_after_days",
             th.NumberType(exclusive_minimum=0),
-            title="Resend after days",
             description=(
                 "Age in days after which an unchanged record is sent again. By default it is never "
                 "sent again. Needs a ledger."
@@ -46,7 +44,6 @@ def ledger_settings() -> list[th.Property[Any]]:
             "ledger_reset",
             th.BooleanType,
             default=False,
-            title="Ledger reset",
             description="Remove each stream from the ledger before the stream is loaded.",
         ),
     ]

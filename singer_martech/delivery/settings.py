@@ -35,21 +35,18 @@ def delivery_settings(
             "max_request_rows",
             th.IntegerType(minimum=1),
             default=max_request_rows,
-            title="Max request rows",
             description="Maximum number of records per request.",
         ),
         th.Property(
             "max_request_bytes",
             th.IntegerType(minimum=1),
             default=max_request_bytes,
-            title="Max request bytes",
             description="Maximum size of a request body, in bytes.",
         ),
         th.Property(
             "parallel_requests",
             th.IntegerType(minimum=1, maximum=64),
             default=parallel_requests,
-            title="Parallel requests",
             description=(
                 "Number of requests in flight at once. Records of one key are never in flight "
                 "together and arrive in order."
@@ -59,20 +56,17 @@ def delivery_settings(
             "max_rejected_records",
             th.IntegerType(minimum=0),
             default=0,
-            title="Max rejected records",
             description="Number of rejected records above which the run fails.",
         ),
         th.Property(
             "reject_path",
             th.StringType,
             default="rejects",
-            title="Reject path",
             description="Folder of the reject reports.",
         ),
         th.Property(
             "summary_path",
             th.StringType,
-            title="Summary path",
             description=(
                 "Folder, or file whose name ends in .json, into which each run writes its summary "
                 "for singer-martech-report. By default none is written."
@@ -83,7 +77,6 @@ def delivery_settings(
             th.StringType,
             allowed_values=list(deletes),
             default="skip",
-            title="Deletes",
             description=(
                 "Treatment of records whose _sdc_deleted_at is set: leave them out and count "
                 "them (skip), put them into the reject report (reject)"
@@ -105,7 +98,6 @@ def delivery_settings(
             "dry_run",
             th.BooleanType,
             default=False,
-            title="Dry run",
             description=(
                 "Map, validate and size everything, show the first request of each stream, and "
                 "send nothing."

@@ -113,6 +113,8 @@ class MartechPlugin(PluginBase):
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
         super().append_builtin_config(config_jsonschema)
         properties = config_jsonschema["properties"]
+        for name, declared in properties.items():
+            declared.setdefault("title", name.replace("_", " ").capitalize())
         # these need packages that the plugins do not install
         properties.pop("faker_config", None)
         if "batch_config" in properties:

@@ -34,7 +34,6 @@ def http_settings(
             "max_attempts",
             th.IntegerType(minimum=1),
             default=HttpSettings.max_attempts,
-            title="Max attempts",
             description=(
                 "Maximum attempts per request before the run fails. Responses with status 429 do "
                 "not count. Other 4xx responses are never retried."
@@ -53,7 +52,6 @@ def http_settings(
         th.Property(
             "user_agent",
             th.StringType,
-            title="User agent",
             description=(
                 "User-Agent header of every request. The default is singer-martech/<version>."
             ),
