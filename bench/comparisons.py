@@ -29,8 +29,8 @@ PLUGINS = (
 _MANY = 10
 """Numbers of days, to show that time grows linearly and memory does not."""
 
-_PIPELINE = 5
-"""Enough events that Meltano's start time does not dominate."""
+_PIPELINE, _PLAIN_PIPELINE = 25, 5
+"""Numbers of days. Enough that the start does not dominate; the plain plugins take much longer."""
 
 
 class Bench:
@@ -98,7 +98,7 @@ class Bench:
         """A whole ``meltano run``: through the pipe, in BATCH files, and with plain plugins."""
         project = self._folder / "project"
         project.mkdir(exist_ok=True)
-        export = {"url": self._export(_PIPELINE)}
+        export = {"url": self._export(_PLAIN_PIPELINE)}
         post = {"url": f"{self._server}/0/mona/export"}
         batches = {
             "batch_config": {
@@ -128,17 +128,17 @@ class Bench:
             "A whole `meltano run`",
             "events",
             [
-                self._meltano_run(project, "tap-robotmia", "target-mona"),
-                self._meltano_run(project, "tap-robotmia-batch", "target-mona-batch"),
-                self._meltano_run(project, "tap-plain", "target-plain"),
+                self._meltano_run(project, "tap-robotmia", "target-mona", _PIPELINE),
+                self._meltano_run(project, "tap-robotmia-batch", "target-mona-batch", _PIPELINE),
+                self._meltano_run(project, "tap-plain", "target-plain", _PLAIN_PIPELINE),
             ],
         )
 
-    def _meltano_run(self, project: Path, tap: str, target: str) -> Subject:
+    def _meltano_run(self, project: Path, tap: str, target: str, days: int) -> Subject:
         return Subject(
             f"{tap} {target}",
             [tool("meltano"), "run", "--force", "--full-refresh", tap, target],
-            self._inputs.events * _PIPELINE,
+            self._inputs.events * days,
             environment={"MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false"},
             folder=project,
         )

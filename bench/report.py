@@ -24,17 +24,18 @@ def table(comparison: Comparison, figures: Sequence[Figures]) -> str:
         return _start_up(comparison, figures)
     if comparison.unit == "records":
         return _loads(comparison, figures)
-    first = figures[0]
+    first, unit = figures[0], comparison.unit
     rows = [
         f"### {comparison.title}",
         "",
-        f"| subject | median s | spread s | {comparison.unit}/s | first ÷ this | peak MiB |",
-        "|---|---:|---:|---:|---:|---:|",
+        f"| subject | {unit} | median s | spread s | CPU µs each | {unit}/s | first ÷ this | MiB |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for each in figures:
         spread = f"{min(each.seconds):.2f} to {max(each.seconds):.2f}"
         rows.append(
-            f"| {each.subject.name} | {statistics.median(each.seconds):.2f} | {spread} "
+            f"| {each.subject.name} | {each.subject.units:,} "
+            f"| {statistics.median(each.seconds):.2f} | {spread} | {each.cpu_microseconds:.1f} "
             f"| {each.rate:,.0f} | {first.rate / each.rate:.1f} | {max(each.peak_mebibytes):.0f} |"
         )
     return "\n".join([*rows, ""])
