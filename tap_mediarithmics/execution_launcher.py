@@ -18,13 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class ExecutionLauncher:
-    """Runs one export.
-
-    Args:
-        exports: The organisation's exports.
-        export_id: The export to run.
-        waiter: Waits for executions.
-    """
+    """Runs one export."""
 
     def __init__(self, exports: Exports, export_id: str, waiter: ExecutionWaiter) -> None:
         self._exports = exports

@@ -26,15 +26,7 @@ if TYPE_CHECKING:
 
 
 class ResultChunk(Chunk):
-    """The result of one execution. It is completely on disk before its first record is read.
-
-    Args:
-        stream: The stream that the records belong to.
-        files: The files of the result.
-        decoder: Reads the lines.
-        max_value: The stream's bookmark. It is raised by the lines that are read.
-        execution: The execution.
-    """
+    """The result of one execution. It is completely on disk before its first record is read."""
 
     def __init__(
         self,

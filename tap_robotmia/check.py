@@ -21,12 +21,7 @@ _DAYS = 2
 
 
 class ExportCheck:
-    """Exports the most recent days and looks at the events.
-
-    Args:
-        exports: Downloads the days.
-        event_streams: The setting.
-    """
+    """Exports the most recent days and looks at the events."""
 
     def __init__(self, exports: Exports, event_streams: Sequence[str]) -> None:
         self._exports = exports

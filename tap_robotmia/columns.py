@@ -94,11 +94,7 @@ class ColumnTypes:
 
 
 class Columns:
-    """Creates the records of one typed stream.
-
-    Args:
-        schema: The stream's schema, from discovery or from the catalog.
-    """
+    """Creates the records of one typed stream."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         columns = {

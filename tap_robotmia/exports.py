@@ -95,12 +95,7 @@ class ExportedWindow:
 
 
 class Exports:
-    """Downloads the windows that the streams of a run need.
-
-    Args:
-        settings: The days, events and limits of the run.
-        shutdown: The request to end the run.
-    """
+    """Downloads the windows that the streams of a run need."""
 
     def __init__(self, settings: ExportSettings, shutdown: ShutdownSignal) -> None:
         self.settings = settings

@@ -17,12 +17,7 @@ _MINUTE, _HOUR = 60, 3600
 
 
 class Progress:
-    """Counts days and events, and estimates the remaining time.
-
-    Args:
-        total_days: The number of days that the run exports.
-        logger: Receives the lines at INFO.
-    """
+    """Counts days and events, and estimates the remaining time."""
 
     def __init__(self, total_days: int, logger: logging.Logger) -> None:
         self._total_days = total_days

@@ -56,12 +56,7 @@ class DocumentType(NamedTuple):
 
 
 class DocumentCheck:
-    """Checks the documents of one stream.
-
-    Args:
-        document_type: Their type.
-        stream: The stream, for warnings.
-    """
+    """Checks the documents of one stream."""
 
     def __init__(self, document_type: DocumentType, stream: str) -> None:
         self._type = document_type

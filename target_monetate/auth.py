@@ -33,13 +33,7 @@ _LABEL = "Monetate login"
 
 
 class Assertion(AuthBase):
-    """Signs an assertion for each request, right before it is sent: it expires in a minute.
-
-    Args:
-        username: The API user, ``api-…``.
-        private_key: The key whose public half is registered for that user.
-        algorithm: One of ``ALGORITHMS``.
-    """
+    """Signs an assertion for each request, right before it is sent: it expires in a minute."""
 
     def __init__(self, username: str, private_key: RSAPrivateKey, algorithm: str) -> None:
         self._username = username

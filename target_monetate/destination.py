@@ -26,14 +26,7 @@ _MAX_WARNINGS = 100
 
 
 class DatasetDestination(Destination):
-    """A dataset, shared by all streams that are mapped to it.
-
-    Args:
-        client: Sends the requests.
-        dataset: The dataset's name.
-        max_rows: See :class:`singer_martech.delivery.destination.Destination`.
-        max_bytes: See there.
-    """
+    """A dataset, shared by all streams that are mapped to it."""
 
     merges_by_key = True
 

@@ -16,12 +16,7 @@ if TYPE_CHECKING:
 
 
 class BatchInput:
-    """Loads the files of BATCH messages, and has them removed.
-
-    Args:
-        reader: Decodes their lines, and has the fast paths of the streams.
-        load_message: Loads a RECORD message.
-    """
+    """Loads the files of BATCH messages, and has them removed."""
 
     def __init__(
         self, reader: MessageReader, load_message: Callable[[dict[str, Any]], None]

@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 
 
 class BlockLoader:
-    """Loads records of one stream as received.
-
-    Args:
-        sink: Maps them.
-        fast_path: Decodes them.
-    """
+    """Loads records of one stream as received."""
 
     def __init__(self, sink: MartechSink, fast_path: FastPath) -> None:
         self._sink = sink

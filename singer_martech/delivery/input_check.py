@@ -15,12 +15,7 @@ if TYPE_CHECKING:
 
 
 class InputCheck:
-    """Checks SCHEMA messages, each problem in a line of its own.
-
-    Args:
-        messages: The messages.
-        process: Processes one, as a run does.
-    """
+    """Checks SCHEMA messages, each problem in a line of its own."""
 
     def __init__(
         self,

@@ -26,10 +26,6 @@ UNKNOWN = b"\xff" * KEY_BYTES
 class LedgerChanges:
     """The changes of a run that are not written yet.
 
-    Args:
-        store: The database.
-        is_dry_run: Whether nothing is written.
-
     Attributes:
         in_progress: The number of records in progress for each key that has any.
         settled: Destination, body and sequence of each key with a result that is not written yet.

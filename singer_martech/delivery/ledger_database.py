@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 class SqlDatabase:
     """One connection, for one thread.
 
-    Args:
-        url: The URL, as SQLAlchemy reads it.
-
     Raises:
         LedgerError: There is no such database, or it is not PostgreSQL.
     """

@@ -18,13 +18,6 @@ SCHEMA_SUFFIX = ".schema.json"
 class RejectReport:
     """The rejected records of one stream and schema in one run.
 
-    Args:
-        folder: The setting ``reject_path``.
-        target: The target's name.
-        stream: The stream's name; any characters are allowed.
-        run: The run's name.
-        schema: The stream's SCHEMA message, as JSON.
-
     Raises:
         MartechError: The files cannot be created.
     """

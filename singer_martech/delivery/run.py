@@ -29,13 +29,6 @@ _PROGRESS_SECONDS = 10.0
 class DeliveryRun:
     """The parts of one run, from the dispatcher to the summary.
 
-    Args:
-        target: The name of the plugin.
-        version: Its version.
-        config: The validated settings.
-        shutdown: The signal that ends the run.
-        wake: Wakes the reader when a response has arrived.
-
     Attributes:
         rejects: The reject reports.
         checkpoints: The STATE messages that wait for their records.

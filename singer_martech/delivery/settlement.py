@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 class Settlement:
     """The bookkeeping of one run.
 
-    Args:
-        rejects: Stores the records that are not delivered.
-
     Attributes:
         stats: Requests so far; a request with records of several streams counts once.
         barrier: The sequence from which on STATE is blocked for the rest of the run, or None.

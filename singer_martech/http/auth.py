@@ -30,11 +30,7 @@ class NoAuth(AuthBase):
 
 
 class HeaderAuth(AuthBase):
-    """Sends a fixed ``Authorization`` header, which is redacted in logs.
-
-    Args:
-        value: The value of the header.
-    """
+    """Sends a fixed ``Authorization`` header, which is redacted in logs."""
 
     def __init__(self, value: str) -> None:
         register_secret(value)

@@ -43,11 +43,6 @@ if TYPE_CHECKING:
 class HttpError(MartechError):
     """A request failed.
 
-    Args:
-        message: What failed, and why.
-        response: The last response, or None.
-        remedy: What the user can do, if known.
-
     Attributes:
         status: The HTTP status of the last response, or None if there was none.
         response: The last response, or None.

@@ -26,12 +26,7 @@ _POOLS = 4
 
 
 class Session(requests.Session):
-    """Follows redirects of reads only, and sends no credentials to another host.
-
-    Args:
-        user_agent: Sent with every request.
-        pool_size: Maximum idle connections per host.
-    """
+    """Follows redirects of reads only, and sends no credentials to another host."""
 
     def __init__(self, user_agent: str, pool_size: int) -> None:
         super().__init__()

@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 class Expression:
     """One expression.
 
-    Args:
-        source: The source between ``{{`` and ``}}``.
-        path: The path within the template, for errors.
-
     Attributes:
         fields: The fields of a record that it reads.
         reads_record: Whether it also reads the record as a whole.

@@ -42,11 +42,7 @@ class UnusualColumns(ValueError):
 
 
 class MetadataColumns:
-    """Removes columns that are together at the end or at the start of a record.
-
-    Args:
-        names: The columns to remove.
-    """
+    """Removes columns that are together at the end or at the start of a record."""
 
     def __init__(self, names: Collection[str]) -> None:
         self._names = frozenset(name.encode() for name in names)

@@ -41,13 +41,7 @@ class AmbiguousUpload(MartechError):
 
 
 class Uploads:
-    """Uploads documents and waits for their executions.
-
-    Args:
-        imports: The datamart's imports.
-        poll_interval_seconds: Pause between two polls of an execution.
-        execution_timeout_seconds: Maximum duration of an execution.
-    """
+    """Uploads documents and waits for their executions."""
 
     def __init__(
         self,

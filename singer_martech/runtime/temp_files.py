@@ -48,11 +48,7 @@ def open_temp_file() -> IO[bytes]:
 
 
 class SpoolFile:
-    """Bytes that are kept in memory, and in a temporary file once they are many.
-
-    Args:
-        label: What the file holds, for errors.
-    """
+    """Bytes that are kept in memory, and in a temporary file once they are many."""
 
     def __init__(self, label: str) -> None:
         self._label = label

@@ -42,14 +42,7 @@ class _NotAllowed(Exception):
 
 
 class BatchFile:
-    """A file of a BATCH message.
-
-    Args:
-        stream: The name of the stream, for errors.
-        address: The file's address.
-        storage: The storage in the setting ``batch_config``, or None.
-        is_gzip: Whether it is compressed.
-    """
+    """A file of a BATCH message."""
 
     def __init__(
         self, stream: str, address: str, storage: StorageTarget | None, *, is_gzip: bool

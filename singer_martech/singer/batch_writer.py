@@ -41,11 +41,6 @@ _EXPIRY_SECONDS = 3 * 24 * 3600
 class BatchWriter:
     """Writes the records of one run into BATCH files.
 
-    Args:
-        tap_name: The name of the tap.
-        settings: The setting ``batch_config``.
-        write_message: Writes a message to standard output.
-
     Raises:
         MartechError: The folder cannot be created.
     """

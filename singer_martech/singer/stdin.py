@@ -42,11 +42,7 @@ def discard_input(file: IO[str] | None, seconds: float) -> None:
 
 
 class StdinReader:
-    """A context manager that reads a file descriptor in a thread.
-
-    Args:
-        descriptor: The descriptor of a file, a pipe or a socket.
-    """
+    """A context manager that reads a file descriptor in a thread."""
 
     def __init__(self, descriptor: int) -> None:
         self._ahead = ReadAhead(_pieces(descriptor), _MAX_PIECES, "input")
