@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 import http.client
+import io
 import ssl
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
+from urllib3.util.response import assert_header_parsing
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from singer_martech._compat import override
@@ -90,18 +92,49 @@ def _observing(pool: Any) -> Any:
     return type(f"Observed{pool.__name__}", (pool,), {"ConnectionCls": connection})
 
 
+class _LineReader(io.BufferedReader):
+    """Keeps the last line that was read."""
+
+    last_line = b""
+
+    @override
+    def readline(self, size: int | None = -1, /) -> bytes:
+        self.last_line = super().readline(size)
+        return self.last_line
+
+
 class _FinalResponse(http.client.HTTPResponse):
-    """Skips interim responses (1xx); http.client itself skips only status 100."""
+    """Skips interim responses (1xx), and requires a complete head.
+
+    http.client itself skips only status 100, and takes a head that is cut for a complete one: its
+    body, whose length is then unknown, would be taken for an empty one.
+    """
+
+    fp: _LineReader
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.fp = _LineReader(self.fp.detach())
 
     @override
     def begin(self) -> None:
-        super().begin()
+        self._read_head()
         for _ in range(_MAX_INTERIM_RESPONSES):
             if self.status == _SWITCHING_PROTOCOLS or self.status >= _FIRST_FINAL_STATUS:
                 return
             self.headers = self.msg = None  # type: ignore[assignment] # as before the first
-            super().begin()
+            self._read_head()
         raise http.client.HTTPException("too many interim responses")
+
+    def _read_head(self) -> None:
+        super().begin()
+        if self.fp.last_line.rstrip(b"\r\n") or not self.fp.last_line:
+            raise http.client.RemoteDisconnected(
+                "the connection was closed within the head of the response"
+            )
+        with suppress(urllib3.exceptions.HeaderParsingError):
+            return assert_header_parsing(self.headers)
+        raise http.client.HTTPException("the head of the response has a malformed line")
 
 
 class _ObservedConnection(HTTPConnection):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from pathlib import Path
@@ -78,3 +79,13 @@ def _is_own(path: str) -> bool:
         return False
     package = path[len(str(ROOT)) + 1 :].partition("/")[0]
     return package.startswith(("singer_martech", "tap_", "target_"))
+
+
+_CLOSED_GENERATOR = re.compile(
+    r"Exception ignored in: <generator[^\n]*(?:\nTraceback[^\n]*(?:\n  [^\n]*)*\n[^\n]*)?"
+)
+
+
+def without_closed_generators(log: str) -> str:
+    """Return a log without what Python prints if an error is raised as it closes a generator."""
+    return _CLOSED_GENERATOR.sub("", log)

@@ -628,6 +628,36 @@ def test_endless_interim_responses_are_a_failed_attempt(
     assert len(server.received) == 2
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Le",
+        b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n",
+    ],
+)
+def test_a_response_without_a_complete_head_is_a_lost_response(
+    client: HttpClient, server: ScriptedServer, head: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.script(Reply(raw=head), Reply(body=b"whole"), Reply(raw=head))
+    assert post(client, server).body == b"whole"
+    with pytest.raises(OutcomeUnknown, match="closed within the head of the response"):
+        post(client, server, idempotent=False)
+    assert "Traceback" not in caplog.text
+
+
+def test_a_malformed_header_is_a_failed_attempt(
+    client: HttpClient, server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nno header\r\nContent-Length: 9\r\n\r\n{}"
+    server.script(Reply(raw=head), Reply(body=b"whole"))
+    assert post(client, server).body == b"whole"
+    assert "the head of the response has a malformed line" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
 def test_a_content_length_beside_chunks_is_ignored(
     client: HttpClient, server: ScriptedServer
 ) -> None:
