@@ -127,11 +127,7 @@ class TargetMediarithmics(MartechTarget):
         return destination
 
     def _existing(self, stream: str, stream_mapping: StreamMapping) -> DocumentImport | None:
-        """Return the import of a mapping, or None if the first upload creates it.
-
-        Raises:
-            SettingError: There is no such datamart or import, or it accepts other documents.
-        """
+        """Return the import of a mapping, or None if the first upload creates it."""
         wanted, import_id = stream_mapping.wanted, stream_mapping.import_id
         key = "document_import_name" if import_id is None else "document_import_id"
         try:
@@ -150,11 +146,7 @@ class TargetMediarithmics(MartechTarget):
             raise mapping_error(stream, key, f"{error}; name another") from error
 
     def _verify_datamart(self) -> None:
-        """Check that the token may read the datamart.
-
-        Raises:
-            HttpError: The token may not read it.
-        """
+        """Check that the token may read the datamart."""
         try:
             self._imports.verify_access()
         except (Forbidden, NotFound) as error:

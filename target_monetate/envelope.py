@@ -50,12 +50,7 @@ def validate(response: Response) -> None:
 
 
 def data_of(response: Response, *, exact: bool = False) -> Any:
-    """Return the ``data`` of a valid response.
-
-    Args:
-        response: The response.
-        exact: Return numbers with a point as exact decimals.
-    """
+    """Return the ``data`` of a valid response; if ``exact``, numbers with a point are decimals."""
     content = json.loads(response.body)
     if exact:
         with contextlib.suppress(ArithmeticError):  # an exponent that Decimal cannot hold

@@ -27,12 +27,6 @@ def add_missing_fields(
 ) -> Dataset:
     """Add the fields of ``types`` that a dataset does not have, in one request.
 
-    Args:
-        client: Reads and changes datasets.
-        dataset: The dataset.
-        types: Data types by field name.
-        dry_run: Add nothing, but return the dataset as if the fields had been added.
-
     Returns:
         The changed dataset. A field that another process added in the meantime has the type
         given there.

@@ -69,12 +69,7 @@ class Checkpoints:
         )
 
     def write(self, first_unsettled: int | None) -> None:
-        """Write the newest STATE that may be written to standard output, then do what waited.
-
-        Args:
-            first_unsettled: The smallest sequence of an unsettled record, or None when all
-                are settled.
-        """
+        """Write the newest STATE that may be written to standard output, then do what waited."""
         newest: bytes | None = None
         while self._pending and (first_unsettled is None or self._pending[0][0] < first_unsettled):
             newest = self._pending.popleft()[1]

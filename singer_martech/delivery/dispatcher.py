@@ -268,20 +268,12 @@ class Dispatcher:
             self._while_waiting()
 
     def _settle_ended(self) -> None:
-        """Settle the batches that are done.
-
-        Raises:
-            MartechError: One failed, or too many of its records were rejected.
-        """
+        """Settle the batches that are done."""
         for batch_result in self._pool.ended():
             self._settle(batch_result)
 
     def _settle(self, batch_result: BatchResult) -> None:
-        """Count and report every record of a batch; it stays in flight until that succeeded.
-
-        Raises:
-            MartechError: The batch failed, or too many of its records were rejected.
-        """
+        """Count and report every record of a batch; it stays in flight until that succeeded."""
         batch = batch_result.batch
         self._pool.take_back(batch_result)
         failure = self.settlement.settle(batch_result)

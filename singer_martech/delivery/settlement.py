@@ -98,11 +98,7 @@ class Settlement:
         return failure or batch_result.failure
 
     def _reject_unidentified(self, batch_result: BatchResult, counts: BatchCounts) -> None:
-        """Report the rejected records that cannot be identified.
-
-        Raises:
-            TooManyRejects: As for ``reject``; no STATE passes any record of the batch.
-        """
+        """Report the rejected records that cannot be identified."""
         for metrics, count in counts.rejected.items():
             metrics.rejected += count
         try:

@@ -258,11 +258,7 @@ class MartechTarget(MartechPlugin, Target):
         self._run.conclude()
 
     def _delete_unseen(self) -> None:
-        """Delete what mirrored streams no longer contain.
-
-        Raises:
-            MartechError: More would be deleted than allowed, or the run cannot continue.
-        """
+        """Delete what mirrored streams no longer contain."""
         for each in self._sinks_active.values():
             sink = cast("MartechSink", each)
             if sink.mirror is not None:

@@ -61,10 +61,6 @@ def raise_if_html(headers: Mapping[str, str], start: bytes) -> None:
 
     A JSON body is accepted with any Content-Type: some frameworks label it HTML by default.
 
-    Args:
-        headers: Of the response.
-        start: The first bytes of the body, plain or gzip.
-
     Raises:
         UnexpectedContent: It is HTML.
     """

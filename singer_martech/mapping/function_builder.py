@@ -72,12 +72,7 @@ class FunctionBuilder:
         return f"v{self._variables}"
 
     def assign(self, code: str, *, is_pure: bool = False) -> str:
-        """Assign an expression to a variable, and return that.
-
-        Args:
-            code: The expression.
-            is_pure: Whether it always has the same value, so that it is evaluated only once.
-        """
+        """Assign an expression to a variable and return that; a pure one is evaluated once."""
         if is_pure and code in self._assigned:
             return self._assigned[code]
         variable = self.variable()
@@ -122,9 +117,6 @@ class FunctionBuilder:
 
     def function(self, result: str) -> Callable[[Any], Any]:
         """Return the function.
-
-        Args:
-            result: The code of its value.
 
         Raises:
             SyntaxError: Python cannot compile it, because it is nested too deep.

@@ -89,10 +89,6 @@ class TypeBuilder:
     def type_of(self, schema: Mapping[str, Any], allowed: frozenset[str] = ALL) -> Any:
         """Return a type for a schema.
 
-        Args:
-            schema: A normalized schema.
-            allowed: The kinds of values that the type may accept.
-
         Raises:
             NotExpressible: There is no such type.
         """

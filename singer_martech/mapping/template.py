@@ -77,11 +77,7 @@ class Template:
         return value
 
     def _evaluated(self, record: Mapping[str, Any]) -> Any:
-        """Return the value for a record without compiled expressions.
-
-        Raises:
-            TemplateError: An expression fails for this record.
-        """
+        """Return the value for a record without compiled expressions."""
         try:
             return self._by_jinja(record)
         except TemplateError:

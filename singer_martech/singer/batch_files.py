@@ -85,12 +85,7 @@ class BatchFile:
             )
 
     def _open(self) -> IO[bytes]:
-        """Open the file.
-
-        Raises:
-            OSError: It cannot be opened.
-            _NotAllowed: It must not be read.
-        """
+        """Open the file."""
         storage, scheme = self._storage, _scheme(self._address)
         if storage is not None and not is_local(storage.root):
             if scheme != _scheme(storage.root):
@@ -168,12 +163,7 @@ def _checked_path(path: str, roots: list[str]) -> str:
 
 
 def _open_local(path: str) -> IO[bytes]:
-    """Open a regular file.
-
-    Raises:
-        OSError: The file cannot be opened.
-        _NotAllowed: It is not a regular file.
-    """
+    """Open a regular file."""
     # do not wait for a FIFO, nor follow a link that replaced the file after the check
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -69,13 +69,7 @@ class BatchWriter:
                 _remove_expired(start.parent, start.name)
 
     def write(self, stream: str, lines: bytes, count: int, version: int | None = None) -> None:
-        """Write records.
-
-        Args:
-            stream: The name of the stream.
-            lines: The records as JSON, each ended by a line feed.
-            count: The number of records.
-            version: The version of the stream, which is the same for all its records.
+        """Write records, each ended by a line feed.
 
         Raises:
             MartechError: They cannot be written.

@@ -38,12 +38,7 @@ def decode_envelope(line: bytes) -> Envelope | None:
 
 
 def decode_message(line: bytes, envelope: Envelope | None, number: int) -> dict[str, Any]:
-    """Decode a message and add its record or STATE as received in ``raw``.
-
-    Args:
-        line: The line.
-        envelope: Its envelope, or None to decode leniently.
-        number: The number of the line, for errors.
+    """Decode a message, leniently without an envelope; add its record or STATE in ``raw``.
 
     Raises:
         InvalidInput: The line is not a Singer message.

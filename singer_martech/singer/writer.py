@@ -67,13 +67,7 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
             self.flush()
 
     def write_records(self, stream: str, lines: bytes, extracted_at: datetime.datetime) -> None:
-        """Write records as RECORD messages, with their members in the SDK's order.
-
-        Args:
-            stream: The name of the stream.
-            lines: The records as JSON, each ended by a line feed.
-            extracted_at: When they were received.
-        """
+        """Write records, each ended by a line feed, as messages with the SDK's order of members."""
         if not lines:
             return
         before = b'{"type":"RECORD","stream":%s,"record":' % json_codec.encode(stream)
@@ -154,11 +148,7 @@ def _without_blocking(descriptor: int) -> Iterator[None]:
 
 
 def _await_reader(descriptor: int, grace_seconds: float) -> None:
-    """Wait until a write can continue.
-
-    Raises:
-        Stopped: A signal came, and the grace time is over.
-    """
+    """Wait until a write can continue."""
     global _has_given_up  # noqa: PLW0603
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
