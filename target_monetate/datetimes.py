@@ -26,7 +26,7 @@ _ISO_8601 = re.compile(
 )
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _ZEROED_RFC_3339 = re.compile(rb"0000-00-00T00:00:00(?:\.0+)?(?:Z|[+-]00:00)")
-_SEPARATOR = '","'
+_SEPARATOR = b'","'
 _check_ranges = msgspec.json.Decoder(list[datetime.datetime]).decode
 _SECONDS_END = len("2024-01-31T00:00:00")
 _CALENDAR_DIGITS = len("20240131")
@@ -67,8 +67,11 @@ def are_rfc_3339(texts: Sequence[str]) -> bool:
     The texts are checked together, which takes a fraction of the time of one by one.
     """
     try:
-        joined = _SEPARATOR.join(texts).encode()
-        forms = joined.translate(_ZEROS).split(_SEPARATOR.encode())
+        joined = _SEPARATOR.decode().join(texts).encode()
+        zeroed = joined.translate(_ZEROS)
+        forms = [zeroed[: len(texts[0])]] * len(texts)
+        if _SEPARATOR.join(forms) != zeroed:  # they differ
+            forms = zeroed.split(_SEPARATOR)
         if len(forms) != len(texts) or not all(map(_ZEROED_RFC_3339.fullmatch, set(forms))):
             return False
         _check_ranges(b'["%b"]' % joined)

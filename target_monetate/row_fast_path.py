@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from singer_martech.mapping.fast_path import FastPath
     from target_monetate.dataset import Dataset
 
-_ROWS_AT_ONCE = 32
-"""Number of rows that are checked together; if one of them does not fit, each is checked alone."""
+_ROWS_AT_ONCE = 16
+"""Number of rows that are checked together; if one of them does not fit, its half is, and so on."""
 _FITTING_KINDS = {NUMBER: frozenset({"integer", "number"}), BOOLEAN: frozenset({"boolean"})}
 """By data type, the JSON types that always fit. Values of other data types must be text."""
 
@@ -85,7 +85,9 @@ class RowFastPath:
             start = len(self._reads)
             self._reads += group
             self._groups.append((check, itemgetter(slice(start, len(self._reads)))))
+        self._texts = len(self._reads)
         self._reads += rest
+        self._read_rest = itemgetter(slice(self._texts, None))
         self._key = None if key is None else self._reads.index(key)
         self._nulls = NullFields(names)
         self.fast_path = compile_fast_path(schema, self._reads, kinds, names, omitted)
@@ -93,10 +95,11 @@ class RowFastPath:
     def bodies(
         self, values: Sequence[tuple[Any, ...] | None], rows: Sequence[bytes]
     ) -> list[bytes | None]:
-        """Return what to send of each row, or None for a row that needs ``load``.
+        """Return what to send of each row, or None for a row that needs a conversion.
 
         Args:
-            values: The values that the fast path reads; None for a row that needs ``load``.
+            values: The values that the fast path reads; None for a row that
+                is not on the fast path.
             rows: The rows as received.
         """
         bodies: list[bytes | None] = []
@@ -115,32 +118,34 @@ class RowFastPath:
             if self.fast_path is not None and values[0] is not None:
                 self.fast_path.miss()
             return [None]
-        pairs = zip(values, rows, strict=True)
-        return [body for each, row in pairs for body in self._bodies([each], [row])]
+        half = len(rows) // 2
+        return [
+            *self._bodies(values[:half], rows[:half]),
+            *self._bodies(values[half:], rows[half:]),
+        ]
 
     def _fitting(self, values: Sequence[Any], rows: Sequence[bytes]) -> Sequence[bytes] | None:
         """Return what to send of rows, or None if one of them needs a conversion."""
-        empty = [*filterfalse(None, chain.from_iterable(values))]
-        nulls = empty.count(None)
-        if "" in empty:
-            return None
         texts = 0
         for check, read in self._groups:
-            group = chain.from_iterable(map(read, values))
-            present = [*filter(None, group)] if nulls else [*group]
+            present = [*filter(None, chain.from_iterable(map(read, values)))]
             texts += len(present)
             if present and not check(present):
                 return None
-        if not nulls:
+        zeros_or_nulls = filterfalse(None, chain.from_iterable(map(self._read_rest, values)))
+        if texts == self._texts * len(rows) and None not in zeros_or_nulls:
             return rows
         bodies = self._nulls.remove(rows, texts)
         if bodies is None and len(rows) == 1:
-            names = [
-                name for name, value in zip(self._reads, values[0], strict=True) if value is None
-            ]
-            body = without_nulls(rows[0], names)
-            return None if body is None else [body]
+            return self._without_nulls(values[0], rows[0])
         return bodies
+
+    def _without_nulls(self, values: tuple[Any, ...], row: bytes) -> Sequence[bytes] | None:
+        if "" in values:
+            return None
+        nulls = [name for name, value in zip(self._reads, values, strict=True) if value is None]
+        body = without_nulls(row, nulls)
+        return None if body is None else [body]
 
     def keys(self, values: Sequence[tuple[Any, ...] | None]) -> list[Any]:
         """Return the value of the unique key of each row; None without values."""

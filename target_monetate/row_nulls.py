@@ -34,13 +34,13 @@ class NullFields:
     def remove(self, rows: Sequence[bytes], texts: int) -> list[bytes] | None:
         """Return the JSON of rows without their null fields.
 
-        If the number of quotes is as expected, no field occurs twice and each quote is at an
-        end of a name or a text. So a null whose last comma is followed by a name and a colon is
-        the value of that field.
+        If the number of quotes is as expected, no field occurs twice, no text is empty, and each
+        quote is at an end of a name or a text. So a null whose last comma is followed by a name
+        and a colon is the value of that field.
 
         Args:
             rows: Valid JSON objects with all fields, whose values are scalars.
-            texts: The number of values that are texts.
+            texts: The number of values that are texts and not empty.
 
         Returns:
             None if that is unclear, or a null field is first or has an unusual form.
