@@ -65,6 +65,9 @@ def are_rfc_3339(texts: Sequence[str]) -> bool:
     """Whether ``to_rfc_3339`` returns each text itself; False also if that is unclear.
 
     The texts are checked together, which takes a fraction of the time of one by one.
+
+    Args:
+        texts: At least one text.
     """
     try:
         joined = _SEPARATOR.decode().join(texts).encode()

@@ -34,9 +34,9 @@ class NullFields:
     def remove(self, rows: Sequence[bytes], texts: int) -> list[bytes] | None:
         """Return the JSON of rows without their null fields.
 
-        If the number of quotes is as expected, no field occurs twice, no text is empty, and each
-        quote is at an end of a name or a text. So a null whose last comma is followed by a name
-        and a colon is the value of that field.
+        If the number of quotes is as expected, no field occurs twice and no text is empty. A null
+        with a comma, a name and a colon before it is the value of that field, because in a text
+        the quotes would have backslashes.
 
         Args:
             rows: Valid JSON objects with all fields, whose values are scalars.
@@ -46,7 +46,12 @@ class NullFields:
             None if that is unclear, or a null field is first or has an unusual form.
         """
         joined = b"\n".join(rows)
-        if joined.count(b'"') != 2 * (self._fields * len(rows) + texts):
+        quotes = joined.count(b'"')
+        if b"\\" in joined:
+            if b"\\\\" in joined:
+                return None
+            quotes -= joined.count(b'\\"')
+        if quotes != 2 * (self._fields * len(rows) + texts):
             return None
         *parts, rest = joined.split(b"null")
         members = [part.rpartition(b",") for part in parts]

@@ -70,3 +70,9 @@ def test_the_digits_and_the_order_stay_as_received(row: str) -> None:
     assert left is not None
     assert str(decode_object(left)["id"]) == str(Decimal("1.50"))
     assert left.startswith(row.partition(",")[0].encode())
+
+
+def test_texts_may_have_quotes() -> None:
+    rest = rb'{"id":"\",\"a\":","b":"\u00e9"}'
+    row = rest.replace(b',"b"', b',"a":null,"b"')
+    assert NullFields(["id", "a", "b"]).remove([row, row], 4) == [rest, rest]
