@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import fcntl
 import gc
 import importlib
 import signal
@@ -11,6 +13,8 @@ import sys
 _SWITCH_SECONDS = 0.0002
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _MAX_FREE_BYTES = 16 * 1024 * 1024
+_PIPE_BYTES = 1024 * 1024
+"""The most that Linux allows by default."""
 
 
 def start(plugin: str) -> None:
@@ -21,6 +25,7 @@ def start(plugin: str) -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
     module, _, name = plugin.rpartition(".")
     _keep_freed_memory()
+    _enlarge_pipes()
     # Modules are never garbage; looking for garbage would take a tenth of the startup.
     gc.disable()
     found = getattr(importlib.import_module(module), name)
@@ -42,3 +47,15 @@ def _keep_freed_memory() -> None:
         return
     mallopt(_M_MMAP_THRESHOLD, _MAX_FREE_BYTES // 2)
     mallopt(_M_TRIM_THRESHOLD, _MAX_FREE_BYTES)
+
+
+def _enlarge_pipes() -> None:
+    """Let the pipes of standard input and output hold more, where the system allows it.
+
+    Linux gives a pipe 64 KB, some 70 events. The program at its other end, such as Meltano, would
+    wait and wake so often that it takes twice the CPU time per line.
+    """
+    if sys.platform == "linux":
+        for descriptor in (0, 1):
+            with contextlib.suppress(OSError):  # it is no pipe, or the user has too many
+                fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
