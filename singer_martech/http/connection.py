@@ -15,10 +15,12 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection
 from urllib3.util.response import assert_header_parsing
 from urllib3.util.ssl_match_hostname import CertificateError
@@ -30,7 +32,7 @@ from singer_martech.http.response import HEAD_CHARACTERS
 from singer_martech.runtime.redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _MAX_INTERIM_RESPONSES = 100
 _SWITCHING_PROTOCOLS = 101
@@ -65,7 +67,69 @@ def observed(transmission: Transmission) -> Iterator[None]:
 
 
 class ObservingAdapter(HTTPAdapter):
-    """Opens connections that record when a request begins, directly and through proxies."""
+    """Opens connections that record when a request begins, directly and through proxies.
+
+    Args:
+        pool_size: Maximum idle connections per host.
+    """
+
+    def __init__(self, pool_size: int) -> None:
+        self._pools: dict[tuple[str, str], Any] = {}
+        super().__init__(pool_maxsize=pool_size, max_retries=urllib3.Retry(total=False))
+
+    @override
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """Send a request, and return the response before its body is read.
+
+        Args:
+            request: The request.
+            stream: Not used.
+            timeout: An ``urllib3.Timeout``.
+            verify: As in requests; it must be the same for all requests to a host.
+            cert: See ``verify``.
+            proxies: See ``verify``.
+
+        Raises:
+            urllib3.exceptions.HTTPError: There is no response.
+        """
+        url = str(request.url)
+        host = urlsplit(url)[:2]
+        pool: Any = self._pools.get(host)
+        if pool is None:
+            pool = self.get_connection_with_tls_context(request, verify, proxies, cert)
+            self.cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
+            self._pools[host] = pool
+        response = requests.Response()
+        response.raw = pool.urlopen(
+            request.method,
+            request.path_url,
+            body=request.body,
+            headers=request.headers,
+            retries=self.max_retries,
+            redirect=False,
+            assert_same_host=False,
+            timeout=timeout,
+            preload_content=False,
+            decode_content=False,
+        )
+        response.status_code = response.raw.status
+        response.headers = CaseInsensitiveDict(response.raw.headers)
+        response.url = url
+        response.request = request
+        return response
+
+    @override
+    def close(self) -> None:
+        self._pools.clear()
+        super().close()
 
     @override
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
@@ -177,7 +241,7 @@ def cause(error: BaseException) -> str:
     """Return the innermost reason of a broken connection as a short text."""
     if isinstance(error, AttemptFailed):
         return redact(str(error))[:HEAD_CHARACTERS]
-    if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
+    if isinstance(error, urllib3.exceptions.TimeoutError) and not is_unreachable(error):
         return "no response in time"
     # For a malformed chunk, the innermost error is that of int().
     innermost = [each for each in _chain(error) if type(each) is not ValueError][-1]

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from requests.structures import CaseInsensitiveDict
 from requests.utils import select_proxy
+from urllib3.exceptions import LocationValueError
 
 from singer_martech.errors import SettingError
 from singer_martech.http.auth import TokenAuth
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from requests.auth import AuthBase
 
     from singer_martech.http.retry import RetryLimits
+    from singer_martech.http.session import Session
     from singer_martech.runtime.shutdown import ShutdownSignal
 
 _BLOCK_BYTES = 256 * 1024
@@ -76,7 +77,7 @@ class RetryingRequest:
     def __init__(  # noqa: PLR0913 - the parts of an HTTP request
         self,
         *,
-        sessions: Callable[[bool], requests.Session],
+        sessions: Callable[[bool], Session],
         limits: RetryLimits,
         shutdown: ShutdownSignal,
         method: str,
@@ -146,7 +147,7 @@ class RetryingRequest:
                 session.close()
         return self._after_error_status(response, idempotent=idempotent)
 
-    def _prepared(self, session: requests.Session) -> requests.PreparedRequest:
+    def _prepared(self, session: Session) -> requests.PreparedRequest:
         rewind = getattr(self.arguments.get("data"), "seek", None)
         if rewind is not None:
             rewind(0)
@@ -161,14 +162,14 @@ class RetryingRequest:
 
     def _send(
         self,
-        session: requests.Session,
+        session: Session,
         prepared: requests.PreparedRequest,
         transmission: Transmission,
     ) -> requests.Response:
         timeout = self.limits.request_timeout_seconds
-        timeouts = (
-            min(timeout, _CONNECT_TIMEOUT_SECONDS),
-            min(timeout, _MAX_READ_TIMEOUT_SECONDS),
+        timeouts = urllib3.Timeout(
+            connect=min(timeout, _CONNECT_TIMEOUT_SECONDS),
+            read=min(timeout, _MAX_READ_TIMEOUT_SECONDS),
         )
         settings = session.merge_environment_settings(
             prepared.url, {}, stream=True, verify=None, cert=None
@@ -180,11 +181,11 @@ class RetryingRequest:
                 return session.send(prepared, timeout=timeouts, **settings)
         except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidProxyURL) as error:
             raise invalid_proxy(self.label, proxy, error) from None
-        except (requests.exceptions.InvalidURL, TypeError) as error:  # the latter without a host
+        except (requests.exceptions.InvalidURL, LocationValueError, TypeError) as error:
             if proxy is None:
                 raise
             raise invalid_proxy(self.label, proxy, error) from None
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             if proxy is not None and is_unreachable(error) and not self.connected.is_set():
                 raise invalid_proxy(self.label, proxy, error) from error
             raise
@@ -263,7 +264,7 @@ class RetryingRequest:
 
     def read(self, http_response: requests.Response, max_bytes: int) -> Response:
         """Read a body into memory, up to ``max_bytes``."""
-        headers = CaseInsensitiveDict(http_response.headers)
+        headers = http_response.headers
         response = Response(self.label, http_response.status_code, headers)
         body = bytearray()
         for block in self.blocks(http_response, raw=False):

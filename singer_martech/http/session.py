@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import urllib.request
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,11 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
 import urllib3
+from requests.cookies import extract_cookies_to_jar
 
 from singer_martech._compat import override
 from singer_martech.errors import SettingError
+from singer_martech.http.auth import NoAuth
 from singer_martech.http.connection import ObservingAdapter, cause, is_unreachable
 from singer_martech.http.errors import RequestRejected
 from singer_martech.http.response import Response
@@ -22,7 +25,7 @@ from singer_martech.runtime.redaction import register_basic_auth
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_POOLS = 4
+_NO_AUTH = NoAuth()
 
 
 class Session(requests.Session):
@@ -32,9 +35,45 @@ class Session(requests.Session):
         super().__init__()
         self.headers["User-Agent"] = user_agent
         self._settings: dict[tuple[str, str], Any] = {}
-        adapter = ObservingAdapter(pool_connections=_POOLS, pool_maxsize=pool_size)
+        self._prepared: dict[tuple[object, ...], requests.PreparedRequest] = {}
+        adapter = ObservingAdapter(pool_size)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
+
+    @override
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        # Requests with a body in memory go to few URLs: all but body and credentials is kept.
+        if not isinstance(request.data, bytes) or request.params:
+            return super().prepare_request(request)
+        key = (request.method, request.url, *request.headers.items())
+        kept = self._prepared.get(key)
+        if kept is None:
+            kept = requests.PreparedRequest()
+            kept.prepare(
+                request.method, request.url, {**self.headers, **request.headers}, auth=_NO_AUTH
+            )
+            self._prepared[key] = kept
+        prepared = copy.copy(kept)
+        prepared.headers = kept.headers.copy()
+        prepared.body = request.data
+        if self.cookies:
+            prepared.prepare_cookies(self.cookies)
+        prepared.prepare_auth(request.auth)  # which sets Content-Length, too
+        return prepared
+
+    @override
+    def send(
+        self, request: requests.PreparedRequest, *, allow_redirects: bool = True, **options: Any
+    ) -> requests.Response:
+        # requests would also call hooks, and keep times and the history
+        response = self.get_adapter(str(request.url)).send(request, **options)
+        if "Set-Cookie" in response.headers:
+            extract_cookies_to_jar(self.cookies, request, response.raw)  # type: ignore[no-untyped-call]
+        if not (allow_redirects and response.is_redirect):
+            return response
+        last: requests.Response
+        *_, last = self.resolve_redirects(response, request, **options)
+        return last
 
     @override
     def get_redirect_target(self, resp: requests.Response) -> str | None:

@@ -270,6 +270,34 @@ def test_a_non_idempotent_request_is_repeated_if_no_connection_was_made() -> Non
     client.close()
 
 
+def test_requests_to_one_url_share_no_body_and_no_credentials(
+    client: HttpClient, server: ScriptedServer
+) -> None:
+    bodies_and_auth = [
+        (b"x", HeaderAuth("Token 1")),
+        (b"x" * 20, HeaderAuth("Token 2")),
+        (b"", NoAuth()),
+    ]
+    for body, auth in bodies_and_auth:
+        client.request("POST", f"{server.url}/things", label="sending", data=body, auth=auth)
+    sent = [
+        (each.body, each.headers["content-length"], each.headers.get("authorization"))
+        for each in server.received
+    ]
+    assert sent == [(b"x", "1", "Token 1"), (b"x" * 20, "20", "Token 2"), (b"", "0", None)]
+
+
+def test_cookies_of_the_vendor_are_sent_with_all_later_requests(
+    client: HttpClient, server: ScriptedServer
+) -> None:
+    server.script(Reply(headers={"Set-Cookie": "balancer=1"}), Reply())
+    for _ in range(2):
+        post(client, server)
+    client.request("GET", f"{server.url}/things", label="reading")
+    sent = [each.headers.get("cookie") for each in server.received]
+    assert sent == [None, "balancer=1", "balancer=1"]
+
+
 def test_a_non_idempotent_request_uses_a_new_connection(
     client: HttpClient, server: ScriptedServer
 ) -> None:
