@@ -48,6 +48,11 @@ MEMBER = st.tuples(
     separators=(", ", ": "),
     ascii_names=False,
 )
+@example(
+    members=[("c", r'"\\"'), ("a", r'"\\"'), ("b", "1.50"), ("b", "null")],
+    separators=(",", ":"),
+    ascii_names=False,
+)
 def test_what_is_left_has_every_value_but_the_nulls(
     members: list[tuple[str, str]], separators: tuple[str, str], ascii_names: bool
 ) -> None:
