@@ -10,7 +10,7 @@ from singer_martech.mapping.fast_path import TEXT, compile_fast_path
 from target_monetate.coercion import TypeMismatch, to_multi_string
 from target_monetate.dataset import BOOLEAN, DATETIME, MULTI_STRING, NUMBER
 from target_monetate.datetimes import are_rfc_3339
-from target_monetate.row_nulls import NullFields, without_nulls
+from target_monetate.empty_fields import EmptyFields, without_empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -89,7 +89,8 @@ class RowFastPath:
         self._reads += rest
         self._read_rest = itemgetter(slice(self._texts, None))
         self._key = None if key is None else self._reads.index(key)
-        self._nulls = NullFields(names)
+        self._required = [self._reads.index(name) for name in dataset.required if name not in rest]
+        self._empty_fields = EmptyFields(names)
         self.fast_path = compile_fast_path(schema, self._reads, kinds, names, omitted)
 
     def bodies(
@@ -135,17 +136,15 @@ class RowFastPath:
         zeros_or_nulls = filterfalse(None, chain.from_iterable(map(self._read_rest, values)))
         if texts == self._texts * len(rows) and None not in zeros_or_nulls:
             return rows
-        bodies = self._nulls.remove(rows, texts)
-        if bodies is None and len(rows) == 1:
-            return self._without_nulls(values[0], rows[0])
-        return bodies
-
-    def _without_nulls(self, values: tuple[Any, ...], row: bytes) -> Sequence[bytes] | None:
-        if "" in values:
+        if not all(each[index] for index in self._required for each in values):
             return None
-        nulls = [name for name, value in zip(self._reads, values, strict=True) if value is None]
-        body = without_nulls(row, nulls)
-        return None if body is None else [body]
+        bodies = self._empty_fields.remove(rows, texts)
+        if bodies is None and len(rows) == 1:
+            fields = zip(self._reads, values[0], strict=True)
+            names = [name for name, value in fields if value is None or value == ""]
+            body = without_empty(rows[0], names)
+            return None if body is None else [body]
+        return bodies
 
     def keys(self, values: Sequence[tuple[Any, ...] | None]) -> list[Any]:
         """Return the value of the unique key of each row; None without values."""

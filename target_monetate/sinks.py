@@ -16,9 +16,9 @@ from singer_martech.values.json_codec import decode_object, encode
 from target_monetate import field_types
 from target_monetate.coercion import COERCIONS
 from target_monetate.dataset import quoted
+from target_monetate.empty_fields import without_empty
 from target_monetate.row_coercion import REJECT, RowCoercion
 from target_monetate.row_fast_path import RowFastPath
-from target_monetate.row_nulls import without_nulls
 from target_monetate.schema_evolution import SchemaEvolutionError, add_missing_fields
 from target_monetate.stream_mapping import (
     check_mapping,
@@ -114,13 +114,13 @@ class MonetateSink(MartechSink):
     def _body_as_received(
         self, row: Mapping[str, Any], coerced: Mapping[str, Any], raw_json: bytes
     ) -> bytes | None:
-        """Return a row as received, without its null fields; None if another field changed."""
+        """Return a row as received, without its empty fields; None if another field changed."""
         if coerced is row:
             return raw_json
-        if any(coerced.get(name) is not value for name, value in row.items()):
+        empty = [name for name, value in row.items() if value is None or value == ""]
+        if any(coerced.get(name) is not row[name] for name in row.keys() - empty):
             return None
-        nulls = [name for name, value in row.items() if value is None]
-        body = without_nulls(raw_json, nulls)
+        body = without_empty(raw_json, empty)
         return body if body is not None and decode_object(body) == coerced else None
 
     @override
