@@ -87,7 +87,7 @@ class FastPath:
         """Decode and validate records as received."""
         self._records += len(records)
         found, kept = self._decoded(records)
-        if (self._skips or self._is_omitting) and not all(map(bytes.isascii, records)):
+        if (self._skips or self._is_omitting) and not _are_utf8(records):
             for index, record in enumerate(records):
                 if not is_utf8(record):
                     found[index] = None
@@ -255,3 +255,7 @@ class _Fields:
         default = msgspec.NODEFAULT if name in self._needed else None
         self._fields.append((name, kind, default))
         return attribute
+
+
+def _are_utf8(records: Sequence[bytes]) -> bool:
+    return all(map(bytes.isascii, records)) or is_utf8(b"\n".join(records))

@@ -345,6 +345,15 @@ def test_skipped_text_must_be_utf_8() -> None:
     assert values_of(fast_path, b'{"x":{"a":"\xff"}}') is None
 
 
+def test_only_the_record_with_text_that_is_not_utf_8_is_undecided() -> None:
+    fields = {"n": {"type": "integer"}, "x": {"type": "object"}}
+    fast_path = compile_fast_path({"properties": fields}, ["n"], {})
+    assert fast_path is not None
+    texts = ("é".encode(), b"\xc3", b"\xa9", b"a")
+    records = [b'{"n":%d,"x":{"a":"%b"}}' % each for each in enumerate(texts)]
+    assert fast_path.decode(records).values == [(0,), None, None, (3,)]
+
+
 def test_if_most_records_need_the_ordinary_path_the_fast_path_is_disabled() -> None:
     fast_path = compile_fast_path({"properties": {"x": {"type": "string"}}}, ["x"], {})
     assert fast_path is not None
