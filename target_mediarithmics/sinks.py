@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from singer_martech._compat import override
 from singer_martech.delivery.batch import PendingRecord
-from singer_martech.delivery.ledger_key import RecordKey
 from singer_martech.delivery.sink import MartechSink
 from singer_martech.delivery.sink_target import SinkTarget
 from singer_martech.errors import MappingError, SettingError
@@ -97,8 +96,8 @@ class MediarithmicsSink(MartechSink):
         return self._import_name
 
     @override
-    def ledger_key(self, record: PendingRecord) -> RecordKey | None:
-        return record.ledger_key
+    def ledger_keys(self, records: Sequence[PendingRecord]) -> Sequence[bytes | None]:
+        return [record.ledger_key for record in records]
 
     @override
     def open_ledger(self, *, is_incremental: bool) -> None:
@@ -229,9 +228,13 @@ class MediarithmicsSink(MartechSink):
         record = PendingRecord(key, body, unique_field is None or bool(document.get(unique_field)))
         if self.target.ledger is not None:
             record.ledger_key = self._ledger_key(document)
+            record.is_deletion = document.get("operation") == "DELETE"
+            if self._stream_mapping.mirror:
+                deletion = deletion_of(self._stream_mapping.document_type, document)
+                record.identifiers = encode(deletion)
         return record
 
-    def _ledger_key(self, document: dict[str, Any]) -> RecordKey:
+    def _ledger_key(self, document: dict[str, Any]) -> bytes:
         """Return the key of a document: its user, and the segment or processing if it has one."""
         key: list[Any] = [self._import_name]
         for outer, inner in self._key_paths:
@@ -239,11 +242,7 @@ class MediarithmicsSink(MartechSink):
             if value is not None:
                 is_nested = inner and isinstance(value, dict)
                 key.append((outer, {inner: value.get(inner)} if is_nested else value))
-        deletion = None
-        if self._stream_mapping.mirror:
-            deletion = encode(deletion_of(self._stream_mapping.document_type, document))
-        is_deletion = document.get("operation") == "DELETE"
-        return RecordKey(encode(key), is_deletion=is_deletion, deletion=deletion)
+        return encode(key)
 
 
 def _object(document: Any) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from itertools import count
+from itertools import count, groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -12,10 +13,9 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
 
-    from singer_martech.delivery.ledger_key import RecordKey
     from singer_martech.delivery.metrics import StreamMetrics
 
-    Mark = tuple[bytes, StreamMetrics, int]
+    Hashes = tuple[StreamMetrics, int, Sequence[bytes], Sequence[bytes]]
 
 
 _MIN_HELD_BYTES = 16 * 1024 * 1024
@@ -36,8 +36,11 @@ class PendingRecord(msgspec.Struct, gc=False, eq=False):
         sequence: Its position in the input; a STATE waits for all smaller ones.
         raw: The record as received, as JSON, for the reject report.
         superseded: The earlier record of the same key that this one replaces.
-        mark: The hashes of its key and body; set with a ledger only.
-        ledger_key: Its key there; set by sinks that cannot derive it from ``key``.
+        ledger_key: Its key in the ledger; set by sinks that cannot derive it from ``key``.
+        is_deletion: Whether it removes the key; set with a ledger only.
+        identifiers: The record that deletes its key at the vendor; set for mirrored streams only.
+        key_hash: The hash of its key in the ledger; set with a ledger only.
+        body_hash: The hash of its body there.
     """
 
     key: Hashable | None
@@ -47,8 +50,11 @@ class PendingRecord(msgspec.Struct, gc=False, eq=False):
     sequence: int = 0
     raw: bytes = b""
     superseded: PendingRecord | None = None
-    mark: bytes = b""
-    ledger_key: RecordKey = None  # type: ignore[assignment] # see above
+    ledger_key: bytes | None = None
+    is_deletion: bool = False
+    identifiers: bytes | None = None
+    key_hash: bytes = b""
+    body_hash: bytes = b""
 
     @property
     def size(self) -> int:
@@ -104,9 +110,15 @@ class Batch:
         """The records as a sequence, so that a request can hold a part of them."""
         return self._records
 
-    def marks(self) -> Iterator[Mark]:
-        """Yield the mark, metrics and sequence of each record."""
-        return ((record.mark, record.metrics, record.sequence) for record in self._records)
+    def hashes(self) -> Iterator[Hashes]:
+        """Yield the hashes of the keys and bodies of its records, in parts of one stream.
+
+        Each part starts with the metrics of the stream and the sequence of its first record.
+        """
+        for metrics, group in groupby(self._records, key=attrgetter("metrics")):
+            records = list(group)
+            keys = [record.key_hash for record in records]
+            yield metrics, records[0].sequence, keys, [record.body_hash for record in records]
 
     @property
     def keys(self) -> Iterable[Hashable]:

@@ -12,7 +12,7 @@ from singer_martech.http.stats import RequestStats
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from singer_martech.delivery.batch import Batch, Mark, PendingRecord
+    from singer_martech.delivery.batch import Batch, PendingRecord
     from singer_martech.delivery.metrics import StreamMetrics
 
 OUTCOME_UNKNOWN = "outcome unknown"
@@ -100,15 +100,17 @@ class BatchResult:
             if each.file is not None:
                 each.file.close()
 
-    def fates(self) -> Iterator[tuple[Mark, bool]]:
-        """Yield the mark of every record, the oldest of a key first, and whether it was accepted.
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the vendor accepted every record, and none replaced another."""
+        none_superseded = len(self.batch) == sum(self.batch.rows_by_stream.values())
+        return self.is_complete and none_superseded and not (self.rejections or self.unidentified)
+
+    def fates(self) -> Iterator[tuple[PendingRecord, bool]]:
+        """Yield every record, the oldest of a key first, and whether it was accepted.
 
         A record whose outcome is unknown counts as not accepted.
         """
-        none_superseded = len(self.batch) == sum(self.batch.rows_by_stream.values())
-        if self.is_complete and none_superseded and not (self.rejections or self.unidentified):
-            yield from ((mark, True) for mark in self.batch.marks())  # common case
-            return
         rejected = {_identity(each.record) for each in self.rejections}
         delivered = {_identity(record) for record in self._delivered}
         for newest in self.batch:
@@ -120,8 +122,7 @@ class BatchResult:
                 and (self.is_complete or _identity(kept) in delivered)
             )
             for record in reversed(chain):
-                mark = (record.mark, record.metrics, record.sequence)
-                yield mark, is_accepted and record is kept
+                yield record, is_accepted and record is kept
 
     def counts(self) -> BatchCounts:
         """Return the number of delivered, superseded and rejected records per stream."""

@@ -12,29 +12,29 @@ the run is killed, they are in doubt, and the next run sends them again.
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from hashlib import blake2b
-from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from singer_martech._compat import override
-from singer_martech.delivery.ledger_changes import DELETION, UNKNOWN, LedgerChanges
-from singer_martech.delivery.ledger_tables import KEY_BYTES
+from singer_martech.delivery.ledger_blocks import Entries
+from singer_martech.delivery.ledger_changes import LedgerChanges
+from singer_martech.delivery.ledger_tables import DELETION, KEY_BYTES, UNKNOWN
 from singer_martech.delivery.no_ledger import NoLedger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from singer_martech.delivery.batch import PendingRecord
     from singer_martech.delivery.batch_result import BatchResult
     from singer_martech.delivery.destination import Destination
-    from singer_martech.delivery.ledger_key import RecordKey
     from singer_martech.delivery.ledger_store import LedgerStore
-    from singer_martech.delivery.ledger_tables import Entry, Scope
+    from singer_martech.delivery.ledger_tables import Parameters, Scope
     from singer_martech.delivery.metrics import StreamMetrics
 
 _MAX_BUFFERED_RECORDS = 5000
 _MAX_BUFFERED_BYTES = 8 * 1024 * 1024
+_BODY_HASH = blake2b(digest_size=KEY_BYTES)
 
 
 class StreamLedger:
@@ -44,7 +44,7 @@ class StreamLedger:
         ledger: The ledger of the run.
         scope: The destination of the stream's entries.
         metrics: The counts of the stream.
-        key_of: Returns the key of a record; None for a record that the vendor does not merge.
+        keys_of: Returns the keys of records; None for a record that the vendor does not merge.
 
     Attributes:
         version: Version of the full read, if the stream is mirrored.
@@ -55,16 +55,16 @@ class StreamLedger:
         ledger: Ledger,
         scope: Scope,
         metrics: StreamMetrics,
-        key_of: Callable[[PendingRecord], RecordKey | None],
+        keys_of: Callable[[Sequence[PendingRecord]], Sequence[bytes | None]],
     ) -> None:
         self.scope = scope
         self.id = scope.id
         self.lock = scope.lock
         self.metrics = metrics
         self.version: int | None = None
-        self.key_of = key_of
+        self._keys_of = keys_of
         self._ledger = ledger
-        self._account = scope.account_digest
+        self._key_hash = blake2b(scope.account_digest, digest_size=KEY_BYTES, person=b"key")
 
     def submit(self, destination: Destination, record: PendingRecord) -> None:
         """Add a record, which is sent unless it is unchanged.
@@ -72,7 +72,7 @@ class StreamLedger:
         Raises:
             MartechError: As for :meth:`singer_martech.delivery.dispatcher.Dispatcher.submit`.
         """
-        self._ledger.add([(self, destination, record)])
+        self._ledger.add(self, destination, [record])
 
     def submit_all(self, destination: Destination, records: Sequence[PendingRecord]) -> None:
         """Add records in order; see ``submit``.
@@ -80,31 +80,33 @@ class StreamLedger:
         Raises:
             MartechError: As for ``submit``.
         """
-        self._ledger.add([(self, destination, record) for record in records])
+        self._ledger.add(self, destination, records)
 
-    def mark(self, record: PendingRecord) -> bytes:
-        """Return the hashes of a record's key and body; nothing if the vendor does not merge it."""
-        found = self.key_of(record)
-        if found is None:
-            return b""
-        if found.is_deletion:
-            body = DELETION
-        elif record.idempotent:
-            body = blake2b(record.body, digest_size=KEY_BYTES).digest()
-        else:  # the vendor's state depends on more than this record
-            body = UNKNOWN
-        return blake2b(self._account + found.key, digest_size=KEY_BYTES).digest() + body
+    def set_hashes(self, records: Sequence[PendingRecord]) -> None:
+        """Set the hashes of records; the key of one that the vendor does not merge has none."""
+        keys = _hashes(self._key_hash, self._keys_of(records))
+        bodies = _hashes(_BODY_HASH, [record.body for record in records])
+        for record, key, body in zip(records, keys, bodies, strict=True):
+            record.key_hash = key
+            if record.is_deletion:
+                record.body_hash = DELETION
+            elif record.idempotent:
+                record.body_hash = body
+            else:  # the vendor's state depends on more than this record
+                record.body_hash = UNKNOWN
 
-    def sighting(self, record: PendingRecord, key: bytes, row: int | None) -> dict[str, object]:
-        """Return the entry of a mirrored key that this full read contains."""
-        found = self.key_of(record)
-        return {
-            "key": key,
-            "row": row,
-            "destination": self.id,
-            "seen": self.version,
-            "identifiers": None if found is None else found.deletion,
-        }
+    def sightings(self, records: Iterable[PendingRecord]) -> list[Parameters]:
+        """Return what a full read that contains these records says about their keys."""
+        return [
+            {
+                "key": record.key_hash,
+                "destination": self.id,
+                "seen": self.version,
+                "identifiers": record.identifiers,
+            }
+            for record in records
+            if record.key_hash and not record.is_deletion
+        ]
 
     def set_version(self, version: int | None) -> None:
         """Set the version of the records that follow."""
@@ -136,12 +138,13 @@ class Ledger(NoLedger):
         self.store = store
         self.is_dry_run = is_dry_run
         self._reset = reset
-        self._taken_after = 0.0
+        self._taken_after: float | None = None
         if resend_after_seconds is not None:
             self._taken_after = time.time() - resend_after_seconds
         self._destinations: dict[StreamMetrics, int] = {}
         self._opened: set[Scope] = set()
-        self._buffer: list[_Buffered] = []
+        self._buffer: deque[_Buffered] = deque()
+        self._buffered_records = 0
         self._buffered_bytes = 0
         self._changed: deque[tuple[Destination, list[PendingRecord]]] = deque()
         self._changes = LedgerChanges(store, is_dry_run=is_dry_run)
@@ -154,7 +157,7 @@ class Ledger(NoLedger):
         self,
         scope: Scope,
         metrics: StreamMetrics,
-        key_of: Callable[[PendingRecord], RecordKey | None],
+        keys_of: Callable[[Sequence[PendingRecord]], Sequence[bytes | None]],
     ) -> StreamLedger:
         """Return a stream's part, locked for this run.
 
@@ -167,14 +170,21 @@ class Ledger(NoLedger):
             self._opened.add(scope)
         metrics.unchanged = metrics.unchanged or 0
         self._destinations[metrics] = scope.id
-        return StreamLedger(self, scope, metrics, key_of)
+        return StreamLedger(self, scope, metrics, keys_of)
 
-    def add(self, records: Sequence[_Buffered]) -> None:
+    def add(
+        self, stream: StreamLedger, destination: Destination, records: Sequence[PendingRecord]
+    ) -> None:
         """Buffer records; compare and send all when the buffer is full."""
-        self._buffer += records
-        self._buffered_bytes += sum(record.size for _, _, record in records)
+        last = self._buffer[-1] if self._buffer else None
+        if last is not None and last.stream is stream and last.destination is destination:
+            last.records.extend(records)
+        else:
+            self._buffer.append(_Buffered(stream, destination, [*records]))
+        self._buffered_records += len(records)
+        self._buffered_bytes += sum([len(record.body) + len(record.raw) for record in records])
         is_full = self._buffered_bytes > _MAX_BUFFERED_BYTES
-        if is_full or len(self._buffer) >= _MAX_BUFFERED_RECORDS:
+        if is_full or self._buffered_records >= _MAX_BUFFERED_RECORDS:
             self.release()
 
     @override
@@ -190,66 +200,37 @@ class Ledger(NoLedger):
     def first_sequence(self) -> int | None:
         if self._changed:
             return self._changed[0][1][0].sequence
-        return self._buffer[0][2].sequence if self._buffer else None
+        return self._buffer[0].records[0].sequence if self._buffer else None
 
     def _compare(self) -> None:
         """Count the unchanged records of the buffer; the changed ones are to be sent."""
         changes = self._changes
-        in_progress, settled = changes.in_progress, changes.settled
         entries = self._look_up()
-        unchanged: list[StreamMetrics] = []
-        for stream, destination, record in self._buffer:
-            mark = record.mark
-            if not mark:
-                self._send_later(destination, record)
-                continue
-            key, body = mark[:KEY_BYTES], mark[KEY_BYTES:]
-            entry = entries.get(key)
-            count = in_progress.get(key, 0)
-            recent = settled.get(key)
-            is_first = not count and recent is None
-            if recent is not None:
-                is_known = recent[1] == body and body not in _NEVER_EQUAL
-            else:
-                is_known = entry is not None and entry[1] == body and entry[2] >= self._taken_after
-            if is_known and not count:
-                unchanged.append(record.metrics)
-            else:
-                in_progress[key] = count + 1
-                if entry is not None or not is_first:
-                    changes.add_to_journal(stream.lock, key)
-                if entry is not None and is_first:
-                    changes.rows[key] = entry[4]
-                self._send_later(destination, record)
-            if (
-                stream.version is not None
-                and body != DELETION
-                and (entry is None or entry[3] != stream.version)
-            ):
-                row = entry[4] if entry is not None and is_first else None
-                changes.sightings.append(stream.sighting(record, key, row))
-        changes.last_sequence = self._buffer[-1][2].sequence
-        self._buffer, self._buffered_bytes = [], 0
-        for metrics, number in Counter(unchanged).items():
-            metrics.unchanged = (metrics.unchanged or 0) + number
+        while self._buffer:
+            stream, destination, records = self._buffer[0]
+            changed = changes.begin(records, entries, stream.lock)
+            if stream.version is not None:
+                changes.sightings += stream.sightings(records)
+            if changed:
+                self._changed.append((destination, changed))
+            changes.last_sequence = records[-1].sequence
+            self._buffer.popleft()
+            metrics = stream.metrics
+            metrics.unchanged = (metrics.unchanged or 0) + len(records) - len(changed)
+        self._buffered_records = self._buffered_bytes = 0
 
-    def _look_up(self) -> dict[bytes, Entry]:
+    def _look_up(self) -> Entries:
         """Return the entries of the buffered records, whose hashes are set."""
-        keys: dict[bytes, None] = {}
-        for stream, _, record in self._buffer:
-            record.mark = mark = stream.mark(record)
-            if mark:
-                keys[mark[:KEY_BYTES]] = None
-        return {} if self.is_dry_run and self._reset else self.store.lookup(list(keys))
-
-    def _send_later(self, destination: Destination, record: PendingRecord) -> None:
-        """Add a changed record to the last group, which has one destination and stream."""
-        if self._changed:
-            last, records = self._changed[-1]
-            if last is destination and records[-1].metrics is record.metrics:
-                records.append(record)
-                return
-        self._changed.append((destination, [record]))
+        keys: dict[int, dict[bytes, None]] = {}
+        for stream, _, records in self._buffer:
+            stream.set_hashes(records)
+            hashes = [record.key_hash for record in records if record.key_hash]
+            keys.setdefault(stream.id, {}).update(dict.fromkeys(hashes))
+        entries = Entries(self._taken_after)
+        if not (self.is_dry_run and self._reset):
+            for destination, wanted in keys.items():
+                self.store.lookup(destination, list(wanted), entries)
+        return entries
 
     def _send_changed(self) -> None:
         while self._changed:
@@ -265,15 +246,27 @@ class Ledger(NoLedger):
 
     @override
     def settle(self, batch_result: BatchResult) -> None:
-        results = batch_result.fates()
-        while some := list(islice(results, _MAX_BUFFERED_RECORDS)):  # a batch may be very large
-            self._changes.settle(some, self._destinations)
+        if batch_result.is_accepted:
+            for metrics, sequence, keys, bodies in batch_result.batch.hashes():
+                self._changes.accept(self._destinations[metrics], sequence, keys, bodies)
+                self._changes.write_if_many()
+            return
+        for record, is_accepted in batch_result.fates():
+            self._settle(record, is_accepted=is_accepted)
             self._changes.write_if_many()
 
     @override
     def drop(self, record: PendingRecord) -> None:
-        mark = (record.mark, record.metrics, record.sequence)
-        self._changes.settle([(mark, False)], self._destinations)
+        self._settle(record, is_accepted=False)
+
+    def _settle(self, record: PendingRecord, *, is_accepted: bool) -> None:
+        self._changes.settle(
+            self._destinations[record.metrics],
+            record.sequence,
+            record.key_hash,
+            record.body_hash,
+            is_accepted=is_accepted,
+        )
 
     @override
     def before_state(self, first_unsettled: int | None) -> None:
@@ -293,7 +286,20 @@ class Ledger(NoLedger):
         self.store.close()
 
 
-if TYPE_CHECKING:
-    _Buffered = tuple[StreamLedger, Destination, PendingRecord]
+class _Buffered(NamedTuple):
+    """Consecutive records of one stream and destination."""
 
-_NEVER_EQUAL = frozenset({DELETION, UNKNOWN})
+    stream: StreamLedger
+    destination: Destination
+    records: list[PendingRecord]
+
+
+def _hashes(start: blake2b, values: Iterable[bytes | None]) -> Iterator[bytes]:
+    """Yield the hash of each value after ``start``; nothing for None."""
+    for value in values:
+        if value is None:
+            yield b""
+            continue
+        value_hash = start.copy()
+        value_hash.update(value)
+        yield value_hash.digest()

@@ -2,79 +2,131 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any
+from itertools import repeat
+from typing import TYPE_CHECKING
 
-from singer_martech.delivery.ledger_tables import KEY_BYTES
+from singer_martech.delivery.ledger_results import Results
+from singer_martech.delivery.ledger_tables import DELETION, UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Sequence
 
-    from singer_martech.delivery.batch import Mark
+    from singer_martech.delivery.batch import PendingRecord
+    from singer_martech.delivery.ledger_blocks import Entries
     from singer_martech.delivery.ledger_store import LedgerStore
     from singer_martech.delivery.ledger_tables import Parameters
-    from singer_martech.delivery.metrics import StreamMetrics
 
 _MAX_UNWRITTEN = 20_000
-
-DELETION = bytes(KEY_BYTES)
-"""The hash of the body of a deletion."""
-UNKNOWN = b"\xff" * KEY_BYTES
-"""The hash of a body that is never compared."""
+_NEVER_EQUAL = frozenset({DELETION, UNKNOWN})
 
 
 class LedgerChanges:
     """The changes of a run that are not written yet.
 
     Attributes:
-        in_progress: The number of records in progress for each key that has any.
-        settled: Destination, body and sequence of each key with a result that is not written yet.
-        rows: The rows of entries that may change.
-        sightings: Entries of mirrored keys that this full read contains.
+        sightings: Keys of mirrored streams that this full read contains.
         last_sequence: The sequence of the last record that was compared.
     """
 
     def __init__(self, store: LedgerStore, *, is_dry_run: bool) -> None:
-        self.in_progress: dict[bytes, int] = {}
-        self.settled: dict[bytes, tuple[int, bytes, int]] = {}
-        self.rows: dict[bytes, int | None] = {}
-        self.sightings: list[dict[str, Any]] = []
+        self.sightings: list[Parameters] = []
         self.last_sequence = 0
         self._store = store
         self._is_dry_run = is_dry_run
+        self._in_progress: dict[bytes, int | None] = {}  # with the block that has the entry
+        self._repeats: dict[bytes, int] = {}  # the other records in progress of these keys
+        self._results = Results()
         self._journal: dict[int, bytearray] = {}
-        self._has_deletions = False
         self._is_journal_written = False
 
-    def add_to_journal(self, lock: int, key: bytes) -> None:
-        """Add a key to the journal: its entry may be wrong once the next request is sent."""
-        keys = self._journal.get(lock)
-        if keys is None:
-            keys = self._journal[lock] = bytearray()
-        keys += key
+    def begin(
+        self, records: Sequence[PendingRecord], entries: Entries, lock: int
+    ) -> list[PendingRecord]:
+        """Return the changed ones of these records, which are in progress from now on.
+
+        Those whose entries may be wrong once the next request is sent are added to the journal.
+
+        Args:
+            records: Records whose hashes are set.
+            entries: The entries of their keys.
+            lock: The lock of their destination.
+        """
+        in_progress, recent = self._in_progress, self._results.values
+        bodies, blocks = entries.bodies, entries.blocks
+        journal = self._journal.setdefault(lock, bytearray())
+        changed = []
+        for record in records:
+            key = record.key_hash
+            if key in in_progress or key in recent:
+                if self._is_repeated(key, record.body_hash):
+                    continue
+                journal += key
+            else:
+                body = bodies.get(key)
+                if body == record.body_hash:
+                    continue
+                if body is not None:
+                    in_progress[key] = blocks[key]
+                    journal += key
+                elif key:  # otherwise the vendor does not merge the record
+                    in_progress[key] = None
+            changed.append(record)
+        return changed
+
+    def _is_repeated(self, key: bytes, body: bytes) -> bool:
+        """Whether the vendor accepted this body in this run, and no other of the key since."""
+        if key in self._in_progress:
+            self._repeats[key] = self._repeats.get(key, 0) + 1
+            return False
+        if self._results.body(key) == body:
+            return True
+        self._in_progress[key] = None
+        return False
+
+    def accept(
+        self, destination: int, sequence: int, keys: Sequence[bytes], bodies: Sequence[bytes]
+    ) -> None:
+        """Record that the vendor accepted records of one stream.
+
+        Args:
+            destination: Their destination.
+            sequence: The sequence of the first one.
+            keys: The hashes of their keys.
+            bodies: The hashes of their bodies.
+        """
+        if self._repeats or not _NEVER_EQUAL.isdisjoint(bodies) or not all(keys):
+            for key, body in zip(keys, bodies, strict=True):
+                self.settle(destination, sequence, key, body, is_accepted=True)
+            return
+        # common case
+        self._results.blocks.update(map(self._in_progress.pop, keys, repeat(None)))
+        self._results.accept(destination, sequence, keys, bodies)
+        self._forget_if_dry()
 
     def settle(
-        self,
-        results: Iterable[tuple[Mark, bool]],
-        destinations: Mapping[StreamMetrics, int],
+        self, destination: int, sequence: int, key: bytes, body: bytes, *, is_accepted: bool
     ) -> None:
-        """Record whether the vendor accepted records, given the destination of each stream."""
-        in_progress, settled = self.in_progress, self.settled
-        for (mark, metrics, sequence), is_accepted in results:
-            if not mark:
-                continue
-            key, body = mark[:KEY_BYTES], mark[KEY_BYTES:]
-            others = in_progress.pop(key, 1) - 1
-            if others:
-                in_progress[key] = others
-            if not is_accepted or (others and body == DELETION):
-                body = UNKNOWN
-            elif body == DELETION:
-                self._has_deletions = True
-            settled[key] = (destinations[metrics], body, sequence)
+        """Record whether the vendor accepted a record; see ``accept``."""
+        if not key:
+            return
+        results = self._results
+        others = self._repeats.pop(key, 0)
+        results.blocks.add(self._in_progress.get(key))
+        if others > 1:
+            self._repeats[key] = others - 1
+        elif not others:
+            self._in_progress.pop(key, None)
+        if is_accepted and body not in _NEVER_EQUAL:
+            results.accept(destination, sequence, [key], [body])
+        elif is_accepted and body == DELETION and not others:
+            results.delete(destination, sequence, key)
+        else:
+            results.doubt(destination, sequence, [key])
+        self._forget_if_dry()
+
+    def _forget_if_dry(self) -> None:
         if self._is_dry_run:
-            self.settled.clear()
-            self.rows.clear()
+            self._results = Results()
 
     def before_send(self) -> None:
         """Commit the keys of a request before it is sent.
@@ -82,16 +134,15 @@ class LedgerChanges:
         Raises:
             LedgerError: It cannot be written.
         """
-        if self._is_dry_run or not (self._journal or self.sightings):
+        sent, self._journal = self._journal, {}
+        journal = [(lock, self.last_sequence, bytes(keys)) for lock, keys in sent.items() if keys]
+        if self._is_dry_run or not (journal or self.sightings):
             return
-        if self._has_deletions and self.sightings:
+        if self._results.has_deletions and self.sightings:
             self.write()  # otherwise a deletion would remove a key that was loaded again
-        self._store.write_ahead(
-            [(lock, self.last_sequence, bytes(keys)) for lock, keys in self._journal.items()],
-            self.sightings,
-        )
-        self._is_journal_written = self._is_journal_written or bool(self._journal)
-        self._journal, self.sightings = {}, []
+        self._store.write_ahead(journal, self.sightings)
+        self._is_journal_written = self._is_journal_written or bool(journal)
+        self.sightings = []
 
     def trim_journal(self, locks: Iterable[int], first_unsettled: int | None) -> None:
         """Delete the journal of settled records.
@@ -109,7 +160,7 @@ class LedgerChanges:
         Raises:
             LedgerError: They cannot be written.
         """
-        if len(self.settled) > _MAX_UNWRITTEN or len(self.sightings) > _MAX_UNWRITTEN:
+        if len(self._results) > _MAX_UNWRITTEN or len(self.sightings) > _MAX_UNWRITTEN:
             self.write()
 
     def write_if_any(self) -> None:
@@ -118,7 +169,7 @@ class LedgerChanges:
         Raises:
             LedgerError: They cannot be written.
         """
-        if not self._is_dry_run and (self.settled or self.sightings):
+        if not self._is_dry_run and (self._results or self.sightings):
             self.write()
 
     def write(self) -> None:
@@ -130,30 +181,5 @@ class LedgerChanges:
         if self._is_dry_run:
             self._store.remember_sighted([each["key"] for each in self.sightings])
         else:
-            self._write_settled()
-        for key in self.settled:
-            self.rows.pop(key, None)
-        self.settled.clear()
-        self.sightings, self._has_deletions = [], False
-
-    def _write_settled(self) -> None:
-        rows, settled = self.rows, self.settled
-        known: list[tuple[int, bytes, int, int, bytes]] = []
-        new: list[Parameters] = []
-        doubted: list[bytes] = []
-        deleted: list[bytes] = []
-        now = int(time.time())
-        for key, (destination, body, _) in settled.items():
-            if body == UNKNOWN:
-                doubted.append(key)
-            elif body == DELETION:
-                deleted.append(key)
-            else:
-                row = rows.get(key)
-                if row is None:
-                    new.append({"key": key, "destination": destination, "body": body, "now": now})
-                else:
-                    known.append((destination, body, now, row, key))
-        # rows in the order of the input are near each other when the next run reads them
-        new.sort(key=lambda entry: settled[entry["key"]][2])
-        self._store.write_settled(known, new, doubted, deleted, self.sightings)
+            self._store.write_settled(self._results, self.sightings)
+        self._results, self.sightings = Results(), []

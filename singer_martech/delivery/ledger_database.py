@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from singer_martech.delivery.ledger_tables import LedgerError
@@ -17,9 +17,9 @@ except ImportError as error:
     ) from error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from singer_martech.delivery.ledger_tables import Entry, Parameters, Statement
+    from singer_martech.delivery.ledger_tables import Statement
 
 
 class SqlDatabase:
@@ -30,7 +30,8 @@ class SqlDatabase:
     """
 
     binary = "BYTEA"
-    row = "ctid"
+    clustered = ""
+    for_update = " FOR UPDATE"
 
     def __init__(self, url: str) -> None:
         with contextlib.suppress(ValueError):
@@ -48,35 +49,33 @@ class SqlDatabase:
 
     def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
-        with self._errors(), self._connection.begin():
-            result = self._connection.execute(sqlalchemy.text(statement), parameters)
-            return [tuple(row) for row in result]
+        return self._rows(sqlalchemy.text(statement), parameters)
 
-    def entries(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """Return the entries of these keys that exist."""
-        if not keys:
-            return {}
-        with self._errors(), self._connection.begin():
-            rows = self._connection.execute(_ENTRIES, {"keys": list(keys)})
-            # some drivers return memoryview
-            return {
-                bytes(key): (
-                    bytes(key),
-                    None if body is None else bytes(body),
-                    date,
-                    seen,
-                    None,
-                )
-                for key, body, date, seen in rows
-            }
+    def rows_in(self, statement: str, values: Collection[Any]) -> list[tuple[Any, ...]]:
+        """Return the rows of a query with the condition ``IN :values``."""
+        if not values:
+            return []
+        query = sqlalchemy.text(statement)
+        query = query.bindparams(sqlalchemy.bindparam("values", expanding=True))
+        return self._rows(query, {"values": list(values)})
+
+    def _rows(
+        self, query: sqlalchemy.TextClause, parameters: Mapping[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        in_write = self._connection.in_transaction()
+        with self._errors(), contextlib.nullcontext() if in_write else self._connection.begin():
+            return [
+                # some drivers return memoryview
+                tuple(bytes(each) if isinstance(each, memoryview) else each for each in row)
+                for row in self._connection.execute(query, parameters)
+            ]
 
     def write(self, statements: Iterable[Statement]) -> None:
         """Execute statements in one transaction, each once per set of parameters."""
         with self._errors(), self._connection.begin():
             for statement, parameters in statements:
                 if parameters:
-                    named = [cast("Parameters", each) for each in parameters]
-                    self._connection.execute(sqlalchemy.text(statement), named)
+                    self._connection.execute(sqlalchemy.text(statement), parameters)
 
     def lock(self, number: int) -> bool:
         """Take a lock until ``close``; return False if another run has it."""
@@ -89,6 +88,8 @@ class SqlDatabase:
     def close(self) -> None:
         """Close the connection, which releases all locks."""
         with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
+            # the server notices a closed connection later
+            self._connection.execute(sqlalchemy.text("SELECT pg_advisory_unlock_all()"))
             self._connection.close()
 
     @contextlib.contextmanager
@@ -98,8 +99,3 @@ class SqlDatabase:
         except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
             cause = getattr(error, "orig", None) or error
             raise LedgerError(f"ledger {self.name}: {' '.join(str(cause).split())}") from error
-
-
-_ENTRIES = sqlalchemy.text(
-    "SELECT key, body, taken_at, seen FROM ledger_entries WHERE key IN :keys"
-).bindparams(sqlalchemy.bindparam("keys", expanding=True))

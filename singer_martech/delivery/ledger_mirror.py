@@ -104,7 +104,9 @@ class Mirror:
             for example in itertools.islice(store.unseen(scope, version), _EXAMPLES):
                 logger.info("dry run: %s: for example %s", label, example.decode())
             return
-        deletions = self._ledger.stream(scope, self._deleted, lambda record: record.ledger_key)
+        deletions = self._ledger.stream(
+            scope, self._deleted, lambda records: [record.ledger_key for record in records]
+        )
         for identifiers in store.unseen(scope, version):
             record = self._deletion_of(identifiers)
             record.metrics, record.sequence, record.raw = self._deleted, sequence, identifiers

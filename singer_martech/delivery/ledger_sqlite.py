@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 import stat
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,24 +16,21 @@ from singer_martech.delivery.ledger_tables import LedgerError
 from singer_martech.runtime import private_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator
 
-    from singer_martech.delivery.ledger_tables import Entry, Statement
+    from singer_martech.delivery.ledger_tables import Statement
 
 _OWNER_ONLY = 0o600
 _BUSY_SECONDS = 60
 """Another run's transaction lasts less than this."""
 _MAX_PARAMETERS = 500
+_PLACEHOLDERS = f"({','.join('?' * _MAX_PARAMETERS)})"
 _PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",  # a commit that was reported survives a power failure
     "secure_delete=ON",  # an erased person's identifiers are overwritten
     "cache_size=-32768",  # KiB
 )
-_MARGIN = 100
-"""Rows that are read beyond the expected ones, since some keys are new or gone."""
-_MAX_GAP = 4
-"""Keys whose rows have larger gaps on average are looked up one by one."""
 
 
 class SqliteDatabase:
@@ -47,13 +45,13 @@ class SqliteDatabase:
     """
 
     binary = "BLOB"
-    row = "rowid"
+    clustered = "WITHOUT ROWID"
+    for_update = ""  # a transaction that writes locks the whole file
 
     def __init__(self, path: str, *, read_only: bool = False) -> None:
         self._path = Path(path).expanduser().absolute()
         self.name = str(self._path)
         self._locks: dict[int, FileLock] = {}
-        self._expected_row: int | None = None
         is_temporary = read_only and not self._path.exists()
         with self._errors():
             if not is_temporary:
@@ -75,27 +73,16 @@ class SqliteDatabase:
         with self._errors():
             return self._connection.execute(statement, parameters).fetchall()
 
-    def entries(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """Return the entries of these keys that exist, and perhaps those of other keys.
-
-        A tap mostly reads records in the same order as before, so their rows follow each other.
-        """
+    def rows_in(self, statement: str, values: Collection[Any]) -> list[tuple[Any, ...]]:
+        """Return the rows of a query with the condition ``IN :values``."""
+        statement = statement.replace(":values", _PLACEHOLDERS)
+        rows: list[tuple[Any, ...]] = []
+        left = iter(values)
         with self._errors():
-            found = self._read_ahead(len(keys))
-            left = [key for key in keys if key not in found]
-            for start in range(0, len(left), _MAX_PARAMETERS):
-                part = left[start : start + _MAX_PARAMETERS]
-                part += [b""] * (_MAX_PARAMETERS - len(part))  # one statement for all, cached
-                for entry in self._connection.execute(_ENTRIES, part).fetchall():
-                    found[entry[0]] = entry
-        self._expected_row = _next_row(keys, found)
-        return found
-
-    def _read_ahead(self, count: int) -> dict[bytes, Entry]:
-        if self._expected_row is None:
-            return {}
-        rows = self._connection.execute(_ENTRIES_FROM, (self._expected_row, count + _MARGIN))
-        return {entry[0]: entry for entry in rows.fetchall()}
+            while part := list(islice(left, _MAX_PARAMETERS)):
+                part += [None] * (_MAX_PARAMETERS - len(part))  # one statement for all, cached
+                rows += self._connection.execute(statement, part).fetchall()
+        return rows
 
     def write(self, statements: Iterable[Statement]) -> None:
         """Execute statements in one transaction, each once per set of parameters."""
@@ -144,20 +131,6 @@ class SqliteDatabase:
             raise LedgerError(f"ledger {self.name}: {error}") from error
         except OSError as error:
             raise LedgerError(f"ledger {self.name}: {error.strerror or error}") from error
-
-
-_SELECT = "SELECT key, body, taken_at, seen, rowid FROM ledger_entries WHERE"
-_ENTRIES = f"{_SELECT} key IN ({','.join('?' * _MAX_PARAMETERS)})"
-_ENTRIES_FROM = f"{_SELECT} rowid >= ? ORDER BY rowid LIMIT ?"
-
-
-def _next_row(keys: Sequence[bytes], found: Mapping[bytes, Entry]) -> int | None:
-    """Return the row expected after these keys, or None if they are not in order of their rows."""
-    first = next((found[key][4] for key in keys if key in found), None)
-    last = next((found[key][4] for key in reversed(keys) if key in found), None)
-    if first is not None and last is not None and 0 <= last - first < _MAX_GAP * len(keys):
-        return last + 1
-    return None
 
 
 def _make_private(path: Path) -> None:

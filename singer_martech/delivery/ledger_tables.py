@@ -2,7 +2,11 @@
 
 - ``ledger_destinations``: one row per target, API account, collection (dataset, import or arc
   class) and stream.
-- ``ledger_entries``: one row per key. ``body`` is null while the vendor's body is unknown.
+- ``ledger_blocks``: the entries of a destination, many to a row and in the order of the input, so
+  that few statements read and write them. See :mod:`singer_martech.delivery.ledger_blocks`.
+- ``ledger_entries``: the block that has the entry of each key.
+- ``ledger_mirror``: the keys of mirrored streams, with the version of the full read in which each
+  was last read, and the identifiers that delete it at the vendor.
 - ``ledger_journal``: the keys that are being sent. Those of a killed run are in doubt.
 """
 
@@ -14,17 +18,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from singer_martech.errors import MartechError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    Entry = tuple[bytes, bytes | None, int, int | None, int | None]
     Parameters = Mapping[str, Any]
-    Statement = tuple[str, Sequence[Parameters | tuple[Any, ...]]]
+    Statement = tuple[str, Sequence[Parameters]]
 
-FORMAT = 1
+FORMAT = 2
 """Version of the tables. A ledger of another version is an error."""
 
 KEY_BYTES = 16
 """Length of a hash of a key or a body."""
+
+DELETION = bytes(KEY_BYTES)
+"""The hash of the body of a deletion."""
+UNKNOWN = b"\xff" * KEY_BYTES
+"""The hash of a body that is never compared."""
+IN_DOUBT = b"\xfe" * KEY_BYTES
+"""The hash in the ledger if the body at the vendor is not known."""
 
 
 class LedgerError(MartechError):
@@ -88,34 +98,30 @@ class Summary(NamedTuple):
 class Database(Protocol):
     """A SQL database; every error is a LedgerError.
 
-    Parameters are named ``:name``, or ``?`` in statements that need the number of a row.
-
     Attributes:
         name: Its path or URL, without a password.
         binary: Its type for bytes.
-        row: Its column for the number of a row.
+        clustered: Its option for a table whose rows are stored with its primary key.
+        for_update: Its clause that locks the rows of a query until the end of the transaction.
     """
 
     name: str
     binary: str
-    row: str
+    clustered: str
+    for_update: str
 
     def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        """Return the rows of a query."""
+        """Return the rows of a query, whose parameters are named ``:name``."""
 
-    def entries(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """Return the entries of these keys that exist, and perhaps those of other keys.
-
-        Each has the key, the hash of the last accepted body (None if in doubt), its time in seconds
-        since 1970, the version of the full read in which a mirrored key was last read, and the
-        number of its row, if the database finds rows faster by it.
-
-        Args:
-            keys: Distinct keys, in the order of the input.
-        """
+    def rows_in(self, statement: str, values: Collection[Any]) -> list[tuple[Any, ...]]:
+        """Return the rows of a query with the condition ``IN :values``."""
 
     def write(self, statements: Iterable[Statement]) -> None:
-        """Execute statements in one transaction, each once per set of parameters."""
+        """Execute statements in one transaction, each once per set of parameters.
+
+        Args:
+            statements: May be a generator that reads rows in the transaction.
+        """
 
     def lock(self, number: int) -> bool:
         """Take a lock until ``close``; return False if another run has it."""
@@ -128,13 +134,19 @@ class Database(Protocol):
 
 
 TABLES = (
-    "CREATE TABLE IF NOT EXISTS ledger_format (format INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS ledger_format (format BIGINT NOT NULL, last_block BIGINT NOT NULL)",
     """CREATE TABLE IF NOT EXISTS ledger_destinations (
         id BIGINT PRIMARY KEY, target TEXT NOT NULL, account TEXT NOT NULL,
         collection TEXT NOT NULL, stream TEXT NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS ledger_blocks (
+        id INTEGER PRIMARY KEY, destination BIGINT NOT NULL, entries {binary} NOT NULL)""",
+    """CREATE INDEX IF NOT EXISTS ledger_blocks_of_destination
+        ON ledger_blocks (destination, id)""",
     """CREATE TABLE IF NOT EXISTS ledger_entries (
-        key {binary} PRIMARY KEY, destination BIGINT NOT NULL, body {binary},
-        taken_at BIGINT, seen BIGINT, identifiers {binary})""",
+        key {binary} PRIMARY KEY, block INTEGER NOT NULL) {clustered}""",
+    """CREATE TABLE IF NOT EXISTS ledger_mirror (
+        key {binary} PRIMARY KEY, destination BIGINT NOT NULL, seen BIGINT NOT NULL,
+        identifiers {binary})""",
     """CREATE TABLE IF NOT EXISTS ledger_journal (
         lock BIGINT NOT NULL, sequence BIGINT NOT NULL, keys {binary} NOT NULL)""",
 )

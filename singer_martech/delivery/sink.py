@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from singer_sdk.sinks import Sink
 
 from singer_martech._compat import override
-from singer_martech.delivery.ledger_key import RecordKey, stable
+from singer_martech.delivery.ledger_key import stable_all
 from singer_martech.delivery.ledger_tables import Scope
 from singer_martech.errors import MappingError
 from singer_martech.mapping.fast_path import compile_fast_path
@@ -156,11 +156,9 @@ class MartechSink(Sink):
             SettingError: The vendor does not merge the stream's records by key.
         """
 
-    def ledger_key(self, record: PendingRecord) -> RecordKey | None:
-        """Return the key of a record in the ledger, or None if the vendor does not merge it."""
-        if record.key is None:
-            return None
-        return RecordKey(stable(record.key))
+    def ledger_keys(self, records: Sequence[PendingRecord]) -> Sequence[bytes | None]:
+        """Return the keys of records in the ledger; None for one that the vendor does not merge."""
+        return stable_all([record.key for record in records])
 
     def open_mirror(self, stream: StreamLedger, *, is_incremental: bool) -> Mirror | None:
         """Return the mirror of a stream, if its mapping sets ``mirror``.
@@ -181,7 +179,7 @@ class MartechSink(Sink):
         target = self.target
         if target.ledger is not None:
             scope = Scope(target.name, target.account, self.ledger_collection(), self.stream_name)
-            stream = target.ledger.stream(scope, self.metrics, self.ledger_key)
+            stream = target.ledger.stream(scope, self.metrics, self.ledger_keys)
             self.submit, self.submit_all = stream.submit, stream.submit_all
             self.mirror = self.open_mirror(stream, is_incremental=is_incremental)
 

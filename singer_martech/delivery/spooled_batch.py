@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from array import array
 from collections.abc import Sequence
-from itertools import accumulate, islice
+from itertools import accumulate, groupby, islice
+from struct import Struct
 from typing import IO, TYPE_CHECKING, overload
 
 from singer_martech._compat import override
@@ -15,11 +16,13 @@ from singer_martech.runtime.temp_files import SpoolFile
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
 
-    from singer_martech.delivery.batch import Mark, RequestLimits
+    from singer_martech.delivery.batch import Hashes, RequestLimits
     from singer_martech.delivery.metrics import StreamMetrics
 
 _LABEL = "the records to be sent"
 _BLOCK_BYTES = 1024 * 1024
+_RECORDS_AT_ONCE = 5000
+_HASHES = Struct("16s16s")
 
 
 class SpooledBatch(Batch):
@@ -42,7 +45,7 @@ class SpooledBatch(Batch):
         self._metrics: list[StreamMetrics] = []
         self._stream_indexes: dict[StreamMetrics, int] = {}
         self._keys = array("q")
-        self._marks = bytearray()
+        self._hashes = bytearray()
         self._body.write(head)
 
     @override
@@ -60,12 +63,15 @@ class SpooledBatch(Batch):
         return SpooledRecords(self, range(len(self)))
 
     @override
-    def marks(self) -> Iterator[Mark]:
-        marks, size = bytes(self._marks), len(self._marks) // max(1, len(self))
-        for index, (stream, sequence) in enumerate(
-            zip(self._streams, self._sequences, strict=True)
-        ):
-            yield marks[index * size : (index + 1) * size], self._metrics[stream], sequence
+    def hashes(self) -> Iterator[Hashes]:
+        for start in range(0, len(self), _RECORDS_AT_ONCE):
+            end = min(start + _RECORDS_AT_ONCE, len(self))
+            hashes = self._hashes[start * _HASHES.size : end * _HASHES.size]
+            rows = zip(range(start, end), _HASHES.iter_unpack(hashes), strict=True)
+            for metrics, group in groupby(rows, key=lambda row: self.metrics(row[0])):
+                indexes, pairs = zip(*group, strict=True)
+                keys, bodies = zip(*pairs, strict=True)
+                yield metrics, self.sequence(indexes[0]), keys, bodies
 
     @property
     @override
@@ -103,8 +109,10 @@ class SpooledBatch(Batch):
             index = self._stream_indexes[metrics] = len(self._metrics)
             self._metrics.append(metrics)
         self._keys.extend([record.key for record in records if record.key is not None])  # type: ignore[misc] # by contract
-        if records[0].mark:  # with a ledger, every record of the batch has one
-            self._marks += b"".join([record.mark for record in records])
+        if records[0].key_hash:  # with a ledger, every record of the batch has one
+            self._hashes += b"".join(
+                [each for record in records for each in (record.key_hash, record.body_hash)]
+            )
         self._body_ends.extend(_ends([len(body) + 1 for body in bodies], start))
         self._raw_ends.extend(_ends(map(len, raws), self._raw_ends[-1]))
         self._streams.extend([index] * len(records))
@@ -119,13 +127,15 @@ class SpooledBatch(Batch):
 
     def record(self, index: int) -> PendingRecord:
         """Return the record at an index, without its key."""
+        key_hash, body_hash = self.hashes_of(index)
         return _SpooledRecord(
             key=None,
             body=b"",
             idempotent=self.idempotent,
             metrics=self.metrics(index),
             sequence=self.sequence(index),
-            mark=self.mark(index),
+            key_hash=key_hash,
+            body_hash=body_hash,
             batch=self,
             index=index,
         )
@@ -143,10 +153,11 @@ class SpooledBatch(Batch):
         """Return the counts of a record's stream."""
         return self._metrics[self._streams[index]]
 
-    def mark(self, index: int) -> bytes:
+    def hashes_of(self, index: int) -> tuple[bytes, bytes]:
         """Return the hashes of a record's key and body; empty without a ledger."""
-        size = len(self._marks) // len(self)
-        return bytes(self._marks[index * size : (index + 1) * size])
+        if not self._hashes:
+            return b"", b""
+        return _HASHES.unpack_from(self._hashes, index * _HASHES.size)
 
     def sequence(self, index: int) -> int:
         """Return a record's position in the input."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from singer_martech.delivery.ledger import Ledger
-from singer_martech.delivery.ledger_key import RecordKey, stable
+from singer_martech.delivery.ledger_key import stable_all
 from singer_martech.delivery.ledger_settings import open_store
 from singer_martech.delivery.ledger_tables import Scope
 from tests.kit.fake_destination import pending_record
 from tests.kit.harness import Harness
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from typing_extensions import Self
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from tests.kit.fake_destination import FakeDestination
 
 SCOPE = Scope("target-test", "account", "collection", "orders")
-_DELETED = "deleted "
-"""The start of the body of a deletion."""
 
 
 class LedgerRun:
@@ -50,7 +48,7 @@ class LedgerRun:
         self.harness = Harness(folder, allowed=allowed, parallel=parallel, ledger=self.ledger)
         self.metrics = self.harness.metrics
         try:
-            self.stream = self.ledger.stream(scope, self.metrics, _key)
+            self.stream = self.ledger.stream(scope, self.metrics, _keys)
         except BaseException:
             self.harness.close()
             raise
@@ -62,8 +60,9 @@ class LedgerRun:
         for key, body in records:
             self.harness.sequence += 1
             self.metrics.read += 1
-            sent = f"{_DELETED}{key}" if body is None else body
+            sent = f"deleted {key}" if body is None else body
             record = pending_record(self.metrics, self.harness.sequence, sent, key)
+            record.is_deletion = body is None
             self.stream.submit(destination, record)
 
     def finish(self) -> None:
@@ -93,7 +92,5 @@ class LedgerRun:
         self.harness.close()
 
 
-def _key(record: PendingRecord) -> RecordKey | None:
-    if record.key is None:
-        return None
-    return RecordKey(stable(record.key), is_deletion=record.body.startswith(_DELETED.encode()))
+def _keys(records: Sequence[PendingRecord]) -> Sequence[bytes | None]:
+    return stable_all([record.key for record in records])

@@ -85,14 +85,31 @@ def test_verify_finds_no_damage_in_a_good_ledger(ledger: Path) -> None:
     assert (result.exit_code, result.output) == (0, "4 keys, no damage found\n")
 
 
-def test_verify_names_damage(ledger: Path) -> None:
+@pytest.mark.parametrize(
+    ("damage", "problems"),
+    [
+        (
+            ["DELETE FROM ledger_destinations WHERE stream = 'people'"],
+            ["2 key(s) belong to no destination"],
+        ),
+        (
+            ["UPDATE ledger_blocks SET entries = x'00'"],
+            ["2 block(s) have a wrong length", "4 key(s) without an entry"],
+        ),
+        (["DELETE FROM ledger_blocks"], ["4 key(s) without an entry"]),
+        (
+            ["UPDATE ledger_entries SET block = 3 - block"],
+            ["4 key(s) are in another block than the table of keys says"],
+        ),
+    ],
+)
+def test_verify_names_damage(ledger: Path, damage: list[str], problems: list[str]) -> None:
     with closing(sqlite3.connect(ledger)) as connection, connection:
-        connection.execute("UPDATE ledger_entries SET body = x'00'")
-        connection.execute("DELETE FROM ledger_destinations WHERE stream = 'people'")
+        for statement in damage:
+            connection.execute(statement)
     result = command("verify", ledger)
     assert result.exit_code == 1
-    assert "2 keys belong to no destination" in result.output
-    assert "4 keys have a hash of a wrong length" in result.output
+    assert result.output.splitlines() == problems
 
 
 def test_a_missing_ledger_is_not_created(tmp_path: Path) -> None:

@@ -4,91 +4,160 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from singer_martech.delivery.ledger_blocks import BLOCK_ENTRIES, Entries
+from singer_martech.delivery.ledger_results import Results
 from singer_martech.delivery.ledger_sqlite import SqliteDatabase
 from singer_martech.delivery.ledger_store import LedgerStore
+from singer_martech.delivery.ledger_tables import IN_DOUBT
 from tests.kit.fake_destination import FakeDestination
 from tests.kit.ledger import SCOPE, LedgerRun
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
 COUNT = 300
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[LedgerStore]:
+    store = LedgerStore(SqliteDatabase(str(tmp_path / "ledger.db")))
+    yield store
+    store.close()
 
 
 def key(number: int) -> bytes:
     return number.to_bytes(16, "big")
 
 
-def entry(number: int) -> dict[str, object]:
-    return {"key": key(number), "destination": SCOPE.id, "body": key(number), "now": number}
+def accept(
+    store: LedgerStore, numbers: Sequence[int], *, body: int = 1, destination: int = 7
+) -> None:
+    results = Results()
+    keys = [key(number) for number in numbers]
+    results.accept(destination, 0, keys, [key(body)] * len(keys))
+    store.write_settled(results)
 
 
-BLOCKS = st.lists(
+def delete(store: LedgerStore, numbers: Iterable[int]) -> None:
+    results = Results()
+    for number in numbers:
+        results.delete(7, 0, key(number))
+    store.write_settled(results)
+
+
+def lookup(store: LedgerStore, numbers: Iterable[int], destination: int = 7) -> Entries:
+    found = Entries()
+    store.lookup(destination, [key(number) for number in numbers], found)
+    return found
+
+
+LOOKUPS = st.lists(
     st.one_of(
         st.builds(range, st.integers(0, COUNT), st.integers(0, 2 * COUNT)).map(list),
         st.lists(st.integers(0, 2 * COUNT), unique=True),
     ),
     max_size=5,
 )
+NUMBERS = st.sets(st.integers(0, COUNT))
 
 
 @settings(max_examples=100)
-@given(blocks=BLOCKS, deleted=st.sets(st.integers(0, COUNT)))
+@given(lookups=LOOKUPS, deleted=NUMBERS, changed=NUMBERS, moved=NUMBERS)
 def test_a_lookup_finds_the_entries_of_its_keys_in_any_order(
-    blocks: list[list[int]], deleted: set[int]
+    lookups: list[list[int]], deleted: set[int], changed: set[int], moved: set[int]
 ) -> None:
     with TemporaryDirectory() as folder:
         store = LedgerStore(SqliteDatabase(str(Path(folder) / "ledger.db")))
-        store.write_settled([], [entry(number) for number in range(COUNT)], [], [], [])
-        store.write_settled([], [], [], [key(number) for number in deleted], [])
-        for block in blocks:
-            found = store.lookup([key(number) for number in block])
-            held = {number for number in block if number < COUNT and number not in deleted}
-            assert {number for number in block if key(number) in found} == held
-            assert all(found[key(number)][1] == key(number) for number in held)
+        accept(store, range(COUNT))
+        delete(store, deleted)
+        accept(store, sorted(changed), body=2)
+        accept(store, sorted(moved), body=3, destination=8)
+        held = dict.fromkeys(set(range(COUNT)) - deleted, key(1))
+        held.update(dict.fromkeys(changed, key(2)))
+        held.update(dict.fromkeys(moved, key(3)))
+        for numbers in lookups:
+            found = lookup(store, numbers)
+            assert {number: found.bodies.get(key(number)) for number in numbers} == {
+                number: held.get(number) for number in numbers
+            }
+        assert store.problems() == [f"{len(held):,} key(s) belong to no destination"]
         store.close()
 
 
-def test_records_in_the_order_of_their_rows_are_read_without_looking_up_each(
+def test_records_in_the_order_of_the_blocks_are_read_without_looking_up_each(
     tmp_path: Path,
 ) -> None:
     database = SqliteDatabase(str(tmp_path / "ledger.db"))
     store = LedgerStore(database)
-    store.write_settled([], [entry(number) for number in range(1000)], [], [], [])
-    store.lookup([key(number) for number in range(100)])
+    accept(store, range(1000))
+    lookup(store, range(110))
     searched: list[str] = []
     database._connection.set_trace_callback(searched.append)  # noqa: SLF001 - no other view of it
-    found = store.lookup([key(number) for number in range(100, 200)])
-    assert all(key(number) in found for number in range(100, 200))
+    found = lookup(store, range(110, 500))
+    assert all(key(number) in found.bodies for number in range(110, 500))
     assert len(searched) == 1
-    assert "rowid >=" in searched[0]
+    assert "id >= 5 " in searched[0]
     store.close()
 
 
-def test_a_row_that_now_has_another_key_is_not_changed(tmp_path: Path) -> None:
-    store = LedgerStore(SqliteDatabase(str(tmp_path / "ledger.db")))
-    store.write_settled([], [entry(1)], [], [], [])
-    row = store.lookup([key(1)])[key(1)][4]
-    store.write_settled([], [], [], [key(1)], [])
-    store.write_settled([], [entry(2)], [], [], [])
-    assert store.lookup([key(2)])[key(2)][4] == row
-    assert row is not None
-    store.write_settled([(SCOPE.id, key(1), 1, row, key(1))], [], [], [], [])
-    assert store.lookup([key(2)])[key(2)][1] == key(2)
+def test_a_change_of_many_records_writes_few_blocks(tmp_path: Path) -> None:
+    database = SqliteDatabase(str(tmp_path / "ledger.db"))
+    store = LedgerStore(database)
+    accept(store, range(1000))
+    written: list[str] = []
+    database._connection.set_trace_callback(written.append)  # noqa: SLF001 - no other view of it
+    accept(store, range(500), body=2)
+    updates = [statement for statement in written if statement.startswith(("UPDATE", "INSERT"))]
+    assert len(updates) == 500 / BLOCK_ENTRIES
     store.close()
+
+
+def test_a_key_that_moved_to_another_block_is_changed_there(store: LedgerStore) -> None:
+    accept(store, range(3))
+    (block,) = lookup(store, [1]).blocks.values()
+    delete(store, [1])
+    accept(store, [1])
+    results = Results()
+    results.blocks.add(block)
+    results.accept(7, 0, [key(1)], [key(2)])
+    store.write_settled(results)
+    assert lookup(store, [1]).bodies == {key(1): key(2)}
+    assert store.problems() == ["3 key(s) belong to no destination"]
+
+
+def test_a_block_without_entries_is_removed(store: LedgerStore) -> None:
+    accept(store, range(3))
+    delete(store, range(3))
+    assert store.count(SCOPE) == 0
+    assert store._database.rows("SELECT count(*) FROM ledger_blocks") == [(0,)]  # noqa: SLF001 - no other view of it
+
+
+def test_a_key_in_doubt_keeps_its_place(store: LedgerStore) -> None:
+    accept(store, range(60))
+    before = lookup(store, range(60)).blocks
+    results = Results()
+    results.doubt(7, 0, [key(30), key(99)])
+    store.write_settled(results)
+    found = lookup(store, range(60))
+    assert found.blocks == before
+    assert found.bodies == {key(n): IN_DOUBT if n == 30 else key(1) for n in range(60)}
 
 
 def test_new_keys_are_stored_in_the_order_of_the_input(tmp_path: Path) -> None:
-    destination = FakeDestination(max_rows=3)
+    records = [(f"k{number}", "A") for number in range(2 * BLOCK_ENTRIES)]
     with LedgerRun(tmp_path) as run:
-        run.load(destination, [(f"k{number}", "A") for number in range(50)])
+        run.load(FakeDestination(max_rows=3), records)
         run.finish()
-    for body in ("A", "B"):
-        with LedgerRun(tmp_path) as run:
-            database = run.store._database  # noqa: SLF001 - no other view of it
-            run.load(destination, [(f"k{number}", body) for number in range(50)])
-            marks = [run.stream.mark(record)[:16] for _, _, record in run.ledger._buffer]  # noqa: SLF001
-            found = database.entries(marks)
-            assert [found[mark][4] for mark in marks] == list(range(1, 51))
-            run.finish()
+    with LedgerRun(tmp_path) as run:
+        run.load(FakeDestination(), records)
+        found = run.ledger._look_up()  # noqa: SLF001 - no other view of it
+        (group,) = run.ledger._buffer  # noqa: SLF001 - likewise
+        blocks = [found.blocks[record.key_hash] for record in group.records]
+        assert blocks == [1] * BLOCK_ENTRIES + [2] * BLOCK_ENTRIES
+        run.finish()

@@ -99,10 +99,10 @@ def test_the_ledger_holds_no_values(target: Target, ledger: Path) -> None:
     assert b"person@example" not in content
     assert b"Secret Name" not in content
     with closing(sqlite3.connect(ledger)) as connection:
-        rows = connection.execute("SELECT key, body, identifiers FROM ledger_entries").fetchall()
-    assert [(len(key), len(body), identifiers) for key, body, identifiers in rows] == [
-        (16, 16, None)
-    ]
+        ((key,),) = connection.execute("SELECT key FROM ledger_entries").fetchall()
+        ((entries,),) = connection.execute("SELECT entries FROM ledger_blocks").fetchall()
+        mirrored = connection.execute("SELECT * FROM ledger_mirror").fetchall()
+    assert (len(key), len(entries), mirrored) == (16, 16 + 16 + 8, [])
 
 
 @pytest.mark.parametrize("name", ["resend_after_days", "ledger_reset"])
