@@ -113,13 +113,12 @@ class Columns:
 
     def encodable(self, events: list[Event]) -> Sequence[dict[str, Any] | msgspec.Struct]:
         """Return events as records that are only encoded; faster than ``record``."""
-        records = self._decoded_records(events)
-        if records is not None:
-            return records
+        decoded = self._decoded_records(events)
+        if decoded is not None:
+            return decoded
         if len(events) == 1:
             return [self.record(events[0])]
-        middle = len(events) // 2
-        return [*self.encodable(events[:middle]), *self.encodable(events[middle:])]
+        return [record for event in events for record in self.encodable([event])]
 
     def record(self, event: Event) -> dict[str, Any]:
         """Return an event as a record, each property in its column or in ``_extra``."""

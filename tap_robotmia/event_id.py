@@ -36,13 +36,13 @@ def event_id(event: str, distinct_id: str | None, time: Any, insert_id: str) -> 
 
 
 def event_ids(parts: Sequence[tuple[str, Any, Any, Any]]) -> list[str]:
-    """Return ``event_id`` for many arguments at once, which takes less time.
-
-    Raises:
-        OverflowError: An integer has more than 64 bits.
-    """
+    """Return ``event_id`` for many arguments at once, which takes less time."""
+    try:
+        encoded = _encoder.encode_lines(parts)
+    except OverflowError:  # an integer has more than 64 bits
+        return [event_id(*each) for each in parts]
     identities = []
-    for canonical in _encoder.encode_lines(parts).split(b"\n")[:-1]:
+    for canonical in encoded.split(b"\n")[:-1]:
         hashed = _empty_hash.copy()  # faster than hashlib.sha256
         hashed.update(canonical)
         identities.append(hashed.hexdigest()[:32])

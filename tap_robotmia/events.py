@@ -11,6 +11,8 @@ import msgspec
 from tap_robotmia.event_id import content_id, event_id, event_ids
 from tap_robotmia.lines import (
     SHORT_LINE_BYTES,
+    Key,
+    Line,
     MalformedLine,
     ParsedLine,
     decode_key,
@@ -61,6 +63,9 @@ class _Arrivals(msgspec.Struct, gc=False):
     received_at: Any = msgspec.field(name=ARRIVAL_PROPERTIES[1], default=None)
 
 
+_UNUSUAL = Line("", msgspec.Raw())
+"""In place of a line that the fast decoder rejects."""
+
 _decode_arrivals = msgspec.json.Decoder(_Arrivals).decode
 
 
@@ -85,34 +90,13 @@ class EventReader:
         self._sanitize = sanitize
 
     def read(self, lines: list[bytes]) -> list[Event]:
-        """Return the events of a block of lines.
-
-        The fast decoder reads all of them, or each half, if it rejects one of them.
-        """
-        try:
-            return self._read_fast(lines)
-        except Exception:  # noqa: BLE001, S110 - the halves show which line it was
-            pass
-        if len(lines) <= 1:
+        """Return the events of a block of lines."""
+        if not self._are_plain(lines):
             return [event for line in lines for event in self._read_tolerantly(line)]
-        middle = len(lines) // 2
-        return self.read(lines[:middle]) + self.read(lines[middle:])
-
-    def _read_fast(self, lines: list[bytes]) -> list[Event]:
-        """Return the events of lines, all of which are usual ones.
-
-        Raises:
-            Exception: A line needs the tolerant parser.
-        """
-        text = b"".join(lines)
-        if not is_plain_text(text) or (self._sanitize and may_need_sanitizing(text)):
-            raise ValueError("some text may not be written as it is")
-        if max(map(len, lines)) > SHORT_LINE_BYTES and any(
-            len(line) > SHORT_LINE_BYTES and has_many_brackets(line) for line in lines
-        ):
-            raise ValueError("a line may be nested too deeply")
-        heads = [decode_line(line) for line in lines]
-        keys = [decode_key(head.properties) for head in heads]
+        heads, keys = _decoded(lines)
+        for key in keys:
+            if type(key.distinct_id) is int:
+                key.distinct_id = str(key.distinct_id)
         identities = event_ids(
             [
                 (head.event, key.distinct_id, key.time, key.insert_id)
@@ -121,16 +105,35 @@ class EventReader:
         )
         events: list[Event] = []
         append, utc, last_raw = events.append, self._clock.utc, None
-        for head, key, identity in zip(heads, keys, identities, strict=True):
-            if key.time != last_raw:  # exports are sorted by time
-                last_raw = key.time
-                time = utc(last_raw)
-            distinct_id, insert_id = key.distinct_id, key.insert_id
-            if time is None or not insert_id or type(distinct_id) is int:
-                append(self._event(ParsedLine(head.event, head.properties, key, None)))
-            else:
-                append(Event(identity, head.event, time, distinct_id, insert_id, head.properties))  # type: ignore[arg-type]
+        for line, head, key, identity in zip(lines, heads, keys, identities, strict=True):
+            if head is _UNUSUAL:
+                events += self._read_tolerantly(line)
+                continue
+            try:
+                if key.time != last_raw:  # exports are sorted by time
+                    time, last_raw = utc(key.time), key.time
+                distinct_id, insert_id = key.distinct_id, key.insert_id
+                if time is None or not insert_id:
+                    append(self._event(ParsedLine(head.event, head.properties, key, None)))
+                else:
+                    append(
+                        Event(identity, head.event, time, distinct_id, insert_id, head.properties)  # type: ignore[arg-type]
+                    )
+            except Exception:  # noqa: BLE001 - one line must not end the run
+                events += self._read_tolerantly(line)
         return events
+
+    def _are_plain(self, lines: list[bytes]) -> bool:
+        """Whether the text of these lines may be written as it is."""
+        text = b"".join(lines)
+        return (
+            is_plain_text(text)
+            and not (self._sanitize and may_need_sanitizing(text))
+            and not (
+                max(map(len, lines), default=0) > SHORT_LINE_BYTES
+                and any(map(has_many_brackets, lines))
+            )
+        )
 
     def _read_tolerantly(self, line: bytes) -> list[Event]:
         """Return the event of a line; report a malformed one."""
@@ -178,6 +181,25 @@ class EventReader:
         except ValueError as error:
             raise MalformedLine(str(error)) from None
         return time
+
+
+def _decoded(lines: list[bytes]) -> tuple[list[Line], list[Key]]:
+    """Decode lines with the fast decoder; those that it rejects are ``_UNUSUAL``."""
+    try:
+        heads = [decode_line(line) for line in lines]
+        return heads, [decode_key(head.properties) for head in heads]
+    except Exception:  # noqa: BLE001, S110 - the loop below finds out which line it was
+        pass
+    heads, keys = [], []
+    for line in lines:
+        try:
+            head = decode_line(line)
+            key = decode_key(head.properties)
+        except Exception:  # noqa: BLE001 - one line must not end the run
+            head, key = _UNUSUAL, Key(0)
+        heads.append(head)
+        keys.append(key)
+    return heads, keys
 
 
 def properties_of(event: Event) -> dict[str, Any]:

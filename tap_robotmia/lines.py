@@ -103,7 +103,7 @@ def parse_line(line: bytes) -> ParsedLine:
 
 def has_many_brackets(line: bytes) -> bool:
     """Return whether a line may be nested too deeply."""
-    return len(line.translate(None, _NOT_OPENING)) > MAX_NESTING
+    return len(line) > SHORT_LINE_BYTES and len(line.translate(None, _NOT_OPENING)) > MAX_NESTING
 
 
 def _nesting(line: bytes) -> int:

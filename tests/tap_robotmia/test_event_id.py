@@ -53,6 +53,8 @@ def test_the_id_of_an_events_content_is_frozen(properties: bytes, expected: str)
 def test_many_ids_at_once_equal_those_computed_alone() -> None:
     parts = [("a", "b\n", 1, "c"), ("Zürich", None, 2.5, 'say "hi"'), ("", "", -1, "")]
     assert event_ids(parts) == [event_id(*each) for each in parts]
+    parts.append(("a", "b", 2**70, "c"))
+    assert event_ids(parts) == [event_id(*each) for each in parts]
 
 
 def test_each_part_of_the_vendors_key_changes_the_id() -> None:
