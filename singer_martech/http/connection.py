@@ -23,6 +23,7 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection
 from urllib3.util.response import assert_header_parsing
+from urllib3.util.ssl_ import create_urllib3_context
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from singer_martech._compat import override
@@ -106,6 +107,7 @@ class ObservingAdapter(HTTPAdapter):
         if pool is None:
             pool = self.get_connection_with_tls_context(request, verify, proxies, cert)
             self.cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
+            _share_authorities(pool)
             self._pools[host] = pool
         response = requests.Response()
         response.raw = pool.urlopen(
@@ -165,6 +167,24 @@ class _LineReader(io.BufferedReader):
     def readline(self, size: int | None = -1, /) -> bytes:
         self.last_line = super().readline(size)
         return self.last_line
+
+
+def _share_authorities(pool: Any) -> None:
+    """Let the connections of a pool share the certificate authorities of all others.
+
+    Otherwise each would read them from their file, which takes longer than the handshake.
+    """
+    is_proxy_encrypted = pool.proxy is not None and pool.proxy.scheme == "https"
+    if pool.scheme == "https" and not is_proxy_encrypted:
+        pool.conn_kw["ssl_context"] = _context(pool.ca_certs, pool.ca_cert_dir)
+        pool.ca_certs = pool.ca_cert_dir = None
+
+
+@functools.cache
+def _context(ca_certs: str | None, ca_cert_dir: str | None) -> ssl.SSLContext:
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
+    context.load_verify_locations(ca_certs, ca_cert_dir)
+    return context
 
 
 class _FinalResponse(http.client.HTTPResponse):

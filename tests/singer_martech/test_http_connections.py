@@ -175,6 +175,28 @@ def test_a_file_of_authorities_that_is_missing_is_named(
         add(client, "https://127.0.0.1:1")
 
 
+def test_certificate_authorities_are_read_once_for_all_connections(
+    client: HttpClient, server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = certificate(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(file))
+    with Front(file, server.url) as front:
+        add(client, front.url)
+        file.write_bytes(b"")
+        add(client, front.url)
+    assert len(server.received) == 2
+
+
+def test_an_invalid_file_of_authorities_is_named(
+    client: HttpClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "invalid.pem"
+    file.write_bytes(b"")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(file))
+    with pytest.raises(SettingError, match=r"correct REQUESTS_CA_BUNDLE"):
+        add(client, "https://127.0.0.1:1")
+
+
 def test_a_request_counts_as_started_from_its_first_byte() -> None:
     came = threading.Event()
 
