@@ -27,8 +27,7 @@ hypothesis.settings.load_profile("project")
 @pytest.fixture(autouse=True)
 def _secrets_of_this_test_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process registers the secrets of one run; those of all tests would slow down logging."""
-    monkeypatch.setattr(redaction, "_known", set())
-    monkeypatch.setattr(redaction, "_pattern", None)
+    monkeypatch.setattr(redaction, "_known", ())
 
 
 @pytest.fixture(scope="session")

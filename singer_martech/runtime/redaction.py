@@ -6,6 +6,7 @@ import base64
 import logging
 import re
 import threading
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from singer_martech._compat import override
@@ -22,12 +23,12 @@ _MIN_BASE64_CHARACTERS = 8
 _URL_SAFE = str.maketrans("+/", "-_")
 
 _lock = threading.Lock()
-_known: set[str] = set()
-_pattern: re.Pattern[str] | None = None
+_known: tuple[str, ...] = ()  # the longest first
 
 
 def register_secret(text: str) -> None:
     """Mask ``text`` from now on, including its escaped forms and its base64."""
+    global _known  # noqa: PLW0603 - replaced, since other threads read it
     forms = {form.strip() for form, _ in decodings(text)}
     if "\n" in text:  # each line of a PEM key is secret
         forms.update(line.strip() for line in text.splitlines())
@@ -35,10 +36,8 @@ def register_secret(text: str) -> None:
     forms |= {form.replace(" ", "+") for form in forms}  # as in an HTML form
     forms |= {encoded for form in forms for encoded in _base64_forms(form)}
     with _lock:
-        before = len(_known)
-        _known.update(form for form in forms if len(form) >= _MIN_CHARACTERS)
-        if len(_known) != before:
-            _compile()
+        known = {*_known, *(form for form in forms if len(form) >= _MIN_CHARACTERS)}
+        _known = tuple(sorted(known, key=len, reverse=True))
 
 
 def register_basic_auth(username: str, password: str = "") -> None:
@@ -62,23 +61,22 @@ def _base64_forms(text: str) -> Iterator[str]:
             yield from (inner, inner.translate(_URL_SAFE))
 
 
-def _compile() -> None:
-    global _pattern  # noqa: PLW0603 - one compiled pattern for the whole process
-    longest_first = sorted(_known, key=len, reverse=True)
-    _pattern = re.compile("|".join(map(re.escape, longest_first)))
+@lru_cache(maxsize=1)
+def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, secrets)))
 
 
 def redact(text: str) -> str:
     """Return ``text`` with every registered secret replaced by a mask."""
-    pattern = _pattern
-    if pattern is None:
-        return text
-    if not any(mark in text for mark in "\\%&"):
-        return pattern.sub(MASK, text)
+    known = _known
+    is_escaped = any(mark in text for mark in "\\%&")
+    forms = decodings(text) if is_escaped else [(text, range(len(text) + 1))]
+    if not any(secret in form for form, _ in forms for secret in known):
+        return text  # common case; the pattern of a private key takes long to compile
     spans = [
         (starts[found.start()], starts[found.end()])
-        for form, starts in decodings(text)
-        for found in pattern.finditer(form)
+        for form, starts in forms
+        for found in _pattern(known).finditer(form)
     ]
     parts: list[str] = []
     end = 0
