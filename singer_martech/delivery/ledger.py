@@ -17,23 +17,21 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from singer_martech._compat import override
-from singer_martech.delivery.ledger_blocks import Entries
 from singer_martech.delivery.ledger_changes import LedgerChanges
 from singer_martech.delivery.ledger_tables import DELETION, KEY_BYTES, UNKNOWN
 from singer_martech.delivery.no_ledger import NoLedger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from singer_martech.delivery.batch import PendingRecord
     from singer_martech.delivery.batch_result import BatchResult
     from singer_martech.delivery.destination import Destination
     from singer_martech.delivery.ledger_store import LedgerStore
-    from singer_martech.delivery.ledger_tables import Parameters, Scope
+    from singer_martech.delivery.ledger_tables import Entry, Parameters, Scope
     from singer_martech.delivery.metrics import StreamMetrics
 
 _MAX_BUFFERED_RECORDS = 5000
-_MAX_BUFFERED_BYTES = 8 * 1024 * 1024
 _BODY_HASH = blake2b(digest_size=KEY_BYTES)
 
 
@@ -84,14 +82,17 @@ class StreamLedger:
 
     def set_hashes(self, records: Sequence[PendingRecord]) -> None:
         """Set the hashes of records; the key of one that the vendor does not merge has none."""
-        keys = _hashes(self._key_hash, self._keys_of(records))
-        bodies = _hashes(_BODY_HASH, [record.body for record in records])
-        for record, key, body in zip(records, keys, bodies, strict=True):
-            record.key_hash = key
+        for record, key in zip(records, self._keys_of(records), strict=True):
+            if key is not None:
+                key_hash = self._key_hash.copy()
+                key_hash.update(key)
+                record.key_hash = key_hash.digest()
             if record.is_deletion:
                 record.body_hash = DELETION
             elif record.idempotent:
-                record.body_hash = body
+                body_hash = _BODY_HASH.copy()
+                body_hash.update(record.body)
+                record.body_hash = body_hash.digest()
             else:  # the vendor's state depends on more than this record
                 record.body_hash = UNKNOWN
 
@@ -138,14 +139,13 @@ class Ledger(NoLedger):
         self.store = store
         self.is_dry_run = is_dry_run
         self._reset = reset
-        self._taken_after: float | None = None
+        self._taken_after = 0.0
         if resend_after_seconds is not None:
             self._taken_after = time.time() - resend_after_seconds
         self._destinations: dict[StreamMetrics, int] = {}
         self._opened: set[Scope] = set()
         self._buffer: deque[_Buffered] = deque()
         self._buffered_records = 0
-        self._buffered_bytes = 0
         self._changed: deque[tuple[Destination, list[PendingRecord]]] = deque()
         self._changes = LedgerChanges(store, is_dry_run=is_dry_run)
 
@@ -182,9 +182,7 @@ class Ledger(NoLedger):
         else:
             self._buffer.append(_Buffered(stream, destination, [*records]))
         self._buffered_records += len(records)
-        self._buffered_bytes += sum([len(record.body) + len(record.raw) for record in records])
-        is_full = self._buffered_bytes > _MAX_BUFFERED_BYTES
-        if is_full or self._buffered_records >= _MAX_BUFFERED_RECORDS:
+        if self._buffered_records >= _MAX_BUFFERED_RECORDS:
             self.release()
 
     @override
@@ -217,19 +215,20 @@ class Ledger(NoLedger):
             self._buffer.popleft()
             metrics = stream.metrics
             metrics.unchanged = (metrics.unchanged or 0) + len(records) - len(changed)
-        self._buffered_records = self._buffered_bytes = 0
+        self._buffered_records = 0
 
-    def _look_up(self) -> Entries:
+    def _look_up(self) -> dict[bytes, Entry]:
         """Return the entries of the buffered records, whose hashes are set."""
         keys: dict[int, dict[bytes, None]] = {}
         for stream, _, records in self._buffer:
             stream.set_hashes(records)
-            hashes = [record.key_hash for record in records if record.key_hash]
-            keys.setdefault(stream.id, {}).update(dict.fromkeys(hashes))
-        entries = Entries(self._taken_after)
+            hashes = dict.fromkeys([record.key_hash for record in records])
+            keys.setdefault(stream.id, hashes).update(hashes)
+        entries: dict[bytes, Entry] = {}
         if not (self.is_dry_run and self._reset):
-            for destination, wanted in keys.items():
-                self.store.lookup(destination, list(wanted), entries)
+            for destination, hashes in keys.items():
+                found = self.store.lookup(destination, hashes, self._taken_after)
+                entries = {**entries, **found} if entries else found
         return entries
 
     def _send_changed(self) -> None:
@@ -292,14 +291,3 @@ class _Buffered(NamedTuple):
     stream: StreamLedger
     destination: Destination
     records: list[PendingRecord]
-
-
-def _hashes(start: blake2b, values: Iterable[bytes | None]) -> Iterator[bytes]:
-    """Yield the hash of each value after ``start``; nothing for None."""
-    for value in values:
-        if value is None:
-            yield b""
-            continue
-        value_hash = start.copy()
-        value_hash.update(value)
-        yield value_hash.digest()

@@ -10,7 +10,6 @@ it is not known), and the time when it did, in seconds since 1970.
 
 from __future__ import annotations
 
-from itertools import chain
 from struct import Struct
 from typing import TYPE_CHECKING
 
@@ -18,61 +17,23 @@ from singer_martech.delivery.ledger_results import DELETED, DOUBTED
 from singer_martech.delivery.ledger_tables import IN_DOUBT, KEY_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from singer_martech.delivery.ledger_results import Results
-    from singer_martech.delivery.ledger_tables import Database, Statement
+    from singer_martech.delivery.ledger_tables import Database, Entry, Statement
 
 BLOCK_ENTRIES = 25
 """Four such blocks fill a page of SQLite. Larger ones cost more if the order is another."""
 ENTRY = Struct(f">{KEY_BYTES}s{KEY_BYTES}sq")
 """Key, body and time."""
 PLACES = "SELECT key, block FROM ledger_entries WHERE key IN :values"
-"""The block of each of these keys."""
+"""Selects the block of each of these keys."""
 
-_KEY_AND_BODY = Struct(f"{KEY_BYTES}s{KEY_BYTES}s{ENTRY.size - 2 * KEY_BYTES}x")
 _KEY_AND_VALUE = Struct(f"{KEY_BYTES}s{ENTRY.size - KEY_BYTES}s")
 _MARGIN = 2
 """Blocks that are read beyond the expected ones: the first and the last one have other keys too."""
 _MAX_SEARCHED = 0.16
 """Share of keys in blocks that were not expected, above which the order is another."""
-
-
-class Entries:
-    """The entries that lookups found, perhaps with those of other keys.
-
-    Args:
-        taken_after: Bodies that the vendor accepted earlier are in doubt.
-
-    Attributes:
-        bodies: The hash of the body of each key.
-        blocks: The block that has the entry of each key.
-    """
-
-    def __init__(self, taken_after: float | None = None) -> None:
-        self.bodies: dict[bytes, bytes] = {}
-        self.blocks: dict[bytes, int] = {}
-        self._taken_after = taken_after
-
-    def add(self, block: int, entries: bytes) -> None:
-        """Add the entries of a block."""
-        if self._taken_after is None:
-            bodies = dict(_KEY_AND_BODY.iter_unpack(entries))
-        else:
-            bodies = {
-                key: body if taken_at >= self._taken_after else IN_DOUBT
-                for key, body, taken_at in ENTRY.iter_unpack(entries)
-            }
-        self.bodies.update(bodies)
-        self.blocks.update(dict.fromkeys(bodies, block))
-
-    def add_one(self, key: bytes, block: int, entries: bytes) -> None:
-        """Add the entry of one key of a block."""
-        at = entries.find(key)
-        while at > 0 and at % ENTRY.size:  # a part of another entry
-            at = entries.find(key, at + 1)
-        if at >= 0:  # otherwise the ledger is damaged, and the key counts as unknown
-            self.add(block, entries[at : at + ENTRY.size])
 
 
 class LedgerBlocks:
@@ -82,111 +43,136 @@ class LedgerBlocks:
         self._database = database
         self._expected: dict[int, int] = {}
 
-    def lookup(self, destination: int, keys: Sequence[bytes], found: Entries) -> None:
-        """Add the entries of keys.
+    def lookup(
+        self, destination: int, keys: dict[bytes, None], taken_after: float
+    ) -> dict[bytes, Entry]:
+        """Return the body and the block of keys that have an entry, and perhaps of other keys.
 
         Args:
             destination: The destination of most of the keys.
-            keys: Distinct keys, in the order of the input.
-            found: Receives the entries.
+            keys: Keys, in the order of the input; an empty one has no entry.
+            taken_after: A body that the vendor accepted earlier counts as ``IN_DOUBT``.
         """
-        blocks = found.blocks
+        found: dict[bytes, Entry] = {}
         expected = self._expected.pop(destination, None)
         if expected is not None:
             limit = len(keys) // BLOCK_ENTRIES + _MARGIN
             for block, entries in self._database.rows(
                 _BLOCKS_FROM, destination=destination, first=expected, limit=limit
             ):
-                found.add(block, entries)
-        left = [key for key in keys if key not in blocks]
+                for key, body, taken_at in ENTRY.iter_unpack(entries):
+                    found[key] = body if taken_at >= taken_after else IN_DOUBT, block
+        left = [key for key in keys if key and key not in found]
         searched = set()
         for key, block, entries in self._database.rows_in(_ENTRIES, left):
-            found.add_one(key, block, entries)
             searched.add(block)
+            at = entries.find(key)
+            while at > 0 and at % ENTRY.size:  # a part of another entry
+                at = entries.find(key, at + 1)
+            if at >= 0:  # otherwise the ledger is damaged, and the key counts as new
+                _, body, taken_at = ENTRY.unpack_from(entries, at)
+                found[key] = body if taken_at >= taken_after else IN_DOUBT, block
         if len(searched) <= _MAX_SEARCHED * len(keys):
-            last = next((blocks[key] for key in reversed(keys) if key in blocks), expected)
+            last = next((found[key][1] for key in reversed(keys) if key in found), expected)
             if last is not None:
                 self._expected[destination] = last
+        return found
 
     def write(self, results: Results) -> Iterator[Statement]:
         """Yield the statements that write results; to be executed in one transaction."""
-        values, owners = results.values, results.owners()
-        blocks = self._read({block for block in results.blocks if block is not None})
-        missing = _missing(values, blocks)
-        if missing:
-            places = self._database.rows_in(PLACES, missing)
-            blocks.update(self._read({block for _, block in places}))
-            missing = _missing(values, blocks)
-        new = {key for key in missing if values[key] not in {DELETED, DOUBTED}}
-        new.update(_change(blocks, values, owners))
+        left = dict(results.values)
+        yield from self._change(
+            {each for each in results.blocks if each is not None}, left, results
+        )
+        if left:  # they are new, or in blocks that were not known
+            places = self._database.rows_in(PLACES, left)
+            yield from self._change({block for _, block in places}, left, results)
         if results.has_deletions:
-            deleted = [{"key": key} for key, value in values.items() if value == DELETED]
+            deleted = [{"key": key} for key, value in results.values.items() if value == DELETED]
             yield _DELETE_ENTRY, deleted
             yield _DELETE_MIRRORED, deleted
-        yield (
-            _WRITE_BLOCK,
-            [
-                {"id": block, "entries": _packed(entries)}
-                for block, (_, entries) in blocks.items()
-                if entries
-            ],
-        )
-        yield (
-            _DELETE_BLOCK,
-            [{"id": block} for block, (_, entries) in blocks.items() if not entries],
-        )
+        new = {key: value for key, value in left.items() if value not in {DELETED, DOUBTED}}
         if new:
-            yield from self._add({key: owners[key] for key in owners if key in new}, values)
+            yield from self._add(new, results.owners())
 
-    def _read(self, ids: Collection[int]) -> _Blocks:
-        rows = self._database.rows_in(_BLOCKS + self._database.for_update, ids)
-        return {
-            block: (destination, dict(_KEY_AND_VALUE.iter_unpack(entries)))
-            for block, destination, entries in rows
-        }
+    def _change(
+        self, ids: Collection[int], left: dict[bytes, bytes], results: Results
+    ) -> Iterator[Statement]:
+        """Yield the statements that change the entries of keys in blocks.
 
-    def _add(self, keys: Mapping[bytes, int], values: Mapping[bytes, bytes]) -> Iterator[Statement]:
+        Args:
+            ids: The blocks.
+            left: The values of the keys; those of changed entries are removed.
+            results: The results that have the values.
+        """
+        changed = []
+        owners: dict[bytes, int] = {}
+        for block, destination, entries in self._database.rows_in(
+            _BLOCKS + self._database.for_update, ids
+        ):
+            pairs = _KEY_AND_VALUE.iter_unpack(entries)
+            if results.destinations == {destination} and not results.has_deletions:  # common case
+                pop = left.pop
+                kept = [key + pop(key, value) for key, value in pairs]
+            else:
+                owners = owners or results.owners()
+                kept = list(_kept(pairs, destination, left, owners))
+            changed.append({"id": block, "entries": b"".join(kept)})
+        yield _WRITE_BLOCK, changed
+        yield _DELETE_BLOCK, [each for each in changed if not each["entries"]]
+
+    def _add(
+        self, values: Mapping[bytes, bytes], owners: Mapping[bytes, int]
+    ) -> Iterator[Statement]:
         """Yield the statements that add keys without an entry.
 
         Args:
-            keys: The destination of each key, in the order of the input.
             values: The values of the keys.
+            owners: The destinations of these and other keys, in the order of the input.
         """
         by_destination: dict[int, list[bytes]] = {}
-        for key, destination in keys.items():
-            by_destination.setdefault(destination, []).append(key)
+        for key, destination in owners.items():
+            if key in values:
+                by_destination.setdefault(destination, []).append(key)
         parts = [
-            (destination, part[start : start + BLOCK_ENTRIES])
-            for destination, part in by_destination.items()
-            for start in range(0, len(part), BLOCK_ENTRIES)
+            (destination, keys[start : start + BLOCK_ENTRIES])
+            for destination, keys in by_destination.items()
+            for start in range(0, len(keys), BLOCK_ENTRIES)
         ]
         yield _RESERVE_BLOCKS, [{"count": len(parts)}]
         ((last,),) = self._database.rows(_LAST_BLOCK)
         numbered = list(enumerate(parts, last - len(parts) + 1))
-        yield (
-            _ADD_BLOCK,
-            [
-                {
-                    "id": block,
-                    "destination": destination,
-                    "entries": _packed({key: values[key] for key in part}),
-                }
-                for block, (destination, part) in numbered
-            ],
-        )
-        places = sorted((key, block) for block, (_, part) in numbered for key in part)
+        blocks = [
+            {
+                "id": block,
+                "destination": destination,
+                "entries": b"".join([key + values[key] for key in keys]),
+            }
+            for block, (destination, keys) in numbered
+        ]
+        yield _ADD_BLOCK, blocks
+        places = sorted((key, block) for block, (_, keys) in numbered for key in keys)
         yield _PLACE, [{"key": key, "block": block} for key, block in places]
-        yield (
-            _MOVE_MIRRORED,
-            [
-                {"key": key, "destination": keys[key]}
-                for (key,) in self._database.rows_in(_MIRRORED, keys)
-            ],
-        )
+        mirrored = self._database.rows_in(_MIRRORED, values)
+        yield _MOVE_MIRRORED, [{"key": key, "destination": owners[key]} for (key,) in mirrored]
 
 
-if TYPE_CHECKING:
-    _Blocks = dict[int, tuple[int, dict[bytes, bytes]]]
+def _kept(
+    pairs: Iterable[tuple[bytes, bytes]],
+    destination: int,
+    left: dict[bytes, bytes],
+    owners: Mapping[bytes, int],
+) -> Iterator[bytes]:
+    """Yield the entries that remain in a block; see ``LedgerBlocks._change``."""
+    for key, value in pairs:
+        new = left.get(key)
+        if new is None:
+            yield key + value
+        elif new in {DELETED, DOUBTED} or owners[key] == destination:
+            del left[key]
+            if new != DELETED:
+                yield key + new
+
 
 _BLOCKS_FROM = (
     "SELECT id, entries FROM ledger_blocks WHERE destination = :destination AND id >= :first "
@@ -212,33 +198,3 @@ _DELETE_ENTRY = "DELETE FROM ledger_entries WHERE key = :key"
 _DELETE_MIRRORED = "DELETE FROM ledger_mirror WHERE key = :key"
 _MIRRORED = "SELECT key FROM ledger_mirror WHERE key IN :values"
 _MOVE_MIRRORED = "UPDATE ledger_mirror SET destination = :destination WHERE key = :key"
-
-
-def _missing(values: Mapping[bytes, bytes], blocks: _Blocks) -> set[bytes]:
-    """Return the keys without an entry in these blocks."""
-    missing = set(values)
-    for _, entries in blocks.values():
-        missing.difference_update(entries)
-    return missing
-
-
-def _change(
-    blocks: _Blocks, values: Mapping[bytes, bytes], owners: Mapping[bytes, int]
-) -> list[bytes]:
-    """Change the entries in blocks; return the keys that another destination has now."""
-    moved = []
-    for destination, entries in blocks.values():
-        for key in entries.keys() & values.keys():
-            value = values[key]
-            is_moved = owners[key] != destination and value != DOUBTED
-            if is_moved and value != DELETED:
-                moved.append(key)
-            if is_moved or value == DELETED:
-                del entries[key]
-            else:
-                entries[key] = value
-    return moved
-
-
-def _packed(entries: Mapping[bytes, bytes]) -> bytes:
-    return b"".join(chain.from_iterable(entries.items()))

@@ -9,12 +9,11 @@ from singer_martech.delivery.ledger_results import Results
 from singer_martech.delivery.ledger_tables import DELETION, UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from singer_martech.delivery.batch import PendingRecord
-    from singer_martech.delivery.ledger_blocks import Entries
     from singer_martech.delivery.ledger_store import LedgerStore
-    from singer_martech.delivery.ledger_tables import Parameters
+    from singer_martech.delivery.ledger_tables import Entry, Parameters
 
 _MAX_UNWRITTEN = 20_000
 _NEVER_EQUAL = frozenset({DELETION, UNKNOWN})
@@ -40,7 +39,7 @@ class LedgerChanges:
         self._is_journal_written = False
 
     def begin(
-        self, records: Sequence[PendingRecord], entries: Entries, lock: int
+        self, records: Sequence[PendingRecord], entries: Mapping[bytes, Entry], lock: int
     ) -> list[PendingRecord]:
         """Return the changed ones of these records, which are in progress from now on.
 
@@ -52,7 +51,6 @@ class LedgerChanges:
             lock: The lock of their destination.
         """
         in_progress, recent = self._in_progress, self._results.values
-        bodies, blocks = entries.bodies, entries.blocks
         journal = self._journal.setdefault(lock, bytearray())
         changed = []
         for record in records:
@@ -62,11 +60,12 @@ class LedgerChanges:
                     continue
                 journal += key
             else:
-                body = bodies.get(key)
-                if body == record.body_hash:
-                    continue
-                if body is not None:
-                    in_progress[key] = blocks[key]
+                entry = entries.get(key)
+                if entry is not None:
+                    body, block = entry
+                    if body == record.body_hash:
+                        continue
+                    in_progress[key] = block
                     journal += key
                 elif key:  # otherwise the vendor does not merge the record
                     in_progress[key] = None

@@ -25,12 +25,14 @@ class Results:
     Attributes:
         values: Body and time by key; ``DOUBTED`` or ``DELETED``.
         blocks: The blocks that have entries of these keys, as far as known.
+        destinations: The destinations of the records.
         has_deletions: Whether a key was deleted.
     """
 
     def __init__(self) -> None:
         self.values: dict[bytes, bytes] = {}
         self.blocks: set[int | None] = set()
+        self.destinations: set[int] = set()
         self.has_deletions = False
         self._parts: list[tuple[int, int, Sequence[bytes]]] = []
         self._count = 0
@@ -59,6 +61,7 @@ class Results:
         self, destination: int, sequence: int, keys: Sequence[bytes], values: Sequence[bytes]
     ) -> None:
         self.values.update(zip(keys, values, strict=True))
+        self.destinations.add(destination)
         self._parts.append((sequence, destination, keys))
         self._count += len(keys)
 

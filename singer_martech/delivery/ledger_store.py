@@ -20,8 +20,7 @@ from singer_martech.errors import SettingError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from singer_martech.delivery.ledger_blocks import Entries
-    from singer_martech.delivery.ledger_tables import Database, Parameters, Summary
+    from singer_martech.delivery.ledger_tables import Database, Entry, Parameters, Summary
 
 _PAGE_ROWS = 1000
 _PAGE_KEYS = 20_000
@@ -87,9 +86,11 @@ class LedgerStore:
         if rows:
             self._database.write([("DELETE FROM ledger_journal WHERE lock = :id", [{"id": lock}])])
 
-    def lookup(self, destination: int, keys: Sequence[bytes], found: Entries) -> None:
+    def lookup(
+        self, destination: int, keys: dict[bytes, None], taken_after: float
+    ) -> dict[bytes, Entry]:
         """See :meth:`singer_martech.delivery.ledger_blocks.LedgerBlocks.lookup`."""
-        self._blocks.lookup(destination, keys, found)
+        return self._blocks.lookup(destination, keys, taken_after)
 
     def write_ahead(
         self, journal: Iterable[tuple[int, int, bytes]], sightings: Sequence[Parameters]

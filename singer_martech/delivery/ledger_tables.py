@@ -20,6 +20,7 @@ from singer_martech.errors import MartechError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    Entry = tuple[bytes, int]
     Parameters = Mapping[str, Any]
     Statement = tuple[str, Sequence[Parameters]]
 

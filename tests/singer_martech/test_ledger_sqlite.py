@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from singer_martech.delivery.ledger_blocks import BLOCK_ENTRIES, Entries
+from singer_martech.delivery.ledger_blocks import BLOCK_ENTRIES
 from singer_martech.delivery.ledger_results import Results
 from singer_martech.delivery.ledger_sqlite import SqliteDatabase
 from singer_martech.delivery.ledger_store import LedgerStore
@@ -20,6 +20,8 @@ from tests.kit.ledger import SCOPE, LedgerRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from singer_martech.delivery.ledger_tables import Entry
 
 COUNT = 300
 
@@ -51,10 +53,12 @@ def delete(store: LedgerStore, numbers: Iterable[int]) -> None:
     store.write_settled(results)
 
 
-def lookup(store: LedgerStore, numbers: Iterable[int], destination: int = 7) -> Entries:
-    found = Entries()
-    store.lookup(destination, [key(number) for number in numbers], found)
-    return found
+def lookup(store: LedgerStore, numbers: Iterable[int], destination: int = 7) -> dict[bytes, Entry]:
+    return store.lookup(destination, dict.fromkeys(map(key, numbers)), 0)
+
+
+def bodies(found: dict[bytes, Entry]) -> dict[bytes, bytes]:
+    return {each: body for each, (body, _) in found.items()}
 
 
 LOOKUPS = st.lists(
@@ -82,8 +86,8 @@ def test_a_lookup_finds_the_entries_of_its_keys_in_any_order(
         held.update(dict.fromkeys(changed, key(2)))
         held.update(dict.fromkeys(moved, key(3)))
         for numbers in lookups:
-            found = lookup(store, numbers)
-            assert {number: found.bodies.get(key(number)) for number in numbers} == {
+            found = bodies(lookup(store, numbers))
+            assert {number: found.get(key(number)) for number in numbers} == {
                 number: held.get(number) for number in numbers
             }
         assert store.problems() == [f"{len(held):,} key(s) belong to no destination"]
@@ -100,7 +104,7 @@ def test_records_in_the_order_of_the_blocks_are_read_without_looking_up_each(
     searched: list[str] = []
     database._connection.set_trace_callback(searched.append)  # noqa: SLF001 - no other view of it
     found = lookup(store, range(110, 500))
-    assert all(key(number) in found.bodies for number in range(110, 500))
+    assert all(key(number) in found for number in range(110, 500))
     assert len(searched) == 1
     assert "id >= 5 " in searched[0]
     store.close()
@@ -120,14 +124,14 @@ def test_a_change_of_many_records_writes_few_blocks(tmp_path: Path) -> None:
 
 def test_a_key_that_moved_to_another_block_is_changed_there(store: LedgerStore) -> None:
     accept(store, range(3))
-    (block,) = lookup(store, [1]).blocks.values()
+    ((_, block),) = lookup(store, [1]).values()
     delete(store, [1])
     accept(store, [1])
     results = Results()
     results.blocks.add(block)
     results.accept(7, 0, [key(1)], [key(2)])
     store.write_settled(results)
-    assert lookup(store, [1]).bodies == {key(1): key(2)}
+    assert bodies(lookup(store, [1])) == {key(1): key(2)}
     assert store.problems() == ["3 key(s) belong to no destination"]
 
 
@@ -140,13 +144,12 @@ def test_a_block_without_entries_is_removed(store: LedgerStore) -> None:
 
 def test_a_key_in_doubt_keeps_its_place(store: LedgerStore) -> None:
     accept(store, range(60))
-    before = lookup(store, range(60)).blocks
+    before = lookup(store, range(60))
     results = Results()
     results.doubt(7, 0, [key(30), key(99)])
     store.write_settled(results)
-    found = lookup(store, range(60))
-    assert found.blocks == before
-    assert found.bodies == {key(n): IN_DOUBT if n == 30 else key(1) for n in range(60)}
+    _, block = before[key(30)]
+    assert lookup(store, range(60)) == {**before, key(30): (IN_DOUBT, block)}
 
 
 def test_new_keys_are_stored_in_the_order_of_the_input(tmp_path: Path) -> None:
@@ -158,6 +161,6 @@ def test_new_keys_are_stored_in_the_order_of_the_input(tmp_path: Path) -> None:
         run.load(FakeDestination(), records)
         found = run.ledger._look_up()  # noqa: SLF001 - no other view of it
         (group,) = run.ledger._buffer  # noqa: SLF001 - likewise
-        blocks = [found.blocks[record.key_hash] for record in group.records]
+        blocks = [found[record.key_hash][1] for record in group.records]
         assert blocks == [1] * BLOCK_ENTRIES + [2] * BLOCK_ENTRIES
         run.finish()
