@@ -6,6 +6,7 @@ import io
 import sys
 from codecs import BOM_UTF8
 from collections import Counter
+from functools import partial
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -115,16 +116,30 @@ class MessageReader(GenericSingerReader[str]):
             self._process_blocks(self._blocks_of_lines(self._input))
         self._input = None
 
-    def _process_blocks(self, blocks: Iterator[list[bytes]]) -> None:
+    def _process_blocks(self, blocks: Iterator[bytes]) -> None:
         number = 1
-        for lines in blocks:
-            index = 0
-            while index < len(lines):
-                handled = self._process_records(lines, index, number)
-                if not handled:
-                    self._process_line(lines[index], number + index)
-                index += handled or 1
-            number += len(lines)
+        for block in blocks:
+            records = self._record_lines.split(block)
+            handler = self.fast_handlers.get(self._record_lines.stream)
+            if records is not None and handler is not None:
+                self._handle(handler, records, partial(self._line_of, records), number)
+                number += len(records)
+            else:
+                number += self._process_lines(block.split(b"\n"), number)
+
+    def _line_of(self, records: Sequence[bytes], index: int) -> bytes:
+        return self._record_lines.line_of(records[index])
+
+    def _process_lines(self, lines: Sequence[bytes], number: int) -> int:
+        """Process lines, given the number of the first; return how many they are."""
+        index = handled = 0
+        while index < len(lines):
+            handled = self._process_records(lines, index, number)
+            if not handled:
+                self._process_line(lines[index], number + index)
+            index += handled or 1
+        self._record_lines.are_alike = handled == len(lines)
+        return len(lines)
 
     def _process_records(self, lines: Sequence[bytes], index: int, number: int) -> int:
         """Process lines from an index on that are records of a stream with a fast handler.
@@ -138,17 +153,22 @@ class MessageReader(GenericSingerReader[str]):
         if handler is None:
             return 0
         records = self._record_lines.records(lines, index)
-        self._handle(handler, records, lines[index : index + len(records)], number + index)
+        own = lines[index : index + len(records)]
+        self._handle(handler, records, own.__getitem__, number + index)
         return len(records)
 
     def _handle(
-        self, handler: FastHandler, records: Sequence[bytes], lines: Sequence[bytes], number: int
+        self,
+        handler: FastHandler,
+        records: Sequence[bytes],
+        line_at: Callable[[int], bytes],
+        number: int,
     ) -> None:
         """Handle records, given their lines and the number of the first line."""
 
         def load_message(index: int) -> None:
             self._counts["RECORD"] -= 1
-            line = lines[index]
+            line = line_at(index)
             self._process_message(line, decode_envelope(line), number + index)
 
         self._counts["RECORD"] += len(records)
@@ -164,7 +184,7 @@ class MessageReader(GenericSingerReader[str]):
         if envelope is not None and envelope.type == "RECORD":
             handler = self.fast_handlers.get(envelope.stream)
             if handler is not None:
-                self._handle(handler, [bytes(envelope.record)], [line], number)
+                self._handle(handler, [bytes(envelope.record)], [line].__getitem__, number)
                 return
         self._process_message(line, envelope, number)
 
@@ -185,21 +205,19 @@ class MessageReader(GenericSingerReader[str]):
             return  # an empty STATE would make the next run start from the beginning
         callback(message)
 
-    def _blocks_of_lines(self, source: StdinReader) -> Iterator[list[bytes]]:
+    def _blocks_of_lines(self, source: StdinReader) -> Iterator[bytes]:
         parts: list[bytes] = []
         length = 0
         for block in self._blocks(source):
-            lines = block.split(b"\n")
-            rest = lines.pop()
-            if lines:
-                lines[0] = b"".join([*parts, lines[0]])
-                yield lines
+            end = block.rfind(b"\n")
+            if end >= 0:
+                yield b"".join([*parts, block[:end]])
                 parts, length = [], 0
-            parts.append(rest)
-            length += len(rest)
+            parts.append(block[end + 1 :])
+            length += len(parts[-1])
             if length > MAX_LINE_BYTES:
                 raise InvalidInput(f"the input has a line of more than {MAX_LINE_BYTES} bytes")
-        yield [b"".join(parts)]
+        yield b"".join(parts)
 
     def _blocks(self, source: StdinReader) -> Iterator[bytes]:
         block: bytes | None = None
@@ -210,11 +228,11 @@ class MessageReader(GenericSingerReader[str]):
             if block:
                 yield block
 
-    def _blocks_of_text(self, source: IO[str]) -> Iterator[list[bytes]]:
+    def _blocks_of_text(self, source: IO[str]) -> Iterator[bytes]:
         while lines := [*islice(source, _LINES_AT_ONCE)]:
             self.shutdown.check()
             self.tick()
-            yield [line.rstrip("\n").encode("utf-8", "surrogatepass") for line in lines]
+            yield "".join(lines).removesuffix("\n").encode("utf-8", "surrogatepass")
 
     def record_message(self, stream: str, record: bytes, number: int) -> dict[str, Any]:
         """Return the RECORD message for a line of a BATCH file.

@@ -29,10 +29,12 @@ class RecordLines:
 
     Attributes:
         stream: The stream of the lines that ``is_record`` looked at last.
+        are_alike: Whether further lines are probably like the last one, except for their records.
     """
 
     def __init__(self) -> None:
         self.stream = ""
+        self.are_alike = False
         self._start = b"\n"
         self._end = b"}}"
 
@@ -67,3 +69,21 @@ class RecordLines:
             end = self._end = line[close:]
             last = 1 - len(end)
         return records
+
+    def split(self, block: bytes) -> list[bytes] | None:
+        """Return the records of a block if all its lines are like the last one; else None.
+
+        One copy of each record takes less time than one of each line and one of its record.
+        """
+        start, end = self._start, self._end[1:]
+        if not (self.are_alike and block.startswith(start) and block.endswith(end)):
+            return None
+        records = block.split(b"%b\n%b" % (end, start))
+        records[0] = records[0][len(start) :]
+        records[-1] = records[-1][: -len(end)]
+        other_lines = [record for record in records if b"\n" in record]
+        return None if other_lines else records
+
+    def line_of(self, record: bytes) -> bytes:
+        """Return the line of a record that ``split`` returned last."""
+        return self._start + record + self._end[1:]

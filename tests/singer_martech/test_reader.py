@@ -15,7 +15,7 @@ from singer_martech.singer.message_decoder import NOT_JSON
 from singer_martech.singer.reader import MessageReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 DEEP = b"[" * 90_000 + b"]" * 90_000
@@ -241,3 +241,42 @@ def test_a_signal_ends_the_wait(reader: MessageReader, pipe: tuple[Any, Any]) ->
         reader.process_lines(output, {})
     thread.join()
     assert caught.value.signum == signal.SIGINT
+
+
+@pytest.mark.parametrize("state_every", [30_000, 7_000])
+def test_a_fast_handler_gets_each_record_once_and_its_message_on_request(
+    reader: MessageReader, tmp_path: Path, state_every: int
+) -> None:
+    expected = [b'{"id":%d}' % number for number in range(30_000)]  # several blocks
+    lines = [b'{"type":"RECORD","stream":"s","record":%s}' % record for record in expected]
+    for index in range(len(lines), 0, -state_every):
+        lines.insert(index, b'{"type":"STATE","value":{}}')
+    seen: list[bytes] = []
+
+    def handle(records: Sequence[bytes], load_message: Callable[[int], None]) -> None:
+        seen.extend(records)
+        load_message(len(records) - 1)
+
+    reader.fast_handlers["s"] = handle
+    messages = read(reader, tmp_path / "input", *lines)
+    assert seen == expected
+    loaded = [each["raw"] for each in messages if each["type"] == "RECORD"]
+    assert loaded == sorted(set(loaded), key=expected.index)
+    assert loaded[-1] == expected[-1]
+    assert len(messages) - len(loaded) == len(range(len(expected), 0, -state_every))
+
+
+def test_an_error_in_a_block_of_records_names_its_line(
+    reader: MessageReader, tmp_path: Path
+) -> None:
+    lines = [b'{"type":"RECORD","stream":"s","record":{"id":%d}}' % n for n in range(20_000)]
+    lines[15_000] = b'{"type":"RECORD","stream":"s","record":{"id":,}}'
+
+    def handle(records: Sequence[bytes], load_message: Callable[[int], None]) -> None:
+        for index, record in enumerate(records):
+            if b":," in record:
+                load_message(index)
+
+    reader.fast_handlers["s"] = handle
+    with pytest.raises(InvalidInput, match="line 15001 "):
+        read(reader, tmp_path / "input", *lines)

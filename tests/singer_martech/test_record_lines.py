@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from singer_martech.errors import InvalidInput
@@ -50,21 +50,52 @@ def found_in(lines: list[bytes]) -> dict[int, tuple[str, bytes]]:
     return found
 
 
+def is_of_its_message(stream: str, record: bytes, line: bytes) -> bool:
+    """Whether a record is no object, or the record of a RECORD message."""
+    try:
+        is_object = isinstance(json.loads(record), dict)
+    except ValueError:
+        is_object = False
+    try:
+        message = decode_message(line, decode_envelope(line), 1)
+    except InvalidInput:
+        message = {}
+    seen = [message.get(name) for name in ("type", "stream", "raw")]
+    return not is_object or seen == ["RECORD", stream, record]
+
+
 @given(lines=st.lists(LINES, min_size=1, max_size=12))
 def test_a_record_that_is_an_object_is_that_of_its_message(lines: list[bytes]) -> None:
     for index, (stream, record) in found_in(lines).items():
-        try:
-            is_object = isinstance(json.loads(record), dict)
-        except ValueError:
-            is_object = False
-        line = lines[index]
-        try:
-            message = decode_message(line, decode_envelope(line), 1)
-        except InvalidInput:
-            message = {}
-        expected = (stream, record) if is_object else None
-        seen = (message.get("stream"), message.get("raw"))
-        assert expected is None or (message["type"] == "RECORD" and seen == expected)
+        assert is_of_its_message(stream, record, lines[index])
+
+
+@given(
+    start=st.sampled_from(STARTS[:3]),
+    records=st.lists(st.sampled_from(RECORDS), min_size=1),
+    end=st.sampled_from([ENDS[0], ENDS[2], ENDS[4], ENDS[5], ENDS[8], ENDS[11]]),
+    other=st.none() | LINES,
+    index=st.integers(0, 12),
+)
+@example(STARTS[0], ["{", "1}"], ENDS[0], b"[", 1)
+@example(STARTS[0], ["{}"], ENDS[4], STARTS[0].encode() + b"{}}", 1)
+@example(STARTS[0], ["{}"], ENDS[0], STARTS[6].encode() + b"{}}", 0)
+def test_a_block_is_split_if_its_lines_are_alike(
+    start: str, records: list[str], end: str, other: bytes | None, index: int
+) -> None:
+    lines = [f"{start}{record}{end}".encode() for record in records]
+    record_lines = RecordLines()
+    assert record_lines.is_record(lines[0])
+    record_lines.records([f"{start}{{}}{end}".encode()], 0)
+    record_lines.are_alike = True
+    lines[index:index] = [] if other is None else [other]
+    found = record_lines.split(b"\n".join(lines))
+    assert found is not None or other is not None
+    if found is not None:
+        assert [record_lines.line_of(record) for record in found] == lines
+        stream = json.loads(f"{start}null}}")["stream"]
+        for record, line in zip(found, lines, strict=True):
+            assert is_of_its_message(stream, record, line)
 
 
 @given(
