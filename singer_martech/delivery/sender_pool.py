@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import queue
-import threading
 from typing import TYPE_CHECKING
 
 from singer_martech.errors import MartechError
+from singer_martech.runtime.threads import Thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ class SenderPool:
         self._wake = wake
         self._work: queue.SimpleQueue[tuple[Destination, BatchResult] | None] = queue.SimpleQueue()
         self._wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._workers: list[threading.Thread] = []
+        self._workers: list[Thread] = []
         shutdown.on_request(lambda: self._wakeups.put(None))
 
     @property
@@ -65,7 +65,7 @@ class SenderPool:
         """
         if len(self._workers) >= min(self.size, len(self.awaited) + 1):
             return
-        worker = threading.Thread(target=self._send_batches, daemon=True, name="sender")
+        worker = Thread(self._send_batches, name="sender")
         try:
             worker.start()
         except (RuntimeError, MemoryError) as error:

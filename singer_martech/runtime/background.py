@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from singer_martech.errors import MartechError
 from singer_martech.runtime.shutdown import GRACE_SECONDS
+from singer_martech.runtime.threads import Thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -219,7 +220,7 @@ class _ThreadFuture(Future[T]):
         thread: The thread, once it was started.
     """
 
-    thread: threading.Thread | None = None
+    thread: Thread | None = None
 
     def fail_without_thread(self) -> None:
         """Fail if the thread ended without a result, because it had no memory even for that."""
@@ -230,7 +231,7 @@ class _ThreadFuture(Future[T]):
 def _start(work: Callable[[], T], name: str) -> _ThreadFuture[T]:
     """Start some work in a thread."""
     future: _ThreadFuture[T] = _ThreadFuture()
-    thread = threading.Thread(target=_complete, args=(future, work), name=name, daemon=True)
+    thread = Thread(_complete, future, work, name=name)
     try:
         thread.start()
     except (RuntimeError, MemoryError) as error:

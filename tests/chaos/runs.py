@@ -33,6 +33,8 @@ REQUESTS_PER_KILL = 10
 """The average number of requests of a run after which it is killed."""
 _OUTPUT_LOST = 120
 """The status of Python if it cannot flush its output at the end."""
+_OUTCOMES = (" ERROR ", "summary: ", "METRIC: ")
+"""What the log of a run that is over contains."""
 MOST_SECONDS = 600
 FAKE_CLOCK = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
 """The library of the Debian package libfaketime; without it, the clock is not changed."""
@@ -55,8 +57,8 @@ class Kill:
     @property
     def statuses(self) -> set[int]:
         """The possible exit statuses; the process may have ended before the signal."""
-        own = -self.signum if self.signum == signal.SIGKILL else 128 + self.signum
-        return {own, 0, 1}
+        # Python's own end restores the default reaction to a signal.
+        return {-self.signum, 128 + self.signum, 0, 1}
 
 
 @dataclass(frozen=True)
@@ -250,6 +252,8 @@ class Runs:
             # Without memory, libraries in Rust abort, and OpenSSL recurses beyond its stack.
             statuses |= {-signal.SIGABRT, -signal.SIGSEGV, _OUTPUT_LOST}
         assert ended.status in statuses, f"{ended.status}: {told}"
+        if ended.status in {-signal.SIGTERM, -signal.SIGINT}:
+            assert any(mark in ended.log for mark in _OUTCOMES), told
         assert list((folder / "temporary").iterdir()) == []
         if "memory" in conditions.job and "MemoryError" in ended.log:
             return  # the interpreter itself had no memory to write a log line

@@ -1,0 +1,49 @@
+"""Threads whose start fails, instead of never ending, where memory is short."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from singer_martech._compat import override
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_MAX_START_SECONDS = 10.0
+
+
+class Thread(threading.Thread):
+    """A daemon thread.
+
+    Python waits in ``start`` until the new thread has set an event. A thread without memory for
+    that ends before, and Python would wait forever.
+    """
+
+    def __init__(self, target: Callable[..., object], *arguments: Any, name: str) -> None:
+        super().__init__(target=target, args=arguments, name=name, daemon=True)
+        self._started = _LimitedEvent()
+        self._claim = threading.Lock()
+
+    @override
+    def start(self) -> None:
+        """Start.
+
+        Raises:
+            RuntimeError: The thread cannot be started, and does nothing.
+            MemoryError: Likewise.
+        """
+        super().start()
+        if not self._started.is_set() and self._claim.acquire(blocking=False):
+            raise RuntimeError("a new thread ended at once, or was not given any time")
+
+    @override
+    def run(self) -> None:
+        if self._claim.acquire(blocking=False):  # otherwise start has failed already
+            super().run()
+
+
+class _LimitedEvent(threading.Event):
+    @override
+    def wait(self, timeout: float | None = None) -> bool:
+        return super().wait(_MAX_START_SECONDS if timeout is None else timeout)

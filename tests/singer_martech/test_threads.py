@@ -1,0 +1,59 @@
+"""A thread that does not start is an error, and does nothing later."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from singer_martech.runtime import threads
+from singer_martech.runtime.threads import Thread
+
+DONE: list[int] = []
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_MAX_START_SECONDS", 0.1)
+    DONE.clear()
+
+
+class WithoutMemory(Thread):
+    """Ends before its first steps, as a thread does that has no memory for them."""
+
+    def _bootstrap(self) -> None:
+        raise MemoryError
+
+
+class Late(Thread):
+    """Begins when it may."""
+
+    may_begin = threading.Event()
+    has_ended = threading.Event()
+
+    def _bootstrap(self) -> None:
+        self.may_begin.wait()
+        super()._bootstrap()  # type: ignore[misc] # it has no type
+        self.has_ended.set()
+
+
+def test_a_thread_does_its_work() -> None:
+    thread = Thread(DONE.append, 1, name="work")
+    thread.start()
+    thread.join()
+    assert DONE == [1]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_thread_without_memory_for_its_first_steps_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="a new thread ended at once"):
+        WithoutMemory(DONE.append, 1, name="work").start()
+
+
+def test_a_thread_that_begins_too_late_does_nothing() -> None:
+    thread = Late(DONE.append, 1, name="work")
+    with pytest.raises(RuntimeError, match="a new thread"):
+        thread.start()
+    Late.may_begin.set()
+    assert Late.has_ended.wait(20)
+    assert DONE == []
