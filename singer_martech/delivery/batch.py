@@ -115,10 +115,12 @@ class Batch:
 
         Each part starts with the metrics of the stream and the sequence of its first record.
         """
-        for metrics, group in groupby(self._records, key=attrgetter("metrics")):
-            records = list(group)
+        by_stream = groupby(self._records, key=attrgetter("metrics"))
+        parts = (list(records) for _, records in by_stream)
+        for records in [self._records] if len(self.rows_by_stream) == 1 else parts:
             keys = [record.key_hash for record in records]
-            yield metrics, records[0].sequence, keys, [record.body_hash for record in records]
+            bodies = [record.body_hash for record in records]
+            yield records[0].metrics, records[0].sequence, keys, bodies
 
     @property
     def keys(self) -> Iterable[Hashable]:

@@ -223,7 +223,7 @@ class Ledger(NoLedger):
         for stream, _, records in self._buffer:
             stream.set_hashes(records)
             hashes = dict.fromkeys([record.key_hash for record in records])
-            keys.setdefault(stream.id, hashes).update(hashes)
+            keys[stream.id] = {**keys[stream.id], **hashes} if stream.id in keys else hashes
         entries: dict[bytes, Entry] = {}
         if not (self.is_dry_run and self._reset):
             for destination, hashes in keys.items():
