@@ -72,6 +72,7 @@ class Results:
     def owners(self) -> dict[bytes, int]:
         """Return the destination of each key, in the order of the input."""
         owners: dict[bytes, int] = {}
-        for _, destination, keys in sorted(self._parts, key=itemgetter(0)):
+        in_order = sorted(self._parts, key=itemgetter(0))
+        for _, destination, keys in (*in_order, *self._parts):  # the last result counts
             owners.update(dict.fromkeys(keys, destination))
         return owners

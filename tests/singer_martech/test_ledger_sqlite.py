@@ -135,6 +135,16 @@ def test_a_key_that_moved_to_another_block_is_changed_there(store: LedgerStore) 
     assert store.problems() == ["3 key(s) belong to no destination"]
 
 
+def test_a_key_belongs_to_the_destination_of_its_last_result(store: LedgerStore) -> None:
+    results = Results()
+    results.accept(8, 20, [key(1)], [key(1)])
+    results.accept(7, 10, [key(0), key(1)], [key(2), key(2)])
+    assert list(results.owners().items()) == [(key(0), 7), (key(1), 7)]
+    store.write_settled(results)
+    rows = store._database.rows("SELECT destination, length(entries) FROM ledger_blocks")  # noqa: SLF001 - no other view of it
+    assert rows == [(7, 2 * 40)]
+
+
 def test_a_block_without_entries_is_removed(store: LedgerStore) -> None:
     accept(store, range(3))
     delete(store, range(3))
