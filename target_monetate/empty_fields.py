@@ -5,6 +5,7 @@ Monetate has no empty text, and an absent field is null.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _FORMS = ((b",", b":"), (b", ", b": "))
 """The text before and after a field's name, as taps write it."""
 _EMPTY = (b"null", b'""')
+_USUAL_NAME = re.compile(r"\w")
+"""A quote before such a name is at its start; before a comma or a colon it may end a text."""
 
 _members: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -32,7 +35,9 @@ class EmptyFields:
     def __init__(self, names: Collection[str]) -> None:
         self._fields = len(names)
         self._starts = frozenset(
-            comma[1:] + encode(name) + colon for name in names for comma, colon in _FORMS
+            comma[1:] + encode(name) + colon
+            for name in filter(_USUAL_NAME.match, names)
+            for comma, colon in _FORMS
         )
 
     def remove(self, rows: Sequence[bytes], texts: int) -> list[bytes] | None:
@@ -47,7 +52,7 @@ class EmptyFields:
             texts: The number of values that are texts and not empty.
 
         Returns:
-            None if that is unclear, or an empty field is first or has an unusual form.
+            None if that is unclear, or an empty field is first or has an unusual form or name.
         """
         joined = b"\n".join(rows)
         quotes = joined.count(b'"')
@@ -73,9 +78,9 @@ def without_empty(row: bytes, names: Collection[str]) -> bytes | None:
         names: The names of its empty fields.
 
     Returns:
-        None if an empty field is first, has an unusual form, or occurs twice.
+        None if an empty field is first, has an unusual form or name, or occurs twice.
     """
-    for name in names:
+    for name in filter(_USUAL_NAME.match, names):
         for member in _empty_members(name):
             shorter = row.replace(member, b"", 1)
             if len(shorter) < len(row):

@@ -81,8 +81,8 @@ class RecordLines:
         records = block.split(b"%b\n%b" % (end, start))
         records[0] = records[0][len(start) :]
         records[-1] = records[-1][: -len(end)]
-        other_lines = [record for record in records if b"\n" in record]
-        return None if other_lines else records
+        others = [record for record in records if b"\n" in record or record[-1:] != b"}"]
+        return None if others else records
 
     def line_of(self, record: bytes) -> bytes:
         """Return the line of a record that ``split`` returned last."""

@@ -12,7 +12,7 @@ from singer_martech.values.json_codec import decode_object
 from target_monetate.empty_fields import EmptyFields, without_empty
 
 MEMBER = st.tuples(
-    st.sampled_from(["a", "b", "c", "é", 'q"', "null", ",", ":null"]),
+    st.sampled_from(["a", "b", "c", "é", 'q"', "null", ",", ":null", "b,", ":", ""]),
     st.sampled_from(
         [
             *(
@@ -56,6 +56,12 @@ MEMBER = st.tuples(
     separators=(",", ":"),
     ascii_names=False,
 )
+@example(
+    members=[("a", '","'), (":null", "null"), (",", "null"), (":null", "1.50")],
+    separators=(",", ":"),
+    ascii_names=False,
+)
+@example(members=[("b,", '":null"'), (":", "1")], separators=(",", ":"), ascii_names=False)
 def test_what_is_left_has_every_value_that_is_not_empty(
     members: list[tuple[str, str]], separators: tuple[str, str], ascii_names: bool
 ) -> None:
