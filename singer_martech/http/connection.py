@@ -158,17 +158,6 @@ def _observing(pool: Any) -> Any:
     return type(f"Observed{pool.__name__}", (pool,), {"ConnectionCls": connection})
 
 
-class _LineReader(io.BufferedReader):
-    """Keeps the last line that was read."""
-
-    last_line = b""
-
-    @override
-    def readline(self, size: int | None = -1, /) -> bytes:
-        self.last_line = super().readline(size)
-        return self.last_line
-
-
 def _share_authorities(pool: Any) -> None:
     """Let the connections of a pool share the certificate authorities of all others.
 
@@ -185,6 +174,17 @@ def _context(ca_certs: str | None, ca_cert_dir: str | None) -> ssl.SSLContext:
     context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
     context.load_verify_locations(ca_certs, ca_cert_dir)
     return context
+
+
+class _LineReader(io.BufferedReader):
+    """Keeps the last line that was read."""
+
+    last_line = b""
+
+    @override
+    def readline(self, size: int | None = -1, /) -> bytes:
+        self.last_line = super().readline(size)
+        return self.last_line
 
 
 class _FinalResponse(http.client.HTTPResponse):

@@ -32,6 +32,7 @@ from singer_martech.http.stats import RequestStats
 from singer_martech.runtime.redaction import register_secret
 from singer_martech.runtime.shutdown import ShutdownSignal
 from tests.kit.scripted_server import RESET, SILENCE, Reply, ScriptedServer
+from tests.kit.web import RawServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -639,6 +640,39 @@ def test_an_unreadable_token_response_is_not_reported_as_a_bad_credential(
     with pytest.raises(ValueError, match="of the login"):
         post(client, server)
     client.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "HTTP/1.1 201 Created\r\nContent-Length: 2\r\nX-Name: a b",
+        "HTTP/1.1 201 \r\ncontent-length:2\r\nx-name:  a b \r\nconnection: Keep-Alive",
+        "HTTP/1.1 201\r\nContent-Length: 2\r\nX-Name: a b",
+        "HTTP/1.0 201 Created\r\nX-Name: a b",
+        "HTTP/1.1 201 Created\r\nConnection: close\r\nX-Name: a b",
+        "HTTP/1.1 201 Created\r\nX-Name: a\r\n b\r\nContent-Length: 2",
+        "HTTP/1.1 201 Created\r\nX-Name: a b\r\nContent-Length: " + "9" * 5000,
+    ],
+)
+def test_a_head_is_read_in_each_permitted_form(
+    client: HttpClient, server: ScriptedServer, head: str
+) -> None:
+    server.script(Reply(raw=head.encode() + b"\r\n\r\n{}"))
+    response = post(client, server)
+    name = " ".join(response.headers["X-Name"].split())
+    assert (response.status, name, response.body) == (201, "a b", b"{}")
+
+
+def test_a_head_of_several_segments_is_read(client: HttpClient) -> None:
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}":
+            connection.sendall(bytes([byte]))
+
+    with RawServer(serve) as raw:
+        url = f"http://127.0.0.1:{raw.port}"
+        assert client.request("GET", url, label="reading").body == b"{}"
 
 
 def test_interim_responses_are_skipped(client: HttpClient, server: ScriptedServer) -> None:
