@@ -82,15 +82,16 @@ class StreamLedger:
 
     def set_hashes(self, records: Sequence[PendingRecord]) -> None:
         """Set the hashes of records; the key of one that the vendor does not merge has none."""
+        new_key_hash, new_body_hash = self._key_hash.copy, _BODY_HASH.copy
         for record, key in zip(records, self._keys_of(records), strict=True):
             if key is not None:
-                key_hash = self._key_hash.copy()
+                key_hash = new_key_hash()
                 key_hash.update(key)
                 record.key_hash = key_hash.digest()
             if record.is_deletion:
                 record.body_hash = DELETION
             elif record.idempotent:
-                body_hash = _BODY_HASH.copy()
+                body_hash = new_body_hash()
                 body_hash.update(record.body)
                 record.body_hash = body_hash.digest()
             else:  # the vendor's state depends on more than this record
