@@ -39,6 +39,7 @@ class SenderPool:
     def __init__(self, size: int, shutdown: ShutdownSignal, wake: Callable[[], None]) -> None:
         """Create a pool; threads are started on demand."""
         self.size = size
+        self._max_workers = size
         self.awaited: set[BatchResult] = set()
         self.is_closed = False
         self._awaited_bytes = 0
@@ -63,7 +64,7 @@ class SenderPool:
         Raises:
             MartechError: No worker can be started.
         """
-        if len(self._workers) >= min(self.size, len(self.awaited) + 1):
+        if len(self._workers) >= min(self._max_workers, len(self.awaited) + 1):
             return
         worker = Thread(self._send_batches, name="sender")
         try:
@@ -74,6 +75,7 @@ class SenderPool:
                     f"no thread can be started to send requests ({error}); raise the process or "
                     "memory limit"
                 ) from error
+            self._max_workers = len(self._workers)  # another attempt may take seconds
             return
         self._workers.append(worker)
 

@@ -79,6 +79,7 @@ def prefetch(
     """
     todo = iter(work)
     futures: deque[_ThreadFuture[T]] = deque()
+    start = _start_or_do
 
     def discard_result(future: Future[T]) -> None:
         if future.exception() is None:
@@ -87,7 +88,9 @@ def prefetch(
     try:
         while True:
             while len(futures) < width and (piece := next(todo, None)) is not None:
-                futures.append(_start_or_do(piece))
+                futures.append(start(piece))
+                if futures[-1].thread is None:
+                    start = _do  # another attempt to start a thread may take seconds
             if not futures:
                 return
             while not _is_done(futures[0], _POLL_SECONDS):
@@ -172,7 +175,9 @@ class ReadAhead(Generic[T]):
                 break
             except queue.Empty:
                 self._producer.fail_without_thread()
-                if not block or timeout is not None:
+                # a thread without memory for the signal of its end sends none
+                self.has_ended = self._producer.done() and self._queue.empty()
+                if self.has_ended or not block or timeout is not None:
                     return None
         if item is _Signal.END:
             self.has_ended = True
@@ -247,9 +252,13 @@ def _start_or_do(work: Callable[[], T]) -> _ThreadFuture[T]:
     try:
         return _start(work, "prefetch")
     except ThreadUnavailable:
-        future: _ThreadFuture[T] = _ThreadFuture()
-        _complete(future, work)
-        return future
+        return _do(work)
+
+
+def _do(work: Callable[[], T]) -> _ThreadFuture[T]:
+    future: _ThreadFuture[T] = _ThreadFuture()
+    _complete(future, work)
+    return future
 
 
 def _complete(future: Future[T], work: Callable[[], T]) -> None:

@@ -126,6 +126,7 @@ WORST_CASES: Mapping[str, list[tuple[str, str, str]]] = {
     "target_monetate.datetimes._RFC_3339": [("2024-01-01T00:00:00.", "1", "/")],
     "target_monetate.datetimes._ZEROED_RFC_3339": [("0000-00-00T00:00:00.", "0", "/")],
     "target_monetate.datetimes._ISO_8601": [("2024-01-01T00:00:00.", "1", "/")],
+    "target_monetate.empty_fields._USUAL_NAME": [("", "a", "")],
     "target_monetate.private_key._PUBLIC": [("", "-----BEGIN ", ""), ("", "-", "")],
     "target_mediarithmics.conversions._WHOLE_NUMBER": [("", "1", "/"), ("1.", "0", "/")],
     "target_mediarithmics.error_file._NUMBERED": [

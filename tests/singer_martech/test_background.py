@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import queue
 import signal
 import threading
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from singer_martech.runtime.background import (
     run_interruptibly,
 )
 from singer_martech.runtime.shutdown import ShutdownSignal
+from singer_martech.runtime.threads import Thread
 from singer_martech.singer.stdin import StdinReader
 
 if TYPE_CHECKING:
@@ -205,6 +207,34 @@ def test_a_thread_that_ends_without_a_result_is_an_error() -> None:
         list(prefetch([int], 2, shutdown, print))
     with pytest.raises(ThreadUnavailable, match="ended early"):
         list(iterate_in_background(iter([1]), 2))
+
+
+class QueueWithoutMemory(queue.SimpleQueue[Any]):
+    """Has room for numbers only."""
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        if type(item) is not int:
+            raise MemoryError
+        super().put(item, block, timeout)
+
+
+def test_the_end_of_an_iterator_is_noticed_without_memory_for_its_signal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(queue, "SimpleQueue", QueueWithoutMemory)
+    assert list(iterate_in_background(iter([1, 2]), 2)) == [1, 2]
+
+
+def test_after_a_failed_start_no_further_thread_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[str] = []
+
+    def fail(thread: Thread) -> None:
+        starts.append(thread.name)
+        raise RuntimeError("no thread")
+
+    monkeypatch.setattr(Thread, "start", fail)
+    assert list(prefetch([int] * 9, 2, ShutdownSignal(), print)) == [0] * 9
+    assert starts == ["prefetch"]
 
 
 def _joined() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from singer_martech.delivery.rejects import TooManyRejects
 from singer_martech.errors import MartechError, Stopped
+from singer_martech.runtime.threads import Thread
 from tests.kit.fake_destination import FakeDestination, broken
 from tests.kit.harness import Harness
 
@@ -392,3 +393,23 @@ def test_a_worker_that_ends_early_ends_the_run(
         threading.setprofile(None)
     harness.dispatcher.write_state(now=True)
     assert capsys.readouterr().out == ""
+
+
+def test_after_a_failed_start_the_workers_there_are_do_all(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = 0
+    start = Thread.start
+
+    def start_one(thread: Thread) -> None:
+        nonlocal starts
+        starts += 1
+        if starts > 1:
+            raise RuntimeError("no thread")
+        start(thread)
+
+    monkeypatch.setattr(Thread, "start", start_one)
+    destination = FakeDestination(max_rows=1)
+    harness.load(destination, 20)
+    assert starts == 2
+    assert len(destination.accepted) == 20

@@ -235,7 +235,7 @@ def test_a_connection_broken_during_error_handling_is_retried(
 
 def test_a_timeout_counts_as_a_failed_attempt(server: ScriptedServer) -> None:
     server.script(Reply(SILENCE))
-    client = HttpClient(HttpSettings(request_timeout_seconds=0.1, max_attempts=2))
+    client = HttpClient(HttpSettings(request_timeout_seconds=1, max_attempts=2))
     with pytest.raises(RetriesExhausted, match="no response in time"):
         post(client, server)
     client.close()
