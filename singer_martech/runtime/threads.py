@@ -10,7 +10,7 @@ from singer_martech._compat import override
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_MAX_START_SECONDS = 10.0
+_MAX_START_SECONDS = 3.0
 
 
 class Thread(threading.Thread):
