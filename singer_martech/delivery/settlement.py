@@ -89,11 +89,14 @@ class Settlement:
                     rejection.status,
                 )
             except MartechError as error:
+                self.block_state_at(record.sequence)  # wherever it was raised
                 failure = _more_important(failure, error)
         if batch_result.is_complete:
             try:
                 self._reject_unidentified(batch_result, counts)
             except MartechError as error:
+                if batch_result.batch.first_sequence is not None:
+                    self.block_state_at(batch_result.batch.first_sequence)
                 failure = _more_important(failure, error)
         return failure or batch_result.failure
 
@@ -101,14 +104,9 @@ class Settlement:
         """Report the rejected records that cannot be identified."""
         for metrics, count in counts.rejected.items():
             metrics.rejected += count
-        try:
-            for unidentified in batch_result.unidentified:
-                stream = counts.rejected.most_common(1)[0][0].source
-                self._rejects.add_unidentified(stream, unidentified)
-        except MartechError:
-            if batch_result.batch.first_sequence is not None:
-                self.block_state_at(batch_result.batch.first_sequence)
-            raise
+        for unidentified in batch_result.unidentified:
+            stream = counts.rejected.most_common(1)[0][0].source
+            self._rejects.add_unidentified(stream, unidentified)
 
     def _count_requests(self, batch_result: BatchResult) -> None:
         self.stats.add(batch_result.stats)

@@ -164,3 +164,28 @@ def test_state_covers_settled_records_only(
         assert metrics.pending >= 0, f"call {at}"
         assert metrics.delivered <= len(destination.accepted), f"call {at}"
     assert failed > calls / 2
+
+
+def test_an_error_as_a_rejection_begins_blocks_state(
+    tmp_path: Path, states: Callable[[], int]
+) -> None:
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        if (
+            event == "call"
+            and frame.f_code.co_name == "reject"
+            and CORE in frame.f_code.co_filename
+        ):
+            raise MartechError("injected")
+
+    harness, destination = Harness(tmp_path, allowed=5), FakeDestination(max_rows=3)
+    destination.reject_when = {b"2"}.intersection
+    sys.setprofile(profile)
+    try:
+        with pytest.raises(MartechError, match="injected"):
+            harness.load(destination, 3)
+    finally:
+        sys.setprofile(None)
+    harness.dispatcher.write_state(now=True)
+    harness.close()
+    assert settled(destination, tmp_path) == {1, 3}
+    assert states() == 1
