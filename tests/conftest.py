@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 
 from singer_martech.runtime import redaction
+from tests.kit.garbage import collect_garbage
 from tests.sandbox.server import Sandbox
 
 if TYPE_CHECKING:
@@ -28,6 +29,13 @@ hypothesis.settings.load_profile("project")
 def _secrets_of_this_test_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process registers the secrets of one run; those of all tests would slow down logging."""
     monkeypatch.setattr(redaction, "_known", ())
+
+
+@pytest.fixture(scope="module")
+def garbage_is_collected() -> Iterator[None]:
+    """Finalize what the tests of a module leave at its end."""
+    yield
+    collect_garbage()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import warnings
 from typing import TYPE_CHECKING
 
@@ -33,12 +32,8 @@ def connections_may_stay_open() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def left_connections_are_closed() -> Iterator[None]:
-    """Release what the runs of a module left in this process."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+def left_connections_are_closed(garbage_is_collected: None) -> None:
+    """Release the idle connections at the end of a module."""
 
 
 @pytest.fixture(params=PLUGINS, ids=str)

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from singer_martech.delivery.batch import Batch
 
 
+pytestmark = pytest.mark.usefixtures("garbage_is_collected")
+"""An error between opening a file and keeping it leaves the file to the garbage collector."""
+
+
 class Unforeseen(BaseException):
     """Not even an Exception."""
 
@@ -136,7 +140,6 @@ def states(capfd: pytest.CaptureFixture[str]) -> Callable[[], int]:
     return last
 
 
-# an error between opening a file and keeping it leaves the file to the garbage collector
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

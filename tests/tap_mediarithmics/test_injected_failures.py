@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from tests.sandbox.mediarithmics import Mediarithmics
 
+pytestmark = pytest.mark.usefixtures("garbage_is_collected")
+"""An error between opening a file and keeping it leaves the file to the garbage collector."""
+
 MODULES = ("/tap_mediarithmics/", "/singer/stream.py", "/singer/writer.py")
 BEGIN, END = "download", "_write_state_message"
 FAILURES = (RuntimeError, MemoryError, OSError, KeyboardInterrupt, RecursionError, SystemExit)

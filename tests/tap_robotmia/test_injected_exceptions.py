@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from tests.sandbox.robotmia import Robotmia
 
+pytestmark = pytest.mark.usefixtures("garbage_is_collected")
+"""An error between opening a file and keeping it leaves the file to the garbage collector."""
+
 CLASSES: tuple[type[BaseException], ...] = (
     RuntimeError,
     OSError,
