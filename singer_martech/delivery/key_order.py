@@ -65,7 +65,8 @@ class KeyOrder:
             waiting = self._held.get(key)
             if waiting is None:
                 continue
-            self.ready.extend(waiting)
+            # in front: later records of the key may be ready behind those of other keys
+            self.ready.extendleft(reversed(waiting))
             del self._held[key]
             self._held_records -= len(waiting)
             self._held_bytes -= sum(record.size for _, record in waiting)

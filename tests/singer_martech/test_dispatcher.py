@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from singer_martech.delivery.rejects import TooManyRejects
 from singer_martech.errors import MartechError, Stopped
 from singer_martech.runtime.threads import Thread
-from tests.kit.fake_destination import FakeDestination, broken
+from tests.kit.fake_destination import FakeDestination, broken, pending_record
 from tests.kit.harness import Harness
 
 if TYPE_CHECKING:
@@ -145,6 +147,65 @@ def test_a_held_record_is_sent_before_a_later_one_of_its_key(tmp_path: Path) -> 
     harness.dispatcher.flush()
     assert hot.accepted == [b"1", b"2", b"3"]
     harness.close()
+
+
+def test_a_held_record_stays_before_a_later_one_while_another_waits_for_capacity(
+    tmp_path: Path,
+) -> None:
+    harness = Harness(tmp_path, parallel=2)
+    hot, warm, cold = (FakeDestination(max_rows=rows) for rows in (1, 1, 2))
+    for each in (hot, warm, cold):
+        each.gate.clear()
+    harness.add(warm, "1", "warm")
+    harness.add(hot, "1", "hot")
+    warm.wait_until_busy(1)
+    hot.wait_until_busy(1)
+    harness.add(warm, "2", "warm")  # waits for the first
+    harness.add(hot, "2", "hot")  # likewise
+    for _ in range(5):
+        harness.add(cold)
+    full = harness.in_background(lambda: harness.add(cold))
+    warm.gate.set()  # its second record is ready, but this batch takes the capacity
+    full.join(20)
+    assert not full.is_alive()
+    blocked = harness.in_background(lambda: harness.add(hot, "3", "hot"))
+    assert harness.waits.acquire(timeout=20)
+    hot.gate.set()
+    cold.gate.set()
+    blocked.join(20)
+    harness.dispatcher.flush()
+    assert hot.accepted == [b"1", b"2", b"3"]
+    assert warm.accepted == [b"1", b"2"]
+    harness.close()
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 1_000_000), merges_by_key=st.booleans(), at_once=st.integers(1, 20))
+def test_records_of_one_key_arrive_in_order_whatever_order_the_vendor_answers_in(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, merges_by_key: bool, at_once: int
+) -> None:
+    chance = random.Random(seed)
+    harness = Harness(tmp_path_factory.mktemp("rejects"), parallel=chance.randint(2, 4))
+    destination = FakeDestination(max_rows=chance.randint(1, 3), merges_by_key=merges_by_key)
+
+    def answer_later(_bodies: list[bytes]) -> list[bytes]:
+        time.sleep(chance.random() / 1000)
+        return []
+
+    destination.reject_when = answer_later
+    records = [pending_record(harness.metrics, n, f"{n}", chance.randrange(20)) for n in range(200)]
+    for start in range(0, len(records), at_once):
+        harness.dispatcher.submit_all(destination, records[start : start + at_once])
+    harness.dispatcher.flush()
+    harness.close()
+    assert destination.overlaps == []
+    keys = {record.body: record.key for record in records}
+    newest: dict[object, int] = {}
+    for body in destination.accepted:
+        key = keys[body]
+        assert newest.get(key, -1) < int(body)
+        newest[key] = int(body)
+    assert newest == {record.key: record.sequence for record in records}
 
 
 def test_no_state_passes_a_held_record_that_waits_for_a_batch(
