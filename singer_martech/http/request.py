@@ -55,6 +55,7 @@ _SUCCESS = range(200, 300)
 _UNAUTHORIZED, _REQUEST_TIMEOUT, _TOO_MANY_REQUESTS = 401, 408, 429
 _FIRST_SERVER_ERROR = 500
 _MAX_REJECTED_RENEWALS = 2
+_SEND_ERRORS = (OSError, ValueError, TypeError, urllib3.exceptions.HTTPError)
 
 
 class RetryingRequest:
@@ -126,6 +127,8 @@ class RetryingRequest:
             self.stats.retries += 1
             self.shutdown.wait(seconds)
 
+    # Kept short, as all that runs in a sender: up to Python 3.13, an error handler of a function
+    # loops forever without memory if the error is beyond 256 units of code (CPython issue 132508).
     def _attempt(
         self, read: Callable[[requests.Response], Response], *, idempotent: bool
     ) -> Response | _FailedAttempt:
@@ -134,17 +137,27 @@ class RetryingRequest:
         session = self.sessions(not idempotent)
         transmission = Transmission()
         try:
-            prepared = self._prepared(session)
-            with self._send(session, prepared, transmission) as http_response:
-                self._note_token(http_response)
-                if http_response.status_code in _SUCCESS:
-                    return read(http_response)
-                response = self.read(http_response, _MAX_ERROR_BODY_BYTES)
+            return self._exchange(session, transmission, read, idempotent=idempotent)
         except (requests.RequestException, urllib3.exceptions.HTTPError, AttemptFailed) as error:
             return self._after_broken_connection(error, transmission, idempotent=idempotent)
         finally:
             if not idempotent:
                 session.close()
+
+    def _exchange(
+        self,
+        session: Session,
+        transmission: Transmission,
+        read: Callable[[requests.Response], Response],
+        *,
+        idempotent: bool,
+    ) -> Response | _FailedAttempt:
+        prepared = self._prepared(session)
+        with self._send(session, prepared, transmission) as http_response:
+            self._note_token(http_response)
+            if http_response.status_code in _SUCCESS:
+                return read(http_response)
+            response = self.read(http_response, _MAX_ERROR_BODY_BYTES)
         return self._after_error_status(response, idempotent=idempotent)
 
     def _prepared(self, session: Session) -> requests.PreparedRequest:
@@ -166,37 +179,58 @@ class RetryingRequest:
         prepared: requests.PreparedRequest,
         transmission: Transmission,
     ) -> requests.Response:
-        timeout = self.limits.request_timeout_seconds
-        timeouts = urllib3.Timeout(
-            connect=min(timeout, _CONNECT_TIMEOUT_SECONDS),
-            read=min(timeout, _MAX_READ_TIMEOUT_SECONDS),
-        )
         settings = session.merge_environment_settings(
             prepared.url, {}, stream=True, verify=None, cert=None
         )
-        transmission.proxy = proxy = select_proxy(str(prepared.url), settings["proxies"])
+        transmission.proxy = select_proxy(str(prepared.url), settings["proxies"])
         self.stats.requests += 1
         try:
-            with observed(transmission):
-                return session.send(prepared, timeout=timeouts, **settings)
-        except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidProxyURL) as error:
-            raise invalid_proxy(self.label, proxy, error) from None
-        except (requests.exceptions.InvalidURL, LocationValueError, TypeError) as error:
-            if proxy is None:
+            return self._transmit(session, prepared, transmission, settings)
+        except _SEND_ERRORS as error:
+            setting_error = self._setting_error(error, transmission.proxy)
+            if setting_error is None:
                 raise
-            raise invalid_proxy(self.label, proxy, error) from None
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            if proxy is not None and is_unreachable(error) and not self.connected.is_set():
-                raise invalid_proxy(self.label, proxy, error) from error
-            raise
-        except ValueError:  # from http.client; its message contains the header
-            raise self._invalid_header from None
-        except OSError as error:
-            message = f"{self.label}: {error}; correct REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE"
-            raise SettingError(message) from error
+            raise setting_error from None  # a header is in some messages
+
+    def _transmit(
+        self,
+        session: Session,
+        prepared: requests.PreparedRequest,
+        transmission: Transmission,
+        settings: dict[str, Any],
+    ) -> requests.Response:
+        try:
+            with observed(transmission):
+                return session.send(prepared, timeout=self._timeouts, **settings)
         finally:
-            if transmission.begun:
-                self.stats.bytes += int(prepared.headers.get("Content-Length") or 0)
+            self._count_bytes(prepared, transmission)
+
+    def _count_bytes(self, prepared: requests.PreparedRequest, transmission: Transmission) -> None:
+        if transmission.begun:
+            self.stats.bytes += int(prepared.headers.get("Content-Length") or 0)
+
+    @property
+    def _timeouts(self) -> urllib3.Timeout:
+        timeout = self.limits.request_timeout_seconds
+        return urllib3.Timeout(
+            connect=min(timeout, _CONNECT_TIMEOUT_SECONDS),
+            read=min(timeout, _MAX_READ_TIMEOUT_SECONDS),
+        )
+
+    def _setting_error(self, error: Exception, proxy: str | None) -> SettingError | None:
+        """Return the error of the setting or variable that made sending fail, if one did."""
+        if isinstance(
+            error, (requests.exceptions.InvalidSchema, requests.exceptions.InvalidProxyURL)
+        ):
+            return invalid_proxy(self.label, proxy, error)
+        if isinstance(error, (requests.exceptions.InvalidURL, LocationValueError, TypeError)):
+            return None if proxy is None else invalid_proxy(self.label, proxy, error)
+        if isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError)):
+            is_first = proxy is not None and is_unreachable(error) and not self.connected.is_set()
+            return invalid_proxy(self.label, proxy, error) if is_first else None
+        if isinstance(error, ValueError):  # from http.client
+            return self._invalid_header
+        return SettingError(f"{self.label}: {error}; correct REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE")
 
     def _note_token(self, http_response: requests.Response) -> None:
         self.connected.set()

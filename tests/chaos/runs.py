@@ -35,6 +35,7 @@ _OUTPUT_LOST = 120
 """The status of Python if it cannot flush its output at the end."""
 _OUTCOMES = (" ERROR ", "summary: ", "METRIC: ")
 """What the log of a run that is over contains."""
+_NO_MEMORY = ("MemoryError", "Exception ignored in thread started by")
 MOST_SECONDS = 600
 FAKE_CLOCK = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
 """The library of the Debian package libfaketime; without it, the clock is not changed."""
@@ -255,8 +256,8 @@ class Runs:
         if ended.status in {-signal.SIGTERM, -signal.SIGINT}:
             assert any(mark in ended.log for mark in _OUTCOMES), told
         assert list((folder / "temporary").iterdir()) == []
-        if "memory" in conditions.job and "MemoryError" in ended.log:
-            return  # the interpreter itself had no memory to write a log line
+        if "memory" in conditions.job and any(mark in ended.log for mark in _NO_MEMORY):
+            return  # the interpreter itself had no memory to write a log line, or to start a thread
         assert "Traceback" not in without_closed_generators(ended.log), told
         if ended.status == 1:
             assert " ERROR " in ended.log.splitlines()[-1], told
