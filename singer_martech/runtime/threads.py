@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,10 @@ class Thread(threading.Thread):
     @override
     def run(self) -> None:
         if self._claim.acquire(blocking=False):  # otherwise start has failed already
-            super().run()
+            # Whoever waits notices that the thread has ended. Python's own handler for an error
+            # that ends a thread may loop forever without memory (CPython issue 132508).
+            with contextlib.suppress(MemoryError):
+                super().run()
 
 
 class _LimitedEvent(threading.Event):

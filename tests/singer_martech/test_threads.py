@@ -68,6 +68,17 @@ def test_a_thread_that_begins_too_late_does_nothing() -> None:
     assert DONE == []
 
 
+def test_a_thread_that_runs_out_of_memory_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out_of_memory() -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(threading, "excepthook", DONE.append)
+    thread = Thread(run_out_of_memory, name="work")
+    thread.start()
+    thread.join()
+    assert DONE == []
+
+
 @pytest.mark.parametrize(
     "function",
     [
