@@ -97,7 +97,7 @@ class MediarithmicsSink(MartechSink):
 
     @override
     def ledger_keys(self, records: Sequence[PendingRecord]) -> Sequence[bytes | None]:
-        return [record.ledger_key for record in records]
+        return encode_lines([record.ledger_key for record in records])
 
     @override
     def open_ledger(self, *, is_incremental: bool) -> None:
@@ -234,7 +234,7 @@ class MediarithmicsSink(MartechSink):
                 record.identifiers = encode(deletion)
         return record
 
-    def _ledger_key(self, document: dict[str, Any]) -> bytes:
+    def _ledger_key(self, document: dict[str, Any]) -> list[Any]:
         """Return the key of a document: its user, and the segment or processing if it has one."""
         key: list[Any] = [self._import_name]
         for outer, inner in self._key_paths:
@@ -242,7 +242,9 @@ class MediarithmicsSink(MartechSink):
             if value is not None:
                 is_nested = inner and isinstance(value, dict)
                 key.append((outer, {inner: value.get(inner)} if is_nested else value))
-        return encode(key)
+        if self._columns is not None:
+            encode(key)  # its error rejects the record, whose row may hold what JSON cannot
+        return key
 
 
 def _object(document: Any) -> dict[str, Any]:

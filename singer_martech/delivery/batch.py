@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from itertools import count, groupby
 from operator import attrgetter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -36,7 +36,7 @@ class PendingRecord(msgspec.Struct, gc=False, eq=False):
         sequence: Its position in the input; a STATE waits for all smaller ones.
         raw: The record as received, as JSON, for the reject report.
         superseded: The earlier record of the same key that this one replaces.
-        ledger_key: Its key in the ledger; set by sinks that cannot derive it from ``key``.
+        ledger_key: Its key in the ledger, as JSON values; set by sinks that do not use ``key``.
         is_deletion: Whether it removes the key; set with a ledger only.
         identifiers: The record that deletes its key at the vendor; set for mirrored streams only.
         key_hash: The hash of its key in the ledger; set with a ledger only.
@@ -50,7 +50,7 @@ class PendingRecord(msgspec.Struct, gc=False, eq=False):
     sequence: int = 0
     raw: bytes = b""
     superseded: PendingRecord | None = None
-    ledger_key: bytes | None = None
+    ledger_key: Sequence[Any] = ()
     is_deletion: bool = False
     identifiers: bytes | None = None
     key_hash: bytes = b""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from singer_martech.delivery.ledger_tables import Entry, Parameters, Scope
     from singer_martech.delivery.metrics import StreamMetrics
 
-_MAX_BUFFERED_RECORDS = 5000
+_MAX_BUFFERED_RECORDS = 1000
 _BODY_HASH = blake2b(digest_size=KEY_BYTES)
 
 
@@ -45,6 +45,7 @@ class StreamLedger:
         keys_of: Returns the keys of records; None for a record that the vendor does not merge.
 
     Attributes:
+        keys_of: As given.
         version: Version of the full read, if the stream is mirrored.
     """
 
@@ -60,7 +61,7 @@ class StreamLedger:
         self.lock = scope.lock
         self.metrics = metrics
         self.version: int | None = None
-        self._keys_of = keys_of
+        self.keys_of = keys_of
         self._ledger = ledger
         self._key_hash = blake2b(scope.account_digest, digest_size=KEY_BYTES, person=b"key")
 
@@ -83,7 +84,7 @@ class StreamLedger:
     def set_hashes(self, records: Sequence[PendingRecord]) -> None:
         """Set the hashes of records; the key of one that the vendor does not merge has none."""
         new_key_hash, new_body_hash = self._key_hash.copy, _BODY_HASH.copy
-        for record, key in zip(records, self._keys_of(records), strict=True):
+        for record, key in zip(records, self.keys_of(records), strict=True):
             if key is not None:
                 key_hash = new_key_hash()
                 key_hash.update(key)

@@ -29,6 +29,7 @@ ENTRY = Struct(f">{KEY_BYTES}s{KEY_BYTES}sq")
 PLACES = "SELECT key, block FROM ledger_entries WHERE key IN :values"
 """Selects the block of each of these keys."""
 
+_KEY_AND_BODY = Struct(f"{KEY_BYTES}s{KEY_BYTES}s{ENTRY.size - 2 * KEY_BYTES}x")
 _KEY_AND_VALUE = Struct(f"{KEY_BYTES}s{ENTRY.size - KEY_BYTES}s")
 _MARGIN = 2
 """Blocks that are read beyond the expected ones: the first and the last one have other keys too."""
@@ -53,15 +54,10 @@ class LedgerBlocks:
             keys: Keys, in the order of the input; an empty one has no entry.
             taken_after: A body that the vendor accepted earlier counts as ``IN_DOUBT``.
         """
-        found: dict[bytes, Entry] = {}
         expected = self._expected.pop(destination, None)
+        found: dict[bytes, Entry] = {}
         if expected is not None:
-            limit = len(keys) // BLOCK_ENTRIES + _MARGIN
-            for block, entries in self._database.rows(
-                _BLOCKS_FROM, destination=destination, first=expected, limit=limit
-            ):
-                for key, body, taken_at in ENTRY.iter_unpack(entries):
-                    found[key] = body if taken_at >= taken_after else IN_DOUBT, block
+            found = self._read_on(destination, expected, len(keys), taken_after)
         left = [key for key in keys if key and key not in found]
         searched = set()
         for key, block, entries in self._database.rows_in(_ENTRIES, left):
@@ -76,6 +72,22 @@ class LedgerBlocks:
             last = next((found[key][1] for key in reversed(keys) if key in found), expected)
             if last is not None:
                 self._expected[destination] = last
+        return found
+
+    def _read_on(
+        self, destination: int, first: int, count: int, taken_after: float
+    ) -> dict[bytes, Entry]:
+        """Return the entries from a block on, about as many as given, as ``lookup`` does."""
+        found: dict[bytes, Entry] = {}
+        limit = count // BLOCK_ENTRIES + _MARGIN
+        rows = self._database.rows(_BLOCKS_FROM, destination=destination, first=first, limit=limit)
+        for block, entries in rows:
+            if taken_after:
+                for key, body, taken_at in ENTRY.iter_unpack(entries):
+                    found[key] = body if taken_at >= taken_after else IN_DOUBT, block
+            else:  # common case
+                for key, body in _KEY_AND_BODY.iter_unpack(entries):
+                    found[key] = body, block
         return found
 
     def write(self, results: Results) -> Iterator[Statement]:

@@ -104,9 +104,7 @@ class Mirror:
             for example in itertools.islice(store.unseen(scope, version), _EXAMPLES):
                 logger.info("dry run: %s: for example %s", label, example.decode())
             return
-        deletions = self._ledger.stream(
-            scope, self._deleted, lambda records: [record.ledger_key for record in records]
-        )
+        deletions = self._ledger.stream(scope, self._deleted, self._stream.keys_of)
         for identifiers in store.unseen(scope, version):
             record = self._deletion_of(identifiers)
             record.metrics, record.sequence, record.raw = self._deleted, sequence, identifiers

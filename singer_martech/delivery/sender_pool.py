@@ -32,7 +32,7 @@ class SenderPool:
         wake: Called from a worker when a batch is done.
 
     Attributes:
-        awaited: The batches that were queued and not yet taken back.
+        awaited: The batches that were queued and not yet taken back, in this order.
         is_closed: Whether sending has stopped, because a batch failed or the run ends.
     """
 
@@ -40,7 +40,7 @@ class SenderPool:
         """Create a pool; threads are started on demand."""
         self.size = size
         self._max_workers = size
-        self.awaited: set[BatchResult] = set()
+        self.awaited: dict[BatchResult, None] = {}
         self.is_closed = False
         self._awaited_bytes = 0
         self._shutdown = shutdown
@@ -82,12 +82,12 @@ class SenderPool:
     def send(self, destination: Destination, batch_result: BatchResult) -> None:
         """Queue a batch."""
         self._work.put((destination, batch_result))
-        self.awaited.add(batch_result)
+        self.awaited[batch_result] = None
         self._awaited_bytes += batch_result.batch.held_bytes
 
     def take_back(self, batch_result: BatchResult) -> None:
         """Remove a batch from ``awaited``."""
-        self.awaited.discard(batch_result)
+        self.awaited.pop(batch_result, None)
         self._awaited_bytes -= batch_result.batch.held_bytes
 
     def ended(self) -> list[BatchResult]:

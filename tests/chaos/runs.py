@@ -33,6 +33,8 @@ REQUESTS_PER_KILL = 10
 """The average number of requests of a run after which it is killed."""
 _OUTPUT_LOST = 120
 """The status of Python if it cannot flush its output at the end."""
+_NO_THREAD_DATA = 127
+"""The status of a process if its C library cannot allocate the data of a thread."""
 _OUTCOMES = (" ERROR ", "summary: ", "METRIC: ")
 """What the log of a run that is over contains."""
 _NO_MEMORY = ("MemoryError", "Exception ignored in thread started by")
@@ -250,11 +252,13 @@ class Runs:
         assert not ended.is_stuck, f"did not end within {MOST_SECONDS} s: {told}"
         statuses = kill.statuses if kill else {0, 1}
         if "memory" in conditions.job:
-            # Without memory, libraries in Rust abort, and OpenSSL recurses beyond its stack.
-            statuses |= {-signal.SIGABRT, -signal.SIGSEGV, _OUTPUT_LOST}
+            # Without memory, libraries in Rust abort, OpenSSL recurses beyond its stack, and the C
+            # library ends the process.
+            statuses |= {-signal.SIGABRT, -signal.SIGSEGV, _OUTPUT_LOST, _NO_THREAD_DATA}
         assert ended.status in statuses, f"{ended.status}: {told}"
         if ended.status in {-signal.SIGTERM, -signal.SIGINT}:
-            assert any(mark in ended.log for mark in _OUTCOMES), told
+            # it had not begun, or was over
+            assert not ended.log or any(mark in ended.log for mark in _OUTCOMES), told
         assert list((folder / "temporary").iterdir()) == []
         if "memory" in conditions.job and any(mark in ended.log for mark in _NO_MEMORY):
             return  # the interpreter itself had no memory to write a log line, or to start a thread
