@@ -155,7 +155,6 @@ class ReadAhead(Generic[T]):
             ThreadUnavailable: None can be started.
         """
         self._producer = _start(self._produce, self._name)
-        self._producer.add_done_callback(lambda _: self._queue.put(_Signal.END))
 
     def get(self, timeout: float | None = None, *, block: bool = True) -> T | None:
         """Return the next item.
@@ -189,6 +188,7 @@ class ReadAhead(Generic[T]):
 
     def raise_error(self) -> None:
         """Raise the error that ended the iterator, if there is one; for use once it has ended."""
+        self.join()
         self._producer.result()
 
     def wake(self) -> None:
@@ -206,11 +206,14 @@ class ReadAhead(Generic[T]):
             pass
 
     def _produce(self) -> None:
-        while self._room.acquire() and not self._is_closed.is_set():
-            item = next(self._items, None)
-            if item is None:
-                return
-            self._queue.put(item)
+        try:
+            while self._room.acquire() and not self._is_closed.is_set():
+                item = next(self._items, None)
+                if item is None:
+                    return
+                self._queue.put(item)
+        finally:
+            self._queue.put(_Signal.END)
 
 
 class _Signal(Enum):
