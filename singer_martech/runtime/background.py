@@ -5,6 +5,7 @@ All threads are daemons: a connection that stays silent must not delay the end o
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections import deque
@@ -213,7 +214,8 @@ class ReadAhead(Generic[T]):
                     return
                 self._queue.put(item)
         finally:
-            self._queue.put(_Signal.END)
+            with contextlib.suppress(MemoryError):  # get notices the end without its signal
+                self._queue.put(_Signal.END)
 
 
 class _Signal(Enum):
