@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from singer_martech.delivery.metrics import StreamMetrics
 
 _MAX_BUFFERED_RECORDS = 1000
+"""More do not stay in the CPU's cache until they are sent."""
 _BODY_HASH = blake2b(digest_size=KEY_BYTES)
 
 
