@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from singer_martech.delivery.ledger_results import Results
     from singer_martech.delivery.ledger_tables import Database, Entry, Statement
 
-BLOCK_ENTRIES = 25
-"""Four such blocks fill a page of SQLite. Larger ones cost more if the order is another."""
+BLOCK_ENTRIES = 50
+"""Two such blocks fill a page of SQLite. A row costs as much as its entries: SQLite releases the
+interpreter's lock for each."""
 ENTRY = Struct(f">{KEY_BYTES}s{KEY_BYTES}sq")
 """Key, body and time."""
 PLACES = "SELECT key, block FROM ledger_entries WHERE key IN :values"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,12 @@ _PAGE_KEYS = 20_000
 
 
 class LedgerStore:
-    """Reads and writes the tables."""
+    """Reads and writes the tables.
+
+    Attributes:
+        name: The name of the database.
+        seed: The seed of the bodies' hashes, a random number of 63 bits.
+    """
 
     def __init__(self, database: Database) -> None:
         """Create the tables if they do not exist.
@@ -44,13 +50,13 @@ class LedgerStore:
         database.write((table.format(**types), [{}]) for table in TABLES)
         formats = database.rows("SELECT format FROM ledger_format")
         if not formats:
-            first = {"format": FORMAT, "last_block": 0}
-            database.write([("INSERT INTO ledger_format VALUES (:format, :last_block)", [first])])
+            database.write([(_ADD_FORMAT, [{"format": FORMAT, "seed": secrets.randbits(63)}])])
         elif formats[0][0] != FORMAT:
             raise SettingError(
                 f"setting 'ledger': {self.name} has format {formats[0][0]}, but this version knows "
                 f"format {FORMAT}; upgrade singer-martech, or name another ledger"
             )
+        ((self.seed,),) = database.rows("SELECT seed FROM ledger_format")
 
     def open(self, scope: Scope, *, reset: bool = False) -> None:
         """Lock a destination, and recover from a killed run.
@@ -216,6 +222,9 @@ class LedgerStore:
         self._database.close()
 
 
+_ADD_FORMAT = (  # once, if two runs create the tables at the same time
+    "INSERT INTO ledger_format VALUES (:format, 0, :seed) ON CONFLICT DO NOTHING"
+)
 _ADD_DESTINATION = """INSERT INTO ledger_destinations
     VALUES (:id, :target, :account, :collection, :stream) ON CONFLICT DO NOTHING"""
 _FORGET = (

@@ -1,5 +1,7 @@
 """The tables of a ledger, in SQLite or in another SQL database.
 
+- ``ledger_format``: the version of the tables, the number of the last block, and the seed of the
+  bodies' hashes.
 - ``ledger_destinations``: one row per target, API account, collection (dataset, import or arc
   class) and stream.
 - ``ledger_blocks``: the entries of a destination, many to a row and in the order of the input, so
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     Parameters = Mapping[str, Any]
     Statement = tuple[str, Sequence[Parameters]]
 
-FORMAT = 2
+FORMAT = 3
 """Version of the tables. A ledger of another version is an error."""
 
 KEY_BYTES = 16
@@ -135,7 +137,8 @@ class Database(Protocol):
 
 
 TABLES = (
-    "CREATE TABLE IF NOT EXISTS ledger_format (format BIGINT NOT NULL, last_block BIGINT NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS ledger_format (
+        format BIGINT PRIMARY KEY, last_block BIGINT NOT NULL, seed BIGINT NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS ledger_destinations (
         id BIGINT PRIMARY KEY, target TEXT NOT NULL, account TEXT NOT NULL,
         collection TEXT NOT NULL, stream TEXT NOT NULL)""",

@@ -15,11 +15,13 @@ from singer_martech.delivery.ledger_results import Results
 from singer_martech.delivery.ledger_sqlite import SqliteDatabase
 from singer_martech.delivery.ledger_store import LedgerStore
 from singer_martech.delivery.ledger_tables import IN_DOUBT
+from singer_martech.errors import SettingError
 from tests.kit.fake_destination import FakeDestination
 from tests.kit.ledger import SCOPE, LedgerRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any
 
     from singer_martech.delivery.ledger_tables import Entry
 
@@ -94,6 +96,40 @@ def test_a_lookup_finds_the_entries_of_its_keys_in_any_order(
         store.close()
 
 
+def test_the_seed_of_a_ledger_is_random_and_stays_the_same(tmp_path: Path) -> None:
+    seeds = []
+    for name in ("one.db", "two.db", "one.db"):
+        store = LedgerStore(SqliteDatabase(str(tmp_path / name)))
+        seeds.append(store.seed)
+        store.close()
+    first, other, again = seeds
+    assert first == again != other
+
+
+def test_a_ledger_of_another_version_is_refused(tmp_path: Path) -> None:
+    database = SqliteDatabase(str(tmp_path / "ledger.db"))
+    old = "CREATE TABLE ledger_format (format BIGINT NOT NULL, last_block BIGINT NOT NULL)"
+    database.write([(old, [{}]), ("INSERT INTO ledger_format VALUES (2, 0)", [{}])])
+    with pytest.raises(SettingError, match="has format 2, but this version knows format 3"):
+        LedgerStore(database)
+    database.close()
+
+
+def test_two_runs_that_create_the_tables_at_the_same_time_use_one_seed(tmp_path: Path) -> None:
+    class Late(SqliteDatabase):
+        """Does not see yet that another run adds the format."""
+
+        def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
+            rows = super().rows(statement, **parameters)
+            return [] if statement == "SELECT format FROM ledger_format" else rows
+
+    path = str(tmp_path / "ledger.db")
+    first, second = LedgerStore(Late(path)), LedgerStore(Late(path))
+    assert first.seed == second.seed
+    first.close()
+    second.close()
+
+
 def test_records_in_the_order_of_the_blocks_are_read_without_looking_up_each(
     tmp_path: Path,
 ) -> None:
@@ -106,7 +142,7 @@ def test_records_in_the_order_of_the_blocks_are_read_without_looking_up_each(
     found = lookup(store, range(110, 500))
     assert all(key(number) in found for number in range(110, 500))
     assert len(searched) == 1
-    assert "id >= 5 " in searched[0]
+    assert f"id >= {109 // BLOCK_ENTRIES + 1} " in searched[0]
     store.close()
 
 
