@@ -36,16 +36,19 @@ class Assertion(AuthBase):
     """Signs an assertion for each request, right before it is sent: it expires in a minute."""
 
     def __init__(self, username: str, private_key: RSAPrivateKey, algorithm: str) -> None:
+        # Loads cryptography, which is slow, and not in the thread of a request: an import may loop
+        # forever without memory (CPython issue 132508).
+        import jwt  # noqa: PLC0415
+
+        self._encode = jwt.encode
         self._username = username
         self._private_key = private_key
         self._algorithm = algorithm
 
     @override
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        import jwt  # noqa: PLC0415 - loads cryptography, which is slow
-
         claims = {"username": self._username, "iat": int(time.time())}
-        assertion = jwt.encode(claims, self._private_key, algorithm=self._algorithm)
+        assertion = self._encode(claims, self._private_key, algorithm=self._algorithm)
         register_secret(assertion)
         request.headers["Authorization"] = f"JWT {assertion}"
         return request

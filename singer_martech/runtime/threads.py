@@ -47,7 +47,29 @@ class Thread(threading.Thread):
                 super().run()
 
 
-class _LimitedEvent(threading.Event):
-    @override
+class _LimitedEvent:
+    """What Python needs of an event, set by one thread.
+
+    A thread without memory may keep the lock inside :class:`threading.Event` as it ends, and the
+    waiting thread would wait for it forever.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._unset = threading.Lock()
+        self._unset.acquire()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        self._unset.release()
+
     def wait(self, timeout: float | None = None) -> bool:
-        return super().wait(_MAX_START_SECONDS if timeout is None else timeout)
+        if self._unset.acquire(timeout=_MAX_START_SECONDS if timeout is None else timeout):
+            self._unset.release()
+        return self._is_set
+
+    def _at_fork_reinit(self) -> None:
+        """Python calls it in a fork; this event is as usable there as before."""

@@ -65,9 +65,13 @@ class ForkServer:
         """Send a signal; it is ignored when the command has ended."""
         self._socket.send(b"%d" % signum)
 
-    def wait(self) -> int:
-        """Wait for the end of the command; return its status, as `subprocess` does."""
-        return int(self._socket.recv(_MOST_BYTES))
+    def wait(self) -> tuple[int, float]:
+        """Wait for the end of the command; return its status and the seconds of CPU it used.
+
+        The status is as that of `subprocess`.
+        """
+        status, seconds = self._socket.recv(_MOST_BYTES).split()
+        return int(status), float(seconds)
 
     def close(self) -> None:
         """End the process."""
@@ -93,16 +97,17 @@ def _serve(name: str, jobs: socket.socket) -> None:
             return
         for descriptor in (end, *descriptors):
             os.close(descriptor)
-        jobs.send(b"%d" % _wait(process, running, jobs))
+        jobs.send(b"%d %f" % _wait(process, running, jobs))
         os.close(running)
 
 
-def _wait(process: int, running: int, jobs: socket.socket) -> int:
+def _wait(process: int, running: int, jobs: socket.socket) -> tuple[int, float]:
     """Pass on signals until the process ends and so closes its end of a pipe."""
     while True:
         ready, _, _ = select.select([running, jobs.fileno()], [], [])
         if running in ready:
-            return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+            _, status, usage = os.wait4(process, 0)
+            return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
         signum = jobs.recv(_MOST_BYTES)
         os.kill(process, int(signum) if signum else signal.SIGKILL)
 

@@ -131,7 +131,7 @@ class Runner:
             self._server.start(streams, {**job, "arguments": arguments})
             watchdog = threading.Timer(MOST_SECONDS, self._server.send_signal, [signal.SIGKILL])
             watchdog.start()
-            status = self._server.wait()
+            status, _ = self._server.wait()
             watchdog.cancel()
             watchdog.join()
             return Run(folder, status)

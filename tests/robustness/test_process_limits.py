@@ -27,6 +27,22 @@ for name, most in json.loads(sys.argv[1]).items():
     resource.setrlimit(int(name), (most, most))
 os.execv(sys.argv[2], sys.argv[2:])
 """
+#: Runs a plugin's command, then writes which modules were looked for by other threads.
+IMPORTS_WATCHED = """
+import json, sys, threading
+from singer_martech.runtime import startup
+found = []
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if threading.current_thread() is not threading.main_thread():
+            found.append(name)
+sys.meta_path.insert(0, Watch())
+sys.argv = sys.argv[1:]
+try:
+    startup.start(sys.argv[0])
+finally:
+    open("found.json", "w").write(json.dumps(found))
+"""
 #: No stack of a thread fits into the memory.
 NO_THREADS = {resource.RLIMIT_STACK: 8 << 30, resource.RLIMIT_AS: 4 << 30}
 
@@ -148,3 +164,18 @@ def test_a_full_disk_under_a_download_names_the_folder_of_temporary_files(
     assert outcome.status == 1
     assert re.search(r"no room for .* TMPDIR", outcome.reason), outcome.reason
     assert "Exception ignored" not in outcome.log
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=str)
+def test_modules_are_loaded_by_the_main_thread_alone(plugin: Plugin, sandbox: Sandbox) -> None:
+    """Without memory, an import may loop forever (CPython issue 132508)."""
+    Path("config.json").write_text(json.dumps(plugin.settings(sandbox)), encoding="utf-8")
+    name = f"{plugin.plugin.__module__}.{plugin.plugin.__name__}"
+    subprocess.run(
+        [sys.executable, "-c", IMPORTS_WATCHED, name, "--config", "config.json"],
+        input=plugin.input,
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert json.loads(Path("found.json").read_text(encoding="utf-8")) == []

@@ -34,6 +34,16 @@ class WithoutMemory(Thread):
         raise MemoryError
 
 
+class KeepingLocks(Thread):
+    """Ends with all locks of its event that it can get, as a thread may do without memory."""
+
+    def _bootstrap(self) -> None:
+        for each in vars(self._started).values():
+            if hasattr(each, "acquire"):
+                each.acquire(blocking=False)
+        raise MemoryError
+
+
 class Late(Thread):
     """Begins when it may."""
 
@@ -54,9 +64,10 @@ def test_a_thread_does_its_work() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_thread_without_memory_for_its_first_steps_is_an_error() -> None:
+@pytest.mark.parametrize("kind", [WithoutMemory, KeepingLocks])
+def test_a_thread_without_memory_for_its_first_steps_is_an_error(kind: type[Thread]) -> None:
     with pytest.raises(RuntimeError, match="a new thread ended at once"):
-        WithoutMemory(DONE.append, 1, name="work").start()
+        kind(DONE.append, 1, name="work").start()
 
 
 def test_a_thread_that_begins_too_late_does_nothing() -> None:
