@@ -44,6 +44,7 @@ class LedgerStore:
         """
         self._database = database
         self.name = database.name
+        self._locked: set[int] = set()
         self._has_sighted = False
         self._blocks = LedgerBlocks(database)
         types = {"binary": database.binary, "clustered": database.clustered}
@@ -59,7 +60,7 @@ class LedgerStore:
         ((self.seed,),) = database.rows("SELECT seed FROM ledger_format")
 
     def open(self, scope: Scope, *, reset: bool = False) -> None:
-        """Lock a destination, and recover from a killed run.
+        """Lock a destination, and add it if it does not exist.
 
         Raises:
             LedgerError: Another run uses it.
@@ -68,18 +69,21 @@ class LedgerStore:
         if reset:
             self.forget(scope)
         self._database.write([(_ADD_DESTINATION, [{"id": scope.id, **scope._asdict()}])])
-        self._recover(scope.lock)
 
     def lock(self, scope: Scope) -> None:
-        """Lock a destination against other runs.
+        """Lock a destination against other runs, and recover from a killed one.
 
         Raises:
             LedgerError: One uses it now.
         """
+        if scope.lock in self._locked:
+            return  # the journal is that of this run
         if not self._database.lock(scope.lock):
             raise LedgerError(
                 f"ledger {self.name}: another run is using it for {scope}; run one after the other"
             )
+        self._locked.add(scope.lock)
+        self._recover(scope.lock)
 
     def _recover(self, lock: int) -> None:
         """Mark the keys that a killed run was sending as in doubt."""
@@ -204,8 +208,7 @@ class LedgerStore:
         return ledger_inspection.summaries(self._database, self.scopes(), self._never_accepted())
 
     def forget(self, scope: Scope) -> int:
-        """Remove all entries of a destination; return the number of keys."""
-        self._recover(scope.lock)
+        """Remove all entries of a locked destination; return the number of keys."""
         count = self.count(scope)
         self._database.write((statement, [{"id": scope.id}]) for statement in _FORGET)
         return count

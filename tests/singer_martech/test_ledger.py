@@ -117,6 +117,27 @@ def test_records_that_a_killed_run_has_sent_are_in_doubt(tmp_path: Path) -> None
     assert destination.accepted == [b"A", b"B", b"A"]
 
 
+def test_a_second_stream_of_a_collection_does_not_end_the_doubt_about_the_first(
+    tmp_path: Path,
+) -> None:
+    destination = FakeDestination(max_rows=1)
+    with LedgerRun(tmp_path) as killed:
+        killed.load(destination, [("k", "A")])
+        killed.harness.dispatcher.flush()
+        killed.harness.state()
+        destination.gate.clear()
+        killed.load(destination, [("k", "B")])
+        killed.ledger.release()
+        killed.ledger.stream(SCOPE._replace(stream="second"), killed.metrics, killed.stream.keys_of)
+        killed.harness.dispatcher.write_state(now=True)  # the ledger has A now
+        destination.gate.set()
+        killed.wait_for_requests()
+    with LedgerRun(tmp_path) as run:
+        run.load(destination, [("k", "A")])
+        run.finish()
+    assert destination.accepted == [b"A", b"B", b"A"]
+
+
 def test_a_deletion_is_always_sent_and_removes_the_key(tmp_path: Path) -> None:
     destination = FakeDestination()
     for body in ("A", None, None, "A"):
