@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from singer_martech.mediarithmics.waiting import failure_of
-from tap_mediarithmics.modes import new_executions
+from tap_mediarithmics.modes import newest
 
 if TYPE_CHECKING:
     from singer_martech.mediarithmics.executions import Execution
@@ -28,11 +28,7 @@ class ExecutionLauncher:
 
     def running(self, after: Cursor) -> Execution | None:
         """Return the newest pending or running execution, if there is one."""
-        for page in new_executions(self._exports, self._export_id, after):
-            waiting = [execution for execution in page if execution.is_running]
-            if waiting:
-                return max(waiting, key=lambda execution: execution.position)
-        return None
+        return newest(self._exports, self._export_id, after, lambda each: each.is_running)
 
     def launch(self) -> Execution:
         """Launch an execution."""

@@ -87,14 +87,11 @@ class ExportSource:
             return None
         datamart_id = (export and export.datamart_id) or self._context.datamart_id
         try:
-            return self._stored_text(datamart_id, query_id)
+            with names_setting("datamart_id"):
+                return self._context.datamart(datamart_id).query_text(query_id)
         except NotFound as error:
             logger.warning("stream %s: %s", self.config.stream, error)
             return None
-
-    def _stored_text(self, datamart_id: str, query_id: str) -> str:
-        with names_setting("datamart_id"):
-            return self._context.datamart(datamart_id).query_text(query_id)
 
     def verify(self) -> dict[str, Any]:
         """Check at the vendor that the export and the query exist, and that the query is valid.

@@ -123,11 +123,7 @@ class ExportExecutionsStream(_ObjectStream):
     @override
     def chunks(self, streams: Sequence[ChunkedStream]) -> Iterator[Chunk]:
         for export in self._context.all_exports:
-            pages = new_executions(self._context.exports, export.id, self._after(export))
-            executions = sorted(
-                (execution for page in pages for execution in page),
-                key=lambda execution: execution.position,
-            )
+            executions = new_executions(self._context.exports, export.id, self._after(export))
             if executions:
                 records = [self._record(export, execution) for execution in executions]
                 yield _ObjectsChunk(self, records, (export.id, _last_settled(executions)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from singer_martech.mediarithmics.executions import id_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from singer_martech.mediarithmics.executions import Execution
     from singer_martech.mediarithmics.exports import Exports
@@ -42,7 +42,14 @@ class Cursor:
         return execution.position > (self.created, *id_order(self.id))
 
 
-def new_executions(exports: Exports, export_id: str, after: Cursor) -> Iterator[list[Execution]]:
+def new_executions(exports: Exports, export_id: str, after: Cursor) -> list[Execution]:
+    """Return the new executions of an export, oldest first."""
+    pages = _new_pages(exports, export_id, after)
+    new = (execution for page in pages for execution in page)
+    return sorted(new, key=lambda execution: execution.position)
+
+
+def _new_pages(exports: Exports, export_id: str, after: Cursor) -> Iterator[list[Execution]]:
     """Yield the new executions of an export in pages, newest first."""
     for page in exports.executions(export_id):
         new = [execution for execution in page if after.precedes(execution)]
@@ -54,10 +61,17 @@ def new_executions(exports: Exports, export_id: str, after: Cursor) -> Iterator[
 
 def latest(exports: Exports, export_id: str, after: Cursor) -> Execution | None:
     """Return the newest execution that succeeded, if it is new."""
-    for page in new_executions(exports, export_id, after):
-        succeeded = [execution for execution in page if execution.succeeded]
-        if succeeded:
-            return max(succeeded, key=lambda execution: execution.position)
+    return newest(exports, export_id, after, lambda execution: execution.succeeded)
+
+
+def newest(
+    exports: Exports, export_id: str, after: Cursor, is_wanted: Callable[[Execution], bool]
+) -> Execution | None:
+    """Return the newest of the wanted executions, if it is new."""
+    for page in _new_pages(exports, export_id, after):
+        wanted = [execution for execution in page if is_wanted(execution)]
+        if wanted:
+            return max(wanted, key=lambda execution: execution.position)
     return None
 
 
@@ -66,13 +80,8 @@ def all_ended(exports: Exports, export_id: str, after: Cursor) -> list[Execution
 
     It stops before the oldest one that has not ended: the bookmark would pass it.
     """
-    pages = new_executions(exports, export_id, after)
-    executions = sorted(
-        (execution for page in pages for execution in page),
-        key=lambda execution: execution.position,
-    )
     chosen = []
-    for execution in executions:
+    for execution in new_executions(exports, export_id, after):
         if not execution.has_ended:
             level = logging.INFO if execution.is_running else logging.WARNING
             logger.log(

@@ -106,29 +106,35 @@ def position(text: str, offset: int) -> str:
     return f"line {line}, column {column}"
 
 
-def _select_clause(text: str) -> Iterator[_Token]:
-    """Yield the tokens before FROM; skip everything else."""
-    offset = depth = 0
+def _tokens(text: str) -> Iterator[_Token]:
+    """Yield all tokens except white space, and one of the kind ``end``."""
+    offset = 0
     while offset < len(text):
         match = _TOKEN.match(text, offset)
-        if match is None:
-            offset += 1
-            continue
-        kind = match.lastgroup or ""
-        token = _Token(kind, match[0], offset)
-        offset = match.end()
-        depth += (token.text == "{") - (token.text == "}")
-        if kind == "name" and depth <= 0 and token.text.upper() == "FROM":
-            return
+        kind = "unknown" if match is None else match.lastgroup or ""
+        token = _Token(kind, text[offset] if match is None else match[0], offset)
+        offset += len(token.text)
         if kind != "space":
+            yield token
+    yield _Token("end", "", len(text))
+
+
+def _select_clause(text: str) -> Iterator[_Token]:
+    """Yield the known tokens before FROM."""
+    depth = 0
+    for token in _tokens(text):
+        depth += (token.text == "{") - (token.text == "}")
+        if token.kind == "name" and depth <= 0 and token.text.upper() == "FROM":
+            return
+        if token.kind != "unknown":
             yield token
 
 
 class _Parser:
     def __init__(self, text: str) -> None:
         self._text = text
-        self._offset = 0
-        self._token = self._read()
+        self._tokens = _tokens(text)
+        self._token = next(self._tokens)
 
     def query(self) -> Query:
         self._keyword("SELECT")
@@ -160,31 +166,19 @@ class _Parser:
     def _keyword(self, keyword: str) -> None:
         if self._token.kind != "name" or self._token.text.upper() != keyword:
             self._fail(keyword)
-        self._token = self._read()
+        self._token = next(self._tokens)
 
     def _punctuation(self, text: str) -> None:
         if self._token.kind != "punctuation" or self._token.text != text:
             self._fail(text)
-        self._token = self._read()
+        self._token = next(self._tokens)
 
     def _name(self, wanted: str) -> str:
         name = self._token.text
         if self._token.kind != "name":
             self._fail(wanted)
-        self._token = self._read()
+        self._token = next(self._tokens)
         return name
-
-    def _read(self) -> _Token:
-        while self._offset < len(self._text):
-            start = self._offset
-            match = _TOKEN.match(self._text, start)
-            if match is None:
-                self._offset += 1
-                return _Token("unknown", self._text[start], start)
-            self._offset = match.end()
-            if match.lastgroup != "space":
-                return _Token(match.lastgroup or "", match[0], start)
-        return _Token("end", "", len(self._text))
 
     def _position_of(self, token: _Token) -> str:
         return position(self._text, token.position)
