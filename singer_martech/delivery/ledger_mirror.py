@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _EXAMPLES = 10
+_MAX_VERSION = 2**63
+"""The database stores smaller ones."""
 
 
 class TooManyDeletes(MartechError):
@@ -54,15 +56,16 @@ class Mirror:
         self._activated: int | None = None
         self._deleted = StreamMetrics(stream.metrics.stream, stream.metrics.source)
 
-    def read(self, version: int | None) -> None:
+    def read(self, given: object) -> None:
         """Store the version of a record, before the record is loaded."""
+        version = _valid(given)
         self._activated = None
         self._versions.add(version)
         self._stream.set_version(version)
 
-    def activate(self, version: object) -> None:
+    def activate(self, given: object) -> None:
         """Store an ACTIVATE_VERSION message."""
-        self._activated = version if type(version) is int else None
+        self._activated = _valid(given)
 
     def delete_unseen(self, destination: Destination, sequence: int) -> None:
         """Submit the deletions, if the table was read in full; called at the end of the input.
@@ -80,8 +83,9 @@ class Mirror:
         store, scope = self._ledger.store, self._stream.scope
         total = store.count(scope)
         unseen, unnamed = store.count_unseen(scope, version)
-        limit = self._max_deletes * (total if self._max_deletes < 1 else 1)
-        if unseen > limit:
+        # a product would be rounded: 0.29 * 100 is less than 29
+        share_or_number = unseen / max(total, 1) if self._max_deletes < 1 else unseen
+        if share_or_number > self._max_deletes:
             raise TooManyDeletes(
                 f"{label}: the mirror would delete {unseen:,} of {total:,} keys, which is more "
                 f"than mirror_max_deletes ({self._max_deletes:g}) allows, so it deletes nothing; "
@@ -131,3 +135,8 @@ class Mirror:
         if rejected:
             return f"{rejected} record(s) were rejected, so their keys may be unknown"
         return None
+
+
+def _valid(version: object) -> int | None:
+    """Return a version if it is an integer, as taps write it."""
+    return version if type(version) is int and abs(version) < _MAX_VERSION else None

@@ -239,6 +239,7 @@ class MartechTarget(MartechPlugin, Target):
         if not isinstance(stream, str):
             raise InvalidInput("the stream of a BATCH must be a name")
         loaders = self._loaders.get(stream) or self._open_loaders(stream, "BATCH")
+        self._activate_version(stream, None)
         configs = (loader.sink.batch_config for loader in loaders)
         storage = next((config.storage for config in configs if config), None)
         for _ in self._batch_input.load(message_dict, storage):

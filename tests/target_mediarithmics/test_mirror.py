@@ -200,6 +200,43 @@ def test_a_fifth_of_the_keys_may_be_deleted_by_default(
     assert "would delete 1 of 4 keys" in str(run.error)
 
 
+@pytest.mark.parametrize(("share", "percent"), [(0.07, 7), (0.29, 29), (0.57, 57)])
+def test_exactly_the_share_given_may_be_deleted(
+    mirror: Callable[..., Run], vendor: Mediarithmics, share: float, percent: int
+) -> None:
+    mapping = {**MIRRORED, "mirror_max_deletes": share}
+    names = [f"n{number}" for number in range(100)]
+    mirror(*table(names, 1), mapping=mapping)
+    run = mirror(*table(names[percent + 1 :], 2), mapping=mapping)
+    assert f"would delete {percent + 1} of 100 keys" in str(run.error)
+    run = mirror(*table(names[percent:], 3), mapping=mapping)
+    assert run.error is None
+    assert len(vendor.members("vip")) == 100 - percent
+
+
+@pytest.mark.parametrize("version", ["2", {"at": 2}, [2], 2.0, 1.5, 2**63, True], ids=str)
+def test_a_version_that_is_not_an_integer_deletes_nothing(
+    mirror: Callable[..., Run], members: Callable[[], str], version: object
+) -> None:
+    mirror(*table("ab", 1))
+    messages = [json.loads(line) for line in (person("a", 0), activate(0))]
+    run = mirror(schema(), *[json.dumps({**each, "version": version}) for each in messages])
+    assert run.error is None
+    assert members() == "ab"
+
+
+def test_a_batch_after_the_last_version_deletes_nothing(
+    mirror: Callable[..., Run], members: Callable[[], str], tmp_path: Path
+) -> None:
+    mirror(*table("ab", 1))
+    path = tmp_path / "empty"
+    path.touch()
+    batch = {"stream": "list", "encoding": {"format": "jsonl"}, "manifest": [str(path)]}
+    run = mirror(*table("a", 2), json.dumps({"type": "BATCH", **batch}))
+    assert run.error is None
+    assert members() == "ab"
+
+
 def test_a_rejected_record_stops_the_mirror(
     mirror: Callable[..., Run], members: Callable[[], str], vendor: Mediarithmics
 ) -> None:
