@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from singer_martech.errors import MartechError
 from singer_martech.http.auth import HeaderAuth
-from singer_martech.http.client import HttpClient, HttpSettings
+from singer_martech.http.client import HttpClient
 from singer_martech.http.errors import (
     BadRequest,
     Forbidden,
@@ -30,6 +30,7 @@ from singer_martech.http.errors import (
     RetriesExhausted,
     Unauthorized,
 )
+from singer_martech.http.settings import HttpSettings
 from singer_martech.runtime.redaction import register_basic_auth
 from tap_robotmia.body import Body, BodyTooLarge
 
@@ -178,7 +179,6 @@ class RobotmiaClient:
                 headers={"Accept-Encoding": "gzip"},
                 into=cast("IO[bytes]", body),
                 check=body.check,
-                raw=True,
             )
         except (BodyTooLarge, HttpError) as error:
             received = body.size

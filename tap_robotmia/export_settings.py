@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.http.client import HttpSettings
+from singer_martech.http.settings import HttpSettings
 from singer_martech.values.timestamps import parse_iso
 
 if TYPE_CHECKING:

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from requests.auth import AuthBase
 
-    from singer_martech.http.client import HttpSettings
     from singer_martech.http.response import Response
+    from singer_martech.http.settings import HttpSettings
     from singer_martech.http.stats import RequestStats
     from singer_martech.runtime.shutdown import ShutdownSignal
 

@@ -10,7 +10,7 @@ from singer_sdk import typing as th
 from singer_martech._compat import override
 from singer_martech.delivery.settings import delivery_settings
 from singer_martech.delivery.target import MartechTarget
-from singer_martech.http.client import HttpSettings
+from singer_martech.http.settings import HttpSettings
 from singer_martech.singer.command import Check
 from singer_martech.singer.settings import api_url, http_settings
 from target_mona.client import API_URL, AUTH_URL, MonaClient

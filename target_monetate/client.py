@@ -11,8 +11,9 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from singer_martech.errors import MartechError
 from singer_martech.http.auth import HeaderAuth, TokenAuth
-from singer_martech.http.client import HttpClient, HttpSettings
+from singer_martech.http.client import HttpClient
 from singer_martech.http.errors import InvalidResponse, NotFound, RequestRejected
+from singer_martech.http.settings import HttpSettings
 from target_monetate import envelope
 from target_monetate.auth import ALGORITHMS, Assertion, Login
 from target_monetate.dataset import Dataset, InvalidDescription

@@ -11,7 +11,7 @@ from singer_martech._compat import override
 from singer_martech.delivery.settings import delivery_settings
 from singer_martech.delivery.target import MartechTarget
 from singer_martech.errors import SettingError
-from singer_martech.http.client import HttpSettings
+from singer_martech.http.settings import HttpSettings
 from singer_martech.mapping.stream_mappings import is_glob
 from singer_martech.singer.command import Check
 from singer_martech.singer.settings import api_url, http_settings

@@ -7,18 +7,16 @@ A request is retried until it succeeds, is rejected, or ``max_attempts`` is reac
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import version
 from typing import IO, TYPE_CHECKING, Any
 
 from singer_martech.http.auth import NoAuth
 from singer_martech.http.content import accept_any, raise_if_html
-from singer_martech.http.errors import InvalidResponse
 from singer_martech.http.request import RetryingRequest
 from singer_martech.http.response import Response
 from singer_martech.http.retry import RetryPolicy
 from singer_martech.http.session import Session, register_proxy_passwords
+from singer_martech.http.settings import HttpSettings
 from singer_martech.runtime.background import run_interruptibly
 from singer_martech.runtime.shutdown import GRACE_SECONDS, ShutdownSignal
 from singer_martech.runtime.temp_files import raise_if_disk_full
@@ -33,22 +31,6 @@ if TYPE_CHECKING:
     from singer_martech.http.stats import RequestStats
 
 MEBIBYTE = 1024 * 1024
-
-
-@dataclass(frozen=True)
-class HttpSettings:
-    """Timeouts and retry limits; the settings of the same names."""
-
-    request_timeout_seconds: float = 60
-    max_attempts: int = 6
-    max_rate_limit_wait_seconds: float = 3900
-    user_agent: str = field(default_factory=lambda: f"singer-martech/{version('singer-martech')}")
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> HttpSettings:
-        """Read them from the validated configuration of a plugin."""
-        names = cls.__dataclass_fields__
-        return cls(**{name: config[name] for name in names if config.get(name) is not None})
 
 
 class HttpClient:
@@ -147,14 +129,11 @@ class HttpClient:
         label: str,
         into: IO[bytes],
         check: Callable[[Response], None] | None = None,
-        raw: bool = False,
         params: Mapping[str, Any] | None = None,
         data: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        max_bytes: int | None = None,
-        stats: RequestStats | None = None,
     ) -> Response:
-        """Write a complete body to a file.
+        """Write a complete body to a file as it was sent, compressed or not.
 
         Every attempt truncates the file first.
 
@@ -165,12 +144,9 @@ class HttpClient:
             into: A seekable file; its position is left at the end.
             check: Called with the complete body in ``into``; raises IncompleteBody or
                 UnexpectedContent if the attempt failed.
-            raw: Keep the body as sent, compressed or not.
             params: The query string.
             data: A form.
             headers: Further headers.
-            max_bytes: The largest body that is written.
-            stats: Counts what is sent.
 
         Raises:
             DiskFull: The disk has no room for the body.
@@ -178,22 +154,17 @@ class HttpClient:
             Stopped: The run was asked to end.
         """
         arguments = {"params": params, "data": data, "headers": headers}
-        retrying_request = self._retrying_request(method, url, label, arguments, stats)
+        retrying_request = self._retrying_request(method, url, label, arguments)
 
         def read(http_response: requests.Response) -> Response:
             response = Response(label, http_response.status_code, http_response.headers)
             into.seek(0)
             into.truncate()
-            size = 0
             try:
-                for block in retrying_request.blocks(http_response, raw=raw):
+                for index, block in enumerate(retrying_request.blocks(http_response, raw=True)):
                     self.shutdown.check()
-                    if not size:
+                    if index == 0:
                         raise_if_html(response.headers, block)
-                    size += len(block)
-                    if max_bytes is not None and size > max_bytes:
-                        message = f"{label}: the response is larger than {max_bytes} bytes"
-                        raise InvalidResponse(message, response)
                     into.write(block)
                 into.flush()
             except OSError as error:
@@ -232,7 +203,7 @@ class HttpClient:
         url: str,
         label: str,
         arguments: dict[str, Any],
-        stats: RequestStats | None,
+        stats: RequestStats | None = None,
         auth: AuthBase | None = None,
     ) -> RetryingRequest:
         return RetryingRequest(

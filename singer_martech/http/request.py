@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
     from requests.auth import AuthBase
 
-    from singer_martech.http.retry import RetryLimits
     from singer_martech.http.session import Session
+    from singer_martech.http.settings import HttpSettings
     from singer_martech.runtime.shutdown import ShutdownSignal
 
 _BLOCK_BYTES = 256 * 1024
@@ -79,7 +79,7 @@ class RetryingRequest:
         self,
         *,
         sessions: Callable[[bool], Session],
-        limits: RetryLimits,
+        limits: HttpSettings,
         shutdown: ShutdownSignal,
         method: str,
         url: str,

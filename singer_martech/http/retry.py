@@ -6,7 +6,7 @@ import datetime
 import logging
 import time
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import backoff
 
@@ -22,22 +22,6 @@ _MIN_WAIT_SECONDS = 0.1
 """Lower bound of ``Retry-After``, so that 429 responses never become a busy loop."""
 _INITIAL_WAIT_SECONDS = 0.5
 _MAX_WAIT_SECONDS = 60.0
-
-
-class RetryLimits(Protocol):
-    """Limits of a client; see :class:`singer_martech.http.client.HttpSettings`."""
-
-    @property
-    def request_timeout_seconds(self) -> float:
-        """The longest silence on a connection."""
-
-    @property
-    def max_attempts(self) -> int:
-        """Attempts per request."""
-
-    @property
-    def max_rate_limit_wait_seconds(self) -> float:
-        """How long consecutive 429 responses are waited out."""
 
 
 class RetryPolicy:

@@ -27,8 +27,8 @@ from singer_martech.runtime.redaction import redact
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from singer_martech.http.client import HttpSettings
     from singer_martech.http.response import Response
+    from singer_martech.http.settings import HttpSettings
     from singer_martech.http.stats import RequestStats
     from singer_martech.runtime.shutdown import ShutdownSignal
 
@@ -152,7 +152,6 @@ class MediarithmicsClient:
                 check=check,
                 params=params,
                 headers=headers,
-                raw=True,
             )
         except HttpError as error:
             raise _with_error_id(error) from error

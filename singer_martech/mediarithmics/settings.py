@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
-from singer_martech.http.client import HttpSettings
+from singer_martech.http.settings import HttpSettings
 from singer_martech.mediarithmics.client import DEFAULT_API_URL, MediarithmicsClient
 from singer_martech.singer import settings
 

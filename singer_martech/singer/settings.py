@@ -6,7 +6,7 @@ from typing import Any
 
 from singer_sdk import typing as th
 
-from singer_martech.http.client import HttpSettings
+from singer_martech.http.settings import HttpSettings
 
 
 def api_url(default: str, description: str = "Base URL of the API.") -> th.Property[Any]:
@@ -19,7 +19,7 @@ def api_url(default: str, description: str = "Base URL of the API.") -> th.Prope
 def http_settings(
     request_timeout_seconds: float = HttpSettings.request_timeout_seconds,
 ) -> list[th.Property[Any]]:
-    """Declare the settings of :class:`singer_martech.http.client.HttpSettings`."""
+    """Declare the settings of :class:`singer_martech.http.settings.HttpSettings`."""
     return [
         th.Property(
             "request_timeout_seconds",

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from singer_martech.errors import MartechError
-from singer_martech.http.client import HttpSettings
+from singer_martech.http.settings import HttpSettings
 from singer_martech.mediarithmics.client import MediarithmicsClient
 from tap_robotmia.client import RobotmiaClient
 from target_mona.client import MonaClient

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from singer_martech.errors import SettingError
-from singer_martech.http.client import MEBIBYTE, HttpClient, HttpSettings
+from singer_martech.http.client import MEBIBYTE, HttpClient
 from singer_martech.http.errors import HttpError, OutcomeUnknown, RetriesExhausted
+from singer_martech.http.settings import HttpSettings
 from tests.kit.scripted_server import RESET, Reply
 from tests.kit.web import Front, RawServer, certificate
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from singer_martech.http.client import HttpSettings
 from singer_martech.http.errors import (
     IncompleteBody,
     RequestRejected,
     RetriesExhausted,
 )
+from singer_martech.http.settings import HttpSettings
 from singer_martech.mediarithmics.client import MediarithmicsClient, UnexpectedResponse
 from singer_martech.mediarithmics.datamart import Datamart, InvalidQuery
 from singer_martech.mediarithmics.executions import Execution, id_order

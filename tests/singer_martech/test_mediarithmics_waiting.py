@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from singer_martech.http.client import HttpSettings
+from singer_martech.http.settings import HttpSettings
 from singer_martech.mediarithmics.client import MediarithmicsClient
 from singer_martech.mediarithmics.exports import Exports
 from singer_martech.mediarithmics.waiting import ExecutionFailed, ExecutionWaiter, failure_of

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from singer_martech.errors import MartechError, Stopped
-from singer_martech.http.client import HttpClient, HttpSettings
+from singer_martech.http.client import HttpClient
 from singer_martech.http.content import json_body
 from singer_martech.http.errors import NotFound, RetriesExhausted
 from singer_martech.http.recovery import recover_lost
+from singer_martech.http.settings import HttpSettings
 from singer_martech.http.stats import RequestStats
 from tests.kit.scripted_server import RESET, Reply
 

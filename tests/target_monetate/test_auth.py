@@ -9,8 +9,9 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from singer_martech.http.client import HttpClient, HttpSettings
+from singer_martech.http.client import HttpClient
 from singer_martech.http.errors import LoginRejected, RequestRejected, RetriesExhausted
+from singer_martech.http.settings import HttpSettings
 from singer_martech.runtime.redaction import redact
 from target_monetate.auth import Assertion, Login
 from target_monetate.client import MonetateClient
