@@ -100,6 +100,10 @@ class MediarithmicsSink(MartechSink):
         return encode_lines([record.ledger_key for record in records])
 
     @override
+    def ledger_header(self) -> bytes:
+        return b"" if self._columns is None else csv_rows.header(self._columns)
+
+    @override
     def open_ledger(self, *, is_incremental: bool) -> None:
         if self._stream_mapping.mirror and self.target.ledger is None:
             raise mapping_error(self.stream_name, "mirror", "needs the setting 'ledger'")

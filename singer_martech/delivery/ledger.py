@@ -16,7 +16,7 @@ from collections import deque
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
-from xxhash import xxh3_128_digest
+from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from singer_martech._compat import override
 from singer_martech.delivery.ledger_changes import LedgerChanges
@@ -45,6 +45,7 @@ class StreamLedger:
         scope: The destination of the stream's entries.
         metrics: The counts of the stream.
         keys_of: Returns the keys of records; None for a record that the vendor does not merge.
+        header: The header of the bodies; with another one, all bodies count as changed.
 
     Attributes:
         keys_of: As given.
@@ -57,6 +58,7 @@ class StreamLedger:
         scope: Scope,
         metrics: StreamMetrics,
         keys_of: Callable[[Sequence[PendingRecord]], Sequence[bytes | None]],
+        header: bytes,
     ) -> None:
         self.scope = scope
         self.id = scope.id
@@ -68,7 +70,7 @@ class StreamLedger:
         self._key_hash = blake2b(scope.account_digest, digest_size=KEY_BYTES, person=b"key")
         # A cryptographic hash of a body takes longer than all else that the ledger does with it.
         # Without the seed, nobody can prepare two bodies with the same hash.
-        self._body_seed = ledger.store.seed
+        self._body_seed = ledger.store.seed ^ (xxh3_64_intdigest(header) if header else 0)
 
     def submit(self, destination: Destination, record: PendingRecord) -> None:
         """Add a record, which is sent unless it is unchanged.
@@ -163,6 +165,7 @@ class Ledger(NoLedger):
         scope: Scope,
         metrics: StreamMetrics,
         keys_of: Callable[[Sequence[PendingRecord]], Sequence[bytes | None]],
+        header: bytes = b"",
     ) -> StreamLedger:
         """Return a stream's part, locked for this run.
 
@@ -175,7 +178,7 @@ class Ledger(NoLedger):
             self._opened.add(scope)
         metrics.unchanged = metrics.unchanged or 0
         self._destinations[metrics] = scope.id
-        return StreamLedger(self, scope, metrics, keys_of)
+        return StreamLedger(self, scope, metrics, keys_of, header)
 
     def add(
         self, stream: StreamLedger, destination: Destination, records: Sequence[PendingRecord]

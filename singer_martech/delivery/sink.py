@@ -160,6 +160,10 @@ class MartechSink(Sink):
         """Return the keys of records in the ledger; None for one that the vendor does not merge."""
         return stable_all([record.key for record in records])
 
+    def ledger_header(self) -> bytes:
+        """Return the header that gives the bodies of the records their meaning, if there is one."""
+        return b""
+
     def open_mirror(self, stream: StreamLedger, *, is_incremental: bool) -> Mirror | None:
         """Return the mirror of a stream, if its mapping sets ``mirror``.
 
@@ -179,7 +183,9 @@ class MartechSink(Sink):
         target = self.target
         if target.ledger is not None:
             scope = Scope(target.name, target.account, self.ledger_collection(), self.stream_name)
-            stream = target.ledger.stream(scope, self.metrics, self.ledger_keys)
+            stream = target.ledger.stream(
+                scope, self.metrics, self.ledger_keys, self.ledger_header()
+            )
             self.submit, self.submit_all = stream.submit, stream.submit_all
             self.mirror = self.open_mirror(stream, is_incremental=is_incremental)
 

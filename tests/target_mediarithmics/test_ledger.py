@@ -64,6 +64,18 @@ def test_a_setting_sends_unchanged_documents_again(
 
 
 @pytest.mark.usefixtures("ledger")
+def test_a_row_is_sent_again_after_its_column_is_renamed(
+    load: Callable[..., Run], vendor: Mediarithmics
+) -> None:
+    document = TABLE["list"]["document"]
+    renamed = {name.replace("data_bag", "other"): value for name, value in document.items()}
+    for columns in (document, renamed, renamed):
+        streams = {"list": {**TABLE["list"], "document": columns}}
+        load(schema(), record(id="a", name="{}"), streams=streams)
+    assert [next(reversed(each)) for each in vendor.documents()] == ["data_bag", "other"]
+
+
+@pytest.mark.usefixtures("ledger")
 def test_a_user_in_two_segments_has_two_keys(
     load: Callable[..., Run], vendor: Mediarithmics
 ) -> None:
