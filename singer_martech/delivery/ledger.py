@@ -145,7 +145,7 @@ class Ledger(NoLedger):
     ) -> None:
         self.store = store
         self.is_dry_run = is_dry_run
-        self._reset = reset
+        self.is_reset = reset
         self._taken_after = 0.0
         if resend_after_seconds is not None:
             self._taken_after = time.time() - resend_after_seconds
@@ -174,7 +174,7 @@ class Ledger(NoLedger):
         """
         if scope not in self._opened:
             if not self.is_dry_run:
-                self.store.open(scope, reset=self._reset)
+                self.store.open(scope, reset=self.is_reset)
             self._opened.add(scope)
         metrics.unchanged = metrics.unchanged or 0
         self._destinations[metrics] = scope.id
@@ -233,7 +233,7 @@ class Ledger(NoLedger):
             hashes = dict.fromkeys([record.key_hash for record in records])
             keys[stream.id] = {**keys[stream.id], **hashes} if stream.id in keys else hashes
         entries: dict[bytes, Entry] = {}
-        if not (self.is_dry_run and self._reset):
+        if not (self.is_dry_run and self.is_reset):
             for destination, hashes in keys.items():
                 found = self.store.lookup(destination, hashes, self._taken_after)
                 entries = {**entries, **found} if entries else found

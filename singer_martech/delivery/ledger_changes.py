@@ -178,7 +178,7 @@ class LedgerChanges:
             LedgerError: They cannot be written.
         """
         if self._is_dry_run:
-            self._store.remember_sighted([each["key"] for each in self.sightings])
+            self._store.remember_sighted(self.sightings)
         else:
             self._store.write_settled(self._results, self.sightings)
         self._results, self.sightings = Results(), []

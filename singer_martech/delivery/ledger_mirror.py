@@ -81,7 +81,7 @@ class Mirror:
             return
         self._ledger.flush()
         store, scope = self._ledger.store, self._stream.scope
-        total = store.count(scope)
+        total = store.count(scope) + store.count_added(scope)
         unseen, unnamed = store.count_unseen(scope, version)
         # a product would be rounded: 0.29 * 100 is less than 29
         share_or_number = unseen / max(total, 1) if self._max_deletes < 1 else unseen
@@ -125,6 +125,8 @@ class Mirror:
             )
 
     def _reason_against(self, version: int | None) -> str | None:
+        if self._ledger.is_reset:
+            return "'ledger_reset' removes its keys from the ledger"
         if version is None:
             return "the stream does not end with an ACTIVATE_VERSION message"
         if not self._versions:

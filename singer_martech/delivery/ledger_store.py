@@ -149,15 +149,26 @@ class LedgerStore:
             )
         )
 
-    def remember_sighted(self, keys: Sequence[bytes]) -> None:
+    def remember_sighted(self, sightings: Sequence[Parameters]) -> None:
         """Treat keys as seen until ``close`` without writing them to the ledger, for a dry run."""
         if not self._has_sighted:
             binary = self._database.binary
-            table = f"CREATE TEMPORARY TABLE ledger_sighted (key {binary} PRIMARY KEY)"
+            table = (
+                "CREATE TEMPORARY TABLE ledger_sighted "
+                f"(key {binary} PRIMARY KEY, destination BIGINT NOT NULL)"
+            )
             self._database.write([(table, [{}])])
             self._has_sighted = True
-        insert = "INSERT INTO ledger_sighted VALUES (:key) ON CONFLICT DO NOTHING"
-        self._database.write([(insert, [{"key": key} for key in keys])])
+        insert = "INSERT INTO ledger_sighted VALUES (:key, :destination) ON CONFLICT DO NOTHING"
+        rows = [{"key": each["key"], "destination": each["destination"]} for each in sightings]
+        self._database.write([(insert, rows)])
+
+    def count_added(self, scope: Scope) -> int:
+        """Return the number of keys that a dry run would add to a destination."""
+        if not self._has_sighted:
+            return 0
+        ((added,),) = self._database.rows(_ADDED, id=scope.id)
+        return int(added)
 
     def _not_sighted(self, key: str) -> str:
         sighted = " AND {key} NOT IN (SELECT key FROM ledger_sighted)"
@@ -241,6 +252,11 @@ _UNMIRRORED = (
     "SELECT count(*) FROM ledger_entries e JOIN ledger_blocks b ON b.id = e.block "
     "WHERE b.destination = :id AND NOT EXISTS "
     "(SELECT 1 FROM ledger_mirror m WHERE m.key = e.key)"
+)
+_ADDED = (
+    "SELECT count(*) FROM ledger_sighted s WHERE destination = :id "
+    "AND NOT EXISTS (SELECT 1 FROM ledger_entries e WHERE e.key = s.key) "
+    "AND NOT EXISTS (SELECT 1 FROM ledger_mirror m WHERE m.key = s.key)"
 )
 _SIGHT = (
     "INSERT INTO ledger_mirror (key, destination, seen, identifiers) "

@@ -264,6 +264,26 @@ def test_a_dry_run_lists_the_deletions(
     assert len(vendor.documents()) == 5
 
 
+def test_a_dry_run_counts_new_keys_as_a_run_does(mirror: Callable[..., Run]) -> None:
+    mapping = {**MIRRORED, "mirror_max_deletes": 0.25}
+    mirror(*table("abcd", 1), mapping=mapping)
+    run = mirror(*table("cdefgh", 2), mapping=mapping, dry_run=True)
+    assert run.error is None
+    assert [line for line in run.log if "would delete 2 of 8 keys" in line]
+    assert mirror(*table("cdefgh", 2), mapping=mapping).error is None
+
+
+@pytest.mark.parametrize("is_dry_run", [True, False])
+def test_a_reset_deletes_nothing(
+    mirror: Callable[..., Run], members: Callable[[], str], *, is_dry_run: bool
+) -> None:
+    mirror(*table("abc", 1))
+    run = mirror(*table("ab", 2), ledger_reset=True, dry_run=is_dry_run)
+    (line,) = [line for line in run.log if "the mirror" in line]
+    assert line.endswith("deletes nothing, because 'ledger_reset' removes its keys from the ledger")
+    assert members() == "abc"
+
+
 def test_a_dry_run_shows_ten_examples(mirror: Callable[..., Run]) -> None:
     names = [f"n{number}" for number in range(30)]
     mirror(*table(names, 1))
