@@ -109,7 +109,7 @@ def _opened(ledger: str) -> Iterator[LedgerStore]:
     """Open an existing ledger."""
     if "://" not in ledger and not Path(ledger).expanduser().is_file():
         raise MartechError(f"{ledger} does not exist")
-    store = open_store(ledger)
+    store = open_store(ledger, must_exist=True)
     try:
         yield store
     finally:

@@ -88,12 +88,13 @@ def _database(location: str, *, read_only: bool) -> Database:
     return SqliteDatabase(location, read_only=read_only)
 
 
-def open_store(location: str, *, read_only: bool = False) -> LedgerStore:
+def open_store(location: str, *, read_only: bool = False, must_exist: bool = False) -> LedgerStore:
     """Open the ledger of the setting ``ledger``.
 
     Args:
         location: A path, or a database URL.
         read_only: Write nothing; without a file, the ledger is empty.
+        must_exist: Create no tables in a database that has none.
 
     Raises:
         SettingError: It cannot be opened.
@@ -104,7 +105,7 @@ def open_store(location: str, *, read_only: bool = False) -> LedgerStore:
     try:
         database = _database(location, read_only=read_only)
         try:
-            return LedgerStore(database)
+            return LedgerStore(database, must_exist=must_exist)
         except BaseException:
             database.close()
             raise

@@ -35,11 +35,15 @@ class LedgerStore:
         seed: The seed of the bodies' hashes, a random number of 63 bits.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, must_exist: bool = False) -> None:
         """Create the tables if they do not exist.
 
+        Args:
+            database: The database.
+            must_exist: Create none.
+
         Raises:
-            LedgerError: The database cannot be used.
+            LedgerError: The database cannot be used, or has no tables though it must.
             SettingError: The tables were written by another version.
         """
         self._database = database
@@ -47,8 +51,9 @@ class LedgerStore:
         self._locked: set[int] = set()
         self._has_sighted = False
         self._blocks = LedgerBlocks(database)
-        types = {"binary": database.binary, "clustered": database.clustered}
-        database.write((table.format(**types), [{}]) for table in TABLES)
+        if not must_exist:
+            types = {"binary": database.binary, "clustered": database.clustered}
+            database.write((table.format(**types), [{}]) for table in TABLES)
         formats = database.rows("SELECT format FROM ledger_format")
         if not formats:
             database.write([(_ADD_FORMAT, [{"format": FORMAT, "seed": secrets.randbits(63)}])])

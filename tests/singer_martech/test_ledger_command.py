@@ -117,3 +117,16 @@ def test_a_missing_ledger_is_not_created(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "does not exist" in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [("show",), ("verify",), ("forget", "--all")])
+def test_another_database_gets_no_tables(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    path = tmp_path / "other.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE mine (id)")
+    name, *options = arguments
+    result = command(name, path, *options)
+    assert result.exit_code == 1
+    assert "no such table: ledger_format" in result.output
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("mine",)]
