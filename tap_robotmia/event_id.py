@@ -27,12 +27,7 @@ _encoder = msgspec.json.Encoder(order="sorted", decimal_format="string")
 
 def event_id(event: str, distinct_id: str | None, time: Any, insert_id: str) -> str:
     """Return the ``event_id`` of an event with an ``$insert_id``."""
-    parts = (event, distinct_id, time, insert_id)
-    try:
-        canonical = _encoder.encode(parts)
-    except (UnicodeEncodeError, OverflowError):
-        canonical = _escaped(parts)
-    return hashlib.sha256(canonical).hexdigest()[:32]
+    return _digest((event, distinct_id, time, insert_id))
 
 
 def event_ids(parts: Sequence[tuple[str, Any, Any, Any]]) -> list[str]:
@@ -51,17 +46,17 @@ def event_ids(parts: Sequence[tuple[str, Any, Any, Any]]) -> list[str]:
 
 def content_id(event: str, properties: bytes) -> str:
     """Return the ``event_id`` of an event without ``$insert_id``, from its properties as JSON."""
-    parts = (event, _read_canonically(properties))
+    return _digest((event, _read_canonically(properties)))
+
+
+def _digest(parts: tuple[Any, ...]) -> str:
     try:
         canonical = _encoder.encode(parts)
     except (UnicodeEncodeError, OverflowError):
-        canonical = _escaped(parts)
+        # half of a surrogate pair cannot be encoded as UTF-8, but as an escape
+        text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+        canonical = text.encode()
     return hashlib.sha256(canonical).hexdigest()[:32]
-
-
-def _escaped(parts: tuple[Any, ...]) -> bytes:
-    # half of a surrogate pair cannot be encoded as UTF-8, but as an escape
-    return json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str).encode()
 
 
 def _canonical_number(text: str) -> float | Decimal:

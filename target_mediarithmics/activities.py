@@ -98,7 +98,8 @@ def _unusual_activity() -> Iterator[Rule]:
             "should be an object",
             page,
             lambda event: (
-                not is_empty(event.get("$properties")) and not rules.is_object(event["$properties"])
+                not is_empty(event.get("$properties"))
+                and not isinstance(event["$properties"], dict)
             ),
         ),
     )

@@ -44,7 +44,7 @@ def _profile() -> DocumentType:
                 "must be an object, for UPSERT",
                 page,
                 lambda document: (
-                    rules.is_upsert(document) and not rules.is_object(document.get("user_profile"))
+                    rules.is_upsert(document) and not isinstance(document.get("user_profile"), dict)
                 ),
             ),
         ),
@@ -99,7 +99,7 @@ def _choice() -> DocumentType:
                 "user_choice",
                 "must be an object",
                 page,
-                lambda document: not rules.is_object(document.get("user_choice")),
+                lambda document: not isinstance(document.get("user_choice"), dict),
             ),
             rules.within("user_choice", rules.non_empty_text("$processing_id", page)),
             Rule(

@@ -26,7 +26,6 @@ RESOURCE_FIELDS = {
 _ACTIVITY_USER = ("$compartment_id", *ACTIVITY_IDENTIFIERS)
 _MATCHED = (*IDENTIFIERS, "compartment_id", "user_point_id", "hash")
 _ANY_USER = tuple(f"{prefix}{name}" for prefix in ("", "$") for name in _MATCHED)
-_EMPTY = (None, "")
 
 
 def is_empty(value: Any) -> bool:
@@ -36,7 +35,7 @@ def is_empty(value: Any) -> bool:
 
 def given(document: Mapping[str, Any], names: Iterable[str]) -> list[str]:
     """Return the fields that hold a value."""
-    return [name for name in names if document.get(name) not in _EMPTY]
+    return [name for name in names if not is_empty(document.get(name))]
 
 
 def of_command(document: Mapping[str, Any]) -> str | None:

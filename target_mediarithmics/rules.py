@@ -181,11 +181,6 @@ def is_upsert(document: Document) -> bool:
     return document.get("operation") == "UPSERT"
 
 
-def is_object(value: Any) -> bool:
-    """Whether a value is a JSON object."""
-    return isinstance(value, dict)
-
-
 def is_json_text(value: Any) -> bool:
     """Whether a value is text that holds JSON."""
     if not isinstance(value, str):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from singer_martech.mapping.filters import as_text
 from singer_martech.mapping.stream_mappings import compiled, mapping_error
-from singer_martech.mapping.undefined import TemplateError, is_undefined
+from singer_martech.mapping.undefined import UNDEFINED, TemplateError
 from singer_martech.mediarithmics.imports import CONTENT_TYPES, CSV, NDJSON, PRIORITIES, Definition
 from singer_martech.singer.config_check import boolean
 from singer_martech.values.wording import similar
@@ -160,7 +160,7 @@ def _import_name(stream: str, mapping: Mapping[str, Any]) -> str:
         value = compiled(name, stream, "document_import_name")({})
     except TemplateError as error:
         raise mapping_error(stream, "document_import_name", str(error)) from error
-    if is_undefined(value) or not as_text(value).strip():
+    if value is UNDEFINED or not as_text(value).strip():
         raise mapping_error(stream, "document_import_name", "may hold {{ stream }}, but no field")
     return as_text(value)
 

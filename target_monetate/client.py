@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-    from singer_martech.http.auth import Token
     from singer_martech.http.response import Response
     from singer_martech.http.stats import RequestStats
     from singer_martech.runtime.shutdown import ShutdownSignal
@@ -69,7 +68,8 @@ class MonetateClient:
     ) -> None:
         api_url = api_url.rstrip("/")
         self._data_url = f"{api_url}/api/data/v1/{quote(retailer, safe='')}/production"
-        self._auth = TokenAuth(self._fetch_token, scheme="Token")
+        # there are no refresh tokens, so each token comes from a login
+        self._auth = TokenAuth(lambda _: self._login.token(), scheme="Token")
         self._http = HttpClient(
             settings,
             auth=self._auth,
@@ -244,7 +244,3 @@ class MonetateClient:
 
     def _schema_url(self, dataset: str) -> str:
         return f"{self._data_url}/schema/{quote(dataset, safe='')}/"
-
-    def _fetch_token(self, old: Token | None) -> Token:
-        del old  # there are no refresh tokens
-        return self._login.token()

@@ -11,7 +11,7 @@ from singer_martech.delivery.sink_target import SinkTarget
 from singer_martech.errors import MappingError, MartechError, SettingError
 from singer_martech.mapping.stream_mappings import compiled
 from singer_martech.mapping.template import fields_of
-from singer_martech.mapping.undefined import is_undefined
+from singer_martech.mapping.undefined import UNDEFINED
 from singer_martech.values.json_codec import decode_object, encode
 from target_monetate import field_types
 from target_monetate.coercion import COERCIONS
@@ -98,7 +98,7 @@ class MonetateSink(MartechSink):
 
     def _of_template(self, row: Any) -> PendingRecord:
         if not isinstance(row, dict):
-            missing = row is None or is_undefined(row)
+            missing = row is None or row is UNDEFINED
             raise MappingError(f"its row is {'empty' if missing else 'not an object'}")
         return self._coerced(row, None)
 

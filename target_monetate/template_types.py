@@ -16,22 +16,8 @@ from target_monetate.dataset import BOOLEAN, DATETIME, MULTI_STRING, NUMBER, STR
 from target_monetate.field_types import FieldSource, data_type
 
 _TYPE_OF_FILTER = {
-    **dict.fromkeys(
-        [
-            "sha256",
-            "uuid",
-            "uuid1",
-            "lower",
-            "upper",
-            "title",
-            "capitalize",
-            "trim",
-            "replace",
-            "join",
-        ],
-        STRING,
-    ),
-    **dict.fromkeys(["string", "truncate", "format"], STRING),
+    **dict.fromkeys(("sha256", "uuid", "uuid1", "lower", "upper", "title", "capitalize"), STRING),
+    **dict.fromkeys(("trim", "replace", "join", "string", "truncate", "format"), STRING),
     "iso": DATETIME,
     **dict.fromkeys(["epoch_s", "epoch_ms", "int", "float", "round", "length", "count"], NUMBER),
     "list": MULTI_STRING,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any
 
 
 class TemplateError(ValueError):
@@ -29,8 +28,3 @@ def failed(error: Exception, path: str) -> TemplateError:
     if isinstance(error, ArithmeticError):  # the text of such an error is a class name
         reason = "a division by zero, or a number out of range"
     return TemplateError(located(path, f"{type(error).__name__}: {reason}"))
-
-
-def is_undefined(value: Any) -> bool:
-    """Whether a value is undefined."""
-    return value is UNDEFINED

@@ -18,7 +18,8 @@ from jsonschema import Draft7Validator
 from singer_martech.errors import SettingError
 from singer_martech.http.urls import check_url
 from singer_martech.runtime.redaction import register_secret
-from singer_martech.singer.config_errors import error_line, json_position
+from singer_martech.singer.config_errors import error_line
+from singer_martech.singer.json_file import json_position
 from singer_martech.values.json_codec import is_unicode
 from singer_martech.values.wording import did_you_mean
 

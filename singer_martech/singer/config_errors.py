@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from singer_martech.singer.json_file import json_position
 from singer_martech.values.wording import similar
 
 if TYPE_CHECKING:
@@ -77,11 +78,6 @@ def _json_problem(value: object, wanted: str | list[str]) -> str:
         except (ValueError, RecursionError):
             return "; the text is not valid JSON"
     return ""
-
-
-def json_position(error: json.JSONDecodeError) -> str:
-    """Return the position and the reason of a JSON error."""
-    return f"line {error.lineno}, column {error.colno}: {error.msg}"
 
 
 def _types(wanted: str | list[str]) -> str:

@@ -51,8 +51,7 @@ def parse_object(text: str, label: str) -> dict[str, Any]:
     try:
         value = json.loads(text, parse_constant=reject_constant)
     except json.JSONDecodeError as error:
-        position = f"line {error.lineno}, column {error.colno}"
-        raise MartechError(f"{label} is not valid JSON ({position}: {error.msg})") from None
+        raise MartechError(f"{label} is not valid JSON ({json_position(error)})") from None
     except RecursionError:
         raise MartechError(f"{label} is not valid JSON: it is nested too deep") from None
     except ValueError as error:
@@ -60,3 +59,8 @@ def parse_object(text: str, label: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise MartechError(f"{label} must hold a JSON object")
     return value
+
+
+def json_position(error: json.JSONDecodeError) -> str:
+    """Return the position and the reason of a JSON error."""
+    return f"line {error.lineno}, column {error.colno}: {error.msg}"

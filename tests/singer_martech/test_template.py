@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from singer_martech.mapping.filters import FILTERS
 from singer_martech.mapping.jinja_env import ENVIRONMENT
 from singer_martech.mapping.template import Template, unknown_fields
-from singer_martech.mapping.undefined import TemplateError, is_undefined
+from singer_martech.mapping.undefined import UNDEFINED, TemplateError
 from singer_martech.values.json_codec import encode
 
 FIELD_NAMES = [
@@ -127,8 +127,8 @@ def test_record_and_stream_are_available_in_expressions() -> None:
 
 @pytest.mark.parametrize("name", ["range", "dict", "lipsum", "cycler", "joiner", "namespace"])
 def test_the_global_names_of_jinja_are_not_available(name: str) -> None:
-    assert is_undefined(value_of(f"{{{{ {name} }}}}"))
-    assert is_undefined(value_of(f"{{{{ {name}(3) }}}}"))
+    assert value_of(f"{{{{ {name} }}}}") is UNDEFINED
+    assert value_of(f"{{{{ {name}(3) }}}}") is UNDEFINED
     assert value_of(f"{{{{ {name} is defined }}}}") is False
 
 
@@ -146,7 +146,7 @@ def test_keys_whose_value_is_undefined_are_left_out() -> None:
     }
     expected = {"inside": {"b": [1]}, "list": [1], "object": {}, "null": None, "there": 5}
     assert value_of(source, x=5, null=None) == expected
-    assert is_undefined(value_of("{{ no }}"))
+    assert value_of("{{ no }}") is UNDEFINED
 
 
 def test_default_replaces_undefined_values() -> None:
@@ -236,7 +236,7 @@ def test_additional_filters(source: str, expected: Any) -> None:
 
 def test_filters_skip_undefined_values() -> None:
     for name in FILTERS:
-        assert is_undefined(value_of(f"{{{{ no | {name} }}}}"))
+        assert value_of(f"{{{{ no | {name} }}}}") is UNDEFINED
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_expressions_cannot_access_anything_outside_the_record(source: str) -> N
     except TemplateError:
         pass
     else:
-        assert is_undefined(value)
+        assert value is UNDEFINED
     assert record == {"x": "text"}
 
 
