@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 from isal import isal_zlib
 
 from singer_martech.errors import MartechError
+from singer_martech.http.content import GZIP_BITS, GZIP_MAGIC
 from singer_martech.http.errors import IncompleteBody, NotFound
 from singer_martech.runtime.redaction import redact
 from singer_martech.runtime.temp_files import open_temp_file
@@ -34,8 +35,6 @@ _MAX_SHOWN = 200
 _FIRST_ERROR_STATUS = 400
 _ERROR_FIELDS = frozenset({"error", "errors", "error_id", "topLevelError"})
 _ENVELOPE_FIELDS = _ERROR_FIELDS | {"code", "data", "message", "meta", "status", "success", "title"}
-_GZIP_MAGIC = b"\x1f\x8b"
-_GZIP_BITS = 31
 _GzipError: type[Exception] = isal_zlib.error  # type: ignore[assignment] # its stub: an instance
 
 
@@ -202,7 +201,7 @@ def _last_line_of_plain(file: IO[bytes]) -> bytes:
 
 def _is_gzip(file: IO[bytes]) -> bool:
     file.seek(0)
-    is_gzip = file.read(2) == _GZIP_MAGIC
+    is_gzip = file.read(2) == GZIP_MAGIC
     file.seek(0)
     return is_gzip
 
@@ -213,7 +212,7 @@ def _plain_blocks(file: IO[bytes]) -> Iterator[bytes]:
         while block := file.read(_BLOCK_BYTES):
             yield block
         return
-    inflate = isal_zlib.decompressobj(_GZIP_BITS)
+    inflate = isal_zlib.decompressobj(GZIP_BITS)
     data = file.read(_BLOCK_BYTES)
     while data:
         block = inflate.decompress(data, _BLOCK_BYTES)
@@ -226,7 +225,7 @@ def _plain_blocks(file: IO[bytes]) -> Iterator[bytes]:
             while not data and (more := file.read(_BLOCK_BYTES)):
                 data = more.lstrip(b"\0")
             if data:
-                inflate = isal_zlib.decompressobj(_GZIP_BITS)
+                inflate = isal_zlib.decompressobj(GZIP_BITS)
         elif not data:
             data = file.read(_BLOCK_BYTES)
     if not inflate.eof:

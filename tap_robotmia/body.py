@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING
 from isal import isal_zlib
 
 from singer_martech.errors import MartechError
+from singer_martech.http.content import GZIP_BITS, GZIP_MAGIC
 from singer_martech.http.errors import IncompleteBody
 from singer_martech.runtime.background import iterate_in_background
 from singer_martech.runtime.temp_files import open_temp_file, raise_if_disk_full
@@ -42,8 +43,6 @@ _BLOCK_BYTES = MEBIBYTE // 2
 """Small enough for the processor's cache, with what is made of it."""
 
 _HEAD_BYTES = 64 * 1024
-_GZIP_MAGIC = b"\x1f\x8b"
-_GZIP_WINDOW = 16 + isal_zlib.MAX_WBITS
 _TERMINATED = (b"terminated early", b"export terminated early")
 _HTML = re.compile(rb"<(!doctype|!--|html|head|body|script|\?xml)", re.IGNORECASE)
 
@@ -73,10 +72,10 @@ class Decompressor:
         self.received += len(data)
         if self._gzip is None:
             self._head += data
-            if len(self._head) < len(_GZIP_MAGIC):
+            if len(self._head) < len(GZIP_MAGIC):
                 return
             data, self._head = self._head, b""
-            self._gzip = data.startswith(_GZIP_MAGIC)
+            self._gzip = data.startswith(GZIP_MAGIC)
         for piece in self._members(data) if self._gzip else (data,):
             self.inflated += len(piece)
             if self.inflated > max(MAX_UNCHECKED_BYTES, MAX_RATIO * self.received):
@@ -103,7 +102,7 @@ class Decompressor:
                     data = data.lstrip(b"\0")  # padding between members or after the last one
                     if not data:
                         return
-                self._member = isal_zlib.decompressobj(_GZIP_WINDOW)
+                self._member = isal_zlib.decompressobj(GZIP_BITS)
             damage = ""
             try:
                 piece = self._member.decompress(data, _PIECE_BYTES)

@@ -15,6 +15,8 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from singer_martech.values.timestamps import end_of_day
+
 if TYPE_CHECKING:
     from datetime import date, tzinfo
 
@@ -110,13 +112,9 @@ class ProjectClock:
         """Return the project's day at an instant."""
         return instant.astimezone(self.zone).date()
 
-    def start_of(self, day: date) -> datetime:
-        """Return the first instant of a project's day, in UTC."""
-        return datetime(day.year, day.month, day.day, tzinfo=self.zone).astimezone(UTC)
-
     def end_of(self, day: date) -> datetime:
         """Return the first instant after a project's day, in UTC."""
-        return self.start_of(day + timedelta(days=1))
+        return end_of_day(day, self.zone)
 
     def _offset_of_span(self, span: int) -> int | None:
         """Return the offset in a quarter of an hour of wall clock; None if it changes within it."""

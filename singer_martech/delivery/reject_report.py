@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from typing import IO, TYPE_CHECKING, NoReturn
+from typing import IO, TYPE_CHECKING
 
 from singer_martech.errors import MartechError
 from singer_martech.runtime import private_files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SCHEMA_SUFFIX = ".schema.json"
@@ -28,7 +30,7 @@ class RejectReport:
         self.path = folder / f"{self._stem}.jsonl"
         self._is_dirty = False
         self._file: IO[bytes] | None
-        try:
+        with self._named_errors():
             private_files.make_folder(folder)
             with private_files.create(folder / f"{self._stem}{SCHEMA_SUFFIX}") as file:
                 file.write(schema + b"\n")
@@ -38,8 +40,6 @@ class RejectReport:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-        except OSError as error:
-            self._fail(error)
 
     def write(self, line: bytes) -> None:
         """Append a line; ``sync`` flushes it to disk.
@@ -47,14 +47,12 @@ class RejectReport:
         Raises:
             MartechError: It cannot be written.
         """
-        try:
+        with self._named_errors():
             if self._file is None:
                 flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
                 self._file = os.fdopen(os.open(self.path, flags), "ab")
             self._is_dirty = True
             self._file.write(line)
-        except OSError as error:
-            self._fail(error)
 
     def keep(self, suffix: str, file: IO[bytes]) -> str:
         """Copy a file beside the report and return its name.
@@ -63,14 +61,11 @@ class RejectReport:
             MartechError: It cannot be written.
         """
         path = self.path.with_name(f"{self._stem}.{suffix}")
-        try:
-            with private_files.create(path) as copy:
-                file.seek(0)
-                shutil.copyfileobj(file, copy)
-                copy.flush()
-                os.fsync(copy.fileno())
-        except OSError as error:
-            self._fail(error)
+        with self._named_errors(), private_files.create(path) as copy:
+            file.seek(0)
+            shutil.copyfileobj(file, copy)
+            copy.flush()
+            os.fsync(copy.fileno())
         return path.name
 
     def sync(self) -> None:
@@ -81,11 +76,9 @@ class RejectReport:
         """
         if not self._is_dirty or self._file is None:
             return
-        try:
+        with self._named_errors():
             self._file.flush()
             os.fsync(self._file.fileno())
-        except OSError as error:
-            self._fail(error)
         self._is_dirty = False
 
     def close(self) -> None:
@@ -95,8 +88,12 @@ class RejectReport:
             self._file.close()
             self._file = None
 
-    def _fail(self, error: OSError) -> NoReturn:
-        raise MartechError(
-            f"the reject report {self.path} cannot be written ({error.strerror}); "
-            "choose another folder with the setting 'reject_path'"
-        ) from error
+    @contextlib.contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise MartechError(
+                f"the reject report {self.path} cannot be written ({error.strerror}); "
+                "choose another folder with the setting 'reject_path'"
+            ) from error

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     Validate = Callable[[Response], None]
 
 _HEAD_BYTES = 1024
-_GZIP_MAGIC = b"\x1f\x8b"
-_GZIP_BITS = 31
+GZIP_MAGIC = b"\x1f\x8b"
+GZIP_BITS = 31
+"""The window bits by which a decompressor of zlib expects gzip."""
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 _HTML_STARTS = tuple(
     f"<{name}".encode()
@@ -64,9 +65,9 @@ def raise_if_html(headers: Mapping[str, str], start: bytes) -> None:
     Raises:
         UnexpectedContent: It is HTML.
     """
-    if start.startswith(_GZIP_MAGIC):
+    if start.startswith(GZIP_MAGIC):
         with contextlib.suppress(zlib.error):
-            start = zlib.decompressobj(_GZIP_BITS).decompress(start, _HEAD_BYTES)
+            start = zlib.decompressobj(GZIP_BITS).decompress(start, _HEAD_BYTES)
     text = b" ".join(start[:_HEAD_BYTES].removeprefix(BOM_UTF8).lower().split())
     is_html = b"<html" in text if text.startswith(b"<?xml") else text.startswith(_HTML_STARTS)
     is_labelled = headers.get("Content-Type", "").lower().startswith(_HTML_TYPES)

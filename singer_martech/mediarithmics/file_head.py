@@ -8,12 +8,10 @@ import zlib
 from typing import IO, TYPE_CHECKING, Any
 
 from singer_martech._compat import override
+from singer_martech.http.content import GZIP_BITS, GZIP_MAGIC
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_GZIP_MAGIC = b"\x1f\x8b"
-_GZIP_BITS = 31
 
 
 def head_of(download: Callable[[IO[bytes]], object], size: int) -> bytes:
@@ -45,9 +43,9 @@ class _Head(io.BytesIO):
     def content(self) -> bytes:
         """Return the bytes received, decompressed if they are gzip."""
         content = self.getvalue()
-        if not content.startswith(_GZIP_MAGIC):
+        if not content.startswith(GZIP_MAGIC):
             return content[: self._size]
         try:
-            return zlib.decompressobj(_GZIP_BITS).decompress(content, self._size)
+            return zlib.decompressobj(GZIP_BITS).decompress(content, self._size)
         except zlib.error:
             return b""

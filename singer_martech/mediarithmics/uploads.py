@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from singer_martech.errors import MartechError
+from singer_martech.http.content import GZIP_MAGIC
 from singer_martech.http.errors import MethodNotAllowed, NotFound
 from singer_martech.http.stats import RequestStats
 from singer_martech.mediarithmics.client import read
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LOOKUPS = 3
-_GZIP_MAGIC = b"\x1f\x8b"
 
 
 class AmbiguousUpload(MartechError):
@@ -115,7 +115,7 @@ class Uploads:
         try:
             self._client.download("data_file/data", label=label, into=file, params={"uri": uri})
             file.seek(0)
-            if file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC:
+            if file.read(len(GZIP_MAGIC)) == GZIP_MAGIC:
                 file = _inflated(file, label)
             file.seek(0)
         except BaseException:

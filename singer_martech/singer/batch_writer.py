@@ -20,6 +20,7 @@ from isal import isal_zlib
 from singer_sdk.helpers._batch import BatchConfig, SDKBatchMessage
 
 from singer_martech.errors import MartechError, reason_of
+from singer_martech.http.content import GZIP_BITS
 from singer_martech.runtime import private_files
 from singer_martech.runtime.temp_files import open_temp_file
 from singer_martech.singer.batch_files import is_local, local_path
@@ -33,7 +34,6 @@ _MAX_BYTES = 16 * 1024 * 1024
 """Size before compression at which a file is announced; small, so that the reader starts early."""
 
 _LEVEL = 1
-_GZIP_WINDOW = 16 + isal_zlib.MAX_WBITS
 _EXPIRY_SECONDS = 3 * 24 * 3600
 """A reader that is further behind would miss the files of its run."""
 
@@ -132,7 +132,7 @@ class _OpenFile:
         )
         self._file = open_temp_file() if self._path is None else private_files.create(self._path)
         self._gzip = (
-            isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP_WINDOW) if is_gzip else None
+            isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, GZIP_BITS) if is_gzip else None
         )
 
     def write(self, lines: bytes, count: int) -> None:

@@ -121,6 +121,13 @@ def epoch_ms(value: Any) -> int:
     return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 
 
+def end_of_day(day: datetime.date, zone: datetime.tzinfo) -> datetime.datetime:
+    """Return the first instant after a day in a time zone, in UTC."""
+    after = day + datetime.timedelta(days=1)
+    midnight = datetime.datetime(after.year, after.month, after.day, tzinfo=zone)
+    return midnight.astimezone(datetime.timezone.utc)
+
+
 def instant_text(instant: datetime.datetime) -> str:
     """Return ISO 8601 text in UTC with microseconds; such texts sort by their times."""
     utc = instant.astimezone(datetime.timezone.utc)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from singer_martech.cli.backfill.shard import end_of, file_name
+from singer_martech.cli.backfill.shard import file_name
 from singer_martech.errors import MartechError
-from singer_martech.values.timestamps import instant_text
+from singer_martech.values.timestamps import end_of_day, instant_text
 from singer_martech.values.wording import counted
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _shard(job: Job, days: Days) -> Shard:
         first_day=days.first,
         last_day=days.last,
         time_zone=days.zone.key,
-        until=instant_text(min(end_of(days.last, days.zone), days.planned_at)),
+        until=instant_text(min(end_of_day(days.last, days.zone), days.planned_at)),
     )
 
 

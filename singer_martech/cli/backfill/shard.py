@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,7 +14,6 @@ from singer_martech.errors import MartechError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from zoneinfo import ZoneInfo
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _OUTSIDE_OF_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
@@ -131,9 +130,3 @@ def read_shards(lines: Iterable[str | bytes]) -> list[Shard]:
 def file_name(text: str) -> str:
     """Return a text as a name for a folder and a state id, without colons."""
     return _OUTSIDE_OF_A_NAME.sub("-", text).strip("-.")
-
-
-def end_of(day: date, zone: ZoneInfo) -> datetime:
-    """Return the first instant after a day, in UTC."""
-    after = day + timedelta(days=1)
-    return datetime(after.year, after.month, after.day, tzinfo=zone).astimezone(timezone.utc)
