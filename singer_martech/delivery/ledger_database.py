@@ -77,6 +77,15 @@ class SqlDatabase:
                 if parameters:
                     self._connection.execute(sqlalchemy.text(statement), parameters)
 
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read the same state in all queries, whatever other runs write."""
+        with self._errors(), self._connection.begin():
+            self._connection.execute(
+                sqlalchemy.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            )
+            yield
+
     def lock(self, number: int) -> bool:
         """Take a lock until ``close``; return False if another run has it."""
         return bool(self.rows("SELECT pg_try_advisory_lock(:number)", number=number)[0][0])

@@ -99,6 +99,16 @@ class SqliteDatabase:
                     connection.execute("ROLLBACK")
                 raise
 
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read the same state in all queries, whatever other runs write."""
+        with self._errors():
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._connection.rollback()
+
     def lock(self, number: int) -> bool:
         """Take a lock until ``close``; return False if another run has it."""
         if number in self._locks:

@@ -231,10 +231,11 @@ class LedgerStore:
 
     def problems(self) -> list[str]:
         """Return the errors found in the ledger."""
-        return [
-            *self._database.problems(),
-            *ledger_inspection.problems(self._database, self.scopes()),
-        ]
+        with self._database.snapshot():
+            return [
+                *self._database.problems(),
+                *ledger_inspection.problems(self._database, self.scopes()),
+            ]
 
     def close(self) -> None:
         """Close the database and release all locks."""

@@ -21,6 +21,7 @@ from singer_martech.errors import MartechError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     Entry = tuple[bytes, int]
     Parameters = Mapping[str, Any]
@@ -125,6 +126,9 @@ class Database(Protocol):
         Args:
             statements: May be a generator that reads rows in the transaction.
         """
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Read the same state in all queries, whatever other runs write."""
 
     def lock(self, number: int) -> bool:
         """Take a lock until ``close``; return False if another run has it."""

@@ -20,7 +20,7 @@ from tests.kit.fake_destination import FakeDestination
 from tests.kit.ledger import SCOPE, LedgerRun
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from typing import Any
 
     from singer_martech.delivery.ledger_tables import Entry
@@ -210,3 +210,26 @@ def test_new_keys_are_stored_in_the_order_of_the_input(tmp_path: Path) -> None:
         blocks = [found[record.key_hash][1] for record in group.records]
         assert blocks == [1] * BLOCK_ENTRIES + [2] * BLOCK_ENTRIES
         run.finish()
+
+
+class _Overtaken(SqliteDatabase):
+    """A database that another run changes between two queries."""
+
+    def rows_in(self, statement: str, values: Collection[Any]) -> list[tuple[Any, ...]]:
+        rows = super().rows_in(statement, values)
+        with LedgerRun(Path(self.name).parent) as run:
+            run.load(FakeDestination(), [("old", None), ("older", None), ("new", "A")])
+            run.finish()
+        return rows
+
+
+def test_a_concurrent_run_does_not_look_like_damage(tmp_path: Path) -> None:
+    with LedgerRun(tmp_path) as run:
+        run.load(FakeDestination(), [("old", "A"), ("older", "A"), ("oldest", "A")])
+        run.finish()
+    store = LedgerStore(_Overtaken(str(tmp_path / "ledger.db")))
+    assert store.problems() == []
+    store.close()
+    with LedgerRun(tmp_path) as run:
+        assert run.store.count(SCOPE) == 2
+        assert run.store.problems() == []
