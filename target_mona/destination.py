@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 class ExportDestination(Destination):
     """The export endpoint, shared by all streams.
 
-    Args:
-        client: Sends the requests. It logs in now if the user id is only in the access token.
-        max_rows: See :class:`singer_martech.delivery.destination.Destination`.
-        max_bytes: See there.
+    The client logs in now if the user id is only in the access token.
     """
 
     name = "Mona export"

@@ -28,12 +28,7 @@ _ENVIRONMENT.filters.update(FILTERS)
 
 
 def of_mapping(row: Any, schema: Mapping[str, Any]) -> dict[str, FieldSource] | None:
-    """Return the fields of rows made by a mapping, or None if they are unknown.
-
-    Args:
-        row: The mapping's ``row``.
-        schema: The stream's JSON Schema.
-    """
+    """Return the fields of rows made by a mapping's ``row``, or None if they are unknown."""
     if not isinstance(row, Mapping):
         return None
     return {name: _source(value, schema) for name, value in row.items()}

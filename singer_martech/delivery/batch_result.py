@@ -25,13 +25,7 @@ class BisectStopped(MartechError):
 
 @dataclass(frozen=True)
 class Rejection:
-    """A record that was not delivered.
-
-    Attributes:
-        record: The record.
-        reason: A readable reason.
-        status: The HTTP status of the vendor's response, or None.
-    """
+    """A record that was not delivered; ``status`` is the HTTP status of the response, if any."""
 
     record: PendingRecord
     reason: str
@@ -43,8 +37,6 @@ class UnidentifiedRejects:
     """Records that were not delivered and cannot be identified within the batch.
 
     Attributes:
-        count: The number of records.
-        reason: A readable reason.
         detail: More for the report, such as the first lines of ``file``.
         name: The vendor's name for the request.
         file: The vendor's error file, which is copied beside the reject report.

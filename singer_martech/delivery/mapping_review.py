@@ -28,10 +28,7 @@ _NAME = re.compile(r"(\w+)")
 class MappingReview:
     """Compares mappings with the streams of the input.
 
-    Args:
-        mappings: The setting ``streams``.
-        config: The settings.
-        report: Called with a line for each problem, at every SCHEMA that shows it.
+    ``report`` is called with a line for each problem, at every SCHEMA that shows it.
     """
 
     def __init__(

@@ -31,13 +31,7 @@ class MissingKeyProperties(TooManyRejects, MissingKeyPropertiesError):
 
 
 class RecordLoader:
-    """Loads records of one stream into a sink.
-
-    Args:
-        sink: The sink.
-        transform: Returns the record that the sink loads, or None to drop it. None if the sink
-            loads records as received.
-    """
+    """Loads records of one stream into a sink; ``transform`` is that of a ``Route``."""
 
     def __init__(self, sink: MartechSink, transform: Transform | None) -> None:
         self.sink = sink

@@ -118,13 +118,7 @@ def _is_within(value: int | Decimal | None, limits: NumberLimits) -> bool:
 
 
 class FieldCheck:
-    """Checks one field like the ordinary path.
-
-    Args:
-        attribute: The attribute with its value.
-        name: The field.
-        schema: The schema of the record.
-    """
+    """Checks one field, given the attribute with its value, like the ordinary path."""
 
     _MAX_REMEMBERED = 1000
     _MAX_LENGTH = 64

@@ -155,11 +155,9 @@ def fields_of(*templates: Template | None) -> set[str] | None:
 
 
 def unknown_fields(template: Template, schema: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the fields that a template reads by name and a schema lacks.
+    """Return the fields that a template reads by name and a normalized schema lacks.
 
-    Args:
-        template: The template.
-        schema: The stream's normalized schema. Without known columns, no field is unknown.
+    Without known columns, no field is unknown.
 
     Returns:
         Each field with a hint at the most similar name in the schema, or empty text.

@@ -57,10 +57,7 @@ class Export:
 class Exports:
     """The exports of one organisation.
 
-    Args:
-        client: The API client.
-        organisation_id: The organisation.
-        poll_interval_seconds: Pause before the effect of a lost request is looked for.
+    ``poll_interval_seconds`` is the pause before the effect of a lost request is looked for.
     """
 
     def __init__(

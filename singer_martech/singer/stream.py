@@ -38,12 +38,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class EncodedRecords:
-    """Encoded records.
-
-    Attributes:
-        text: The records as JSON, each ended by a line feed.
-        count: The number of records.
-    """
+    """Records as JSON, each ended by a line feed, and their number."""
 
     text: bytes
     count: int

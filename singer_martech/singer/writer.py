@@ -97,9 +97,7 @@ def end_writes_on(shutdown: ShutdownSignal) -> None:
 def write_output(lines: bytes, grace_seconds: float = GRACE_SECONDS) -> None:
     """Write bytes to standard output, independent of its encoding.
 
-    Args:
-        lines: The bytes to write.
-        grace_seconds: How long after a signal to wait for the reader of a full pipe.
+    ``grace_seconds`` is how long after a signal to wait for the reader of a full pipe.
 
     Raises:
         BrokenPipeError: The program that reads the output has ended.
