@@ -17,6 +17,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.errors import MartechError
+from singer_martech.values.timestamps import epoch_ms
 from tap_mediarithmics import timestamps
 from tap_mediarithmics.coercion import DATE_TEXT
 from tap_mediarithmics.modes import Cursor
@@ -60,7 +61,7 @@ def after_execution(
     if state.get("replication_key") == key and isinstance(value, str):
         created_at = timestamps.parse(value)
         if created_at is not None:
-            return Cursor(timestamps.milliseconds(created_at), None, start)
+            return Cursor(epoch_ms(created_at), None, start)
     return Cursor(start=start)
 
 
@@ -197,7 +198,7 @@ class MaxValue:
     def _milliseconds(self) -> int | None:
         if isinstance(self.value, str):
             time = timestamps.parse(self.value)
-            return None if time is None else timestamps.milliseconds(time)
+            return None if time is None else epoch_ms(time)
         return int(self.value) if self._kind in {"integer", "number", ""} else None
 
     def _verbatim(self, lookback_seconds: float, start_format: str | None) -> str:

@@ -9,6 +9,7 @@ from singer_martech.mediarithmics.datamart import Datamart
 from singer_martech.mediarithmics.exports import Exports
 from singer_martech.mediarithmics.settings import client_from_config
 from singer_martech.mediarithmics.waiting import ExecutionWaiter
+from singer_martech.values.timestamps import epoch_ms
 from tap_mediarithmics import timestamps
 from tap_mediarithmics.live_schema import LiveSchema
 from tap_mediarithmics.remedies import names_setting
@@ -41,7 +42,7 @@ class OrganisationContext:
         self.may_launch = False
         self._live_schemas: dict[str, LiveSchema] = {}
         start = timestamps.parse(config.get("start_date") or "")
-        self.start = None if start is None else timestamps.milliseconds(start)
+        self.start = None if start is None else epoch_ms(start)
 
     @cached_property
     def all_exports(self) -> list[Export]:

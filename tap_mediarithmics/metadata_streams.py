@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_martech._compat import override
 from singer_martech.singer.stream import Chunk, ChunkedStream
+from singer_martech.values.timestamps import epoch_ms
 from tap_mediarithmics import timestamps
 from tap_mediarithmics.bookmarks import after_execution, execution_entry, now
 from tap_mediarithmics.modes import Cursor, new_executions
@@ -159,7 +160,7 @@ class ExportExecutionsStream(_ObjectStream):
 
 def _last_settled(executions: Sequence[Execution]) -> Execution | None:
     """Return the newest execution before the oldest that may still change."""
-    oldest_running = timestamps.milliseconds(now()) - _WEEK
+    oldest_running = epoch_ms(now()) - _WEEK
     settled = None
     for execution in executions:
         if not execution.has_ended and execution.created > oldest_running:

@@ -8,11 +8,9 @@ from functools import lru_cache
 
 from singer_martech.values.timestamps import parse_iso
 
-UTC = dt.timezone.utc
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = dt.date(1970, 1, 1)
 _DAY = 86_400_000
 _FRACTIONS = [f".{milli:03}Z" for milli in range(1000)]
-_MILLISECOND = dt.timedelta(milliseconds=1)
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
 
 
@@ -41,12 +39,7 @@ def _times() -> list[str]:
 
 @lru_cache(maxsize=4096)
 def _date(day: int) -> str:
-    return (_EPOCH + dt.timedelta(days=day)).date().isoformat()
-
-
-def milliseconds(time: dt.datetime) -> int:
-    """Return a time in whole epoch milliseconds; microseconds are cut off."""
-    return (time - _EPOCH) // _MILLISECOND
+    return (_EPOCH + dt.timedelta(days=day)).isoformat()
 
 
 def parse(text: str) -> dt.datetime | None:

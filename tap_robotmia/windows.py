@@ -34,7 +34,7 @@ class Window:
 
 def first_day(
     start_date: date,
-    bookmark_day: date | None,
+    bookmark_day: date,
     lookback_days: int,
     first_start_date: date | None = None,
 ) -> date:
@@ -42,13 +42,11 @@ def first_day(
 
     Args:
         start_date: The setting.
-        bookmark_day: The project's day of the bookmark, or None.
+        bookmark_day: The project's day of the bookmark.
         lookback_days: Days before the bookmark to export again.
         first_start_date: The ``start_date`` of the first run, if known. An earlier
             ``start_date`` is ignored.
     """
-    if bookmark_day is None:
-        return start_date
     if first_start_date is not None:
         start_date = max(start_date, first_start_date)
     return max(start_date, days_before(bookmark_day, lookback_days))

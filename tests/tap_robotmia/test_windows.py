@@ -14,10 +14,6 @@ def day(number: int) -> date:
     return date(2024, 1, 1) + timedelta(days=number)
 
 
-def test_the_first_run_begins_at_start_date() -> None:
-    assert first_day(day(0), None, lookback_days=5) == day(0)
-
-
 def test_a_later_run_begins_before_the_bookmark_but_not_before_start_date() -> None:
     assert first_day(day(0), day(20), lookback_days=5) == day(15)
     assert first_day(day(0), day(3), lookback_days=5) == day(0)
