@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
+from singer_martech.values.dynamic_struct import object_type
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -71,10 +73,8 @@ def _fits(value: Any, kind: Any) -> bool:
     return True
 
 
-def shape(required: Mapping[str, Any], optional: Mapping[str, Any]) -> type[msgspec.Struct]:
+def shape(required: Mapping[str, Any], optional: Mapping[str, Any]) -> Any:
     """Return a type for objects with these fields, among others."""
-    unset = {name: (kind | msgspec.UnsetType, msgspec.UNSET) for name, kind in optional.items()}
-    types = {**{name: (kind,) for name, kind in required.items()}, **unset}
-    fields: list[Any] = [(f"field_{index}", *kind) for index, kind in enumerate(types.values())]
-    rename = {f"field_{index}": name for index, name in enumerate(types)}
-    return msgspec.defstruct("Shape", fields, rename=rename, gc=False)
+    fields: list[Any] = [(name, kind, msgspec.NODEFAULT) for name, kind in required.items()]
+    fields += [(name, kind | msgspec.UnsetType, msgspec.UNSET) for name, kind in optional.items()]
+    return object_type(fields, skip_unknown=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
+from singer_martech.mapping.expressions import keys_of
 from singer_martech.mapping.filters import FILTERS
 from singer_martech.mapping.template import Template
 from target_monetate.dataset import BOOLEAN, DATETIME, MULTI_STRING, NUMBER, STRING
@@ -65,29 +66,14 @@ def _type_of_expression(node: nodes.Expr, schema: Mapping[str, Any]) -> str | No
         return STRING
     if isinstance(node, (nodes.Compare, nodes.Not, nodes.Test)):
         return BOOLEAN
-    path = _path(node)
-    if path == ["stream"]:
+    if isinstance(node, nodes.Name) and node.name == "stream":
         return STRING
+    keys = keys_of(node)
     definition: Any = schema
-    for name in path or ():
+    for name in keys:
         properties = definition.get("properties") if isinstance(definition, Mapping) else None
         definition = (properties or {}).get(name)
-    return data_type(definition) if path and definition is not None else None
-
-
-def _path(node: nodes.Node) -> list[str] | None:
-    """Return the path from the record to a value, such as ``record.a['b']``; None otherwise."""
-    if isinstance(node, nodes.Name):
-        return [] if node.name == "record" else [node.name]
-    step: Any = None
-    if isinstance(node, nodes.Getattr):
-        step = node.attr
-    elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
-        step = node.arg.value
-    if not isinstance(step, str) or not isinstance(node, (nodes.Getattr, nodes.Getitem)):
-        return None
-    before = _path(node.node)
-    return None if before is None else [*before, step]
+    return data_type(definition) if keys and definition is not None else None
 
 
 def _parsed(text: str) -> nodes.Template:

@@ -170,14 +170,14 @@ def _nested_fields(tree: nodes.Expr) -> set[tuple[str, ...]]:
     within = nodes.Tuple([tree], "load")
     methods = [call.node for call in within.find_all(nodes.Call)]
     lookups = within.find_all((nodes.Getattr, nodes.Getitem))
-    paths = [_keys(node) for node in lookups if not any(node is method for method in methods)]
+    paths = [keys_of(node) for node in lookups if not any(node is method for method in methods)]
     return {path for path in paths if len(path) > 1}
 
 
-def _keys(node: nodes.Node) -> tuple[str, ...]:
+def keys_of(node: nodes.Node) -> tuple[str, ...]:
     """Return the keys from the record to a value, or none if it is not a field."""
     if isinstance(node, nodes.Name):
-        return (node.name,) if node.name != "stream" else ()
+        return (node.name,) if node.name not in {"record", "stream"} else ()
     if isinstance(node, nodes.Getattr):
         key: Any = node.attr
     elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
@@ -186,7 +186,7 @@ def _keys(node: nodes.Node) -> tuple[str, ...]:
         return ()
     if isinstance(node.node, nodes.Name) and node.node.name == "record":
         return (key,)
-    parent = _keys(node.node)
+    parent = keys_of(node.node)
     return (*parent, key) if parent and isinstance(key, str) else ()
 
 

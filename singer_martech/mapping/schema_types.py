@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
+from singer_martech.values import schema_equality
 from singer_martech.values.dynamic_struct import object_type
 
 if TYPE_CHECKING:
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 ALL = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
 SCALARS = frozenset({"boolean", "integer", "null", "string"})
 """The kinds of values whose types keep them exact."""
-ANNOTATIONS = frozenset(
-    {"$comment", "default", "description", "examples", "format", "readOnly", "title", "writeOnly"}
-)
+ANNOTATIONS = schema_equality.ANNOTATIONS | {"format"}
 _COMBINING = frozenset({"allOf", "anyOf", "const", "enum", "oneOf"})
 _OF_NUMBERS = frozenset({"exclusiveMaximum", "exclusiveMinimum", "maximum", "minimum"})
 _EXPRESSIBLE = {

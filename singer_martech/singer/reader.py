@@ -122,13 +122,10 @@ class MessageReader(GenericSingerReader[str]):
             records = self._record_lines.split(block)
             handler = self.fast_handlers.get(self._record_lines.stream)
             if records is not None and handler is not None:
-                self._handle(handler, records, partial(self._line_of, records), number)
+                self._handle(handler, records, partial(self._record_lines.line_of, records), number)
                 number += len(records)
             else:
                 number += self._process_lines(block.split(b"\n"), number)
-
-    def _line_of(self, records: Sequence[bytes], index: int) -> bytes:
-        return self._record_lines.line_of(records[index])
 
     def _process_lines(self, lines: Sequence[bytes], number: int) -> int:
         """Process lines, given the number of the first; return how many they are."""

@@ -84,6 +84,6 @@ class RecordLines:
         others = [record for record in records if b"\n" in record or record[-1:] != b"}"]
         return None if others else records
 
-    def line_of(self, record: bytes) -> bytes:
-        """Return the line of a record that ``split`` returned last."""
-        return self._start + record + self._end[1:]
+    def line_of(self, records: Sequence[bytes], index: int) -> bytes:
+        """Return the line of one of the records that ``split`` returned last."""
+        return self._start + records[index] + self._end[1:]

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-_ANNOTATIONS = frozenset(
+ANNOTATIONS = frozenset(
     {"$comment", "default", "description", "examples", "readOnly", "title", "writeOnly"}
 )
 """Keywords that change neither validation nor mapping; ``format`` may change a column's type."""
@@ -30,7 +30,7 @@ def _canonical(schema: Any) -> Any:
     return {
         keyword: _canonical_value(keyword, value)
         for keyword, value in schema.items()
-        if keyword not in _ANNOTATIONS
+        if keyword not in ANNOTATIONS
     }
 
 

@@ -94,7 +94,7 @@ def test_a_block_is_split_if_its_lines_are_alike(
     are_usual = other is None and all(record.endswith("}") for record in records)
     assert found is not None or not are_usual
     if found is not None:
-        assert [record_lines.line_of(record) for record in found] == lines
+        assert [record_lines.line_of(found, index) for index in range(len(found))] == lines
         stream = json.loads(f"{start}null}}")["stream"]
         for record, line in zip(found, lines, strict=True):
             assert is_of_its_message(stream, record, line)
