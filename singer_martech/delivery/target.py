@@ -18,6 +18,7 @@ from singer_martech.delivery.batch_input import BatchInput
 from singer_martech.delivery.block_loader import BlockLoader
 from singer_martech.delivery.dry_run import DryRunDestination
 from singer_martech.delivery.input_check import InputCheck
+from singer_martech.delivery.ledger_mirror import TooManyDeletes
 from singer_martech.delivery.ledger_settings import check_ledger_settings
 from singer_martech.delivery.mapping_review import MappingReview
 from singer_martech.delivery.record_loader import RecordLoader
@@ -259,10 +260,21 @@ class MartechTarget(MartechPlugin, Target):
         self._run.conclude()
 
     def _delete_unseen(self) -> None:
-        """Delete what mirrored streams no longer contain."""
+        """Delete what mirrored streams no longer contain.
+
+        Raises:
+            TooManyDeletes: A stream would lose too many keys; the others are mirrored.
+        """
+        refused = []
         for each in self._sinks_active.values():
             sink = cast("MartechSink", each)
             if sink.mirror is not None:
-                sink.mirror.delete_unseen(sink.destination, self.sequence)
+                try:
+                    sink.mirror.delete_unseen(sink.destination, self.sequence)
+                except TooManyDeletes as error:
+                    refused.append(str(error))
+                    continue
                 self.dispatcher.flush()
                 sink.mirror.log()
+        if refused:
+            raise TooManyDeletes("; ".join(refused))

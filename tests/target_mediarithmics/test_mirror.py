@@ -189,6 +189,25 @@ def test_too_many_deletions_delete_nothing(
     assert members() == "a"
 
 
+def test_a_stream_that_would_lose_too_many_keys_does_not_stop_another(
+    load: Callable[..., Run], vendor: Mediarithmics, tmp_path: Path
+) -> None:
+    def read(stream: str, names: str, version: int) -> list[str]:
+        people = [json.loads(record(stream, id=f"{stream}-{name}")) for name in names]
+        lines = [json.dumps({**each, "version": version}) for each in people]
+        return [schema(stream), *lines, activate(version, stream)]
+
+    settings = {
+        "streams": {"one": MIRRORED, "two": MIRRORED},
+        "ledger": str(tmp_path / "ledger.db"),
+    }
+    load(*read("one", "abc", 1), *read("two", "abc", 1), **settings)
+    run = load(*read("one", "a", 2), *read("two", "ab", 2), **settings)
+    assert "stream 'one': the mirror would delete 2 of 3 keys" in str(run.error)
+    members = [name.removeprefix("email_hash=") for name in vendor.members("vip")]
+    assert members == ["one-a", "one-b", "one-c", "two-a", "two-b"]
+
+
 def test_a_fifth_of_the_keys_may_be_deleted_by_default(
     mirror: Callable[..., Run], members: Callable[[], str]
 ) -> None:
