@@ -14,7 +14,6 @@ from singer_martech.http.auth import NoAuth
 from singer_martech.http.content import accept_any, raise_if_html
 from singer_martech.http.request import RetryingRequest
 from singer_martech.http.response import Response
-from singer_martech.http.retry import RetryPolicy
 from singer_martech.http.session import Session, register_proxy_passwords
 from singer_martech.http.settings import HttpSettings
 from singer_martech.runtime.background import run_interruptibly
@@ -175,11 +174,6 @@ class HttpClient:
             return response
 
         return self._run(retrying_request, read, idempotent=True)
-
-    def retry_policy(self, label: str) -> RetryPolicy:
-        """Return a retry policy with this client's limits, for a request named ``label``."""
-        limits = self.settings
-        return RetryPolicy(label, limits.max_attempts, limits.max_rate_limit_wait_seconds)
 
     def close(self) -> None:
         """Close all connections."""

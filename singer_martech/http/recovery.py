@@ -6,13 +6,13 @@ import logging
 from typing import TYPE_CHECKING, TypeVar
 
 from singer_martech.http.errors import InvalidResponse, OutcomeUnknown, RetriesExhausted
+from singer_martech.http.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from singer_martech.http.retry import RetryPolicy
+    from singer_martech.http.client import HttpClient
     from singer_martech.http.stats import RequestStats
-    from singer_martech.runtime.shutdown import ShutdownSignal
 
 T = TypeVar("T")
 
@@ -20,10 +20,11 @@ logger = logging.getLogger(__name__)
 
 
 def recover_lost(
+    client: HttpClient,
     send: Callable[[], T],
     find: Callable[[OutcomeUnknown | InvalidResponse], T | None],
-    policy: RetryPolicy,
-    shutdown: ShutdownSignal,
+    *,
+    label: str,
     stats: RequestStats | None = None,
 ) -> T:
     """Send a request that must not be sent twice; if its outcome is unknown, look for its effect.
@@ -31,11 +32,11 @@ def recover_lost(
     The request is sent again only when ``find`` has found nothing.
 
     Args:
+        client: Its settings limit the attempts, and its shutdown ends the wait between them.
         send: Sends the request with ``idempotent=False`` and returns what it created.
         find: Looks for what a lost request created. It gets the error, and returns None if
             there is nothing. It may raise if it cannot tell.
-        policy: Limits the attempts; see ``HttpClient.retry_policy``.
-        shutdown: Ends the wait before the next attempt.
+        label: Names the request in messages.
         stats: Counts the retries.
 
     Raises:
@@ -43,6 +44,7 @@ def recover_lost(
         HttpError: The request was rejected.
         Stopped: The run was asked to end.
     """
+    policy = RetryPolicy(label, client.settings)
     while True:
         try:
             return send()
@@ -55,6 +57,6 @@ def recover_lost(
             seconds = policy.seconds_until_next_attempt(reason, error.response)
             if seconds is None:
                 raise RetriesExhausted(policy.give_up_reason, error.response) from error
-        shutdown.wait(seconds)
+        client.shutdown.wait(seconds)
         if stats is not None:
             stats.retries += 1

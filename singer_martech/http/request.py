@@ -107,10 +107,7 @@ class RetryingRequest:
 
     def run(self, read: Callable[[requests.Response], Response], *, idempotent: bool) -> Response:
         """Send until a 2xx response was read, and return the result of ``read``."""
-        limits = self.limits
-        retry_policy = RetryPolicy(
-            self.label, limits.max_attempts, limits.max_rate_limit_wait_seconds
-        )
+        retry_policy = RetryPolicy(self.label, self.limits)
         while True:
             self.shutdown.check()
             failure = self._attempt(read, idempotent=idempotent)

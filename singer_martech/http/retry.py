@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from singer_martech.http.response import Response
+    from singer_martech.http.settings import HttpSettings
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +33,10 @@ class RetryPolicy:
     ``max_rate_limit_wait_seconds``.
     """
 
-    def __init__(self, label: str, max_attempts: int, max_rate_limit_wait_seconds: float) -> None:
+    def __init__(self, label: str, limits: HttpSettings) -> None:
         self._label = label
-        self._max_attempts = max_attempts
-        self._max_wait = max_rate_limit_wait_seconds
+        self._max_attempts = limits.max_attempts
+        self._max_wait = limits.max_rate_limit_wait_seconds
         self._failures = 0
         self._limited_since: float | None = None
         self._waits = _exponential()

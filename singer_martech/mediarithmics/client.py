@@ -21,7 +21,6 @@ from singer_martech.http.errors import (
     Unauthorized,
     UnexpectedContent,
 )
-from singer_martech.http.recovery import recover_lost
 from singer_martech.runtime.redaction import redact
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     from singer_martech.http.response import Response
     from singer_martech.http.settings import HttpSettings
-    from singer_martech.http.stats import RequestStats
     from singer_martech.runtime.shutdown import ShutdownSignal
 
 DEFAULT_API_URL = "https://api.mediarithmics.com/v1"
@@ -85,21 +83,6 @@ class MediarithmicsClient:
     def call(self, method: str, path: str, *, label: str, **arguments: Any) -> Any:
         """Send a request and return the ``data`` of its envelope."""
         return _envelope(self.send(method, path, label=label, **arguments))["data"]
-
-    def send_once(
-        self,
-        send: Callable[[], _T],
-        find: Callable[[HttpError], _T | None],
-        *,
-        label: str,
-        stats: RequestStats | None = None,
-    ) -> _T:
-        """Create something once, although the response to the request may be lost.
-
-        The arguments are those of :func:`singer_martech.http.recovery.recover_lost`.
-        """
-        http = self.http
-        return recover_lost(send, find, http.retry_policy(label), http.shutdown, stats)
 
     def pages(
         self, path: str, *, label: str, params: Mapping[str, str] | None = None

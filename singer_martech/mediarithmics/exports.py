@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from singer_martech.http.errors import HttpError, Unauthorized
+from singer_martech.http.recovery import recover_lost
 from singer_martech.mediarithmics.client import optional_id, read
 from singer_martech.mediarithmics.executions import Execution, id_order
 from singer_martech.mediarithmics.file_head import head_of
@@ -99,7 +100,7 @@ class Exports:
             found = [each for each in self.all() if (each.name, each.query_id) == (name, query_id)]
             return max(found, key=lambda each: id_order(each.id), default=None)
 
-        return self._client.send_once(send, find, label=label)
+        return recover_lost(self._client.http, send, find, label=label)
 
     def executions(self, export_id: str) -> Iterator[list[Execution]]:
         """Yield the executions of an export in pages, newest first."""
@@ -132,7 +133,7 @@ class Exports:
             is_new = newest and (before is None or newest.position > before.position)
             return newest if is_new else None
 
-        return self._client.send_once(send, find, label=label)
+        return recover_lost(self._client.http, send, find, label=label)
 
     def _pause(self) -> None:
         self._client.http.shutdown.wait(self._poll_interval)

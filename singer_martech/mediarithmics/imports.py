@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from singer_martech.errors import MartechError
 from singer_martech.http.errors import HttpError
+from singer_martech.http.recovery import recover_lost
 from singer_martech.mediarithmics.client import id_text, read
 from singer_martech.mediarithmics.executions import id_order
 
@@ -197,7 +198,9 @@ class DocumentImports:
             created = read(DocumentImport.read, data, label)
             return created.check(wanted.document_type, wanted.mime_type)
 
-        return self.client.send_once(send, lambda _: self.find(wanted, fresh=True), label=label)
+        return recover_lost(
+            self.client.http, send, lambda _: self.find(wanted, fresh=True), label=label
+        )
 
     def _remove(self, created: DocumentImport) -> None:
         """Remove an import that another run created at the same moment."""

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from singer_martech.errors import MartechError
 from singer_martech.http.content import GZIP_MAGIC
 from singer_martech.http.errors import MethodNotAllowed, NotFound
+from singer_martech.http.recovery import recover_lost
 from singer_martech.http.stats import RequestStats
 from singer_martech.mediarithmics.client import read
 from singer_martech.mediarithmics.executions import Execution
@@ -86,7 +87,8 @@ class Uploads:
         # One upload at a time: an execution found later is not that of another thread.
         with self._uploading[into.id]:
             before = self._known_executions(into)
-            execution = self._client.send_once(
+            execution = recover_lost(
+                self._client.http,
                 lambda: self._post(into, body, label, stats),
                 lambda error: self._find_lost(into, before, line_counts, error),
                 label=label,

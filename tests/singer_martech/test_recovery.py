@@ -43,8 +43,8 @@ class Things:
             self.lost.append(error)
             return find()
 
-        policy = self.client.retry_policy("creating a thing")
-        return recover_lost(self.create, look, policy, self.client.shutdown, self.stats)
+        label = "creating a thing"
+        return recover_lost(self.client, self.create, look, label=label, stats=self.stats)
 
 
 @pytest.fixture
