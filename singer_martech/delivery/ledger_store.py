@@ -60,7 +60,7 @@ class LedgerStore:
         elif formats[0][0] != FORMAT:
             raise SettingError(
                 f"setting 'ledger': {self.name} has format {formats[0][0]}, but this version knows "
-                f"format {FORMAT}; upgrade singer-martech, or name another ledger"
+                f"format {FORMAT}; name another ledger, or use the version that wrote it"
             )
         ((self.seed,),) = database.rows("SELECT seed FROM ledger_format")
 
