@@ -17,7 +17,7 @@ import msgspec
 from singer_martech.errors import SettingError
 from singer_martech.http.auth import HeaderAuth, NoAuth, Token, TokenAuth
 from singer_martech.http.client import HttpClient
-from singer_martech.http.content import accept_any
+from singer_martech.http.content import accept_any, json_or_none
 from singer_martech.http.errors import (
     Forbidden,
     InvalidResponse,
@@ -27,7 +27,7 @@ from singer_martech.http.errors import (
     Unauthorized,
 )
 from target_mona.partial_failures import is_partial, rejected_indexes
-from target_mona.responses import content_of, validate_export, validate_login
+from target_mona.responses import validate_export, validate_login
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -213,12 +213,12 @@ class MonaClient:
                 headers={"Content-Type": "application/json"},
                 idempotent=idempotent,
                 # the status of a partial rejection is not documented
-                is_final=lambda response: is_partial(content_of(response)),
+                is_final=lambda response: is_partial(json_or_none(response)),
                 stats=stats,
             )
         except RequestRejected as rejection:
             raise self._explained(rejection, messages) from rejection
-        content = content_of(response)
+        content = json_or_none(response)
         if is_partial(content):
             message = (
                 f"Mona export: rejected in part with status {response.status}: {response.head}"
@@ -240,7 +240,7 @@ class MonaClient:
             )
         if isinstance(rejection, NotFound):
             return rejection.with_message(f"{rejection}; check settings 'api_url' and 'user_id'")
-        content = content_of(response)
+        content = json_or_none(response)
         if is_partial(content):
             return PartialFailure(str(rejection), response, rejected_indexes(content, messages))
         if isinstance(content, dict) and _ABOUT_USER_ID.search(str(content.get("topLevelError"))):
@@ -278,7 +278,7 @@ class MonaClient:
             validate=validate_login,
             url_setting="auth_url",
         )
-        content = content_of(response)
+        content = json_or_none(response)
         value = content["accessToken"]
         now = time.time()
         lifetime = content.get("expiresIn")

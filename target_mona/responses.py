@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.http.content import expect_json
+from singer_martech.http.content import expect_json, json_or_none
 from singer_martech.http.errors import UnexpectedContent
 from target_mona.partial_failures import is_partial
 
@@ -40,7 +39,7 @@ def validate_export(response: Response) -> None:
     Raises:
         UnexpectedContent: It names an error.
     """
-    content = content_of(response)
+    content = json_or_none(response)
     if not is_partial(content) and _names_error(content):
         raise UnexpectedContent(
             f"the response (status {response.status}) names an error: {response.head}"
@@ -60,11 +59,3 @@ def _names_error(content: Any) -> bool:
         or is_error_status
         or _names_error(content.get("meta"))
     )
-
-
-def content_of(response: Response) -> Any:
-    """Return the JSON value of a response; None if it is not JSON."""
-    try:
-        return json.loads(response.body)
-    except (ValueError, RecursionError):
-        return None

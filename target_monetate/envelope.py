@@ -14,7 +14,7 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.http.content import expect_json
+from singer_martech.http.content import expect_json, json_or_none
 from singer_martech.http.errors import Forbidden, NotFound, Unauthorized, UnexpectedContent
 
 if TYPE_CHECKING:
@@ -60,10 +60,7 @@ def data_of(response: Response, *, exact: bool = False) -> Any:
 
 def meta_of(response: Response) -> dict[str, Any]:
     """Return the ``meta`` of a response; empty if it has none."""
-    try:
-        content = json.loads(response.body)
-    except (ValueError, RecursionError):
-        return {}
+    content = json_or_none(response)
     meta = content.get("meta") if isinstance(content, dict) else None
     return meta if isinstance(meta, dict) else {}
 

@@ -44,6 +44,14 @@ def json_body(response: Response) -> Any:
         raise InvalidResponse(f"{response.label}: {error}", response) from None
 
 
+def json_or_none(response: Response) -> Any:
+    """Return the JSON value of the body; None if it is not JSON."""
+    try:
+        return json.loads(response.body)
+    except (ValueError, RecursionError):
+        return None
+
+
 def expect_json(response: Response) -> Any:
     """Return the JSON value of the body; for use in ``validate`` of ``HttpClient``.
 

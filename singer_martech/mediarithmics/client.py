@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from singer_martech.http.auth import HeaderAuth
 from singer_martech.http.client import HttpClient
-from singer_martech.http.content import expect_json, json_body
+from singer_martech.http.content import expect_json, json_body, json_or_none
 from singer_martech.http.errors import (
     Forbidden,
     HttpError,
@@ -202,10 +202,7 @@ def _with_error_id(error: HttpError) -> HttpError:
     response = error.response
     if response is None or not response.body:
         return error.with_message(str(error))
-    try:
-        value = json_body(response)
-    except InvalidResponse:
-        value = None
+    value = json_or_none(response)
     if not isinstance(value, dict) or not (value.get("error") or value.get("error_id")):
         is_other_server = isinstance(error, NotFound)
         return error.with_remedy("check setting 'api_url'" if is_other_server else "")

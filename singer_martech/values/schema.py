@@ -175,7 +175,7 @@ class _Normalizer:
         self, result: dict[str, Any], keyword: str, value: Any, position: _Position
     ) -> None:
         before = self._losses
-        alternatives = self._list(value, position)
+        alternatives = [self._schema(item, position.beside()) for item in _schemas(value)]
         # A lenient alternative matches beside another one, which `oneOf` does not allow.
         if keyword == "oneOf" and self._losses > before:
             if "anyOf" in result:
@@ -183,15 +183,8 @@ class _Normalizer:
             keyword = "anyOf"
         result[keyword] = alternatives
 
-    def _list(self, value: Any, position: _Position) -> list[dict[str, Any]]:
-        if not isinstance(value, list) or not value:
-            raise InvalidKeyword("it must be a list of schemas")
-        return [self._schema(item, position.beside()) for item in value]
-
     def _all_of(self, keyword: str, value: Any, position: _Position) -> list[dict[str, Any]]:
-        if not isinstance(value, list) or not value:
-            raise InvalidKeyword("it must be a list of schemas")
-        return [self._lenient(keyword, item, position.beside()) for item in value]
+        return [self._lenient(keyword, item, position.beside()) for item in _schemas(value)]
 
     def _lenient(self, keyword: str, schema: Any, position: _Position) -> dict[str, Any]:
         """Normalize a subschema; replace an invalid one with one that accepts everything."""
@@ -250,6 +243,12 @@ _MANY = {
 }
 _ONE = frozenset({"additionalItems", "contains", "else", "if", "not", "propertyNames", "then"})
 _OF_ITEMS = frozenset({"additionalItems", "contains"})
+
+
+def _schemas(value: Any) -> list[Any]:
+    if not isinstance(value, list) or not value:
+        raise InvalidKeyword("it must be a list of schemas")
+    return value
 
 
 def _translated(schema: Mapping[str, Any]) -> Mapping[str, Any]:
