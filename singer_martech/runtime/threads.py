@@ -34,9 +34,16 @@ class Thread(threading.Thread):
             RuntimeError: The thread cannot be started, and does nothing.
             MemoryError: Likewise.
         """
-        super().start()
-        if not self._started.is_set() and self._claim.acquire(blocking=False):
-            raise RuntimeError("a new thread ended at once, or was not given any time")
+        failure: Exception = RuntimeError("a new thread ended at once, or was not given any time")
+        try:
+            super().start()
+            if self._started.is_set():
+                return
+        except (MemoryError, RuntimeError) as error:
+            failure = error
+        # Otherwise the thread has begun, and whoever starts it must not do its work, too.
+        if self._claim.acquire(blocking=False):
+            raise failure
 
     @override
     def run(self) -> None:

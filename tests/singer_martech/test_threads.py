@@ -47,8 +47,10 @@ class KeepingLocks(Thread):
 class Late(Thread):
     """Begins when it may."""
 
-    may_begin = threading.Event()
-    has_ended = threading.Event()
+    def __init__(self, target: Callable[..., object], *arguments: object, name: str) -> None:
+        super().__init__(target, *arguments, name=name)
+        self.may_begin = threading.Event()
+        self.has_ended = threading.Event()
 
     def _bootstrap(self) -> None:
         self.may_begin.wait()
@@ -74,8 +76,45 @@ def test_a_thread_that_begins_too_late_does_nothing() -> None:
     thread = Late(DONE.append, 1, name="work")
     with pytest.raises(RuntimeError, match="a new thread"):
         thread.start()
-    Late.may_begin.set()
-    assert Late.has_ended.wait(20)
+    thread.may_begin.set()
+    assert thread.has_ended.wait(20)
+    assert DONE == []
+
+
+class WithoutMemoryToWait(threads._LimitedEvent):  # noqa: SLF001 - Python waits for it
+    """Has no memory to wait, once something else was waited for."""
+
+    def __init__(self, before: Callable[[], object]) -> None:
+        super().__init__()
+        self._before = before
+
+    def wait(self, timeout: float | None = None) -> bool:
+        del timeout
+        self._before()
+        raise MemoryError
+
+
+def test_a_thread_that_has_begun_is_started_although_the_wait_for_it_fails() -> None:
+    has_begun = threading.Event()
+
+    def work() -> None:
+        DONE.append(1)
+        has_begun.set()
+
+    thread = Thread(work, name="work")
+    thread._started = WithoutMemoryToWait(lambda: has_begun.wait(20))  # noqa: SLF001 - likewise
+    thread.start()
+    thread.join()
+    assert DONE == [1]
+
+
+def test_a_thread_that_begins_after_the_wait_for_it_failed_does_nothing() -> None:
+    thread = Late(DONE.append, 1, name="work")
+    thread._started = WithoutMemoryToWait(list)  # noqa: SLF001 - likewise
+    with pytest.raises(MemoryError):
+        thread.start()
+    thread.may_begin.set()
+    assert thread.has_ended.wait(20)
     assert DONE == []
 
 
