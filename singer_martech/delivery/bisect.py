@@ -102,18 +102,12 @@ class Bisector:
     ) -> Parts:
         """Send records; return the parts to send next, in order."""
         is_whole = len(records) == len(batch_result.batch)
-        idempotent = (
-            batch_result.batch.idempotent if is_whole else all(each.idempotent for each in records)
-        )
+        idempotent = batch_result.batch.idempotent if is_whole else _are_idempotent(records)
         try:
             post(records, idempotent=idempotent)
         except PartialRejection as rejection:
             self._accepted.set()
-            if rejection.rejected_indexes is not None:
-                return _reject_indexes(records, batch_result, rejection)
-            if idempotent:
-                return _split(records, batch_result, rejection)
-            return _report_unknown(records, batch_result, rejection)
+            return _reject_in_part(records, batch_result, rejection, idempotent=idempotent)
         except OutcomeUnknown as error:
             return _report_unknown(records, batch_result, error)
         except (BodyRejected, Conflict) as rejection:
@@ -142,6 +136,10 @@ class Bisector:
         return [part for part in remaining if part]
 
 
+def _are_idempotent(records: Sequence[PendingRecord]) -> bool:
+    return all(record.idempotent for record in records)
+
+
 def _split(
     records: Sequence[PendingRecord],
     batch_result: BatchResult,
@@ -151,6 +149,22 @@ def _split(
         return _reject(records[0], batch_result, str(rejection), rejection.status)
     middle = len(records) // 2
     return [records[:middle], records[middle:]]
+
+
+# Not within Bisector._send: an error handler beyond 256 units of code may loop forever without
+# memory (CPython issue 132508).
+def _reject_in_part(
+    records: Sequence[PendingRecord],
+    batch_result: BatchResult,
+    rejection: PartialRejection,
+    *,
+    idempotent: bool,
+) -> Parts:
+    if rejection.rejected_indexes is not None:
+        return _reject_indexes(records, batch_result, rejection)
+    if idempotent:
+        return _split(records, batch_result, rejection)
+    return _report_unknown(records, batch_result, rejection)
 
 
 def _reject_indexes(

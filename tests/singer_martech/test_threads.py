@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from singer_martech.delivery.bisect import Bisector
 from singer_martech.delivery.sender_pool import SenderPool
 from singer_martech.http.request import RetryingRequest
 from singer_martech.runtime import threads
@@ -132,8 +133,10 @@ def test_a_thread_that_runs_out_of_memory_ends(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     "function",
     [
-        *(each for each in vars(RetryingRequest).values() if hasattr(each, "__code__")),
-        *(each for each in vars(SenderPool).values() if hasattr(each, "__code__")),
+        each
+        for sender in (Bisector, RetryingRequest, SenderPool)
+        for each in vars(sender).values()
+        if hasattr(each, "__code__")
     ],
     ids=lambda each: each.__qualname__,
 )
