@@ -69,6 +69,7 @@ class DeliveryRun:
             while_waiting=self._show_progress,
             ledger=self.ledger,
         )
+        self._has_concluded = False
         about = {"target": target, "version": version, "run": self.rejects.run, "dry_run": is_dry}
         self._summary = RunSummary(
             config.get("summary_path"),
@@ -115,6 +116,9 @@ class DeliveryRun:
         try:
             yield
         except BaseException as error:
+            if self._has_concluded:
+                self._summary.write(error)
+                raise
             end = error
             try:
                 if isinstance(error, MartechError) and not isinstance(error, Stopped):
@@ -135,6 +139,7 @@ class DeliveryRun:
 
     def conclude(self, error: BaseException | None = None) -> None:
         """End the run; a failing step does not prevent the others."""
+        self._has_concluded = True
         with contextlib.ExitStack() as steps:  # runs its callbacks in reverse order
             for _ in range(2):  # again if it fails: then the summary has that error
                 steps.push(partial(self._write_summary, error))

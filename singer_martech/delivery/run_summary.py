@@ -101,7 +101,7 @@ class RunSummary:
         self._reasons = reasons
         self._began = datetime.datetime.now(datetime.timezone.utc)
         self._started_at = time.monotonic()
-        self._is_written = False
+        self._is_written = self._has_failed = False
         self._all_streams = StreamMetrics("")
         self._timeline = Timeline(self._started_at)
         self._path = None if path is None else _file(path, f"{about['target']}.{about['run']}.json")
@@ -123,11 +123,11 @@ class RunSummary:
         self._timeline.add(now, [self._all_streams, *metrics_by_stream])
 
     def write(self, error: BaseException | None) -> None:
-        """Write the file atomically, unless it was written before.
+        """Write the file atomically, once; an error replaces a success.
 
         The records are already delivered, so a full disk only causes a warning.
         """
-        if self._path is None or self._is_written:
+        if self._path is None or self._has_failed or (self._is_written and error is None):
             return
         text = json.dumps(_without_secrets(self._document(error)))
         try:
@@ -139,6 +139,7 @@ class RunSummary:
                 failure.strerror,
             )
         self._is_written = True
+        self._has_failed = error is not None
 
     def _document(self, error: BaseException | None) -> dict[str, Any]:
         now = time.monotonic()

@@ -21,7 +21,6 @@ from singer_martech.singer.stdin import StdinReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
 
     from singer_martech.runtime.shutdown import ShutdownSignal
     from singer_martech.singer.message_decoder import Envelope
@@ -57,13 +56,11 @@ class MessageReader(GenericSingerReader[str]):
         shutdown: Ends reading on a signal.
         pause_seconds: Maximum time between two calls of ``tick``.
         tick: Called between blocks of input, and while the input is idle.
-        guard: A context manager around all processing, which ends a failed run.
     """
 
     shutdown: ShutdownSignal
     pause_seconds = 1.0
     tick: Callable[[], None]
-    guard: Callable[[], AbstractContextManager[None]]
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,8 +99,7 @@ class MessageReader(GenericSingerReader[str]):
     @override
     def process_lines(self, file_input: IO[str] | None, callbacks: _Callbacks) -> Counter[str]:
         self._callbacks, self._counts = callbacks, Counter()
-        with self.guard():
-            self._process(file_input or self.default_input)
+        self._process(file_input or self.default_input)
         return self._counts
 
     def _process(self, source: IO[str]) -> None:

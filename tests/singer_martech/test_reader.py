@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import threading
@@ -27,7 +26,6 @@ def reader() -> MessageReader:
     reader = MessageReader()
     reader.shutdown = ShutdownSignal()
     reader.tick = lambda: None
-    reader.guard = contextlib.nullcontext
     return reader
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -11,19 +12,22 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from singer_martech.delivery.metrics import StreamMetrics
 from singer_martech.delivery.reject_reasons import RejectReasons
 from singer_martech.delivery.run_summary import Timeline
+from singer_martech.delivery.target import MartechTarget
 from singer_martech.errors import MartechError, SettingError
 from target_mona.target import TargetMona
+from tests.robustness.plugins import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tests.robustness.plugins import Plugin
     from tests.sandbox.server import Sandbox
 
 SCHEMA = {
@@ -118,6 +122,38 @@ def test_the_summary_of_a_failure_has_its_reason_and_counts(
     stream = summary["streams"][0]
     assert (stream["delivered"], stream["rejected"]) == (1, 1)
     assert stream["timeline"]["rejected"][-1] == 1
+
+
+@pytest.mark.parametrize("plugin", TARGETS, ids=str)
+def test_an_error_of_the_sdk_after_the_input_has_a_summary(
+    plugin: Plugin, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(message: str, *_: object) -> None:
+        if message.startswith("Reader"):
+            raise OSError(errno.ENOSPC, "the disk is full")
+
+    config = {**plugin.settings(sandbox), "summary_path": str(tmp_path / "summaries")}
+    target = cast("MartechTarget", plugin.plugin(config=config))
+    monkeypatch.setattr(target.logger, "info", fail)
+    with pytest.raises(OSError, match="the disk is full"):
+        target.listen(io.StringIO(""))
+    assert only_summary(tmp_path / "summaries")["outcome"] == "failed"
+
+
+def test_an_error_after_the_end_of_the_run_replaces_its_summary(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(target: TargetMona) -> None:
+        MartechTarget.process_endofpipe(target)
+        assert only_summary(tmp_path / "summaries")["outcome"] == "succeeded"
+        raise MemoryError("after the end")
+
+    monkeypatch.setattr(TargetMona, "process_endofpipe", end)
+    with pytest.raises(MemoryError, match="after the end"):
+        load(config, [{"id": "a"}])
+    summary = only_summary(tmp_path / "summaries")
+    assert (summary["outcome"], summary["reason"]) == ("failed", "after the end")
+    assert summary["streams"][0]["delivered"] == 1
 
 
 def test_equal_reasons_are_counted_together(config: dict[str, Any], tmp_path: Path) -> None:
