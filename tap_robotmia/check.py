@@ -53,10 +53,10 @@ class ExportCheck:
             raise SettingError(problem)
 
     def _read_other_names(self) -> None:
-        """Read today's events of all names, for a suggestion where ``events`` excluded them."""
+        """Read the latest events of all names, for a suggestion where ``events`` excluded them."""
         if self._exports.settings.events and not self._has_other_names:
             self._has_other_names = True
-            for events in self._exports.recent_events(1, ()):
+            for events in self._exports.recent_events(_DAYS, ()):
                 self._observed.add(events, CHECKED_PER_WINDOW)
 
     def _verify_event(self, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from datetime import datetime, timedelta, timezone
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -105,16 +106,19 @@ def test_the_definitions_install_and_run_in_a_fresh_meltano_project(
         assert version("singer-martech") in fresh_project.meltano(
             "invoke", name, "--version", sandbox=sandbox
         )
-    today = sandbox.robotmia.today.isoformat()
+    yesterday = sandbox.robotmia.today - timedelta(days=1)
+    noon = int(datetime(*yesterday.timetuple()[:3], 12, tzinfo=timezone.utc).timestamp())
+    sandbox.robotmia.set_events(
+        {"event": "Login", "properties": {"time": noon + second}} for second in range(3)
+    )
     fresh_project.meltano(
         *("run", "tap-robotmia", "target-mona"),
         sandbox=sandbox,
-        TAP_ROBOTMIA_START_DATE=today,
+        TAP_ROBOTMIA_START_DATE=yesterday.isoformat(),
         TARGET_MONA_STREAMS='{"events": {"arc_class": "SHOP"}}',
     )
     sent = sandbox.mona.messages()
-    assert len(sent) == len(sandbox.robotmia.events(today)) > 0
-    assert {message["arc_class"] for message in sent} == {"SHOP"}
+    assert [message["arc_class"] for message in sent] == ["SHOP"] * 3
 
 
 @pytest.mark.pipeline
