@@ -77,9 +77,12 @@ class Session(requests.Session):
 
     @override
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        target = super().get_redirect_target(resp)
-        if target is None:
+        if not resp.is_redirect:
             return None
+        # before anything fails; requests would read the whole body to reuse the connection
+        resp.close()
+        resp.raw = urllib3.HTTPResponse(io.BytesIO(), preload_content=False)
+        target = super().get_redirect_target(resp) or ""
         url = urljoin(resp.url, target)
         old, new = urlsplit(resp.url), urlsplit(url)
         if resp.request.method not in {"GET", "HEAD"}:
@@ -89,11 +92,7 @@ class Session(requests.Session):
         ):
             reason = "that address is not https"
         else:
-            # requests would read the whole body, which may be large, to reuse the connection
-            resp.close()
-            resp.raw = urllib3.HTTPResponse(io.BytesIO(), preload_content=False)
             return target
-        resp.close()
         raise RequestRejected(
             f"the vendor's address redirects to {new.scheme}://{new.netloc}, but {reason}; "
             "check the URL setting",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import gzip
 import io
 import os
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from singer_martech.errors import SettingError, Stopped
+from singer_martech.errors import MartechError, SettingError, Stopped
 from singer_martech.http import errors
 from singer_martech.http.auth import HeaderAuth, NoAuth, Token, TokenAuth
 from singer_martech.http.client import MEBIBYTE, HttpClient
@@ -142,6 +143,17 @@ def test_a_read_is_not_redirected_to_plain_http_on_another_host(
     server.script(Reply(302, b"", {"Location": "http://example.com/there"}))
     with pytest.raises(RequestRejected, match="not https"):
         client.request("GET", server.url, label="reading")
+
+
+@pytest.mark.parametrize("location", ["http://[", "x:y", "http://example.com/", "/", ""])
+def test_a_redirect_that_cannot_be_followed_leaves_no_connection_open(
+    client: HttpClient, server: ScriptedServer, location: str
+) -> None:
+    server.script(*[Reply(302, b"a body", {"Location": location})] * 40)
+    with pytest.raises(MartechError):
+        client.request("GET", server.url, label="reading")
+    client.close()
+    gc.collect()  # of an open connection, Python warns here
 
 
 def test_attempts_end_with_max_attempts(client: HttpClient, server: ScriptedServer) -> None:
