@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import json
 import os
@@ -62,7 +63,10 @@ class ForkServer:
         socket.send_fds(self._socket, [json.dumps(job).encode()], descriptors)
 
     def send_signal(self, signum: int) -> None:
-        """Send a signal; it is ignored when the command has ended."""
+        """Send a signal; it is ignored when the command has ended.
+
+        At SIGABRT, the command writes the stacks of all threads and ends.
+        """
         self._socket.send(b"%d" % signum)
 
     def wait(self) -> tuple[int, float]:
@@ -108,14 +112,26 @@ def _wait(process: int, running: int, jobs: socket.socket) -> tuple[int, float]:
         if running in ready:
             _, status, usage = os.wait4(process, 0)
             return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
-        signum = jobs.recv(_MOST_BYTES)
-        os.kill(process, int(signum) if signum else signal.SIGKILL)
+        signum = int(jobs.recv(_MOST_BYTES) or signal.SIGKILL)
+        # Linux prefers the thread of that id; its stack is the current one in the log
+        os.kill(_busiest_thread(process) if signum == signal.SIGABRT else process, signum)
+
+
+def _busiest_thread(process: int) -> int:
+    """Return the id of the thread that has used the most CPU time."""
+
+    def ticks(task: Path) -> int:
+        fields = (task / "stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])  # in user and in system mode
+
+    return int(max(Path(f"/proc/{process}/task").iterdir(), key=ticks).name)
 
 
 def _run(name: str, job: dict[str, Any], descriptors: Sequence[int]) -> None:
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    faulthandler.enable(file=2)
     sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
     os.chdir(job["folder"])
     os.environ.update(job.get("environment", {}))

@@ -57,7 +57,7 @@ class Injection:
 
     def _profile(self, frame: FrameType, event: str, called: Any) -> None:
         code = frame.f_code
-        if event not in {"call", "c_call"} or not _is_own(code.co_filename):
+        if event not in {"call", "c_call"} or not is_own(code.co_filename):
             return
         if getattr(called, "__name__", None) in SKIPPED:
             return
@@ -74,7 +74,8 @@ class Injection:
             raise self._error("injected")
 
 
-def _is_own(path: str) -> bool:
+def is_own(path: str) -> bool:
+    """Return whether a source file belongs to the plugins."""
     if not path.startswith(str(ROOT)):
         return False
     package = path[len(str(ROOT)) + 1 :].partition("/")[0]
