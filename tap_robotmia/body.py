@@ -78,11 +78,7 @@ class Decompressor:
             self._gzip = data.startswith(GZIP_MAGIC)
         for piece in self._members(data) if self._gzip else (data,):
             self.inflated += len(piece)
-            if self.inflated > max(MAX_UNCHECKED_BYTES, MAX_RATIO * self.received):
-                raise BodyTooLarge(
-                    f"the response inflates from {self.received} to more than {self.inflated} "
-                    "bytes, which exceeds the limit of an export; nothing of it was written"
-                )
+            self._raise_if_too_large()
             yield piece
 
     def finish(self) -> bytes:
@@ -95,6 +91,13 @@ class Decompressor:
             raise IncompleteBody("the gzip stream ends without its trailer")
         return self._head
 
+    def _raise_if_too_large(self) -> None:
+        if self.inflated > max(MAX_UNCHECKED_BYTES, MAX_RATIO * self.received):
+            raise BodyTooLarge(
+                f"the response inflates from {self.received} to more than {self.inflated} "
+                "bytes, which exceeds the limit of an export; nothing of it was written"
+            )
+
     def _members(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._member is None or self._member.eof:
@@ -103,16 +106,19 @@ class Decompressor:
                     if not data:
                         return
                 self._member = isal_zlib.decompressobj(GZIP_BITS)
-            damage = ""
-            try:
-                piece = self._member.decompress(data, _PIECE_BYTES)
-            except isal_zlib.error as error:  # type: ignore[misc] # its stub names an instance
-                damage = str(error)
-            if damage:  # raised outside the handler: messages show the innermost context
-                raise IncompleteBody(f"the gzip stream is damaged: {damage}")
+            piece = _inflate(self._member, data)
             data = self._member.unconsumed_tail or self._member.unused_data
             if piece:
                 yield piece
+
+
+def _inflate(member: isal_zlib.Decompress, data: bytes) -> bytes:
+    try:
+        return member.decompress(data, _PIECE_BYTES)
+    except isal_zlib.error as error:  # type: ignore[misc] # its stub names an instance
+        damage = str(error)
+    # raised outside the handler: messages show the innermost context
+    raise IncompleteBody(f"the gzip stream is damaged: {damage}")
 
 
 class TextCheck:

@@ -163,11 +163,7 @@ class RobotmiaClient:
             Stopped: The run was asked to end.
         """
         label = f"the export of {format_days(from_date, to_date)}"
-        form = {"from_date": from_date.isoformat(), "to_date": to_date.isoformat()}
-        if events:
-            form["event"] = json.dumps(list(events))
-        if where:
-            form["where"] = where
+        form = _form(from_date, to_date, events, where)
         requested_at = datetime.now(timezone.utc)
         body = Body(label)
         try:
@@ -192,6 +188,17 @@ class RobotmiaClient:
     def close(self) -> None:
         """Close all connections."""
         self._http.close()
+
+
+def _form(
+    from_date: date, to_date: date, events: Sequence[str] | None, where: str | None
+) -> dict[str, str]:
+    form = {"from_date": from_date.isoformat(), "to_date": to_date.isoformat()}
+    if events:
+        form["event"] = json.dumps(list(events))
+    if where:
+        form["where"] = where
+    return form
 
 
 def _basic_auth(api_secret: str) -> HeaderAuth:

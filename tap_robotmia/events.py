@@ -14,7 +14,6 @@ from tap_robotmia.lines import (
     Key,
     Line,
     MalformedLine,
-    ParsedLine,
     decode_key,
     decode_line,
     has_many_brackets,
@@ -25,8 +24,9 @@ from tap_robotmia.lines import (
 from tap_robotmia.sanitize import may_need_sanitizing, sanitized, sanitized_object
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from tap_robotmia.lines import ParsedLine
     from tap_robotmia.project_time import ProjectClock
 
 ARRIVAL_PROPERTIES = ("mp_processing_time_ms", "$mp_api_timestamp_ms")
@@ -91,30 +91,23 @@ class EventReader:
 
     def read(self, lines: list[bytes]) -> list[Event]:
         """Return the events of a block of lines."""
-        if not self._are_plain(lines):
-            return [event for line in lines for event in self._read_tolerantly(line)]
-        heads, keys = _decoded(lines)
-        for key in keys:
-            if type(key.distinct_id) is int:
-                key.distinct_id = str(key.distinct_id)
-        identities = event_ids(
-            [
-                (head.event, key.distinct_id, key.time, key.insert_id)
-                for head, key in zip(heads, keys, strict=True)
-            ]
-        )
+        if self._are_plain(lines):
+            return self._read_plain(lines)
+        return [event for line in lines for event in self._read_tolerantly(line)]
+
+    def _read_plain(self, lines: list[bytes]) -> list[Event]:
         events: list[Event] = []
         append, utc, last_raw = events.append, self._clock.utc, None
-        for line, head, key, identity in zip(lines, heads, keys, identities, strict=True):
+        for line, head, key, identity in _identified(lines):
             if head is _UNUSUAL:
                 events += self._read_tolerantly(line)
                 continue
             try:
-                if key.time != last_raw:  # exports are sorted by time
-                    time, last_raw = utc(key.time), key.time
-                distinct_id, insert_id = key.distinct_id, key.insert_id
+                raw, distinct_id, insert_id = key.time, key.distinct_id, key.insert_id
+                if raw != last_raw:  # exports are sorted by time
+                    time, last_raw = utc(raw), raw
                 if time is None or not insert_id:
-                    append(self._event(ParsedLine(head.event, head.properties, key, None)))
+                    append(self._event(head, key))
                 else:
                     append(
                         Event(identity, head.event, time, distinct_id, insert_id, head.properties)  # type: ignore[arg-type]
@@ -140,7 +133,8 @@ class EventReader:
         if not line.removeprefix(BOM_UTF8).strip():
             return []
         try:
-            return [self._event(parse_line(line))]
+            parsed = parse_line(line)
+            return [self._event(parsed, parsed.key, parsed.extra)]
         except MalformedLine as error:
             reason = str(error)
         except MemoryError:
@@ -150,37 +144,50 @@ class EventReader:
         self._malformed(line.removesuffix(b"\n"), reason)
         return []
 
-    def _event(self, parsed: ParsedLine) -> Event:
-        key, name = parsed.key, parsed.event
+    def _event(self, line: Line | ParsedLine, key: Key, extra: msgspec.Raw | None = None) -> Event:
+        name, properties = line.event, line.properties
         distinct_id = None if key.distinct_id is None else str(key.distinct_id)
         identity = (
             event_id(name, distinct_id, key.time, key.insert_id)
             if key.insert_id
-            else content_id(name, bytes(parsed.properties))
+            else content_id(name, bytes(properties))
         )
-        time, insert_id = self._time(parsed), key.insert_id
+        time, insert_id = self._time(key.time, properties), key.insert_id
         if not self._sanitize:
-            return Event(
-                identity, name, time, distinct_id, insert_id, parsed.properties, parsed.extra
-            )
+            return Event(identity, name, time, distinct_id, insert_id, properties, extra)
         return Event(
             identity,
             sanitized(name),
             time,
             sanitized(distinct_id),
             sanitized(insert_id),
-            sanitized_object(parsed.properties),
-            None if parsed.extra is None else sanitized_object(parsed.extra),
+            sanitized_object(properties),
+            None if extra is None else sanitized_object(extra),
         )
 
-    def _time(self, parsed: ParsedLine) -> str:
+    def _time(self, raw: float, properties: msgspec.Raw) -> str:
         try:
-            time = self._clock.utc(parsed.key.time)
+            time = self._clock.utc(raw)
             if time is None:
-                time = self._clock.utc_by_arrival(parsed.key.time, arrival(parsed.properties))
+                time = self._clock.utc_by_arrival(raw, arrival(properties))
         except ValueError as error:
             raise MalformedLine(str(error)) from None
         return time
+
+
+def _identified(lines: list[bytes]) -> Iterator[tuple[bytes, Line, Key, str]]:
+    """Return lines with their parts and the ids of their events."""
+    heads, keys = _decoded(lines)
+    for key in keys:
+        if type(key.distinct_id) is int:
+            key.distinct_id = str(key.distinct_id)
+    identities = event_ids(
+        [
+            (head.event, key.distinct_id, key.time, key.insert_id)
+            for head, key in zip(heads, keys, strict=True)
+        ]
+    )
+    return zip(lines, heads, keys, identities, strict=True)
 
 
 def _decoded(lines: list[bytes]) -> tuple[list[Line], list[Key]]:

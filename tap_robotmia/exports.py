@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from tap_robotmia.export_settings import ExportSettings
     from tap_robotmia.windows import Window
 
+    Download = tuple[Window, tuple[str, ...] | None]
+    """A window and the event names to request; None for all."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -118,38 +121,61 @@ class Exports:
             SettingError: ``project_timezone`` is wrong.
             ExportFailed: A window could not be downloaded.
         """
-        settings, last_day = self.settings, self.last_day()
+        downloads = self._plan(requests)
+        observed = self._observations(requests)
+        yield from self._exported(downloads, observed)
+        if downloads:
+            self._warn(observed)
+
+    def _exported(
+        self, downloads: Sequence[Download], observed: Observations
+    ) -> Generator[ExportedWindow, None, None]:
+        progress = Progress(sum(window.days for window, _ in downloads), logger)
+        malformed = MalformedLines(self.settings.reject_path, self.settings.max_malformed_lines)
+        with closing(malformed), closing(self._downloaded(downloads)) as downloaded:
+            for window, export in downloaded:
+                exported = self._exported_window(window, export, malformed, observed)
+                yield exported
+                progress.window_written(window, exported.event_count)
+
+    def _exported_window(
+        self, window: Window, export: Export, malformed: MalformedLines, observed: Observations
+    ) -> ExportedWindow:
+        where = f"the export of {format_days(window.from_date, window.to_date)}"
+        reader = self._reader(partial(malformed.add, where=where))
+        bookmark = min(self.clock.end_of(window.to_date), export.requested_at)
+        return ExportedWindow(window, export, bookmark, reader, observed)
+
+    def _plan(self, requests: Sequence[StreamRequest]) -> list[Download]:
+        """Return the windows to export with the event names to request, and log them."""
+        last_day = self.last_day()
         first_days = {request.stream: request.first_day for request in requests}
-        plan = list(windows(first_days, last_day, settings.window_days))
-        total_days = sum(window.days for window in plan)
+        plan = list(windows(first_days, last_day, self.settings.window_days))
         if plan:
             logger.info(
                 "exporting %s for %s: %s in %s",
                 format_days(plan[0].from_date, plan[-1].to_date),
                 ", ".join(first_days),
-                counted(total_days, "day"),
+                counted(sum(window.days for window in plan), "day"),
                 counted(len(plan), "request"),
             )
         else:
             logger.info("nothing to export: all days up to %s are done", last_day)
-        progress = Progress(total_days, logger)
-        malformed = MalformedLines(settings.reject_path, settings.max_malformed_lines)
-        observed = self._observations(requests)
-        downloads = [(window, self._event_names(window, requests)) for window in plan]
-        with closing(malformed), closing(self._downloaded(downloads)) as downloaded:
-            for window, export in downloaded:
-                where = f"the export of {format_days(window.from_date, window.to_date)}"
-                reader = self._reader(partial(malformed.add, where=where))
-                bookmark = min(self.clock.end_of(window.to_date), export.requested_at)
-                exported = ExportedWindow(window, export, bookmark, reader, observed)
-                yield exported
-                progress.window_written(window, exported.event_count)
-        if plan:
-            _warn(observed)
-            if settings.where and not observed.has_events:
-                logger.warning(
-                    "no event of the exported days passes the filter; check setting 'where'"
-                )
+        return [(window, self._event_names(window, requests)) for window in plan]
+
+    def _warn(self, observed: Observations) -> None:
+        """Warn about settings that are wrong according to the events of the run."""
+        for name in observed.missing:
+            logger.warning(
+                "no event '%s' in the exported days (settings 'events' and 'event_streams')%s",
+                name,
+                observed.similar_to(name),
+            )
+        problem = observed.zone_check.problem()
+        if problem is not None:
+            logger.warning("%s", problem)
+        if self.settings.where and not observed.has_events:
+            logger.warning("no event of the exported days passes the filter; check setting 'where'")
 
     def column_types(self, names: Collection[str]) -> dict[str, ColumnTypes]:
         """Return the types of the properties in the most recent days, per event name."""
@@ -167,15 +193,18 @@ class Exports:
             days: The number of days.
             names: The names of the events; None for the setting ``events``, empty for all.
         """
-        last_day = self.last_day()
-        plan = windows({"": days_before(last_day, days - 1)}, last_day, self.settings.window_days)
-        asked = self.settings.events if names is None else tuple(names)
         reader = self._reader(lambda line, reason: None)  # noqa: ARG005
-        with closing(self._downloaded([(window, asked) for window in plan])) as downloaded:
+        with closing(self._downloaded(self._recent(days, names))) as downloaded:
             for _, export in downloaded:
                 for lines in export.blocks():
                     self._shutdown.check()
                     yield reader.read(lines)
+
+    def _recent(self, days: int, names: Collection[str] | None) -> list[Download]:
+        last_day = self.last_day()
+        plan = windows({"": days_before(last_day, days - 1)}, last_day, self.settings.window_days)
+        asked = self.settings.events if names is None else tuple(names)
+        return [(window, asked) for window in plan]
 
     def _observations(self, requests: Iterable[StreamRequest]) -> Observations:
         typed = [request.event_name for request in requests if request.event_name is not None]
@@ -199,58 +228,53 @@ class Exports:
         return tuple(sorted(names))
 
     def _downloaded(
-        self, requests: Sequence[tuple[Window, tuple[str, ...] | None]]
+        self, downloads: Sequence[Download]
     ) -> Generator[tuple[Window, Export], None, None]:
         """Yield windows with their exports, oldest first; each is closed after its turn."""
-        settings = self.settings
         halt = ShutdownSignal()
         self._shutdown.on_request(lambda: halt.request(self._shutdown.signum or signal.SIGTERM))
-        client = RobotmiaClient(
-            settings.api_secret,
-            settings.api_url,
-            http=settings.http,
-            shutdown=halt,
-            pool_size=settings.parallel_downloads,
-        )
-
-        def download(window: Window, names: tuple[str, ...] | None) -> Callable[[], Export]:
-            return partial(
-                client.export,
-                window.from_date,
-                window.to_date,
-                events=names,
-                where=settings.where,
-            )
-
-        exports = prefetch(
-            (download(*request) for request in requests),
-            settings.parallel_downloads,
-            self._shutdown,
-            Export.close,
-        )
+        client = self._client(halt)
+        exports = self._prefetch(client, downloads)
         try:
-            for (window, _), export in zip(requests, exports, strict=True):
-                with export:
-                    yield window, export
-        except FutureDate as error:
-            raise SettingError(
-                f"{error}: setting 'project_timezone' ({settings.project_timezone}) must be the "
-                "time zone in the project's settings"
-            ) from error
+            yield from self._opened(downloads, exports)
         finally:
             halt.request()
             exports.close()
             client.close()
 
+    def _opened(
+        self, downloads: Iterable[Download], exports: Iterable[Export]
+    ) -> Generator[tuple[Window, Export], None, None]:
+        try:
+            for (window, _), export in zip(downloads, exports, strict=True):
+                with export:
+                    yield window, export
+        except FutureDate as error:
+            raise SettingError(
+                f"{error}: setting 'project_timezone' ({self.settings.project_timezone}) must be "
+                "the time zone in the project's settings"
+            ) from error
 
-def _warn(observed: Observations) -> None:
-    """Warn about settings that are wrong according to the events of the run."""
-    for name in observed.missing:
-        logger.warning(
-            "no event '%s' in the exported days (settings 'events' and 'event_streams')%s",
-            name,
-            observed.similar_to(name),
+    def _client(self, shutdown: ShutdownSignal) -> RobotmiaClient:
+        settings = self.settings
+        return RobotmiaClient(
+            settings.api_secret,
+            settings.api_url,
+            http=settings.http,
+            shutdown=shutdown,
+            pool_size=settings.parallel_downloads,
         )
-    problem = observed.zone_check.problem()
-    if problem is not None:
-        logger.warning("%s", problem)
+
+    def _prefetch(
+        self, client: RobotmiaClient, downloads: Iterable[Download]
+    ) -> Generator[Export, None, None]:
+        where = self.settings.where
+        return prefetch(
+            (
+                partial(client.export, window.from_date, window.to_date, events=names, where=where)
+                for window, names in downloads
+            ),
+            self.settings.parallel_downloads,
+            self._shutdown,
+            Export.close,
+        )

@@ -92,13 +92,17 @@ def parse_line(line: bytes) -> ParsedLine:
         raise MalformedLine("it is nested too deeply")
     if is_plain_text(line):
         try:
-            members = _decode_members(line)
-            name, properties = _decode_text(members.pop("event")), members.pop("properties")
-            extra = msgspec.Raw(msgspec.json.encode(members)) if members else None
-            return ParsedLine(name, properties, decode_key(properties), extra)
+            return _parse_plain(line)
         except (msgspec.MsgspecError, KeyError, RecursionError):
             pass
     return _parse_tolerantly(line)
+
+
+def _parse_plain(line: bytes) -> ParsedLine:
+    members = _decode_members(line)
+    name, properties = _decode_text(members.pop("event")), members.pop("properties")
+    extra = msgspec.Raw(msgspec.json.encode(members)) if members else None
+    return ParsedLine(name, properties, decode_key(properties), extra)
 
 
 def has_many_brackets(line: bytes) -> bool:
@@ -155,16 +159,7 @@ def _error_text(value: dict[str, Any]) -> str | None:
 
 
 def _parse_tolerantly(line: bytes) -> ParsedLine:
-    try:
-        value = loads(line)
-    except UnicodeDecodeError:
-        raise MalformedLine("it is not UTF-8") from None
-    except RecursionError:
-        raise MalformedLine("it is nested too deeply") from None
-    except ValueError:
-        raise MalformedLine("it is not JSON") from None
-    if not isinstance(value, dict):
-        raise MalformedLine("it is not a JSON object")
+    value = _tolerant_object(line)
     name, properties = value.pop("event", None), value.pop("properties", None)
     if not isinstance(name, str):
         error = _error_text(value)
@@ -182,6 +177,20 @@ def _parse_tolerantly(line: bytes) -> ParsedLine:
         insert_id=_as_text(properties.get("$insert_id")),
     )
     return ParsedLine(name, _as_json(properties), key, _as_json(value) if value else None)
+
+
+def _tolerant_object(line: bytes) -> dict[str, Any]:
+    try:
+        value = loads(line)
+    except UnicodeDecodeError:
+        raise MalformedLine("it is not UTF-8") from None
+    except RecursionError:
+        raise MalformedLine("it is nested too deeply") from None
+    except ValueError:
+        raise MalformedLine("it is not JSON") from None
+    if not isinstance(value, dict):
+        raise MalformedLine("it is not a JSON object")
+    return value
 
 
 def _as_text(value: Any) -> str | None:

@@ -46,10 +46,7 @@ class MalformedLines:
                 f"'{self.path.parent}' and go on"
             )
         try:
-            file = self._file = self._file or self._open()
-            file.write(line + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+            self._save(line)
         except OSError as error:
             raise MartechError(
                 f"{where}: a line that is not an event cannot be saved in setting 'reject_path' "
@@ -64,6 +61,12 @@ class MalformedLines:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def _save(self, line: bytes) -> None:
+        file = self._file = self._file or self._open()
+        file.write(line + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
 
     def _open(self) -> IO[bytes]:
         private_files.make_folder(self.path.parent)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date
 
+    from singer_sdk.singerlib import Catalog
+
     from singer_martech.singer.command import Check
     from tap_robotmia.streams import RobotmiaStream
 
@@ -181,22 +183,28 @@ class TapRobotmia(MartechTap):
         if not names:
             return
         if self.input_catalog is None:
-            self._validate_config()  # the SDK does not require valid settings for discovery
-            with error_context(stream_name(names[0])):
-                exports = Exports(ExportSettings.from_config(self.config), self.shutdown)
-                types = exports.column_types(names)
-            for name in names:
-                if not types[name].events:
-                    self.logger.warning(
-                        "no event '%s' in the last %s (setting 'sample_days'): its properties go "
-                        "to _extra until a later discovery finds some",
-                        name,
-                        counted(self.config["sample_days"], "day"),
-                    )
-                yield TypedEventStream(self, name, types[name].schema())
-            return
+            yield from self._discovered_streams(names)
+        else:
+            yield from self._streams_of_catalog(names, self.input_catalog)
+
+    def _discovered_streams(self, names: list[str]) -> Iterator[RobotmiaStream]:
+        self._validate_config()  # the SDK does not require valid settings for discovery
+        with error_context(stream_name(names[0])):
+            exports = Exports(ExportSettings.from_config(self.config), self.shutdown)
+            types = exports.column_types(names)
         for name in names:
-            entry = self.input_catalog.get_stream(stream_name(name))
+            if not types[name].events:
+                self.logger.warning(
+                    "no event '%s' in the last %s (setting 'sample_days'): its properties go "
+                    "to _extra until a later discovery finds some",
+                    name,
+                    counted(self.config["sample_days"], "day"),
+                )
+            yield TypedEventStream(self, name, types[name].schema())
+
+    def _streams_of_catalog(self, names: list[str], catalog: Catalog) -> Iterator[RobotmiaStream]:
+        for name in names:
+            entry = catalog.get_stream(stream_name(name))
             if entry is None:
                 self.logger.warning(
                     "event '%s' of setting 'event_streams' is not in the catalog, so its stream "

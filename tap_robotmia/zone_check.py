@@ -88,18 +88,19 @@ class ZoneCheck:
                 wall = time.astimezone(self._zone).replace(tzinfo=None)
             except (OverflowError, ValueError, OSError):
                 continue
-            if arrived_ms is None:
-                continue
-            self._stamped += 1
-            if _CLOCK_ERROR < time - arrived_at <= _LARGEST_SHIFT:
-                self._ahead += 1
-                if len(self._samples) < _MAX_SAMPLE:
-                    self._samples.append(_Sample(wall, arrived_at))
-            elif timedelta() <= arrived_at - time <= _LARGEST_SHIFT:
-                delay_seconds = (arrived_at - time).total_seconds()
-                self._quarters[round(delay_seconds / _QUARTER_SECONDS)] += 1
-                if len(self._late_samples) < _MAX_SAMPLE:
-                    self._late_samples.append(_Sample(wall, arrived_at))
+            if arrived_ms is not None:
+                self._count(_Sample(wall, arrived_at), arrived_at - time)
+
+    def _count(self, sample: _Sample, delay: timedelta) -> None:
+        self._stamped += 1
+        if _CLOCK_ERROR < -delay <= _LARGEST_SHIFT:
+            self._ahead += 1
+            if len(self._samples) < _MAX_SAMPLE:
+                self._samples.append(sample)
+        elif timedelta() <= delay <= _LARGEST_SHIFT:
+            self._quarters[round(delay.total_seconds() / _QUARTER_SECONDS)] += 1
+            if len(self._late_samples) < _MAX_SAMPLE:
+                self._late_samples.append(sample)
 
     def problem(self) -> str | None:
         """Return the problem with the zone, or None."""
