@@ -188,12 +188,15 @@ class MaxValue:
         chosen = start_format or default
         if chosen == "epoch_ms":
             return str(time)
+        text = self._date_time(time)
+        return text[:10] if chosen == "date" else text
+
+    def _date_time(self, time: int) -> str:
         try:
-            text = timestamps.date_time(time)
+            return timestamps.date_time(time)
         except OverflowError:
             message = f"{self._label}: lookback_seconds leads outside the years 1 to 9999"
             raise MartechError(message) from None
-        return text[:10] if chosen == "date" else text
 
     def _milliseconds(self) -> int | None:
         if isinstance(self.value, str):

@@ -174,10 +174,13 @@ def _source_problems(
     if len(given) != 1:
         found = f"has {' and '.join(given)}" if given else "has none of them"
         yield f"setting '{path}' must have one of {', '.join(_SOURCES)}, but {found}"
-    if "query" not in given:
-        return
-    if not config.get("datamart_id"):
-        yield f"setting 'datamart_id' is required, because '{path}.query' is a query as text"
+    if "query" in given:
+        if not config.get("datamart_id"):
+            yield f"setting 'datamart_id' is required, because '{path}.query' is a query as text"
+        yield from _query_problems(fields, path)
+
+
+def _query_problems(fields: Mapping[str, Any], path: str) -> Iterator[str]:
     query = str(fields["query"])
     try:
         parsed = otql.parse(query)
@@ -223,9 +226,15 @@ def _schema_problems(fields: Mapping[str, Any], path: str) -> Iterator[str]:
         where = ".".join(map(str, error.absolute_path))
         yield f"setting '{path}.schema' is not a valid JSON Schema at '{where}'"
         return
+    yield from _undeclared_keys(fields, path, schema["properties"])
+
+
+def _undeclared_keys(
+    fields: Mapping[str, Any], path: str, properties: Mapping[str, Any]
+) -> Iterator[str]:
     keys = [*(fields.get("primary_keys") or ()), fields.get("replication_key")]
     for key in keys:
-        if key and key not in schema["properties"] and key not in ADDED_COLUMNS:
+        if key and key not in properties and key not in ADDED_COLUMNS:
             yield f"setting '{path}.schema' has no property '{key}', which is used as a key"
 
 

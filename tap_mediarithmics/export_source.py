@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tap_mediarithmics.context import OrganisationContext
     from tap_mediarithmics.export_config import ExportConfig
     from tap_mediarithmics.modes import Cursor
+    from tap_mediarithmics.object_types import ObjectTypes
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,10 @@ class ExportSource:
         if self.config.export_id:
             with names_setting(f"export_id' of stream '{self.config.stream}"):
                 return self._context.exports.get(self.config.export_id)
+        return self._matching()
+
+    def _matching(self) -> Export | None:
+        """Find the export by its query or its name; of several, take the oldest."""
         exports = self._context.all_exports
         candidates = [export for export in exports if export.name == self.config.default_name]
         if self.config.query_id:
@@ -86,6 +91,9 @@ class ExportSource:
         if not query_id:
             return None
         datamart_id = (export and export.datamart_id) or self._context.datamart_id
+        return self._stored_query(datamart_id, query_id)
+
+    def _stored_query(self, datamart_id: str, query_id: str) -> str | None:
         try:
             with names_setting("datamart_id"):
                 return self._context.datamart(datamart_id).query_text(query_id)
@@ -102,10 +110,10 @@ class ExportSource:
         Raises:
             MartechError: One of them does not exist, or the query is not valid.
         """
-        config = self.config
-        if config.query_id and self._context.datamart_id:
+        config, datamart_id = self.config, self._context.datamart_id
+        if config.query_id and datamart_id:
             with names_setting(f"query_id' of stream '{config.stream}"):
-                self._context.datamart(self._context.datamart_id).query_text(config.query_id)
+                self._context.datamart(datamart_id).query_text(config.query_id)
         columns = self.columns()
         if config.query is not None:
             self._check_query(config.query.replace(START, self._sample_start(columns)))
@@ -168,19 +176,22 @@ class ExportSource:
             query = self.query
         except otql.AggregationQuery as error:
             raise MartechError(f"stream '{self.config.stream}': {error}") from error
-        datamart_id = self._context.datamart_id
-        if query is None or datamart_id is None:
-            return None
-        if self.export is not None and self.config.query is None:
-            datamart_id = self.export.datamart_id or datamart_id
-        types = self._context.live_schema(datamart_id).types_for(query)
-        if types is None:
+        types = None if query is None else self._types(query)
+        if query is None or types is None:
             return None
         try:
             return typed_properties(query, types)
         except UntypableQuery as error:
             logger.warning("stream %s: %s", self.config.stream, error)
             return None
+
+    def _types(self, query: otql.Query) -> ObjectTypes | None:
+        datamart_id = self._context.datamart_id
+        if datamart_id is None:
+            return None
+        if self.export is not None and self.config.query is None:
+            datamart_id = self.export.datamart_id or datamart_id
+        return self._context.live_schema(datamart_id).types_for(query)
 
     def _sampled(self) -> dict[str, Any]:
         newest = self._newest()
@@ -215,13 +226,15 @@ class ExportSource:
             after: The execution that was read last.
             start: Replaces ``{start}`` in an incremental query.
         """
-        if self.config.mode == "run":
-            if self.config.query is None:
-                ready, self._execution_of_discovery = self._execution_of_discovery, None
-                yield ready or self._run_existing(after)
-            else:
-                yield self._run_query(self.config.query.replace(START, start or ""), after)
-            return
+        if self.config.mode != "run":
+            yield from self._ended(after)
+        elif self.config.query is None:
+            ready, self._execution_of_discovery = self._execution_of_discovery, None
+            yield ready or self._run_existing(after)
+        else:
+            yield self._run_query(self.config.query.replace(START, start or ""), after)
+
+    def _ended(self, after: Cursor) -> Iterator[Execution]:
         export = self.export
         if export is None:
             logger.warning("stream %s: no export exists for its query", self.config.stream)

@@ -55,19 +55,24 @@ class ResultChunk(Chunk):
         self, encoded_streams: Collection[str]
     ) -> Iterator[tuple[ChunkedStream, EncodedRecords | Iterable[Record]]]:
         try:
-            with error_context(self._stream.name):
-                self._files.download()
-                self.extracted_at = now()
-                for lines in self._files.blocks():
-                    if self._stream.name in encoded_streams:
-                        yield self._stream, self._encoded(lines)
-                    else:
-                        yield self._stream, self._records(lines)
+            yield from self._downloaded_parts(encoded_streams)
             if self._key is None:
                 self.max_value.add(self._added[self.max_value.key])
             self.max_value.warn_of_ignored()
         finally:
             self._files.close()
+
+    def _downloaded_parts(
+        self, encoded_streams: Collection[str]
+    ) -> Iterator[tuple[ChunkedStream, EncodedRecords | Iterable[Record]]]:
+        with error_context(self._stream.name):
+            self._files.download()
+            self.extracted_at = now()
+            for lines in self._files.blocks():
+                if self._stream.name in encoded_streams:
+                    yield self._stream, self._encoded(lines)
+                else:
+                    yield self._stream, self._records(lines)
 
     def _records(self, lines: list[bytes]) -> Iterator[Record]:
         for line in lines:

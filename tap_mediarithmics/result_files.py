@@ -21,7 +21,6 @@ from singer_martech.runtime.temp_files import open_temp_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from singer_martech.http.response import Response
     from singer_martech.mediarithmics.executions import Execution
     from singer_martech.mediarithmics.exports import Exports
 
@@ -81,22 +80,23 @@ class ResultFiles:
 
     def _download(self, name: str) -> IO[bytes]:
         file = self._closing.enter_context(open_temp_file())
-
-        def check(response: Response) -> None:
-            del response
-            check_file(file)
-
-        self._exports.download(self._export_id, self._execution, name, into=file, check=check)
+        self._exports.download(
+            self._export_id, self._execution, name, into=file, check=lambda _: check_file(file)
+        )
         if _is_blank(file):
             # A load balancer's empty response looks the same: ask the other API, too.
-            file = self._closing.enter_context(open_temp_file())
-            with contextlib.suppress(NotFound):
-                self._exports.download_data_file(
-                    self._execution, f"{name}.data", into=file, check=check
-                )
+            file = self._download_data_file(f"{name}.data")
         logger.info(
             "file %s of execution %s: %d bytes downloaded", name, self._execution.id, file.tell()
         )
+        return file
+
+    def _download_data_file(self, name: str) -> IO[bytes]:
+        file = self._closing.enter_context(open_temp_file())
+        with contextlib.suppress(NotFound):
+            self._exports.download_data_file(
+                self._execution, name, into=file, check=lambda _: check_file(file)
+            )
         return file
 
     def blocks(self) -> Iterator[list[bytes]]:
@@ -113,12 +113,15 @@ class ResultFiles:
                 rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
                 if len(rest) > _MAX_LINE_BYTES:
                     raise MartechError(f"{self}: a line is longer than {_MAX_LINE_BYTES} bytes")
-                if lines and self._inspect is not None:
-                    self._inspect(lines[:_INSPECTED_LINES])
-                    self._inspect = None
+                self._inspect_first(lines)
                 yield lines
             if rest:
                 yield [rest]
+
+    def _inspect_first(self, lines: list[bytes]) -> None:
+        if lines and self._inspect is not None:
+            self._inspect(lines[:_INSPECTED_LINES])
+            self._inspect = None
 
 
 def _is_blank(file: IO[bytes]) -> bool:
@@ -208,10 +211,14 @@ def _is_gzip(file: IO[bytes]) -> bool:
 
 def _plain_blocks(file: IO[bytes]) -> Iterator[bytes]:
     """Yield the content of a file in blocks of bounded size, decompressed if it is gzip."""
-    if not _is_gzip(file):
-        while block := file.read(_BLOCK_BYTES):
-            yield block
+    if _is_gzip(file):
+        yield from _inflated_blocks(file)
         return
+    while block := file.read(_BLOCK_BYTES):
+        yield block
+
+
+def _inflated_blocks(file: IO[bytes]) -> Iterator[bytes]:
     inflate = isal_zlib.decompressobj(GZIP_BITS)
     data = file.read(_BLOCK_BYTES)
     while data:
@@ -220,13 +227,18 @@ def _plain_blocks(file: IO[bytes]) -> Iterator[bytes]:
             yield block
         data = inflate.unconsumed_tail
         if inflate.eof:
-            # Zero bytes after a member are padding.
-            data = inflate.unused_data.lstrip(b"\0")
-            while not data and (more := file.read(_BLOCK_BYTES)):
-                data = more.lstrip(b"\0")
+            data = _next_member(inflate.unused_data, file)
             if data:
                 inflate = isal_zlib.decompressobj(GZIP_BITS)
         elif not data:
             data = file.read(_BLOCK_BYTES)
     if not inflate.eof:
         raise _GzipError("it ends without its trailer")
+
+
+def _next_member(unused: bytes, file: IO[bytes]) -> bytes:
+    """Return the data after a member; zero bytes before it are padding."""
+    data = unused.lstrip(b"\0")
+    while not data and (more := file.read(_BLOCK_BYTES)):
+        data = more.lstrip(b"\0")
+    return data

@@ -25,7 +25,7 @@ from tap_mediarithmics.result_files import ResultFiles
 from tap_mediarithmics.result_schema import any_json
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from singer_martech.mediarithmics.executions import Execution
     from singer_martech.singer.stream import Chunk
@@ -58,6 +58,10 @@ class ResultStream(ChunkedStream):
             found = self._source.columns()
             if found:
                 self._warn_of_unknown_keys(found)
+        return self._schema_with(found)
+
+    def _schema_with(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the schema of records with these columns, the keys and those of the tap."""
         columns = {
             name: schema for name, schema in found.items() if name not in {*ADDED_COLUMNS, EXTRA}
         }
@@ -114,22 +118,27 @@ class ResultStream(ChunkedStream):
 
     @override
     def chunks(self, streams: Sequence[ChunkedStream]) -> Iterator[Chunk]:
-        config = self._source.config
-        start = None
-        if config.is_incremental:
-            start = self.max_value().start(
-                self._context.start, config.lookback_seconds, config.start_format
-            )
+        start = self._start()
         after = after_execution(self._bookmark, self._context.start)
         with error_context(self.name):
             for execution in self._source.executions(after, start):
                 self._report_failed_tasks(execution)
                 export = self._source.export
                 if export is not None:
-                    files = ResultFiles(self._context.exports, export.id, execution, self._inspect)
-                    yield ResultChunk(
-                        self, files, self.record_decoder, self.max_value(execution), execution
-                    )
+                    yield self._chunk(export.id, execution)
+
+    def _start(self) -> str | None:
+        """Return what replaces ``{start}`` in the query, or None without it."""
+        config = self._source.config
+        if not config.is_incremental:
+            return None
+        return self.max_value().start(
+            self._context.start, config.lookback_seconds, config.start_format
+        )
+
+    def _chunk(self, export_id: str, execution: Execution) -> ResultChunk:
+        files = ResultFiles(self._context.exports, export_id, execution, self._inspect)
+        return ResultChunk(self, files, self.record_decoder, self.max_value(execution), execution)
 
     def _report_failed_tasks(self, execution: Execution) -> None:
         """Log the failed tasks of an execution that succeeded."""

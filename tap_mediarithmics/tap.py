@@ -23,7 +23,7 @@ from tap_mediarithmics.metadata_streams import ExportExecutionsStream, ExportsSt
 from tap_mediarithmics.streams import ResultStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from singer_sdk.streams import Stream
 
@@ -152,14 +152,17 @@ class TapMediarithmics(MartechTap):
         for export in self.organisation.all_exports:
             if export.id in known:
                 continue
-            name = f"export_{export.id}"
-            if name in names:
-                message = f"setting 'exports': stream '{name}' is the name of a discovered export"
-                raise SettingError(message)
-            source = ExportSource(ExportConfig(stream=name, export_id=export.id), self.organisation)
+            source = self._source_of(export.id, names)
             if self.input_catalog is None and _aggregates(source):
                 continue
             yield source
+
+    def _source_of(self, export_id: str, names: Collection[str]) -> ExportSource:
+        name = f"export_{export_id}"
+        if name in names:
+            message = f"setting 'exports': stream '{name}' is the name of a discovered export"
+            raise SettingError(message)
+        return ExportSource(ExportConfig(stream=name, export_id=export_id), self.organisation)
 
 
 def _aggregates(source: ExportSource) -> bool:
