@@ -12,7 +12,7 @@ from target_mediarithmics.plain import Milliseconds, Plain, Text, shape
 from target_mediarithmics.rules import Page, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 _ACTIVITY_TYPES = (
     *("SITE_VISIT", "APP_VISIT", "DISPLAY_AD", "EMAIL", "TOUCH", "RECOMMENDER"),
@@ -42,7 +42,7 @@ def activity() -> DocumentType:
             rules.list_of_objects("$events", page, optional=True),
             rules.within("$events", rules.milliseconds("$ts", page)),
         ),
-        unusual=tuple(_unusual_activity()),
+        unusual=_unusual_activity(),
         recommended=(
             Rule(
                 "$unique_key",
@@ -73,37 +73,39 @@ def activity() -> DocumentType:
     )
 
 
-def _unusual_activity() -> Iterator[Rule]:
+def _unusual_activity() -> tuple[Rule, ...]:
     page = Page.ACTIVITIES
-    yield Rule(
-        "$user_account_id",
-        "the activity has no user identifier",
-        Page.BULK,
-        lambda activity: _count_identifiers(activity) == 0,
-    )
-    yield Rule(
-        ", ".join(ACTIVITY_IDENTIFIERS),
-        "the activity has several identifiers",
-        Page.BULK,
-        lambda activity: _count_identifiers(activity) > 1,
-    )
-    yield rules.list_of_objects("$user_identifiers", page, optional=True)
-    yield rules.one_of("$type", _ACTIVITY_TYPES, page)
-    yield rules.one_of("$session_status", _SESSION_STATUSES, page, optional=True)
-    yield rules.within("$events", rules.non_empty_text("$event_name", page))
-    yield rules.within(
-        "$events",
+    return (
         Rule(
-            "$properties",
-            "should be an object",
-            page,
-            lambda event: (
-                not is_empty(event.get("$properties"))
-                and not isinstance(event["$properties"], dict)
+            "$user_account_id",
+            "the activity has no user identifier",
+            Page.BULK,
+            lambda activity: _count_identifiers(activity) == 0,
+        ),
+        Rule(
+            ", ".join(ACTIVITY_IDENTIFIERS),
+            "the activity has several identifiers",
+            Page.BULK,
+            lambda activity: _count_identifiers(activity) > 1,
+        ),
+        rules.list_of_objects("$user_identifiers", page, optional=True),
+        rules.one_of("$type", _ACTIVITY_TYPES, page),
+        rules.one_of("$session_status", _SESSION_STATUSES, page, optional=True),
+        rules.within("$events", rules.non_empty_text("$event_name", page)),
+        rules.within(
+            "$events",
+            Rule(
+                "$properties",
+                "should be an object",
+                page,
+                lambda event: (
+                    not is_empty(event.get("$properties"))
+                    and not isinstance(event["$properties"], dict)
+                ),
             ),
         ),
+        Rule("operation", "an activity has none", page, lambda document: "operation" in document),
     )
-    yield Rule("operation", "an activity has none", page, lambda document: "operation" in document)
 
 
 def _count_identifiers(activity: Mapping[str, Any]) -> int:

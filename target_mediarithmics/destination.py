@@ -134,17 +134,7 @@ class ImportDestination(Destination):
             PartialRejection: The execution succeeded, but not for all lines.
             MartechError: The run cannot continue.
         """
-        rows = len(records)
-        # whether the vendor counts a header as a line is not documented
-        counts = {rows, rows + 1} if self._wanted.mime_type == CSV else {rows}
-        try:
-            with records.open_body() as body:
-                execution = self._uploads.upload(into, body, counts, batch_result.stats)
-        except NotFound as error:
-            raise MartechError(
-                f"{error}; {into} does not exist any more: check 'document_import_id' or "
-                "'document_import_name' in 'streams'"
-            ) from error
+        execution = self._create_execution(into, records, batch_result)
         if not self._wait:
             return
         try:
@@ -154,9 +144,24 @@ class ImportDestination(Destination):
             message = f"{error}; execution {execution.id} of {into} continues at the vendor"
             raise MartechError(message) from error
         result = ImportResult.of(execution)
-        _warn(into, execution, result, rows)
+        _warn(into, execution, result, len(records))
         if result.failure:
             raise self._partial_rejection(into, execution, result, records)
+
+    def _create_execution(
+        self, into: DocumentImport, records: SpooledRecords, batch_result: BatchResult
+    ) -> Execution:
+        rows = len(records)
+        # whether the vendor counts a header as a line is not documented
+        counts = {rows, rows + 1} if self._wanted.mime_type == CSV else {rows}
+        try:
+            with records.open_body() as body:
+                return self._uploads.upload(into, body, counts, batch_result.stats)
+        except NotFound as error:
+            raise MartechError(
+                f"{error}; {into} does not exist any more: check 'document_import_id' or "
+                "'document_import_name' in 'streams'"
+            ) from error
 
     def _partial_rejection(
         self,

@@ -113,6 +113,10 @@ def _entry(line: bytes) -> _Entry:
         value = None
     if isinstance(value, dict):
         return _entry_of_object(line, value)
+    return _entry_of_text(line)
+
+
+def _entry_of_text(line: bytes) -> _Entry:
     text = " ".join(line.decode("utf-8", "replace").split())
     numbered = _NUMBERED.fullmatch(text)
     entry = _Entry(reason=text, contents=[_digest(line)])
@@ -213,19 +217,25 @@ def _by_identifier(
     wanted = {each for entry in entries for each in entry.identifiers}
     if not wanted:
         return
+    indexes = _indexes_by_identifier(wanted, lines)
+    for entry in entries:
+        options = {tuple(indexes[each]) for each in entry.identifiers if each in indexes}
+        if len(options) == 1 and len(next(iter(options))) == 1:
+            found[next(iter(options))[0]].append(entry.reason)
+
+
+def _indexes_by_identifier(wanted: set[str], lines: EncodedRecords) -> dict[str, list[int]]:
+    """Return the indexes of the lines with each identifier; none if a line is not JSON."""
     indexes: dict[str, list[int]] = defaultdict(list)
     for index in range(len(lines)):
         try:
             value = msgspec.json.decode(lines.line(index))
         except DECODE_ERRORS:
-            return
+            return {}
         for each in _identifiers(value):
             if each in wanted:
                 indexes[each].append(index)
-    for entry in entries:
-        options = {tuple(indexes[each]) for each in entry.identifiers if each in indexes}
-        if len(options) == 1 and len(next(iter(options))) == 1:
-            found[next(iter(options))[0]].append(entry.reason)
+    return indexes
 
 
 def _identifiers(value: Any) -> list[str]:

@@ -31,6 +31,7 @@ from target_mediarithmics.stream_mapping import StreamMapping, check_document_ty
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from singer_martech.http.errors import RequestRejected
     from singer_martech.mediarithmics.imports import DocumentImport
 
 
@@ -108,10 +109,7 @@ class TargetMediarithmics(MartechTarget):
             del self._destinations[index]  # the stream's schema has changed
             break
         if found is None:
-            try:
-                check_document_type(stream, wanted.document_type)
-            except SettingError as error:
-                logger.warning("%s", error)
+            _warn_of_type(stream, wanted.document_type)
         config = self.config
         destination = ImportDestination(
             self._imports,
@@ -139,11 +137,13 @@ class TargetMediarithmics(MartechTarget):
             self._verify_datamart()
             if import_id is None:
                 raise
-            datamart = f"datamart {self.config['datamart_id']}"
-            problem = f"{datamart} has no document import {import_id} ({error.reason})"
-            raise mapping_error(stream, key, problem) from error
+            raise mapping_error(stream, key, self._missing_import(import_id, error)) from error
         except ImportMismatch as error:
             raise mapping_error(stream, key, f"{error}; name another") from error
+
+    def _missing_import(self, import_id: str, error: RequestRejected) -> str:
+        datamart = f"datamart {self.config['datamart_id']}"
+        return f"{datamart} has no document import {import_id} ({error.reason})"
 
     def _verify_datamart(self) -> None:
         """Check that the token may read the datamart."""
@@ -201,3 +201,10 @@ class TargetMediarithmics(MartechTarget):
             float(config["poll_interval_seconds"]),
             float(config["execution_timeout_seconds"]),
         )
+
+
+def _warn_of_type(stream: str, document_type: str) -> None:
+    try:
+        check_document_type(stream, document_type)
+    except SettingError as error:
+        logger.warning("%s", error)

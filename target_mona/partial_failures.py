@@ -145,10 +145,10 @@ def _entries(reasons: Any, contexts: list[str | None]) -> Iterator[_Entry]:
 
 
 def _entries_of(name: str, value: Any, contexts: set[str | None]) -> Iterator[_Entry]:
-    if isinstance(value, list) and value and all(isinstance(each, int) for each in value):
+    if _is_list_of(int, value):
         for index in value:
             yield _Entry(None, index, None, name)
-    elif isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+    elif _is_list_of(str, value):
         if name not in contexts and contexts.issuperset(value):
             for context in value:
                 yield _Entry(None, None, context, name)
@@ -158,6 +158,10 @@ def _entries_of(name: str, value: Any, contexts: set[str | None]) -> Iterator[_E
         index, context = _index_in(value), _context_in(value)
         known = index is not None or context is not None
         yield _Entry(None if known else name, index, context, _text(value))
+
+
+def _is_list_of(kind: type, value: Any) -> bool:
+    return isinstance(value, list) and value != [] and all(isinstance(each, kind) for each in value)
 
 
 def _is_index(text: str) -> bool:

@@ -194,17 +194,7 @@ class MonetateClient:
             HttpError: The request failed.
         """
         label = f"Monetate record '{record_id}'"
-        settings = HttpSettings(
-            self._http.settings.request_timeout_seconds,
-            max_attempts=1,
-            max_rate_limit_wait_seconds=0,
-            user_agent=self._http.settings.user_agent,
-        )
-        # a fixed header: with TokenAuth, a rejected token would be renewed and the request repeated
-        auth = HeaderAuth(f"Token {self._auth.token().value}")
-        once = HttpClient(
-            settings, auth=auth, shutdown=self._http.shutdown, validate=envelope.validate
-        )
+        once = self._client_without_retries()
         try:
             response = once.request(
                 "GET", self.rows_url(dataset), label=label, params={"id": record_id}
@@ -215,16 +205,20 @@ class MonetateClient:
             raise envelope.explained(rejection, label) from rejection
         finally:
             once.close()
-        rows = envelope.data_of(response, exact=True)
-        if isinstance(rows, dict) and isinstance(rows.get("schema_rows"), list):
-            rows = rows["schema_rows"]
-        if isinstance(rows, list):
-            rows = rows[0] if rows else None
-        if rows is not None and not isinstance(rows, dict):
-            raise InvalidResponse(
-                f"{label}: the response holds no record: {response.head}", response
-            )
-        return rows or None
+        return _record_in(response, label)
+
+    def _client_without_retries(self) -> HttpClient:
+        settings = HttpSettings(
+            self._http.settings.request_timeout_seconds,
+            max_attempts=1,
+            max_rate_limit_wait_seconds=0,
+            user_agent=self._http.settings.user_agent,
+        )
+        # a fixed header: with TokenAuth, a rejected token would be renewed and the request repeated
+        auth = HeaderAuth(f"Token {self._auth.token().value}")
+        return HttpClient(
+            settings, auth=auth, shutdown=self._http.shutdown, validate=envelope.validate
+        )
 
     def _list_datasets(self, page: Mapping[str, str]) -> Response:
         return self._request("GET", f"{self._data_url}/schema/", "Monetate datasets", page)
@@ -244,3 +238,14 @@ class MonetateClient:
 
     def _schema_url(self, dataset: str) -> str:
         return f"{self._data_url}/schema/{quote(dataset, safe='')}/"
+
+
+def _record_in(response: Response, label: str) -> dict[str, Any] | None:
+    rows = envelope.data_of(response, exact=True)
+    if isinstance(rows, dict) and isinstance(rows.get("schema_rows"), list):
+        rows = rows["schema_rows"]
+    if isinstance(rows, list):
+        rows = rows[0] if rows else None
+    if rows is not None and not isinstance(rows, dict):
+        raise InvalidResponse(f"{label}: the response holds no record: {response.head}", response)
+    return rows or None

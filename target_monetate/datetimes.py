@@ -71,16 +71,20 @@ def are_rfc_3339(texts: Sequence[str]) -> bool:
     """
     try:
         joined = _SEPARATOR.decode().join(texts).encode()
-        zeroed = joined.translate(_ZEROS)
-        forms = [zeroed[: len(texts[0])]] * len(texts)
-        if _SEPARATOR.join(forms) != zeroed:  # they differ
-            forms = zeroed.split(_SEPARATOR)
-        if len(forms) != len(texts) or not all(map(_ZEROED_RFC_3339.fullmatch, set(forms))):
+        if not _have_form(texts, joined):
             return False
         _check_ranges(b'["%b"]' % joined)
     except ValueError:
         return False
     return True
+
+
+def _have_form(texts: Sequence[str], joined: bytes) -> bool:
+    zeroed = joined.translate(_ZEROS)
+    forms = [zeroed[: len(texts[0])]] * len(texts)
+    if _SEPARATOR.join(forms) != zeroed:  # they differ
+        forms = zeroed.split(_SEPARATOR)
+    return len(forms) == len(texts) and all(map(_ZEROED_RFC_3339.fullmatch, set(forms)))
 
 
 def _is_common(text: str) -> bool:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
 MIN_KEY_BITS = 2048
 """RFC 7518, section 3.3: RS256, RS384 and RS512 need at least this size."""
 
@@ -71,20 +73,7 @@ def read_key(text: str, passphrase: str | None, setting: str) -> RSAPrivateKey:
     problem = _problem(pem, passphrase)
     if problem:
         raise SettingError(f"setting '{setting}' {problem}")
-    encrypted = "ENCRYPTED" in pem
-    try:
-        key = load_pem_private_key(
-            pem.encode(), passphrase.encode() if encrypted and passphrase else None
-        )
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        if encrypted:
-            message = (
-                "setting 'private_key_passphrase' does not decrypt the key of "
-                f"'{setting}', or that key is damaged"
-            )
-        else:
-            message = f"setting '{setting}' holds a damaged or unsupported private key"
-        raise SettingError(message) from None
+    key = _load(pem, passphrase, setting)
     if not isinstance(key, RSAPrivateKey):
         raise SettingError(
             f"setting '{setting}' holds a private key that is not RSA; RS256, RS384 and RS512 "
@@ -116,6 +105,23 @@ def _problem(pem: str, passphrase: str | None) -> str | None:
     return None
 
 
+def _load(pem: str, passphrase: str | None, setting: str) -> PrivateKeyTypes:
+    encrypted = "ENCRYPTED" in pem
+    try:
+        return load_pem_private_key(
+            pem.encode(), passphrase.encode() if encrypted and passphrase else None
+        )
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        if encrypted:
+            message = (
+                "setting 'private_key_passphrase' does not decrypt the key of "
+                f"'{setting}', or that key is damaged"
+            )
+        else:
+            message = f"setting '{setting}' holds a damaged or unsupported private key"
+        raise SettingError(message) from None
+
+
 def _private_block(text: str) -> str:
     """Return the private key's part of a PEM text with its line ends; else the whole text."""
     text = text.replace("\\r", "").replace("\\n", "\n").strip()
@@ -131,13 +137,21 @@ def _private_block(text: str) -> str:
 
 
 def _read_file(path: str) -> str:
+    text = None
     try:
-        # a FIFO without a writer does not block
-        descriptor = os.open(Path(path).expanduser(), os.O_RDONLY | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return file.read(_MAX_BYTES + 1).decode("utf-8-sig", "replace")
-            problem = "is not a regular file"
+        text = _text_of_regular_file(Path(path).expanduser())
+        problem = "is not a regular file"
     except (OSError, RuntimeError) as error:  # RuntimeError: no home directory for ~
         problem = f"cannot be read: {getattr(error, 'strerror', None) or error}"
-    raise SettingError(f"setting 'private_key_path': the file {path} {problem}")
+    if text is None:
+        raise SettingError(f"setting 'private_key_path': the file {path} {problem}")
+    return text
+
+
+def _text_of_regular_file(path: Path) -> str | None:
+    # a FIFO without a writer does not block
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        return file.read(_MAX_BYTES + 1).decode("utf-8-sig", "replace")

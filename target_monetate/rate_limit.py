@@ -42,15 +42,19 @@ def rate_limited(shutdown: ShutdownSignal) -> Iterator[None]:
     while not _acquired(lock):
         shutdown.wait(_POLL_SECONDS)
     try:
-        passed = time.time() - (previous.stat().st_mtime if previous.exists() else 0)
-        if 0 <= passed < _PAUSE_SECONDS:
-            shutdown.wait(_PAUSE_SECONDS - passed)
+        _pause_after(previous, shutdown)
         try:
             yield
         finally:
             previous.touch(mode=_OWNER_ONLY_FILE)
     finally:
         lock.release()
+
+
+def _pause_after(previous: Path, shutdown: ShutdownSignal) -> None:
+    passed = time.time() - (previous.stat().st_mtime if previous.exists() else 0)
+    if 0 <= passed < _PAUSE_SECONDS:
+        shutdown.wait(_PAUSE_SECONDS - passed)
 
 
 def folder() -> Path:

@@ -50,17 +50,21 @@ def show(config: _ConfigInput, schema: str, record_id: str) -> None:
 
 def lines(dataset: Dataset, record: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each field of a record, in the order of the dataset."""
-    rows = [
-        (name, ", ".join([field.data_type, *field.roles]), _shown(record.get(name)))
-        for name, field in dataset.fields.items()
-    ]
-    rows += [
-        (name, "?", _shown(value)) for name, value in record.items() if name not in dataset.fields
-    ]
-    table = [_HEADINGS, *rows]
+    table = [_HEADINGS, *_rows(dataset, record)]
     widths = [max(len(row[column]) for row in table) for column in (0, 1)]
     for name, kind, value in table:
         yield f"{name:<{widths[0]}}  {kind:<{widths[1]}}  {value}".rstrip()
+
+
+def _rows(dataset: Dataset, record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    known = [
+        (name, ", ".join([field.data_type, *field.roles]), _shown(record.get(name)))
+        for name, field in dataset.fields.items()
+    ]
+    unknown = [
+        (name, "?", _shown(value)) for name, value in record.items() if name not in dataset.fields
+    ]
+    return known + unknown
 
 
 def _shown(value: Any) -> str:

@@ -100,11 +100,14 @@ class RowCoercion:
                     coerced = self._coercions[name](value)
                 changes[name] = None if coerced == "" else coerced
         except (ValueError, ArithmeticError, MappingError) as error:
-            data_type = self._dataset.fields[name].data_type
-            problem = f"field '{name}' ({data_type}): {error}"
-            rule = TYPE_RULES.get(data_type)
-            raise (MappingError(problem) if rule is None else rule.broken_by(problem)) from None
+            raise self._mapping_error(name, error) from None
         return changes
+
+    def _mapping_error(self, name: str, error: Exception) -> MappingError:
+        data_type = self._dataset.fields[name].data_type
+        problem = f"field '{name}' ({data_type}): {error}"
+        rule = TYPE_RULES.get(data_type)
+        return MappingError(problem) if rule is None else rule.broken_by(problem)
 
     def _without_unknown(self, row: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the known fields of a row, and the unknown fields to send beside them."""

@@ -10,7 +10,7 @@ from singer_martech.http.errors import BadRequest, RequestRejected
 from target_monetate.dataset import MAX_FIELDS, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from target_monetate.client import MonetateClient
     from target_monetate.dataset import Dataset
@@ -36,20 +36,29 @@ def add_missing_fields(
     """
     while missing := {name: kind for name, kind in types.items() if name not in dataset.fields}:
         _check_room(dataset, missing)
-        added = ", ".join(f"{name} ({kind})" for name, kind in missing.items())
         if dry_run:
-            logger.info("dry run: would add to the dataset '%s': %s", dataset.name, added)
+            logger.info(
+                "dry run: would add to the dataset '%s': %s", dataset.name, _listed(missing)
+            )
             return dataset.with_fields(missing)
         try:
             warnings = client.add_fields(dataset.name, missing)
         except RequestRejected as rejection:
             dataset = _reread(client, dataset, missing, rejection)
             continue
-        logger.info("added to the dataset '%s': %s", dataset.name, added)
-        for warning in warnings:
-            logger.warning("Monetate dataset '%s': %s", dataset.name, warning)
+        _log_added(dataset, missing, warnings)
         return dataset.with_fields(missing)
     return dataset
+
+
+def _log_added(dataset: Dataset, fields: Mapping[str, str], warnings: Iterable[str]) -> None:
+    logger.info("added to the dataset '%s': %s", dataset.name, _listed(fields))
+    for warning in warnings:
+        logger.warning("Monetate dataset '%s': %s", dataset.name, warning)
+
+
+def _listed(fields: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in fields.items())
 
 
 def _check_room(dataset: Dataset, missing: Mapping[str, str]) -> None:

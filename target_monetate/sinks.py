@@ -195,22 +195,21 @@ class MonetateSink(MartechSink):
                 f"the dataset '{dataset.name}' has no Identifier Name; Monetate cannot use "
                 "the dataset until you set one there",
             )
-        undocumented = {
-            name: field.data_type
-            for name, field in dataset.fields.items()
-            if field.data_type not in COERCIONS
-        }
-        for name, data_type in undocumented.items():
-            self.warn_once(
-                f"type {name}",
-                f"the type {data_type} of the field '{name}' is not documented; its values are "
-                "sent as given",
-            )
+        self._warn_of_undocumented(dataset)
         if self.target.config["unknown_fields"] == REJECT:
             try:
                 check_row_fields(dataset, row)
             except MartechError as error:
                 self.warn_once("row", str(error))
+
+    def _warn_of_undocumented(self, dataset: Dataset) -> None:
+        for name, field in dataset.fields.items():
+            if field.data_type not in COERCIONS:
+                self.warn_once(
+                    f"type {name}",
+                    f"the type {field.data_type} of the field '{name}' is not documented; its "
+                    "values are sent as given",
+                )
 
     def _warn_of_absent(
         self, dataset: Dataset, sources: Mapping[str, FieldSource] | None
