@@ -112,7 +112,10 @@ class DeliveryRun:
 
     @contextlib.contextmanager
     def concluding(self) -> Iterator[None]:
-        """Write STATE for all settled records, even if the run fails."""
+        """Write STATE for all settled records, and the summary, even if the run fails.
+
+        Guards may be nested; the innermost ends the run, an outer one may add its error.
+        """
         try:
             yield
         except BaseException as error:
@@ -141,8 +144,7 @@ class DeliveryRun:
         """End the run; a failing step does not prevent the others."""
         self._has_concluded = True
         with contextlib.ExitStack() as steps:  # runs its callbacks in reverse order
-            for _ in range(2):  # again if it fails: then the summary has that error
-                steps.push(partial(self._write_summary, error))
+            steps.push(partial(self._write_summary, error))
             for metrics in reversed(self._metrics_by_stream.values()):
                 steps.callback(_log_summary, metrics)
             steps.callback(self.rejects.close)

@@ -90,6 +90,7 @@ class MartechTarget(MartechPlugin, Target):
         self.message_reader.shutdown = self.shutdown
         self.message_reader.pause_seconds = min(1.0, run.interval_seconds / 4)
         self.message_reader.tick = run.tick
+        self.message_reader.guard = run.concluding
 
     @override
     def check_settings(self, config: Mapping[str, Any]) -> Iterator[str]:
@@ -246,21 +247,22 @@ class MartechTarget(MartechPlugin, Target):
             self.shutdown.check()
             self._run.tick()
 
-    @override  # type: ignore[misc] # final; but what it does itself may fail, too
+    @override  # type: ignore[misc] # final; but what it does between the two may fail, too
     def listen(self, file_input: IO[str] | None = None) -> None:
         with self._run.concluding():
             super().listen(file_input)
 
     @override
     def process_endofpipe(self) -> None:
-        self.dispatcher.flush()
-        self._delete_unseen()
-        self._batch_input.confirm(self._run.checkpoints, self.sequence)
-        self.dispatcher.write_state(now=True)
-        self.rejects.raise_if_exceeded()
-        super().process_endofpipe()
-        self._mapping_review.conclude()
-        self._run.conclude()
+        with self._run.concluding():  # without listen, as in the SDK's tests
+            self.dispatcher.flush()
+            self._delete_unseen()
+            self._batch_input.confirm(self._run.checkpoints, self.sequence)
+            self.dispatcher.write_state(now=True)
+            self.rejects.raise_if_exceeded()
+            super().process_endofpipe()
+            self._mapping_review.conclude()
+            self._run.conclude()
 
     def _delete_unseen(self) -> None:
         """Delete what mirrored streams no longer contain.

@@ -21,6 +21,7 @@ from singer_martech.singer.stdin import StdinReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from singer_martech.runtime.shutdown import ShutdownSignal
     from singer_martech.singer.message_decoder import Envelope
@@ -56,11 +57,13 @@ class MessageReader(GenericSingerReader[str]):
         shutdown: Ends reading on a signal.
         pause_seconds: Maximum time between two calls of ``tick``.
         tick: Called between blocks of input, and while the input is idle.
+        guard: A context manager around all processing, which ends a failed run.
     """
 
     shutdown: ShutdownSignal
     pause_seconds = 1.0
     tick: Callable[[], None]
+    guard: Callable[[], AbstractContextManager[None]]
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +102,8 @@ class MessageReader(GenericSingerReader[str]):
     @override
     def process_lines(self, file_input: IO[str] | None, callbacks: _Callbacks) -> Counter[str]:
         self._callbacks, self._counts = callbacks, Counter()
-        self._process(file_input or self.default_input)
+        with self.guard():
+            self._process(file_input or self.default_input)
         return self._counts
 
     def _process(self, source: IO[str]) -> None:

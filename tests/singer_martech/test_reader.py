@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -26,6 +27,7 @@ def reader() -> MessageReader:
     reader = MessageReader()
     reader.shutdown = ShutdownSignal()
     reader.tick = lambda: None
+    reader.guard = contextlib.nullcontext
     return reader
 
 

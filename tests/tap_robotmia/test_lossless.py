@@ -38,7 +38,7 @@ def test_every_event_comes_with_its_properties_and_its_true_time(
     run = tap.run(start_date=days_ago(vendor, 3), end_date=days_ago(vendor, 1))
     sent = vendor.events(days_ago(vendor, 3), days_ago(vendor, 1))
     records = run.records()
-    assert len(records) == len(sent) >= 900
+    assert len(records) == len(sent) > 500
     for record, original in zip(records, sent, strict=True):
         line = exactly(original.line)
         assert record["event"] == line["event"]
