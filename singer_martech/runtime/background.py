@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from singer_martech.runtime.shutdown import ShutdownSignal
 
+    _Start = Callable[[Callable[[], "T"]], "_ThreadFuture[T]"]
+
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.2
@@ -80,7 +82,7 @@ def prefetch(
     """
     todo = iter(work)
     futures: deque[_ThreadFuture[T]] = deque()
-    start = _start_or_do
+    start: _Start[T] = _start_or_do
 
     def discard_result(future: Future[T]) -> None:
         if future.exception() is None:
@@ -88,14 +90,10 @@ def prefetch(
 
     try:
         while True:
-            while len(futures) < width and (piece := next(todo, None)) is not None:
-                futures.append(start(piece))
-                if futures[-1].thread is None:
-                    start = _do  # another attempt to start a thread may take seconds
+            start = _start_up_to(width, futures, todo, start)
             if not futures:
                 return
-            while not _is_done(futures[0], _POLL_SECONDS):
-                shutdown.check()
+            _wait(futures[0], shutdown)
             yield futures[0].result()
             futures.popleft()
     finally:
@@ -174,10 +172,7 @@ class ReadAhead(Generic[T]):
                 item = self._queue.get(block, _POLL_SECONDS if timeout is None else timeout)
                 break
             except queue.Empty:
-                self._producer.fail_without_thread()
-                # a thread without memory for the signal of its end sends none
-                self.has_ended = self._producer.done() and self._queue.empty()
-                if self.has_ended or not block or timeout is not None:
+                if self._notice_end() or not block or timeout is not None:
                     return None
         if item is _Signal.END:
             self.has_ended = True
@@ -186,6 +181,12 @@ class ReadAhead(Generic[T]):
             return None
         self._room.release()
         return item
+
+    def _notice_end(self) -> bool:
+        self._producer.fail_without_thread()
+        # a thread without memory for the signal of its end sends none
+        self.has_ended = self._producer.done() and self._queue.empty()
+        return self.has_ended
 
     def raise_error(self) -> None:
         """Raise the error that ended the iterator, if there is one; for use once it has ended."""
@@ -214,8 +215,11 @@ class ReadAhead(Generic[T]):
                     return
                 self._queue.put(item)
         finally:
-            with contextlib.suppress(MemoryError):  # get notices the end without its signal
-                self._queue.put(_Signal.END)
+            self._signal_end()
+
+    def _signal_end(self) -> None:
+        with contextlib.suppress(MemoryError):  # get notices the end without its signal
+            self._queue.put(_Signal.END)
 
 
 class _Signal(Enum):
@@ -260,6 +264,20 @@ def _start_or_do(work: Callable[[], T]) -> _ThreadFuture[T]:
         return _do(work)
 
 
+def _start_up_to(
+    width: int,
+    futures: deque[_ThreadFuture[T]],
+    todo: Iterator[Callable[[], T]],
+    start: _Start[T],
+) -> _Start[T]:
+    """Start work until so many pieces are in ``futures``; return how to start the next one."""
+    while len(futures) < width and (piece := next(todo, None)) is not None:
+        futures.append(start(piece))
+        if futures[-1].thread is None:
+            start = _do  # another attempt to start a thread may take seconds
+    return start
+
+
 def _do(work: Callable[[], T]) -> _ThreadFuture[T]:
     future: _ThreadFuture[T] = _ThreadFuture()
     _complete(future, work)
@@ -280,3 +298,8 @@ def _is_done(future: _ThreadFuture[T], seconds: float) -> bool:
     if not wait_for_futures([future], seconds).done:
         future.fail_without_thread()
     return future.done()
+
+
+def _wait(future: _ThreadFuture[T], shutdown: ShutdownSignal) -> None:
+    while not _is_done(future, _POLL_SECONDS):
+        shutdown.check()

@@ -65,14 +65,12 @@ def replace(path: Path, text: str) -> None:
     if path.parent in _STREAM_FOLDERS:
         _write_to(path, content, os.O_WRONLY)
         return
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
+    status = _status(path)
+    if status is None:
         _replace(path, content)
-        return
-    if stat.S_ISLNK(status.st_mode):
+    elif stat.S_ISLNK(status.st_mode):
         raise OSError(errno.ELOOP, "it is a symbolic link", str(path))
-    if not stat.S_ISREG(status.st_mode):
+    elif not stat.S_ISREG(status.st_mode):
         _write_to(path, content, os.O_WRONLY | os.O_NOFOLLOW)
     elif status.st_uid != os.geteuid():
         raise OSError(errno.EPERM, "it belongs to another user", str(path))
@@ -80,18 +78,29 @@ def replace(path: Path, text: str) -> None:
         _replace(path, content)
 
 
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except FileNotFoundError:
+        return None
+
+
 def _replace(path: Path, content: bytes) -> None:
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with create(unfinished) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_new(unfinished, content)
         unfinished.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
         raise
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    with create(path) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _write_to(path: Path, content: bytes, flags: int) -> None:

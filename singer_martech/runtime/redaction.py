@@ -29,15 +29,9 @@ _known: tuple[str, ...] = ()  # the longest first
 def register_secret(text: str) -> None:
     """Mask ``text`` from now on, including its escaped forms and its base64."""
     global _known  # noqa: PLW0603 - replaced, since other threads read it
-    forms = {form.strip() for form, _ in decodings(text)}
-    if "\n" in text:  # each line of a PEM key is secret
-        forms.update(line.strip() for line in text.splitlines())
-    forms |= {" ".join(form.split()) for form in forms}  # as in a message of one line
-    forms |= {form.replace(" ", "+") for form in forms}  # as in an HTML form
-    forms |= {encoded for form in forms for encoded in _base64_forms(form)}
+    forms = {form for form in _forms(text) if len(form) >= _MIN_CHARACTERS}
     with _lock:
-        known = {*_known, *(form for form in forms if len(form) >= _MIN_CHARACTERS)}
-        _known = tuple(sorted(known, key=len, reverse=True))
+        _known = tuple(sorted({*_known, *forms}, key=len, reverse=True))
 
 
 def register_basic_auth(username: str, password: str = "") -> None:
@@ -46,6 +40,16 @@ def register_basic_auth(username: str, password: str = "") -> None:
     for text in (username, password, pair):
         if text:
             register_secret(text)
+
+
+def _forms(text: str) -> set[str]:
+    forms = {form.strip() for form, _ in decodings(text)}
+    if "\n" in text:  # each line of a PEM key is secret
+        forms.update(line.strip() for line in text.splitlines())
+    forms |= {" ".join(form.split()) for form in forms}  # as in a message of one line
+    forms |= {form.replace(" ", "+") for form in forms}  # as in an HTML form
+    forms |= {encoded for form in forms for encoded in _base64_forms(form)}
+    return forms
 
 
 def _base64_forms(text: str) -> Iterator[str]:

@@ -187,18 +187,24 @@ def _remote(address: str, storage: StorageTarget) -> tuple[Any, str]:
 
 
 def _blocks(text: IO[bytes]) -> Iterator[list[bytes]]:
-    parts = [text.read(len(BOM_UTF8)).removeprefix(BOM_UTF8)]
+    parts = [_first_bytes(text)]
     size = 0
     while block := text.read(_BLOCK_BYTES):
         end = block.rfind(b"\n") + 1
         if end:
             yield BytesIO(b"".join([*parts, block[:end]])).readlines()  # faster than split
             parts, size = [], 0
-        parts.append(block[end:])
-        size += len(parts[-1])
+        rest = block[end:]
+        parts.append(rest)
+        size += len(rest)
         if size > MAX_LINE_BYTES:
             raise InvalidInput(f"a BATCH file has a line of more than {MAX_LINE_BYTES} bytes")
     yield [b"".join(parts)]
+
+
+def _first_bytes(text: IO[bytes]) -> bytes:
+    """Return the first bytes of a text, without its BOM."""
+    return text.read(len(BOM_UTF8)).removeprefix(BOM_UTF8)
 
 
 @contextmanager

@@ -63,10 +63,13 @@ class BatchWriter:
         self._count = 0
         self._files: dict[str, _OpenFile] = {}
         if is_local(config.storage.root):
-            start = Path(local_path(config.storage.root), self._prefix)
-            with _named_errors(config.storage):
-                private_files.make_folder(start.parent)
-                _remove_expired(start.parent, start.name)
+            self._prepare_folder()
+
+    def _prepare_folder(self) -> None:
+        start = Path(local_path(self._storage.root), self._prefix)
+        with _named_errors(self._storage):
+            private_files.make_folder(start.parent)
+            _remove_expired(start.parent, start.name)
 
     def write(self, stream: str, lines: bytes, count: int, version: int | None = None) -> None:
         """Write records, each ended by a line feed.
@@ -75,13 +78,10 @@ class BatchWriter:
             MartechError: They cannot be written.
         """
         while count:
-            file = self._files.get(stream)
-            if file is None:
-                file = self._files[stream] = self._open(stream)
+            file = self._files.get(stream) or self._open(stream)
             taken = min(count, self._max_records - file.count)
             head, lines = (lines, b"") if taken == count else _split(lines, taken)
-            with _named_errors(self._storage):
-                file.write(head, taken)
+            file.write(head, taken)
             file.version = version
             if file.count >= self._max_records or file.size >= _MAX_BYTES:
                 self._announce(stream)
@@ -108,7 +108,8 @@ class BatchWriter:
         part = private_files.file_name_part(stream)
         name = f"{self._prefix}{part}-{self._run}-{self._count}.{suffix}"
         with _named_errors(self._storage):
-            return _OpenFile(self._storage, name, is_gzip=self._is_gzip)
+            file = self._files[stream] = _OpenFile(self._storage, name, is_gzip=self._is_gzip)
+        return file
 
     def _announce(self, stream: str) -> None:
         file = self._files[stream]
@@ -138,7 +139,8 @@ class _OpenFile:
     def write(self, lines: bytes, count: int) -> None:
         self.count += count
         self.size += len(lines)
-        self._file.write(lines if self._gzip is None else self._gzip.compress(lines))
+        with _named_errors(self._storage):
+            self._file.write(lines if self._gzip is None else self._gzip.compress(lines))
 
     def finish(self) -> str:
         """Complete the file and return its address."""
@@ -147,12 +149,15 @@ class _OpenFile:
         if self._path is not None:
             self._file.close()
             return self._path.as_uri()
+        self._upload()
+        return f"{self._storage.root.rstrip('/')}/{self._name}"
+
+    def _upload(self) -> None:
         self._file.seek(0)
         files, folder = fsspec.url_to_fs(self._storage.root, **self._storage.params)
         files.makedirs(folder, exist_ok=True)
         with self._file, files.open(f"{folder}/{self._name}", "wb") as remote:
             shutil.copyfileobj(self._file, remote)
-        return f"{self._storage.root.rstrip('/')}/{self._name}"
 
     def discard(self) -> None:
         with contextlib.suppress(OSError):  # on a full disk, the buffered data cannot be written

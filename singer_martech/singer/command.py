@@ -44,21 +44,20 @@ class PluginCommand(SingerCommand):
 
     @override
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        self._set_up_logging()
+        try:
+            return super().main(*args, **kwargs)
+        except Stopped as error:
+            self._end(error, _SIGNAL_BASE + error.signum)
+        except (ConfigValidationError, MartechError, MemoryError) as error:
+            self._end(error, _FAILED)
+
+    def _set_up_logging(self) -> None:
         logging.captureWarnings(capture=True)
         self.logger.addFilter(_is_informative)
         redact_logs()
         sys.excepthook = self.excepthook
         threading.excepthook = self._thread_excepthook
-        try:
-            return super().main(*args, **kwargs)
-        except Stopped as error:
-            self._end(error, str(error), _SIGNAL_BASE + error.signum)
-        except ConfigValidationError as error:
-            self._end(error, "; ".join(error.errors), _FAILED)
-        except MartechError as error:
-            self._end(error, str(error), _FAILED)
-        except MemoryError as error:
-            self._end(error, "out of memory: free some, or raise the limit of the process", _FAILED)
 
     @override
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
@@ -93,14 +92,20 @@ class PluginCommand(SingerCommand):
         error = arguments.exc_value
         self.logger.debug("a thread was ended by %r", error, exc_info=error)
 
-    def _end(self, error: BaseException, line: str, status: int) -> None:
-        self.logger.error("%s", line)
+    def _end(self, error: BaseException, status: int) -> None:
+        self.logger.error("%s", _line(error))
         self.logger.debug("ended by", exc_info=error)
         discard_unwritten_output()
         if self.reads_input and self._is_run and not isinstance(error, Stopped):
             # Meltano answers a broken pipe with tracebacks, which hide the line above
             discard_input(sys.stdin, _SECONDS_TO_DISCARD)
         sys.exit(status)
+
+
+def _line(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "out of memory: free some, or raise the limit of the process"
+    return "; ".join(error.errors) if isinstance(error, ConfigValidationError) else str(error)
 
 
 def discard_unwritten_output() -> None:

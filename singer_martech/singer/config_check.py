@@ -98,12 +98,7 @@ def check_config(
         if _is_sent_in_header(name, schema) and len(str(value)) > _MAX_HEADER_CHARACTERS
     ]
     problems += _storage_problems(typed)
-    for name, value in typed.items():
-        if name.endswith("_url") and isinstance(value, str):
-            try:
-                typed[name] = check_url(value, name)
-            except SettingError as error:
-                problems.append(str(error))
+    problems += _url_problems(typed)
     return typed, problems
 
 
@@ -119,6 +114,16 @@ def _storage_problems(typed: Mapping[str, Any]) -> Iterator[str]:
         registry.get_filesystem_class(root.partition("://")[0])
     except (ImportError, ValueError) as error:
         yield f"setting 'batch_config.storage.root' cannot be used: {error}"
+
+
+def _url_problems(typed: dict[str, Any]) -> Iterator[str]:
+    """Normalize the URLs; yield a line for each that is invalid."""
+    for name, value in typed.items():
+        if name.endswith("_url") and isinstance(value, str):
+            try:
+                typed[name] = check_url(value, name)
+            except SettingError as error:
+                yield str(error)
 
 
 def _repaired(schema: Any) -> Any:

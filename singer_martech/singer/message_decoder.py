@@ -93,6 +93,12 @@ def _decode_leniently(line: bytes, number: int) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         position = f"column {error.colno}: {error.msg}"
         raise InvalidInput(f"line {number} of the input is not JSON ({position})") from None
+    return _message(members, unrepresentable, number)
+
+
+def _message(
+    members: dict[str, tuple[Any, str]], unrepresentable: set[str], number: int
+) -> dict[str, Any]:
     message = {name: value for name, (value, _) in members.items()}
     if not isinstance(message.get("type"), str):
         raise InvalidInput(f"line {number} of the input is not a Singer message: it has no type")

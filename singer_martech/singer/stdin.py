@@ -32,13 +32,16 @@ def discard_input(file: IO[str] | None, seconds: float) -> None:
     with contextlib.suppress(OSError, ValueError):  # it is closed, or no file of the system
         descriptor = file.fileno()
         mode = os.fstat(descriptor).st_mode
-        if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+        if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+            _discard(descriptor, seconds)
+
+
+def _discard(descriptor: int, seconds: float) -> None:
+    ends_at = time.monotonic() + seconds
+    while (left := ends_at - time.monotonic()) > 0:
+        ready, _, _ = select.select([descriptor], [], [], left)
+        if not ready or not os.read(descriptor, _PIECE_BYTES):
             return
-        ends_at = time.monotonic() + seconds
-        while (left := ends_at - time.monotonic()) > 0:
-            ready, _, _ = select.select([descriptor], [], [], left)
-            if not ready or not os.read(descriptor, _PIECE_BYTES):
-                return
 
 
 class StdinReader:

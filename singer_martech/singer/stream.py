@@ -25,10 +25,11 @@ from singer_martech.singer.writer import MessageWriter, encode_records
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from singer_sdk.helpers._batch import BatchConfig
     from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.metrics import Counter
     from singer_sdk.singerlib import RecordMessage
 
     from singer_martech.singer.tap import MartechTap
@@ -188,35 +189,49 @@ class ChunkedStream(Stream, ABC):
 
     def _sync_group(self, streams: Sequence[ChunkedStream]) -> None:
         """Write all chunks of ``streams``."""
-        encoded_streams = {stream.name for stream in streams if stream.passes_unchanged}
-        for stream in streams:
-            stream._synced_by_group = stream is not self  # noqa: SLF001 - streams of one kind
-            stream._write_schema_message()  # noqa: SLF001
+        encoded_streams = self._begin(streams)
         with ExitStack() as stack:
             counters = {
                 stream.name: stack.enter_context(stream.get_record_counter()) for stream in streams
             }
             stack.enter_context(self.get_sync_timer())
-            batches = self._batch_writer()
-            if batches is not None:
-                stack.callback(batches.close)
+            batches = self._batch_writer(stack)
             for chunk in stack.enter_context(_released(self.chunks(streams))):
-                with _released(chunk.parts(encoded_streams)) as parts:
-                    for stream, part in parts:
-                        self._tap.shutdown.check()
-                        count = stream._write_part(part, chunk, batches)  # noqa: SLF001
-                        counters[stream.name].increment(count)
-                if batches is not None:
-                    batches.announce()  # STATE must not precede the records
-                self._finish(chunk)
-                self._write_state_message()
-                self._flush()
+                self._write_chunk(chunk, encoded_streams, counters, batches)
 
-    def _batch_writer(self) -> BatchWriter | None:
+    def _begin(self, streams: Sequence[ChunkedStream]) -> set[str]:
+        """Write the SCHEMA messages; return the streams that accept encoded records."""
+        encoded_streams = {stream.name for stream in streams if stream.passes_unchanged}
+        for stream in streams:
+            stream._synced_by_group = stream is not self  # noqa: SLF001 - streams of one kind
+            stream._write_schema_message()  # noqa: SLF001
+        return encoded_streams
+
+    def _write_chunk(
+        self,
+        chunk: Chunk,
+        encoded_streams: Collection[str],
+        counters: Mapping[str, Counter],
+        batches: BatchWriter | None,
+    ) -> None:
+        with _released(chunk.parts(encoded_streams)) as parts:
+            for stream, part in parts:
+                self._tap.shutdown.check()
+                count = stream._write_part(part, chunk, batches)  # noqa: SLF001
+                counters[stream.name].increment(count)
+        if batches is not None:
+            batches.announce()  # STATE must not precede the records
+        self._finish(chunk)
+        self._write_state_message()
+        self._flush()
+
+    def _batch_writer(self, stack: ExitStack) -> BatchWriter | None:
         settings = self.config.get("batch_config")
         if not settings:
             return None
-        return BatchWriter(self._tap.name, settings, self._tap.write_message)
+        writer = BatchWriter(self._tap.name, settings, self._tap.write_message)
+        stack.callback(writer.close)
+        return writer
 
     def _one_by_one(self) -> Iterator[Record]:
         """Write this stream's records until a connection test has enough of them."""

@@ -110,34 +110,27 @@ class _Normalizer:
         definitions = self._references.definitions
         return {**result, "definitions": definitions} if definitions else result
 
-    def _ignore(self, keyword: str, reason: str, position: _Position) -> None:
+    def _ignore(self, keyword: str, reason: str | Exception, position: _Position) -> None:
         self._losses += 1
-        self.ignored.setdefault((keyword, reason), {})[position.path] = None
+        self.ignored.setdefault((keyword, str(reason)), {})[position.path] = None
 
     def _schema(self, schema: Any, position: _Position) -> dict[str, Any]:
         """Normalize a subschema."""
         if isinstance(schema, bool):
             return {} if schema else {"not": {}}
-        if not isinstance(schema, Mapping):
-            raise InvalidKeyword("it must be a schema")
-        if position.depth > _MAX_DEPTH:
-            raise InvalidKeyword("the schema is nested too deep")
+        _check_form(schema, position)
         if "$ref" in schema:
             try:
                 return self._referenced(schema["$ref"], position)
             except (InvalidKeyword, Unresolvable) as error:
-                self._ignore("$ref", str(error), position)
+                self._ignore("$ref", error, position)
         result: dict[str, Any] = {}
         for keyword, value in _translated(schema).items():
             try:
                 self._add(result, keyword, value, position)
             except InvalidKeyword as error:
-                self._ignore(keyword, str(error), position)
-        if "if" not in result:
-            result.pop("then", None)
-            result.pop("else", None)
-        if any(_lost_names(schema, result, each) for each in ("properties", "patternProperties")):
-            result.pop("additionalProperties", None)  # the lost names would count as additional
+                self._ignore(keyword, error, position)
+        _drop_dependent(result, schema)
         return result
 
     def _referenced(self, reference: Any, position: _Position) -> dict[str, Any]:
@@ -191,7 +184,7 @@ class _Normalizer:
         try:
             return self._schema(schema, position)
         except InvalidKeyword as error:
-            self._ignore(keyword, str(error), position)
+            self._ignore(keyword, error, position)
             return {}
 
     def _properties(self, keyword: str, value: Any, position: _Position) -> dict[str, Any]:
@@ -260,6 +253,22 @@ def _translated(schema: Mapping[str, Any]) -> Mapping[str, Any]:
             rest = {key: value for key, value in schema.items() if key not in {flag, *left}}
             schema = {**rest, flag: schema[bound]} if is_exclusive else rest
     return schema
+
+
+def _check_form(schema: Any, position: _Position) -> None:
+    if not isinstance(schema, Mapping):
+        raise InvalidKeyword("it must be a schema")
+    if position.depth > _MAX_DEPTH:
+        raise InvalidKeyword("the schema is nested too deep")
+
+
+def _drop_dependent(result: dict[str, Any], schema: Mapping[str, Any]) -> None:
+    """Remove keywords whose effect depends on others that were left out of the schema."""
+    if "if" not in result:
+        result.pop("then", None)
+        result.pop("else", None)
+    if any(_lost_names(schema, result, each) for each in ("properties", "patternProperties")):
+        result.pop("additionalProperties", None)  # the lost names would count as additional
 
 
 def _lost_names(schema: Mapping[str, Any], result: Mapping[str, Any], keyword: str) -> bool:

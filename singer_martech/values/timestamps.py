@@ -84,15 +84,16 @@ def _parse_leniently(text: str) -> datetime.datetime:
 
 
 def _from_epoch(value: float | Decimal) -> datetime.datetime:
+    number: int | Decimal
     if isinstance(value, int):
-        if abs(value) >= 10**_MAX_DIGITS:  # check before expanding the digits
-            raise ValueError(_OUT_OF_RANGE)
-        number = Decimal(value)
+        number = value
     else:
         number = Decimal(str(value))
+        # check before expanding the digits
         if not number.is_finite() or number.adjusted() >= _MAX_DIGITS:
             raise ValueError(_OUT_OF_RANGE)
-    scale = 1_000 if abs(number) >= _FIRST_MILLISECONDS else 1_000_000
+    is_seconds = -_FIRST_MILLISECONDS < number < _FIRST_MILLISECONDS
+    scale = 1_000_000 if is_seconds else 1_000
     try:
         return _EPOCH + datetime.timedelta(microseconds=int(number * scale))
     except OverflowError:
