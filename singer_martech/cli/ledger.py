@@ -17,7 +17,7 @@ from singer_martech.runtime.escapes import escape_controls
 from singer_martech.values.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from singer_martech.delivery.ledger_store import LedgerStore
     from singer_martech.delivery.ledger_tables import Scope
@@ -80,14 +80,17 @@ def forget(  # noqa: PLR0913 - each is an option
         )
 
     with _opened(ledger) as store:
-        scopes = [scope for scope in store.scopes() if matches(scope)]
-        if not scopes:
-            raise MartechError(f"{store.name} has no such destination; see the command show")
-        for scope in scopes:
-            store.lock(scope)
-        for scope in scopes:
-            count = store.forget(scope)
-            click.echo(escape_controls(f"{scope}: {counted(count, 'key')} forgotten"))
+        _forget(store, [scope for scope in store.scopes() if matches(scope)])
+
+
+def _forget(store: LedgerStore, scopes: Sequence[Scope]) -> None:
+    if not scopes:
+        raise MartechError(f"{store.name} has no such destination; see the command show")
+    for scope in scopes:
+        store.lock(scope)
+    for scope in scopes:
+        count = store.forget(scope)
+        click.echo(escape_controls(f"{scope}: {counted(count, 'key')} forgotten"))
 
 
 @main.command()

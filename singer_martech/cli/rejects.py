@@ -175,15 +175,18 @@ def _entries(path: Path) -> Iterator[_Entry]:
 def _lenient_entry(line: bytes, place: str) -> _Entry:
     """Decode a line whose record is not strict JSON, such as one with NaN."""
     try:
-        texts = member_texts(line.decode())
-        raw = {name: msgspec.Raw(texts.pop(name).encode()) for name in ("key", "record")}
-        fields: dict[str, Any] = {name: json.loads(text) for name, text in texts.items()}
-        return msgspec.convert({**fields, **raw}, _Entry)
+        return _entry(member_texts(line.decode()))
     except (ValueError, KeyError, RecursionError) as error:
         reason = (
             str(error).partition(":")[0] if isinstance(error, ValueError) else "no key or record"
         )
         raise MartechError(f"{place}: not a line of a reject report ({reason})") from error
+
+
+def _entry(texts: dict[str, str]) -> _Entry:
+    raw = {name: msgspec.Raw(texts.pop(name).encode()) for name in ("key", "record")}
+    fields: dict[str, Any] = {name: json.loads(text) for name, text in texts.items()}
+    return msgspec.convert({**fields, **raw}, _Entry)
 
 
 def _write(line: bytes) -> None:

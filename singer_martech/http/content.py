@@ -73,12 +73,17 @@ def raise_if_html(headers: Mapping[str, str], start: bytes) -> None:
     Raises:
         UnexpectedContent: It is HTML.
     """
-    if start.startswith(GZIP_MAGIC):
-        with contextlib.suppress(zlib.error):
-            start = zlib.decompressobj(GZIP_BITS).decompress(start, _HEAD_BYTES)
+    start = _unpacked(start)
     text = b" ".join(start[:_HEAD_BYTES].removeprefix(BOM_UTF8).lower().split())
     is_html = b"<html" in text if text.startswith(b"<?xml") else text.startswith(_HTML_STARTS)
     is_labelled = headers.get("Content-Type", "").lower().startswith(_HTML_TYPES)
     if is_html or (is_labelled and text and not text.startswith((b"{", b"["))):
         head = " ".join(start[:200].decode("utf-8", "replace").split())
         raise UnexpectedContent(f"the response is an HTML page, not the vendor's: {head}")
+
+
+def _unpacked(start: bytes) -> bytes:
+    if start.startswith(GZIP_MAGIC):
+        with contextlib.suppress(zlib.error):
+            return zlib.decompressobj(GZIP_BITS).decompress(start, _HEAD_BYTES)
+    return start

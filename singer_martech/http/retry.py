@@ -114,11 +114,16 @@ def _retry_after(response: Response) -> float | None:
     try:
         seconds = float(text)
     except ValueError:
-        try:
-            date = parsedate_to_datetime(text)
-        except (TypeError, ValueError, OverflowError):
-            return None
-        if date.tzinfo is None:
-            date = date.replace(tzinfo=datetime.timezone.utc)
-        seconds = (date - datetime.datetime.now(datetime.timezone.utc)).total_seconds()
+        seconds = _seconds_until(text)
     return max(seconds, _MIN_WAIT_SECONDS) if 0 < seconds < float("inf") else None
+
+
+def _seconds_until(text: str) -> float:
+    """Return the seconds until a date; 0 if it is invalid."""
+    try:
+        date = parsedate_to_datetime(text)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=datetime.timezone.utc)
+    return (date - datetime.datetime.now(datetime.timezone.utc)).total_seconds()

@@ -79,29 +79,34 @@ def parts(source: str, path: str) -> Sequence[str | Expression]:
     Raises:
         TemplateError: It is not a valid template.
     """
-    result: list[str | Expression] = []
-    inside: list[str] | None = None
     try:
-        for _, kind, text in ENVIRONMENT.lex(source):
-            if kind == "variable_begin":
-                inside = []
-            elif kind == "variable_end":
-                result.append(Expression("".join(inside or ()), path))
-                inside = None
-            elif inside is not None:
-                inside.append(text)
-            elif kind == "data":
-                result.append(text)
-            elif kind.startswith(("block", "raw")):
-                hint = "only expressions in {{ }} are possible, such as {{ 'a' if x else 'b' }}"
-                raise TemplateError(located(path, hint))
+        result = _split(source, path)
     except jinja2.TemplateSyntaxError as error:
         raise TemplateError(located(path, str(error.message))) from error
-    if inside is not None:
-        raise TemplateError(located(path, "an opening {{ has no closing }}"))
     expressions = [part for part in result if isinstance(part, Expression)]
     texts = [part for part in result if isinstance(part, str)]
     return [*expressions] if len(expressions) == 1 and not any(map(str.strip, texts)) else result
+
+
+def _split(source: str, path: str) -> list[str | Expression]:
+    result: list[str | Expression] = []
+    inside: list[str] | None = None
+    for _, kind, text in ENVIRONMENT.lex(source):
+        if kind == "variable_begin":
+            inside = []
+        elif kind == "variable_end":
+            result.append(Expression("".join(inside or ()), path))
+            inside = None
+        elif inside is not None:
+            inside.append(text)
+        elif kind == "data":
+            result.append(text)
+        elif kind.startswith(("block", "raw")):
+            hint = "only expressions in {{ }} are possible, such as {{ 'a' if x else 'b' }}"
+            raise TemplateError(located(path, hint))
+    if inside is not None:
+        raise TemplateError(located(path, "an opening {{ has no closing }}"))
+    return result
 
 
 class _Names(NodeTransformer):

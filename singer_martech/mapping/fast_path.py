@@ -213,10 +213,7 @@ class _Fields:
         places = decimal_places(field["multipleOf"]) if "multipleOf" in field else None
         if places is not None:
             field = {key: value for key, value in field.items() if key != "multipleOf"}
-        try:
-            kind = self._types.type_of(field, allowed)
-        except NotExpressible:
-            kind = None
+        kind = self._type_of(field, allowed)
         if kind is None or (kind is msgspec.Raw and places is not None):
             self._types.skips = True
             attribute = self._add(name, msgspec.Raw)
@@ -226,6 +223,13 @@ class _Fields:
         if places is not None:
             self._places[attribute] = places
         return kind is not msgspec.Raw
+
+    def _type_of(self, field: Mapping[str, Any], allowed: frozenset[str]) -> Any:
+        """Return the type of a field, or None if none expresses it."""
+        try:
+            return self._types.type_of(field, allowed)
+        except NotExpressible:
+            return None
 
     def add_exact(self, name: str) -> None:
         """Add a field whose exact value is read."""

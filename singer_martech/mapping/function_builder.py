@@ -138,16 +138,19 @@ class FunctionBuilder:
             for name, variable in self._reads.items():
                 yield f"{variable} = get({self.literal(name)}, UNDEFINED)"
         else:
-            given = [self._reads[name] for name in self._fields]
-            yield f"[{', '.join(given)}] = given"
-            for name, variable in self._reads.items():
-                if name not in self._fields:
-                    yield f"{variable} = UNDEFINED"
-            if self._needs_record or self._needs_names:
-                members = [f"{self.literal(name)}: {self._reads[name]}" for name in self._fields]
-                yield f"record = {{{', '.join(members)}}}"
+            yield from self._given(self._fields)
         if self._needs_names:
             yield f"names = {{**record, 'record': record, 'stream': {self.literal(self.stream)}}}"
+
+    def _given(self, fields: Sequence[str]) -> Iterator[str]:
+        given = [self._reads[name] for name in fields]
+        yield f"[{', '.join(given)}] = given"
+        for name, variable in self._reads.items():
+            if name not in fields:
+                yield f"{variable} = UNDEFINED"
+        if self._needs_record or self._needs_names:
+            members = [f"{self.literal(name)}: {self._reads[name]}" for name in fields]
+            yield f"record = {{{', '.join(members)}}}"
 
 
 def formatted(text: str) -> str:

@@ -24,7 +24,7 @@ from singer_martech.http.errors import (
 from singer_martech.runtime.redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from singer_martech.http.response import Response
     from singer_martech.http.settings import HttpSettings
@@ -95,22 +95,24 @@ class MediarithmicsClient:
         seen: set[str] = set()
         first = 0
         for number in range(1, _MAX_PAGES + 1):
-            window = {"first_result": str(first), "max_results": str(_PAGE_ROWS)}
-            response = self.send("GET", path, label=label, params={**(params or {}), **window})
+            response = self._page(path, first, label, params or {})
             envelope = _envelope(response)
             rows = _rows(envelope, response)
-            fresh = [row for row in rows if _row_id(row) not in seen]
+            fresh = _fresh(rows, seen)
             if rows and not fresh:
                 if not isinstance(envelope.get("total"), int):
                     return  # a list without pages
                 message = f"{label}: the list does not end, page {number} repeats earlier ones"
                 raise UnexpectedResponse(message, response)
-            seen.update(map(_row_id, rows))
             yield fresh
             first += len(rows)
             if _is_last(envelope, len(rows), first):
                 return
         raise UnexpectedResponse(f"{label}: the list does not end within {_MAX_PAGES} pages")
+
+    def _page(self, path: str, first: int, label: str, params: Mapping[str, str]) -> Response:
+        window = {"first_result": str(first), "max_results": str(_PAGE_ROWS)}
+        return self.send("GET", path, label=label, params={**params, **window})
 
     def download(
         self,
@@ -230,6 +232,13 @@ def _rows(envelope: Mapping[str, Any], response: Response) -> list[dict[str, Any
         )
         raise UnexpectedResponse(message, response)
     return rows
+
+
+def _fresh(rows: Sequence[dict[str, Any]], seen: set[str]) -> list[dict[str, Any]]:
+    """Return the rows that were not seen before, and mark them as seen."""
+    fresh = [row for row in rows if _row_id(row) not in seen]
+    seen.update(map(_row_id, rows))
+    return fresh
 
 
 def _row_id(row: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from singer_martech.mediarithmics.client import id_text, read
 from singer_martech.mediarithmics.executions import id_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from singer_martech.mediarithmics.client import MediarithmicsClient
 
@@ -147,16 +147,7 @@ class DocumentImports:
             if fresh or self._all is None:
                 self._all = list(self._read(label))
             found = [each for each in self._all if each.name == wanted.name]
-        found.sort(key=lambda each: id_order(each.id))
-        mismatch = None
-        for each in found:
-            try:
-                return each.check(wanted.document_type, wanted.mime_type, wanted.priority)
-            except ImportMismatch as error:
-                mismatch = mismatch or error
-        if mismatch is not None:
-            raise mismatch
-        return None
+        return _oldest_fitting(found, wanted)
 
     def find_or_create(self, wanted: Definition) -> DocumentImport:
         """Return the import with this name, and create it if there is none.
@@ -208,3 +199,15 @@ class DocumentImports:
             self.client.send("DELETE", self.path(created.id), label=f"removal of {created}")
         except HttpError as error:
             logger.warning("%s; it was created twice and stays unused", error)
+
+
+def _oldest_fitting(found: Iterable[DocumentImport], wanted: Definition) -> DocumentImport | None:
+    mismatch = None
+    for each in sorted(found, key=lambda each: id_order(each.id)):
+        try:
+            return each.check(wanted.document_type, wanted.mime_type, wanted.priority)
+        except ImportMismatch as error:
+            mismatch = mismatch or error
+    if mismatch is not None:
+        raise mismatch
+    return None

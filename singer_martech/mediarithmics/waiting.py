@@ -53,27 +53,33 @@ class ExecutionWaiter:
             ExecutionFailed: It has not ended in time. It is left running.
         """
         name = f"execution {execution.id} of {owner}"
-        deadline = time.monotonic() + self.timeout_seconds
-        shown, log_again_at = "", 0.0
         try:
-            while not execution.has_ended:
-                now = time.monotonic()
-                if execution.progress != shown or now >= log_again_at:
-                    shown, log_again_at = execution.progress, now + _LOG_INTERVAL_SECONDS
-                    logger.info("%s: %s", name, shown)
-                if now >= deadline:
-                    reason = f"; {execution.error}" if execution.error else ""
-                    raise ExecutionFailed(
-                        f"{name} has not ended within execution_timeout_seconds "
-                        f"({self.timeout_seconds:g}); it continues at the vendor, status "
-                        f"{execution.status}{reason}; {self.consequence}"
-                    )
-                self.shutdown.wait(min(self.poll_interval_seconds, deadline - now))
-                execution = refresh(execution)
+            ended = self._poll(execution, name, refresh)
         except Stopped:
             logger.warning("%s continues at the vendor; %s", name, self.consequence)
             raise
-        logger.info("%s: %s", name, execution.progress)
+        logger.info("%s: %s", name, ended.progress)
+        return ended
+
+    def _poll(
+        self, execution: Execution, name: str, refresh: Callable[[Execution], Execution]
+    ) -> Execution:
+        deadline = time.monotonic() + self.timeout_seconds
+        shown, log_again_at = "", 0.0
+        while not execution.has_ended:
+            now = time.monotonic()
+            if execution.progress != shown or now >= log_again_at:
+                shown, log_again_at = execution.progress, now + _LOG_INTERVAL_SECONDS
+                logger.info("%s: %s", name, shown)
+            if now >= deadline:
+                reason = f"; {execution.error}" if execution.error else ""
+                raise ExecutionFailed(
+                    f"{name} has not ended within execution_timeout_seconds "
+                    f"({self.timeout_seconds:g}); it continues at the vendor, status "
+                    f"{execution.status}{reason}; {self.consequence}"
+                )
+            self.shutdown.wait(min(self.poll_interval_seconds, deadline - now))
+            execution = refresh(execution)
         return execution
 
 

@@ -16,7 +16,7 @@ from singer_martech.values.timestamps import parse_iso
 from singer_martech.values.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import date, datetime
 
     from singer_martech.cli.backfill.shard import Shard
@@ -65,17 +65,19 @@ def _open_shards(shards: Sequence[Shard], bookmarks: Mapping[str, Bookmarks]) ->
     """Yield what is missing, for each shard that is not complete."""
     everywhere = sorted({stream for found in bookmarks.values() for stream in found})
     for shard in shards:
-        found = bookmarks[shard.name]
-        expected = shard.streams or everywhere
-        if not found:
+        if bookmarks[shard.name]:
+            yield from _open_streams(shard, shard.streams or everywhere, bookmarks[shard.name])
+        else:
             yield f"{shard.name} has no state at {shard.state_id}"
-            continue
-        for stream in expected:
-            value = found.get(stream, {}).get(_VALUE)
-            if value is None:
-                yield f"{shard.name} has no bookmark of stream '{stream}'"
-            elif shard.until and not _later_or_same(value, shard.until):
-                yield f"{shard.name} has stream '{stream}' only up to {value}, not {shard.until}"
+
+
+def _open_streams(shard: Shard, expected: Iterable[str], found: Bookmarks) -> Iterator[str]:
+    for stream in expected:
+        value = found.get(stream, {}).get(_VALUE)
+        if value is None:
+            yield f"{shard.name} has no bookmark of stream '{stream}'"
+        elif shard.until and not _later_or_same(value, shard.until):
+            yield f"{shard.name} has stream '{stream}' only up to {value}, not {shard.until}"
 
 
 def _merged(
