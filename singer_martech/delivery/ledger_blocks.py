@@ -18,9 +18,12 @@ from singer_martech.delivery.ledger_tables import IN_DOUBT, KEY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
+    from typing import Any
 
     from singer_martech.delivery.ledger_results import Results
     from singer_martech.delivery.ledger_tables import Database, Entry, Statement
+
+    _Part = tuple[int, list[bytes]]
 
 BLOCK_ENTRIES = 50
 """Two such blocks fill a page of SQLite. A row costs as much as its entries: SQLite releases the
@@ -94,19 +97,13 @@ class LedgerBlocks:
     def write(self, results: Results) -> Iterator[Statement]:
         """Yield the statements that write results; to be executed in one transaction."""
         left = dict(results.values)
-        yield from self._change(
-            {each for each in results.blocks if each is not None}, left, results
-        )
+        yield from self._change(results.known_blocks(), left, results)
         if left:  # they are new, or in blocks that were not known
             places = self._database.rows_in(PLACES, left)
             yield from self._change({block for _, block in places}, left, results)
         if results.has_deletions:
-            deleted = [{"key": key} for key, value in results.values.items() if value == DELETED]
-            yield _DELETE_ENTRY, deleted
-            yield _DELETE_MIRRORED, deleted
-        new = {key: value for key, value in left.items() if value not in {DELETED, DOUBTED}}
-        if new:
-            yield from self._add(new, results.owners())
+            yield from _deletions(results.values)
+        yield from self._add(left, results)
 
     def _change(
         self, ids: Collection[int], left: dict[bytes, bytes], results: Results
@@ -118,6 +115,14 @@ class LedgerBlocks:
             left: The values of the keys; those of changed entries are removed.
             results: The results that have the values.
         """
+        changed = self._changed(ids, left, results)
+        yield _WRITE_BLOCK, changed
+        yield _DELETE_BLOCK, [each for each in changed if not each["entries"]]
+
+    def _changed(
+        self, ids: Collection[int], left: dict[bytes, bytes], results: Results
+    ) -> list[dict[str, Any]]:
+        """Return the blocks with their changed entries; see ``_change``."""
         changed = []
         owners: dict[bytes, int] = {}
         for block, destination, entries in self._database.rows_in(
@@ -131,43 +136,68 @@ class LedgerBlocks:
                 owners = owners or results.owners()
                 kept = list(_kept(pairs, destination, left, owners))
             changed.append({"id": block, "entries": b"".join(kept)})
-        yield _WRITE_BLOCK, changed
-        yield _DELETE_BLOCK, [each for each in changed if not each["entries"]]
+        return changed
 
-    def _add(
-        self, values: Mapping[bytes, bytes], owners: Mapping[bytes, int]
-    ) -> Iterator[Statement]:
+    def _add(self, left: Mapping[bytes, bytes], results: Results) -> Iterator[Statement]:
         """Yield the statements that add keys without an entry.
 
         Args:
-            values: The values of the keys.
-            owners: The destinations of these and other keys, in the order of the input.
+            left: The values of the keys; those that were deleted or are in doubt are not added.
+            results: The results that have the values.
         """
-        by_destination: dict[int, list[bytes]] = {}
-        for key, destination in owners.items():
-            if key in values:
-                by_destination.setdefault(destination, []).append(key)
-        parts = [
-            (destination, keys[start : start + BLOCK_ENTRIES])
-            for destination, keys in by_destination.items()
-            for start in range(0, len(keys), BLOCK_ENTRIES)
-        ]
+        values = _added(left)
+        if not values:
+            return
+        owners = results.owners()
+        parts = _parts(values, owners)
         yield _RESERVE_BLOCKS, [{"count": len(parts)}]
         ((last,),) = self._database.rows(_LAST_BLOCK)
         numbered = list(enumerate(parts, last - len(parts) + 1))
-        blocks = [
-            {
-                "id": block,
-                "destination": destination,
-                "entries": b"".join([key + values[key] for key in keys]),
-            }
-            for block, (destination, keys) in numbered
-        ]
-        yield _ADD_BLOCK, blocks
-        places = sorted((key, block) for block, (_, keys) in numbered for key in keys)
-        yield _PLACE, [{"key": key, "block": block} for key, block in places]
+        yield _ADD_BLOCK, _rows(numbered, values)
+        yield _PLACE, _places(numbered)
         mirrored = self._database.rows_in(_MIRRORED, values)
         yield _MOVE_MIRRORED, [{"key": key, "destination": owners[key]} for (key,) in mirrored]
+
+
+def _deletions(values: Mapping[bytes, bytes]) -> Iterator[Statement]:
+    deleted = [{"key": key} for key, value in values.items() if value == DELETED]
+    yield _DELETE_ENTRY, deleted
+    yield _DELETE_MIRRORED, deleted
+
+
+def _added(left: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    return {key: value for key, value in left.items() if value not in {DELETED, DOUBTED}}
+
+
+def _parts(values: Collection[bytes], owners: Mapping[bytes, int]) -> list[_Part]:
+    """Return the destination and the keys of each block to add."""
+    by_destination: dict[int, list[bytes]] = {}
+    for key, destination in owners.items():
+        if key in values:
+            by_destination.setdefault(destination, []).append(key)
+    return [
+        (destination, keys[start : start + BLOCK_ENTRIES])
+        for destination, keys in by_destination.items()
+        for start in range(0, len(keys), BLOCK_ENTRIES)
+    ]
+
+
+def _rows(
+    numbered: Iterable[tuple[int, _Part]], values: Mapping[bytes, bytes]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": block,
+            "destination": destination,
+            "entries": b"".join([key + values[key] for key in keys]),
+        }
+        for block, (destination, keys) in numbered
+    ]
+
+
+def _places(numbered: Iterable[tuple[int, _Part]]) -> list[dict[str, Any]]:
+    places = sorted((key, block) for block, (_, keys) in numbered for key in keys)
+    return [{"key": key, "block": block} for key, block in places]
 
 
 def _kept(

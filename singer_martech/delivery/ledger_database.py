@@ -34,18 +34,21 @@ class SqlDatabase:
     for_update = " FOR UPDATE"
 
     def __init__(self, url: str) -> None:
-        with contextlib.suppress(ValueError):
-            register_secret(unquote(urlsplit(url).password or ""))
+        _mask_password(url)
         self.name = url.partition("://")[0]
         with self._errors():
-            parsed = sqlalchemy.make_url(url)
-            self.name = parsed.render_as_string(hide_password=True)
-            if parsed.get_backend_name() != "postgresql":
-                raise LedgerError(f"ledger {self.name}: only PostgreSQL is supported, or a path")
-            if parsed.drivername == "postgresql":
-                parsed = parsed.set(drivername="postgresql+psycopg")  # the driver of the extra
+            parsed = self._parsed(url)
             self._engine = sqlalchemy.create_engine(parsed, poolclass=sqlalchemy.NullPool)
             self._connection = self._engine.connect()
+
+    def _parsed(self, url: str) -> sqlalchemy.URL:
+        parsed = sqlalchemy.make_url(url)
+        self.name = parsed.render_as_string(hide_password=True)
+        if parsed.get_backend_name() != "postgresql":
+            raise LedgerError(f"ledger {self.name}: only PostgreSQL is supported, or a path")
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")  # the driver of the extra
+        return parsed
 
     def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
@@ -108,3 +111,8 @@ class SqlDatabase:
         except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
             cause = getattr(error, "orig", None) or error
             raise LedgerError(f"ledger {self.name}: {' '.join(str(cause).split())}") from error
+
+
+def _mask_password(url: str) -> None:
+    with contextlib.suppress(ValueError):
+        register_secret(unquote(urlsplit(url).password or ""))

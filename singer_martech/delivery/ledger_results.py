@@ -24,7 +24,7 @@ class Results:
 
     Attributes:
         values: Body and time by key; ``DOUBTED`` or ``DELETED``.
-        blocks: The blocks that have entries of these keys, as far as known.
+        blocks: The blocks that have entries of these keys; None for one that is not known.
         destinations: The destinations of the records.
         has_deletions: Whether a key was deleted.
     """
@@ -68,6 +68,10 @@ class Results:
     def body(self, key: bytes) -> bytes:
         """Return the body that the vendor accepted last for a key that has a result."""
         return self.values[key][:KEY_BYTES]
+
+    def known_blocks(self) -> set[int]:
+        """Return the blocks that have entries of these keys, as far as known."""
+        return {block for block in self.blocks if block is not None}
 
     def owners(self) -> dict[bytes, int]:
         """Return the destination of each key, in the order of the input."""

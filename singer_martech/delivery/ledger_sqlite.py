@@ -56,17 +56,7 @@ class SqliteDatabase:
         with self._errors():
             if not is_temporary:
                 _make_private(self._path)
-            self._connection = sqlite3.connect(
-                ":memory:" if is_temporary else self._path,
-                timeout=_BUSY_SECONDS,
-                isolation_level=None,  # transactions are explicit
-            )
-            try:
-                for pragma in _PRAGMAS:
-                    self._connection.execute(f"PRAGMA {pragma}")
-            except BaseException:
-                self._connection.close()
-                raise
+            self._connection = _connect(":memory:" if is_temporary else self._path)
 
     def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
@@ -143,15 +133,34 @@ class SqliteDatabase:
             raise LedgerError(f"ledger {self.name}: {error.strerror or error}") from error
 
 
+def _connect(file: Path | str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        file,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,  # transactions are explicit
+    )
+    try:
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def _make_private(path: Path) -> None:
     """Create the file for its owner only; SQLite gives the files beside it the same mode."""
     private_files.make_folder(path.parent)
     with contextlib.suppress(FileExistsError):
         private_files.create(path).close()
     status = path.stat()
+    _check_own(status)
+    if stat.S_IMODE(status.st_mode) & ~_OWNER_ONLY:
+        path.chmod(_OWNER_ONLY)
+
+
+def _check_own(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise OSError(None, "it is not a regular file")
     if status.st_uid != os.geteuid():
         raise OSError(None, "it belongs to another user")
-    if stat.S_IMODE(status.st_mode) & ~_OWNER_ONLY:
-        path.chmod(_OWNER_ONLY)
