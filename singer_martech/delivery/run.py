@@ -122,35 +122,46 @@ class DeliveryRun:
             if self._has_concluded:
                 self._summary.write(error)
                 raise
-            end = error
-            try:
-                if isinstance(error, MartechError) and not isinstance(error, Stopped):
-                    self.dispatcher.flush_despite_rejects()
-            except Stopped as stopped:
-                logger.warning("%s", error)
-                end = stopped
-            except MartechError as second:
-                logger.warning("%s", second)
-            finally:
-                try:
-                    self.conclude(end)
-                except BaseException as second:  # noqa: BLE001 - the first error is the reason
-                    logger.warning("%s", str(second) or type(second).__name__)
+            end = self._conclude_failed(error)
             if end is not error:
                 raise end from error
             raise
+
+    def _conclude_failed(self, error: BaseException) -> BaseException:
+        """Send what may be sent despite an error, and conclude; return the error of the run."""
+        end = error
+        try:
+            if isinstance(error, MartechError) and not isinstance(error, Stopped):
+                self.dispatcher.flush_despite_rejects()
+        except Stopped as stopped:
+            logger.warning("%s", error)
+            end = stopped
+        except MartechError as second:
+            logger.warning("%s", second)
+        finally:
+            self._conclude_despite(end)
+        return end
+
+    def _conclude_despite(self, error: BaseException) -> None:
+        try:
+            self.conclude(error)
+        except BaseException as second:  # noqa: BLE001 - the first error is the reason
+            logger.warning("%s", str(second) or type(second).__name__)
 
     def conclude(self, error: BaseException | None = None) -> None:
         """End the run; a failing step does not prevent the others."""
         self._has_concluded = True
         with contextlib.ExitStack() as steps:  # runs its callbacks in reverse order
             steps.push(partial(self._write_summary, error))
-            for metrics in reversed(self._metrics_by_stream.values()):
-                steps.callback(_log_summary, metrics)
-            steps.callback(self.rejects.close)
-            steps.callback(self.dispatcher.close)
-            steps.callback(self.dispatcher.write_state, now=True)
-            steps.callback(self.dispatcher.finish_in_flight)
+            self._add_steps(steps)
+
+    def _add_steps(self, steps: contextlib.ExitStack) -> None:
+        for metrics in reversed(self._metrics_by_stream.values()):
+            steps.callback(_log_summary, metrics)
+        steps.callback(self.rejects.close)
+        steps.callback(self.dispatcher.close)
+        steps.callback(self.dispatcher.write_state, now=True)
+        steps.callback(self.dispatcher.finish_in_flight)
 
     def _write_summary(
         self, error: BaseException | None, _: object, failure: BaseException | None, *__: object

@@ -185,17 +185,21 @@ def _file(path: str, name: str) -> Path:
     except OSError as error:
         raise SettingError(f"setting 'summary_path' is not a path ({error.strerror})") from error
     file = (given / name if is_folder else given).absolute()
+    _prepare(file.parent)
+    return file
+
+
+def _prepare(folder: Path) -> None:
     try:
-        private_files.make_folder(file.parent)
+        private_files.make_folder(folder)
     except OSError as error:
         raise SettingError(
-            f"setting 'summary_path': the folder {file.parent} cannot be created "
+            f"setting 'summary_path': the folder {folder} cannot be created "
             f"({error.strerror}); name another one"
         ) from error
-    if not os.access(file.parent, os.W_OK | os.X_OK):
-        message = f"setting 'summary_path': no file can be written in {file.parent}; name another"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        message = f"setting 'summary_path': no file can be written in {folder}; name another"
         raise SettingError(message)
-    return file
 
 
 def _outcome(error: BaseException | None) -> str:

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from singer_martech.errors import InvalidInput
 from singer_martech.values.json_codec import is_unicode, unicode
+from singer_martech.values.schema import normalize
 from singer_martech.values.schema_equality import canonical_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from singer_martech.values.schema import SchemaWarning
 
 
 def check_schema_message(message: Mapping[str, Any]) -> None:
@@ -31,6 +34,22 @@ def check_schema_message(message: Mapping[str, Any]) -> None:
         )
 
 
-def canonical(message: Mapping[str, Any]) -> bytes:
-    """Return the same text for SCHEMA messages that differ only in order and annotations."""
-    return canonical_schema([message["schema"], unicode(message.get("key_properties") or [])])
+def normalize_schema_message(
+    message: Mapping[str, Any],
+) -> tuple[dict[str, Any], bytes, list[SchemaWarning]]:
+    """Normalize the schema of a SCHEMA message.
+
+    Returns:
+        The message, a text that is the same for messages that differ only in order and
+        annotations, and the warnings.
+
+    Raises:
+        InvalidInput: The schema is nested too deep.
+    """
+    try:
+        schema, warnings = normalize(message["schema"])
+        keys = unicode(message.get("key_properties") or [])
+        return {**message, "schema": schema}, canonical_schema([schema, keys]), warnings
+    except RecursionError:
+        reason = f"stream '{message['stream']}': its SCHEMA is nested too deep"
+        raise InvalidInput(reason) from None

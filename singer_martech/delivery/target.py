@@ -24,13 +24,12 @@ from singer_martech.delivery.mapping_review import MappingReview
 from singer_martech.delivery.record_loader import RecordLoader
 from singer_martech.delivery.record_routes import find_routes
 from singer_martech.delivery.run import DeliveryRun
-from singer_martech.delivery.schema_message import canonical, check_schema_message
+from singer_martech.delivery.schema_message import check_schema_message, normalize_schema_message
 from singer_martech.errors import InvalidInput, SettingError
 from singer_martech.mapping.stream_mappings import StreamMappings
 from singer_martech.singer.catalog import read_schemas
 from singer_martech.singer.plugin import MartechPlugin
 from singer_martech.singer.reader import MessageReader
-from singer_martech.values.schema import normalize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -188,12 +187,7 @@ class MartechTarget(MartechPlugin, Target):
         self._assert_line_requires(message_dict, requires={"stream", "schema"})
         check_schema_message(message_dict)
         stream = message_dict["stream"]
-        try:
-            normalized, warnings = normalize(message_dict["schema"])
-            message = {**message_dict, "schema": normalized}
-            schema = canonical(message)
-        except RecursionError:
-            raise InvalidInput(f"stream '{stream}': its SCHEMA is nested too deep") from None
+        message, schema, warnings = normalize_schema_message(message_dict)
         known = self._schemas.get(stream)
         if known is not None:
             self._activate_version(stream, None)
@@ -255,14 +249,17 @@ class MartechTarget(MartechPlugin, Target):
     @override
     def process_endofpipe(self) -> None:
         with self._run.concluding():  # without listen, as in the SDK's tests
-            self.dispatcher.flush()
-            self._delete_unseen()
-            self._batch_input.confirm(self._run.checkpoints, self.sequence)
-            self.dispatcher.write_state(now=True)
-            self.rejects.raise_if_exceeded()
+            self._deliver_rest()
             super().process_endofpipe()
             self._mapping_review.conclude()
             self._run.conclude()
+
+    def _deliver_rest(self) -> None:
+        self.dispatcher.flush()
+        self._delete_unseen()
+        self._batch_input.confirm(self._run.checkpoints, self.sequence)
+        self.dispatcher.write_state(now=True)
+        self.rejects.raise_if_exceeded()
 
     def _delete_unseen(self) -> None:
         """Delete what mirrored streams no longer contain.
