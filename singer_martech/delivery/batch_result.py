@@ -103,8 +103,8 @@ class BatchResult:
 
         A record whose outcome is unknown counts as not accepted.
         """
-        rejected = {_identity(each.record) for each in self.rejections}
-        delivered = {_identity(record) for record in self._delivered}
+        rejected = _identities(each.record for each in self.rejections)
+        delivered = _identities(self._delivered)
         for newest in self.batch:
             chain = list(with_superseded(newest))
             kept = next((each for each in chain if _identity(each) not in rejected), None)
@@ -129,8 +129,8 @@ class BatchResult:
         if not self.is_complete and not self._delivered:
             result.first_unsettled = self.batch.first_sequence
             return result
-        rejected = {_identity(each.record) for each in self.rejections}
-        delivered = {_identity(record) for record in self._delivered}
+        rejected = _identities(each.record for each in self.rejections)
+        delivered = _identities(self._delivered)
         for newest in self.batch:
             chain = [
                 record for record in with_superseded(newest) if _identity(record) not in rejected
@@ -175,6 +175,10 @@ class BatchCounts:
 def _identity(record: PendingRecord) -> tuple[int, int]:
     """Return the identity of a record; reading it again from disk gives an equal one."""
     return record.sequence, id(record.metrics)
+
+
+def _identities(records: Iterable[PendingRecord]) -> set[tuple[int, int]]:
+    return set(map(_identity, records))
 
 
 def with_superseded(record: PendingRecord) -> Iterator[PendingRecord]:

@@ -25,7 +25,7 @@ from singer_martech.delivery.settlement import Settlement
 from singer_martech.runtime.shutdown import GRACE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from singer_martech.delivery.batch import Batch, PendingRecord
     from singer_martech.delivery.checkpoint import Checkpoints
@@ -114,25 +114,32 @@ class Dispatcher:
         """
         at = 0
         try:
-            while at < len(records):
-                block = records[at : at + _RECORDS_AT_ONCE]
-                if self._keys.ready or not self._keys.are_free(block):
-                    for record in block:
-                        self.submit(destination, record)
-                        at += 1
-                    continue
-                batch = self._open.get(destination)
-                added = 0 if batch is None else batch.extend(block)
-                at += added
-                if batch is not None and batch.is_full:
-                    self._dispatch(destination, batch)
-                elif added < len(block):
-                    self.submit(destination, records[at])
-                    at += 1
+            for at in self._submit_in_order(destination, records):  # noqa: B007 - used below
+                pass
         except BaseException:
             if at < len(records):
                 self.settlement.block_state_at(records[at].sequence)
             raise
+
+    def _submit_in_order(
+        self, destination: Destination, records: Sequence[PendingRecord]
+    ) -> Iterator[int]:
+        """Submit records; yield how many are submitted, whenever there are more."""
+        at = 0
+        while at < len(records):
+            block = records[at : at + _RECORDS_AT_ONCE]
+            one_by_one = not self._keys.are_free(block)
+            batch = None if one_by_one else self._open.get(destination)
+            added = 0 if batch is None else batch.extend(block)
+            at += added
+            yield at
+            if batch is not None and batch.is_full:
+                self._dispatch(destination, batch)
+                continue
+            for record in block if one_by_one else block[added : added + 1]:
+                self.submit(destination, record)
+                at += 1
+                yield at
 
     def tick(self) -> None:
         """Do the regular work: settle results, send batches that are old enough, write STATE.

@@ -29,12 +29,7 @@ def wait_for_all(
     deadline: float | None = None
     is_logged = False
     while True:
-        try:
-            settle_ended()
-        except Stopped:
-            continue
-        except BaseException as error:  # noqa: BLE001 - the first error is the reason
-            logger.warning("%s", str(error) or type(error).__name__)
+        if not _succeeds(settle_ended):
             continue
         if not pool.awaited:
             return
@@ -56,3 +51,14 @@ def wait_for_all(
                 "STATE is exact; a signal ends the wait",
                 len(pool.awaited),
             )
+
+
+def _succeeds(settle_ended: Callable[[], None]) -> bool:
+    try:
+        settle_ended()
+    except Stopped:
+        return False
+    except BaseException as error:  # noqa: BLE001 - the first error is the reason
+        logger.warning("%s", str(error) or type(error).__name__)
+        return False
+    return True

@@ -38,7 +38,9 @@ class KeyOrder:
         return key is not None and (key in self._in_flight or key in self._held)
 
     def are_free(self, records: Iterable[PendingRecord]) -> bool:
-        """Whether no record must wait."""
+        """Whether no record must wait, neither for a key nor behind one that is ready."""
+        if self.ready:
+            return False
         if not self._in_flight and not self._held:
             return True
         keys = [record.key for record in records if record.key is not None]

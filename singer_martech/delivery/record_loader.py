@@ -58,8 +58,7 @@ class RecordLoader:
                 try:
                     record = self.transform(record)
                 except Exception as error:  # noqa: BLE001 - an expression of the user may fail in any way
-                    cause = "" if error.__cause__ is None else f" ({error.__cause__})"
-                    reason = f"a stream map fails: {error}{cause}"
+                    reason = _stream_map_failure(error)
                 if record is None:
                     return
         sink.metrics.read += 1
@@ -81,21 +80,26 @@ class RecordLoader:
                 return
             else:
                 pending = self._map_delete(record)
-        except _MissingKey as error:
-            try:
-                self._reject(message, str(error))
-            except TooManyRejects as too_many:
-                raise MissingKeyProperties(str(too_many)) from error
-        except (MappingError, TemplateError) as error:
-            self._reject(message, str(error))
-        except ENDS_RUN:
-            raise
-        except Exception as error:  # noqa: BLE001 - it concerns this record alone
-            self._reject(message, f"{type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - it may concern this record alone
+            self._reject_for(message, error)
         else:
             pending.metrics, pending.sequence = sink.metrics, sink.target.sequence
             pending.raw = message["raw"]
             sink.submit(sink.destination, pending)
+
+    def _reject_for(self, message: Mapping[str, Any], error: Exception) -> None:
+        """Reject the record of a message for an error; raise one that ends the run."""
+        if isinstance(error, (MappingError, TemplateError)):
+            self._reject(message, str(error))
+        elif isinstance(error, ENDS_RUN):
+            raise error
+        elif not isinstance(error, _MissingKey):
+            self._reject(message, f"{type(error).__name__}: {error}")
+        else:
+            try:
+                self._reject(message, str(error))
+            except TooManyRejects as too_many:
+                raise MissingKeyProperties(str(too_many)) from error
 
     def _reject(self, message: Mapping[str, Any], reason: str) -> None:
         target = self.sink.target
@@ -150,3 +154,8 @@ class RecordLoader:
 class _MissingKey(ValueError):
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(f"a key property is missing: {', '.join(names)}")
+
+
+def _stream_map_failure(error: Exception) -> str:
+    cause = "" if error.__cause__ is None else f" ({error.__cause__})"
+    return f"a stream map fails: {error}{cause}"

@@ -32,14 +32,13 @@ class RejectReport:
         self._file: IO[bytes] | None
         with self._named_errors():
             private_files.make_folder(folder)
-            with private_files.create(folder / f"{self._stem}{SCHEMA_SUFFIX}") as file:
-                file.write(schema + b"\n")
+            self._write_schema(schema)
             self._file = private_files.create(self.path)
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            _sync_folder(folder)
+
+    def _write_schema(self, schema: bytes) -> None:
+        with private_files.create(self.path.with_name(f"{self._stem}{SCHEMA_SUFFIX}")) as file:
+            file.write(schema + b"\n")
 
     def write(self, line: bytes) -> None:
         """Append a line; ``sync`` flushes it to disk.
@@ -97,3 +96,11 @@ class RejectReport:
                 f"the reject report {self.path} cannot be written ({error.strerror}); "
                 "choose another folder with the setting 'reject_path'"
             ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

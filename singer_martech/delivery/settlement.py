@@ -77,6 +77,17 @@ class Settlement:
             self.barrier = sequence
 
     def _reject_all(self, batch_result: BatchResult, counts: BatchCounts) -> MartechError | None:
+        failure = self._reject_identified(batch_result)
+        if batch_result.is_complete:
+            try:
+                self._reject_unidentified(batch_result, counts)
+            except MartechError as error:
+                if batch_result.batch.first_sequence is not None:
+                    self.block_state_at(batch_result.batch.first_sequence)
+                failure = _more_important(failure, error)
+        return failure or batch_result.failure
+
+    def _reject_identified(self, batch_result: BatchResult) -> MartechError | None:
         failure: MartechError | None = None
         for rejection in batch_result.rejections:
             record = rejection.record
@@ -91,14 +102,7 @@ class Settlement:
             except MartechError as error:
                 self.block_state_at(record.sequence)  # wherever it was raised
                 failure = _more_important(failure, error)
-        if batch_result.is_complete:
-            try:
-                self._reject_unidentified(batch_result, counts)
-            except MartechError as error:
-                if batch_result.batch.first_sequence is not None:
-                    self.block_state_at(batch_result.batch.first_sequence)
-                failure = _more_important(failure, error)
-        return failure or batch_result.failure
+        return failure
 
     def _reject_unidentified(self, batch_result: BatchResult, counts: BatchCounts) -> None:
         """Report the rejected records that cannot be identified."""
