@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import dis
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from singer_martech.delivery.bisect import Bisector
-from singer_martech.delivery.sender_pool import SenderPool
-from singer_martech.http.request import RetryingRequest
 from singer_martech.runtime import threads
 from singer_martech.runtime.threads import Thread
 
@@ -18,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DONE: list[int] = []
-_UNITS_WITHOUT_MEMORY = 256
-"""Python has the integers up to this one; it needs memory for the positions beyond."""
 
 
 @pytest.fixture(autouse=True)
@@ -128,19 +122,3 @@ def test_a_thread_that_runs_out_of_memory_ends(monkeypatch: pytest.MonkeyPatch) 
     thread.start()
     thread.join()
     assert DONE == []
-
-
-@pytest.mark.parametrize(
-    "function",
-    [
-        each
-        for sender in (Bisector, RetryingRequest, SenderPool)
-        for each in vars(sender).values()
-        if hasattr(each, "__code__")
-    ],
-    ids=lambda each: each.__qualname__,
-)
-def test_no_handler_of_a_sender_loops_without_memory(function: Callable[..., object]) -> None:
-    parse = getattr(dis, "_parse_exception_table", lambda _: ())  # none in Python 3.10
-    for entry in parse(function.__code__):
-        assert not entry.lasti or entry.end // 2 <= _UNITS_WITHOUT_MEMORY, entry
