@@ -35,7 +35,7 @@ from singer_martech.runtime.redaction import redact
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_MAX_INTERIM_RESPONSES = 100
+_MAX_HEAD_BYTES = 256 * 1024
 _SWITCHING_PROTOCOLS = 101
 _FIRST_FINAL_STATUS = 200
 _CERTIFICATE_FILE_LIBRARIES = frozenset({"PEM", "X509"})
@@ -176,15 +176,32 @@ def _context(ca_certs: str | None, ca_cert_dir: str | None) -> ssl.SSLContext:
     return context
 
 
-class _LineReader(io.BufferedReader):
-    """Keeps the last line that was read."""
+class _ResponseReader(io.BufferedReader):
+    """Keeps the last line that was read, and limits the lines before, between and after the data.
+
+    http.client and urllib3 would read interim responses, the headers of a proxy's response, and
+    lines after the last chunk without end.
+    """
 
     last_line = b""
+    _line_bytes = 0
 
     @override
     def readline(self, size: int | None = -1, /) -> bytes:
         self.last_line = super().readline(size)
+        self._line_bytes += len(self.last_line)
+        if self._line_bytes > _MAX_HEAD_BYTES:
+            raise http.client.HTTPException(
+                f"the response has more than {_MAX_HEAD_BYTES} bytes of headers"
+            )
         return self.last_line
+
+    @override
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size < 0:  # the size of a chunk can be negative
+            raise http.client.HTTPException("the response has a chunk of an invalid size")
+        self._line_bytes = 0
+        return super().read(size)
 
 
 class _FinalResponse(http.client.HTTPResponse):
@@ -194,21 +211,18 @@ class _FinalResponse(http.client.HTTPResponse):
     body, whose length is then unknown, would be taken for an empty one.
     """
 
-    fp: _LineReader
+    fp: _ResponseReader
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.fp = _LineReader(self.fp.detach())
+        self.fp = _ResponseReader(self.fp.detach())
 
     @override
     def begin(self) -> None:
         self._read_head()
-        for _ in range(_MAX_INTERIM_RESPONSES):
-            if self.status == _SWITCHING_PROTOCOLS or self.status >= _FIRST_FINAL_STATUS:
-                return
+        while self.status < _FIRST_FINAL_STATUS and self.status != _SWITCHING_PROTOCOLS:
             self.headers = self.msg = None  # type: ignore[assignment] # as before the first
             self._read_head()
-        raise http.client.HTTPException("too many interim responses")
 
     def _read_head(self) -> None:
         super().begin()

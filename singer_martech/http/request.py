@@ -153,9 +153,24 @@ class RetryingRequest:
         with self._send(session, prepared, transmission) as http_response:
             self._note_token(http_response)
             if http_response.status_code in _SUCCESS:
-                return read(http_response)
-            response = self.read(http_response, _MAX_ERROR_BODY_BYTES)
+                return self._result(read, http_response, idempotent=idempotent)
+            response, _ = self._read(http_response, _MAX_ERROR_BODY_BYTES)
         return self._after_error_status(response, idempotent=idempotent)
+
+    @staticmethod
+    def _result(
+        read: Callable[[requests.Response], Response],
+        http_response: requests.Response,
+        *,
+        idempotent: bool,
+    ) -> Response:
+        try:
+            return read(http_response)
+        except InvalidResponse as error:
+            if idempotent:
+                raise
+            message = f"{error}; whether the request was processed is unknown"
+            raise OutcomeUnknown(message, error.response) from error
 
     def _prepared(self, session: Session) -> requests.PreparedRequest:
         rewind = getattr(self.arguments.get("data"), "seek", None)
@@ -294,16 +309,27 @@ class RetryingRequest:
         raise RequestRejected.by_status(f"{self.label}: rejected with {reason}", response)
 
     def read(self, http_response: requests.Response, max_bytes: int) -> Response:
-        """Read a body into memory, up to ``max_bytes``."""
-        headers = http_response.headers
-        response = Response(self.label, http_response.status_code, headers)
+        """Read a body into memory.
+
+        Raises:
+            InvalidResponse: It is larger than ``max_bytes``.
+        """
+        response, is_complete = self._read(http_response, max_bytes)
+        if not is_complete:
+            message = f"{self.label}: the response is larger than {max_bytes} bytes"
+            raise InvalidResponse(message, response)
+        return response
+
+    def _read(self, http_response: requests.Response, max_bytes: int) -> tuple[Response, bool]:
+        """Return a response with at most ``max_bytes`` of its body, and whether that is all."""
         body = bytearray()
         for block in self.blocks(http_response, raw=False):
             body += block
             if len(body) > max_bytes:
-                message = f"{self.label}: the response is larger than {max_bytes} bytes"
-                raise InvalidResponse(message, response)
-        return Response(self.label, response.status, headers, bytes(body))
+                break
+        head = bytes(body[:max_bytes])
+        response = Response(self.label, http_response.status_code, http_response.headers, head)
+        return response, len(body) <= max_bytes
 
     @staticmethod
     def blocks(http_response: requests.Response, *, raw: bool) -> Iterator[bytes]:

@@ -11,21 +11,29 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
 import urllib3
-from requests.cookies import extract_cookies_to_jar
+from requests.cookies import RequestsCookieJar
 
 from singer_martech._compat import override
 from singer_martech.errors import SettingError
 from singer_martech.http.auth import NoAuth
 from singer_martech.http.connection import ObservingAdapter, cause, is_unreachable
 from singer_martech.http.errors import RequestRejected
-from singer_martech.http.response import Response
+from singer_martech.http.response import HEAD_CHARACTERS, Response
 from singer_martech.http.urls import is_loopback
-from singer_martech.runtime.redaction import register_basic_auth
+from singer_martech.runtime.redaction import redact, register_basic_auth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NO_AUTH = NoAuth()
+
+
+class _NoCookies(RequestsCookieJar):
+    """Keeps no cookies: no vendor needs them, and malformed ones would be parsed."""
+
+    @override
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Ignore the cookies of a response."""
 
 
 class Session(requests.Session):
@@ -34,6 +42,7 @@ class Session(requests.Session):
     def __init__(self, user_agent: str, pool_size: int) -> None:
         super().__init__()
         self.headers["User-Agent"] = user_agent
+        self.cookies = _NoCookies()
         self._settings: dict[tuple[str, str], Any] = {}
         self._prepared: dict[tuple[object, ...], requests.PreparedRequest] = {}
         adapter = ObservingAdapter(pool_size)
@@ -56,8 +65,6 @@ class Session(requests.Session):
         prepared = copy.copy(kept)
         prepared.headers = kept.headers.copy()
         prepared.body = request.data
-        if self.cookies:
-            prepared.prepare_cookies(self.cookies)
         prepared.prepare_auth(request.auth)  # which sets Content-Length, too
         return prepared
 
@@ -67,8 +74,6 @@ class Session(requests.Session):
     ) -> requests.Response:
         # requests would also call hooks, and keep times and the history
         response = self.get_adapter(str(request.url)).send(request, **options)
-        if "Set-Cookie" in response.headers:
-            extract_cookies_to_jar(self.cookies, request, response.raw)  # type: ignore[no-untyped-call]
         if not (allow_redirects and response.is_redirect):
             return response
         last: requests.Response
@@ -82,9 +87,14 @@ class Session(requests.Session):
         # before anything fails; requests would read the whole body to reuse the connection
         resp.close()
         resp.raw = urllib3.HTTPResponse(io.BytesIO(), preload_content=False)
-        target = super().get_redirect_target(resp) or ""
-        url = urljoin(resp.url, target)
-        old, new = urlsplit(resp.url), urlsplit(url)
+        try:
+            target = super().get_redirect_target(resp) or ""
+            new = urlsplit(urljoin(resp.url, target))
+            _ = new.port
+        except ValueError:
+            location = redact(resp.headers["Location"])[:HEAD_CHARACTERS]
+            raise _redirect_error(resp, f"a malformed address, {location!a}") from None
+        old = urlsplit(resp.url)
         if resp.request.method not in {"GET", "HEAD"}:
             reason = "a request that writes does not follow redirects"
         elif new.scheme != "https" and not (
@@ -93,11 +103,7 @@ class Session(requests.Session):
             reason = "that address is not https"
         else:
             return target
-        raise RequestRejected(
-            f"the vendor's address redirects to {new.scheme}://{new.netloc}, but {reason}; "
-            "check the URL setting",
-            Response("redirect", resp.status_code, resp.headers),
-        )
+        raise _redirect_error(resp, f"{new.scheme}://{new.netloc}, but {reason}")
 
     @override
     def rebuild_auth(
@@ -127,6 +133,13 @@ class Session(requests.Session):
         if is_loopback(urlsplit(prepared_request.url or "").hostname):
             return {}
         return super().rebuild_proxies(prepared_request, proxies)  # type: ignore[no-untyped-call]
+
+
+def _redirect_error(response: requests.Response, target: str) -> RequestRejected:
+    return RequestRejected(
+        f"the vendor's address redirects to {target}; check the URL setting",
+        Response("redirect", response.status_code, response.headers),
+    )
 
 
 def register_proxy_passwords() -> None:

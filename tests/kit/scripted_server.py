@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import threading
@@ -127,6 +128,11 @@ def _handler(server: ScriptedServer) -> type[BaseHTTPRequestHandler]:
 
         def log_message(self, *arguments: object) -> None:
             """Log nothing."""
+
+        def handle(self) -> None:
+            """Serve a connection until the client closes or resets it."""
+            with contextlib.suppress(ConnectionError):
+                super().handle()
 
         def finish(self) -> None:
             """Close a connection, unless it was reset."""

@@ -110,6 +110,19 @@ class RawServer:
             self._serve(connection)
 
 
+def unending(start: bytes, endless: bytes) -> Callable[[socket.socket], None]:
+    """Return a function for ``RawServer``: it repeats bytes until the client has closed."""
+    block = endless * (65536 // len(endless))
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(start)
+        while True:
+            connection.sendall(block)
+
+    return serve
+
+
 class Front:
     """Forwards requests to another server and records them; a context manager.
 

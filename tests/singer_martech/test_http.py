@@ -34,7 +34,7 @@ from singer_martech.http.stats import RequestStats
 from singer_martech.runtime.redaction import register_secret
 from singer_martech.runtime.shutdown import ShutdownSignal
 from tests.kit.scripted_server import RESET, SILENCE, Reply, ScriptedServer
-from tests.kit.web import RawServer
+from tests.kit.web import RawServer, unending
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,6 +143,20 @@ def test_a_read_is_not_redirected_to_plain_http_on_another_host(
     server.script(Reply(302, b"", {"Location": "http://example.com/there"}))
     with pytest.raises(RequestRejected, match="not https"):
         client.request("GET", server.url, label="reading")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    "location", ["/\xff", "http://[", "https://a:99999999/", "https://a:b/", "http://a\x1b[31mb/"]
+)
+def test_a_redirect_to_a_malformed_address_is_named(
+    client: HttpClient, server: ScriptedServer, method: str, location: str
+) -> None:
+    server.script(Reply(307, b"", {"Location": location}))
+    with pytest.raises(RequestRejected, match="redirects to a malformed address") as caught:
+        client.request(method, server.url, label="sending")
+    assert str(caught.value).endswith(f", {location!a}; check the URL setting")
+    assert len(server.received) == 1
 
 
 @pytest.mark.parametrize("location", ["http://[", "x:y", "http://example.com/", "/", ""])
@@ -301,15 +315,21 @@ def test_requests_to_one_url_share_no_body_and_no_credentials(
     assert sent == [(b"x", "1", "Token 1"), (b"x" * 20, "20", "Token 2"), (b"", "0", None)]
 
 
-def test_cookies_of_the_vendor_are_sent_with_all_later_requests(
-    client: HttpClient, server: ScriptedServer
+@pytest.mark.parametrize(
+    "cookie", ["balancer=1", f"a=b; expires=Mon, 01-Jan-{'2' * 5000} 00:00:00 GMT"], ids=len
+)
+def test_cookies_are_neither_parsed_nor_kept(
+    client: HttpClient, server: ScriptedServer, cookie: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server.script(Reply(headers={"Set-Cookie": "balancer=1"}), Reply())
-    for _ in range(2):
-        post(client, server)
+    headers = {"Set-Cookie": cookie}
+    elsewhere = {**headers, "Location": "/there"}
+    server.script(Reply(headers=headers), Reply(302, b"", elsewhere), Reply(headers=headers))
+    post(client, server)
     client.request("GET", f"{server.url}/things", label="reading")
-    sent = [each.headers.get("cookie") for each in server.received]
-    assert sent == [None, "balancer=1", "balancer=1"]
+    post(client, server)
+    assert len(server.received) == 4
+    assert all("cookie" not in each.headers for each in server.received)
+    assert caplog.text == ""
 
 
 def test_a_non_idempotent_request_uses_a_new_connection(
@@ -353,6 +373,35 @@ def test_a_response_that_is_too_large_is_not_read(
     server.script(Reply(200, b"x" * 1001))
     with pytest.raises(InvalidResponse, match="larger than 1000 bytes"):
         client.request("GET", server.url, label="reading", max_bytes=1000)
+
+
+def test_a_response_that_is_too_large_leaves_the_outcome_unknown(
+    client: HttpClient, server: ScriptedServer
+) -> None:
+    server.script(Reply(200, b"x" * 1001), Reply())
+    with pytest.raises(OutcomeUnknown, match=r"sending: .*larger than 1000 bytes; whether"):
+        client.request(
+            "POST", server.url, label="sending", data=b"a", max_bytes=1000, idempotent=False
+        )
+    assert len(server.received) == 1
+
+
+LARGE = b"large " * MEBIBYTE
+
+
+def test_the_body_of_an_error_is_cut_before_its_status_is_handled(
+    client: HttpClient, server: ScriptedServer
+) -> None:
+    server.script(Reply(503, LARGE), Reply(429, LARGE, {"Retry-After": "0.01"}), Reply())
+    assert post(client, server).status == 200
+    assert len({each.connection for each in server.received}) == 3
+    server.script(Reply(400, LARGE))
+    with pytest.raises(errors.BadRequest, match="rejected with status 400: large large"):
+        post(client, server, idempotent=False)
+    server.script(Reply(503, LARGE))
+    with pytest.raises(OutcomeUnknown, match="status 503: large large"):
+        post(client, server, idempotent=False)
+    assert len(server.received) == 5
 
 
 def test_an_error_for_a_response_that_is_not_json_names_the_request(
@@ -694,12 +743,39 @@ def test_interim_responses_are_skipped(client: HttpClient, server: ScriptedServe
     assert post(client, server, idempotent=False).body == b"{}"
 
 
-def test_endless_interim_responses_are_a_failed_attempt(
-    client: HttpClient, server: ScriptedServer
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"
+
+
+@pytest.mark.parametrize(
+    ("start", "endless"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
+        (CHUNKED + b"0\r\n", b"X: y\r\n"),
+        (CHUNKED + b"-1\r\n", b"X: y\r\n"),
+    ],
+    ids=["100 Continue", "102 Processing", "trailers", "negative chunk"],
+)
+def test_an_endless_response_is_a_failed_attempt(
+    client: HttpClient, start: bytes, endless: bytes
 ) -> None:
-    server.script(Reply(raw=b"HTTP/1.1 102 Processing\r\n\r\n" * 200), Reply())
-    assert post(client, server).status == 200
-    assert len(server.received) == 2
+    with RawServer(unending(start, endless)) as raw:
+        for idempotent, error in ((True, RetriesExhausted), (False, OutcomeUnknown)):
+            with pytest.raises(error, match=r"bytes of headers|chunk of an invalid size"):
+                client.request(
+                    "POST",
+                    f"http://127.0.0.1:{raw.port}",
+                    label="sending",
+                    data=b"abc",
+                    idempotent=idempotent,
+                )
+        assert raw.accepted == 4
+
+
+def test_a_body_of_many_chunks_is_read(client: HttpClient, server: ScriptedServer) -> None:
+    chunks = b"1;%b\r\n \r\n" % (b"x" * 1000) * 1000
+    server.script(Reply(raw=CHUNKED + chunks + b"0\r\nDigest: x\r\n\r\n"))
+    assert post(client, server).body == b"{}" + b" " * 1000
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from singer_martech.http.client import MEBIBYTE, HttpClient
 from singer_martech.http.errors import HttpError, OutcomeUnknown, RetriesExhausted
 from singer_martech.http.settings import HttpSettings
 from tests.kit.scripted_server import RESET, Reply
-from tests.kit.web import Front, RawServer, certificate
+from tests.kit.web import Front, RawServer, certificate, unending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,6 +76,16 @@ def test_a_proxy_that_refuses_the_tunnel_has_sent_nothing(
             add(client, "https://vendor.example")
     assert proxy.accepted == 2
     assert server.received == []
+
+
+def test_a_proxy_that_sends_endless_headers_has_sent_nothing(
+    client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RawServer(unending(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n")) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        with pytest.raises(RetriesExhausted, match=r"no connection to vendor\.example .*headers"):
+            add(client, "https://vendor.example")
+        assert proxy.accepted == 2
 
 
 def test_a_proxy_failure_during_a_run_is_retried(
