@@ -87,14 +87,8 @@ class Session(requests.Session):
         # before anything fails; requests would read the whole body to reuse the connection
         resp.close()
         resp.raw = urllib3.HTTPResponse(io.BytesIO(), preload_content=False)
-        try:
-            target = super().get_redirect_target(resp) or ""
-            new = urlsplit(urljoin(resp.url, target))
-            _ = new.port
-        except ValueError:
-            location = redact(resp.headers["Location"])[:HEAD_CHARACTERS]
-            raise _redirect_error(resp, f"a malformed address, {location!a}") from None
-        old = urlsplit(resp.url)
+        target = self._redirect_target(resp)
+        old, new = urlsplit(resp.url), urlsplit(urljoin(resp.url, target))
         if resp.request.method not in {"GET", "HEAD"}:
             reason = "a request that writes does not follow redirects"
         elif new.scheme != "https" and not (
@@ -104,6 +98,15 @@ class Session(requests.Session):
         else:
             return target
         raise _redirect_error(resp, f"{new.scheme}://{new.netloc}, but {reason}")
+
+    def _redirect_target(self, response: requests.Response) -> str:
+        try:
+            target = super().get_redirect_target(response) or ""
+            _ = urlsplit(urljoin(response.url, target)).port
+        except ValueError:
+            location = redact(response.headers["Location"])[:HEAD_CHARACTERS]
+            raise _redirect_error(response, f"a malformed address, {location!a}") from None
+        return target
 
     @override
     def rebuild_auth(
