@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 20.0
 """How long requests in flight may take after a signal."""
 
+EXIT_SECONDS = GRACE_SECONDS + 5
+"""How long after a signal a run that is blocked exits without cleanup."""
+
 _MAX_WAIT_SECONDS = 1_000_000.0
 """Some eleven days; poll() counts milliseconds in 31 bits."""
 
@@ -35,6 +38,7 @@ class ShutdownSignal:
     def __init__(self) -> None:
         self.signum: int | None = None
         self.requested_at = float("inf")
+        self._exit_seconds = EXIT_SECONDS
         self._pipe, self._signal_pipe = os.pipe()
         weakref.finalize(self, _close, self._pipe, self._signal_pipe)
         self._callbacks: list[Callable[[], None]] = []
@@ -78,8 +82,13 @@ class ShutdownSignal:
         poll.poll(min(max(seconds, 0), _MAX_WAIT_SECONDS) * 1000)
         self.check()
 
-    def install(self) -> None:
-        """Handle SIGTERM and SIGINT: the first requests the end, the second exits at once."""
+    def install(self, exit_seconds: float = EXIT_SECONDS) -> None:
+        """Handle SIGTERM and SIGINT: the first requests the end, the second exits at once.
+
+        Args:
+            exit_seconds: When to exit if the run has not ended by then.
+        """
+        self._exit_seconds = exit_seconds
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._handle)
             signal.signal(signal.SIGINT, self._handle)
@@ -88,7 +97,14 @@ class ShutdownSignal:
         del frame
         if self.is_set:
             os._exit(128 + signum)
+        _exit_after(self._exit_seconds, 128 + signum)
         self.request(signum)
+
+
+def _exit_after(seconds: float, status: int) -> None:
+    """Exit also from a blocking write, which Python continues after the handler of a signal."""
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(status))
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _close(*descriptors: int) -> None:

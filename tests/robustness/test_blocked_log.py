@@ -1,0 +1,68 @@
+"""A log that nobody reads, or that cannot be written."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from singer_martech.runtime.shutdown import EXIT_SECONDS
+from tests.robustness.plugins import PLUGINS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.robustness.plugins import Plugin
+    from tests.sandbox.server import Sandbox
+
+
+def fill(pipe: int) -> None:
+    """Fill a pipe, through a description of its own, whose writes do not block."""
+    descriptor = os.open(f"/dev/fd/{pipe}", os.O_WRONLY | os.O_NONBLOCK)
+    for size in (4096, 1):
+        with contextlib.suppress(BlockingIOError):
+            while os.write(descriptor, b"x" * size):
+                pass
+    os.close(descriptor)
+
+
+@contextlib.contextmanager
+def started(plugin: Plugin, sandbox: Sandbox, log: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a plugin's command with its input; end it, if it still runs."""
+    config = Path(f"{plugin.name}.json")
+    config.write_text(json.dumps(plugin.settings(sandbox)), encoding="utf-8")
+    source = Path(f"{plugin.name}.jsonl")
+    source.write_bytes(plugin.input)
+    command = [str(Path(sys.executable).with_name(plugin.name)), "--config", str(config)]
+    with (
+        source.open() as lines,
+        subprocess.Popen(command, stdin=lines, stdout=subprocess.DEVNULL, stderr=log) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_signal_ends_a_run_whose_log_is_not_read(sandbox: Sandbox) -> None:
+    _, log = pipe = os.pipe()
+    for vendor in sandbox.vendors:
+        sandbox.faults.add(vendor, hold=True, times=None)
+    with contextlib.ExitStack() as stack:
+        for descriptor in pipe:
+            stack.callback(os.close, descriptor)
+        processes = [stack.enter_context(started(each, sandbox, log)) for each in PLUGINS]
+        for plugin in PLUGINS:
+            sandbox.wait_for_requests(plugin.vendor)
+        sandbox.wait_for_requests("mediarithmics", count=2)
+        fill(log)
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        sandbox.faults.clear()
+        statuses = [process.wait(EXIT_SECONDS + 20) for process in processes]
+    assert statuses == [128 + signal.SIGTERM] * len(PLUGINS)
