@@ -8,6 +8,7 @@ import hashlib
 import os
 import secrets
 import stat
+import sys
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -17,7 +18,8 @@ _OWNER_ONLY_FOLDER = 0o700
 _MAX_NAME_CHARACTERS = 120
 """A file name has at most 255 bytes; this leaves room for a run, a plugin and suffixes."""
 
-_STREAM_FOLDERS = frozenset(map(Path, ("/dev", "/dev/fd", "/proc/self/fd")))
+_STANDARD_STREAMS = {Path("/dev/stdout"): 1, Path("/dev/stderr"): 2}
+_DESCRIPTOR_FOLDERS = frozenset(map(Path, ("/dev/fd", "/proc/self/fd")))
 
 
 def file_name_part(text: str) -> str:
@@ -54,28 +56,40 @@ def create(path: Path) -> IO[bytes]:
 def replace(path: Path, text: str) -> None:
     """Write a file completely or not at all.
 
-    A regular file of this user is replaced. To a device, a FIFO or a standard stream such as
-    ``/dev/stdout``, the text is written directly.
+    A regular file of this user is replaced. To a device, a FIFO or an open descriptor such as
+    ``/dev/stdout``, the text is written directly; a descriptor keeps its position.
 
     Raises:
         OSError: It cannot be written, is a link, or belongs to another user. An old file
         remains.
     """
     content = text.encode()
-    if path.parent in _STREAM_FOLDERS:
-        _write_to(path, content, os.O_WRONLY)
-        return
     status = _status(path)
-    if status is None:
+    descriptor = open_descriptor(path)
+    if descriptor is not None:
+        _write_to(os.dup(descriptor), content)
+    elif status is None:
         _replace(path, content)
     elif stat.S_ISLNK(status.st_mode):
         raise OSError(errno.ELOOP, "it is a symbolic link", str(path))
     elif not stat.S_ISREG(status.st_mode):
-        _write_to(path, content, os.O_WRONLY | os.O_NOFOLLOW)
+        # A FIFO without a reader is an error instead of an endless wait.
+        _write_to(os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK), content)
     elif status.st_uid != os.geteuid():
         raise OSError(errno.EPERM, "it belongs to another user", str(path))
     else:
         _replace(path, content)
+
+
+def open_descriptor(path: Path) -> int | None:
+    """Return the descriptor of this process that a path such as ``/dev/fd/3`` names.
+
+    Opening the path would write at the start of a file, and fail for a socket.
+    """
+    if path in _STANDARD_STREAMS:
+        return _STANDARD_STREAMS[path]
+    is_open = path.parent in _DESCRIPTOR_FOLDERS and path.name.isdecimal() and os.path.lexists(path)
+    return int(path.name) if is_open else None
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -103,9 +117,13 @@ def _write_new(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _write_to(path: Path, content: bytes, flags: int) -> None:
-    # A FIFO without a reader is an error instead of an endless wait.
-    descriptor = os.open(path, flags | os.O_NONBLOCK)
-    os.set_blocking(descriptor, True)
+def _write_to(descriptor: int, content: bytes) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()  # what was printed before comes first
     with os.fdopen(descriptor, "wb") as file:
+        is_blocking = os.get_blocking(descriptor)
+        os.set_blocking(descriptor, True)
         file.write(content)
+        file.flush()
+        os.set_blocking(descriptor, is_blocking)  # others may use the same open file

@@ -2,18 +2,16 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import stat
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from singer_martech.runtime import private_files
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def mode(path: Path) -> int:
@@ -94,21 +92,48 @@ def test_a_fifo_without_a_reader_is_an_error_without_waiting(tmp_path: Path) -> 
         private_files.replace(tmp_path / "fifo", "text")
 
 
-@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
-@pytest.mark.parametrize("is_file", [True, False])
-def test_a_standard_stream_is_written_to(tmp_path: Path, name: str, is_file: bool) -> None:
-    code = (
-        "import sys; from pathlib import Path; from singer_martech.runtime import private_files;"
-        "private_files.replace(Path(sys.argv[1]), 'text')"
-    )
-    command = [sys.executable, "-c", code, name]
-    if is_file:
-        with (tmp_path / "output").open("wb") as output:
-            subprocess.run(command, stdout=output, check=True)
-        assert (tmp_path / "output").read_text() == "text"
-    else:
-        done = subprocess.run(command, capture_output=True, check=True)
-        assert done.stdout == b"text"
+WRITES = (
+    "import sys; from pathlib import Path; from singer_martech.runtime import private_files;"
+    "print('before'); private_files.replace(Path(sys.argv[1]), 'text')"
+)
+#: Names of standard output.
+NAMES = pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+
+
+@NAMES
+def test_a_standard_stream_is_written_to_after_what_was_printed(name: str) -> None:
+    done = subprocess.run([sys.executable, "-c", WRITES, name], capture_output=True, check=True)
+    assert done.stdout == b"before\ntext"
+
+
+@NAMES
+@pytest.mark.parametrize("opened_for", ["w", "a"])
+def test_an_open_file_keeps_its_content(tmp_path: Path, name: str, opened_for: str) -> None:
+    (tmp_path / "output").write_text("" if opened_for == "w" else "old\n")
+    with (tmp_path / "output").open(opened_for) as output:
+        if opened_for == "w":
+            output.write("old\n")
+            output.flush()
+        subprocess.run([sys.executable, "-c", WRITES, name], stdout=output, check=True)
+        output.write("after")
+    assert (tmp_path / "output").read_text() == "old\nbefore\ntextafter"
+
+
+@NAMES
+@pytest.mark.parametrize("is_blocking", [True, False])
+def test_a_socket_is_written_to(name: str, *, is_blocking: bool) -> None:
+    ours, given = socket.socketpair()
+    with ours, given:
+        given.setblocking(is_blocking)
+        subprocess.run([sys.executable, "-c", WRITES, name], stdout=given.fileno(), check=True)
+        assert os.get_blocking(given.fileno()) == is_blocking
+        assert ours.recv(100) == b"before\ntext"
+
+
+@pytest.mark.parametrize("name", ["/dev/fd/999", "/dev/fd/" + "9" * 99, "/dev/fd/01"])
+def test_a_descriptor_that_is_not_open_is_an_error(name: str) -> None:
+    with pytest.raises(OSError, match=r"No such|Permission|not permitted"):
+        private_files.replace(Path(name), "text")
 
 
 def test_a_new_folder_and_its_parents_are_private(tmp_path: Path) -> None:

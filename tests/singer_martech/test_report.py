@@ -231,6 +231,12 @@ def test_the_page_of_a_real_dry_run_can_be_made(sandbox: Sandbox, tmp_path: Path
     done = CliRunner().invoke(main, [str(tmp_path / "run.json"), "--output", "-"])
     assert done.exit_code == 0, done.output
     assert "Would deliver 1 in 1 dry run" in Page(done.output).text
+    with (tmp_path / "open").open("a+", encoding="utf-8") as file:
+        name = f"/dev/fd/{file.fileno()}"
+        done_again = CliRunner().invoke(main, [str(tmp_path / "run.json"), "--output", name])
+        assert (done_again.exit_code, done_again.output) == (0, "")
+        file.seek(0)
+        assert file.read() == done.output
 
 
 def test_unchanged_records_are_counted_where_there_is_a_ledger(tmp_path: Path) -> None:

@@ -49,4 +49,5 @@ def main(runs: tuple[Path, ...], output: str) -> None:
         private_files.replace(Path(output), page)
     except OSError as error:
         raise MartechError(f"{output} cannot be written: {error.strerror}") from error
-    click.echo(output)
+    if private_files.open_descriptor(Path(output)) is None:
+        click.echo(output)
