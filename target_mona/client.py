@@ -26,8 +26,14 @@ from singer_martech.http.errors import (
     RetriesExhausted,
     Unauthorized,
 )
+from singer_martech.http.interpretation import Interpreting
 from target_mona.partial_failures import is_partial, rejected_indexes
-from target_mona.responses import validate_export, validate_login
+from target_mona.responses import (
+    PartialFailure,
+    raise_if_partial,
+    validate_export,
+    validate_login,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,19 +51,6 @@ _HOST_LABEL = re.compile(r"[\w-]+", re.ASCII)
 _AUTH_PATH = urlsplit(AUTH_URL).path
 _MAX_LIFETIME_SECONDS = 365 * 86400
 _ABOUT_USER_ID = re.compile(r"user[ _-]?id", re.IGNORECASE)
-
-
-class PartialFailure(RequestRejected):
-    """Mona accepted some of the messages and rejected others.
-
-    Attributes:
-        reasons: The reasons by index in the request, or None if the response does not identify
-            the rejected messages.
-    """
-
-    def __init__(self, message: str, response: Response, reasons: dict[int, str] | None) -> None:
-        super().__init__(message, response)
-        self.reasons = reasons
 
 
 class MonaClient:
@@ -217,18 +210,22 @@ class MonaClient:
                 stats=stats,
             )
         except RequestRejected as rejection:
-            raise self._explained(rejection, messages) from rejection
-        content = json_or_none(response)
-        if is_partial(content):
-            message = (
-                f"Mona export: rejected in part with status {response.status}: {response.head}"
-            )
-            raise PartialFailure(message, response, rejected_indexes(content, messages))
+            raise self._explained(rejection, messages, idempotent=idempotent) from rejection
+        with Interpreting(response, idempotent=idempotent):
+            raise_if_partial(response, messages)
 
-    def _explained(self, rejection: RequestRejected, messages: Sequence[bytes]) -> RequestRejected:
+    def _explained(
+        self, rejection: RequestRejected, messages: Sequence[bytes], *, idempotent: bool
+    ) -> RequestRejected:
         response = rejection.response
         if response is None:
             return rejection.with_message(str(rejection))
+        with Interpreting(response, idempotent=idempotent):
+            return self._explained_by(response, rejection, messages)
+
+    def _explained_by(
+        self, response: Response, rejection: RequestRejected, messages: Sequence[bytes]
+    ) -> RequestRejected:
         if isinstance(rejection, (Unauthorized, Forbidden)):
             names = (
                 "setting 'access_token'"

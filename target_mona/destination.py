@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from singer_martech._compat import override
 from singer_martech.delivery.bisect import Bisector, PartialRejection
 from singer_martech.delivery.destination import Destination
-from target_mona.client import PartialFailure
+from target_mona.responses import PartialFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

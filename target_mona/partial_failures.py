@@ -7,6 +7,7 @@ identifies no message.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +15,9 @@ import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+_MAX_INDEX_DIGITS = 9
+"""No request has more messages; Python does not convert thousands of digits to an integer."""
 
 
 class _Message(msgspec.Struct):
@@ -165,7 +169,8 @@ def _is_list_of(kind: type, value: Any) -> bool:
 
 
 def _is_index(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and (text == "0" or text[0] != "0")
+    is_number = len(text) <= _MAX_INDEX_DIGITS and text.isascii() and text.isdecimal()
+    return is_number and (text == "0" or text[0] != "0")
 
 
 def _index_in(value: Any) -> int | None:
@@ -189,4 +194,7 @@ def _text(value: Any) -> str:
         for name in ("reason", "error", "message"):
             if isinstance(value.get(name), str):
                 return str(value[name])
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    if isinstance(value, str):
+        return value
+    # unlike msgspec, it accepts lone surrogates
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

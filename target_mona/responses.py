@@ -6,10 +6,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.http.content import expect_json, json_or_none
-from singer_martech.http.errors import UnexpectedContent
-from target_mona.partial_failures import is_partial
+from singer_martech.http.errors import RequestRejected, UnexpectedContent
+from target_mona.partial_failures import is_partial, rejected_indexes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from singer_martech.http.response import Response
 
 _ERROR_STATUS = re.compile(
@@ -17,6 +19,19 @@ _ERROR_STATUS = re.compile(
     r"|(?:bad|internal|not|service|too) |[45]\d\d\b",
     re.IGNORECASE,
 )
+
+
+class PartialFailure(RequestRejected):
+    """Mona accepted some of the messages and rejected others.
+
+    Attributes:
+        reasons: The reasons by index in the request, or None if the response does not identify
+            the rejected messages.
+    """
+
+    def __init__(self, message: str, response: Response, reasons: dict[int, str] | None) -> None:
+        super().__init__(message, response)
+        self.reasons = reasons
 
 
 def validate_login(response: Response) -> None:
@@ -44,6 +59,18 @@ def validate_export(response: Response) -> None:
         raise UnexpectedContent(
             f"the response (status {response.status}) names an error: {response.head}"
         )
+
+
+def raise_if_partial(response: Response, messages: Sequence[bytes]) -> None:
+    """Check that all messages were accepted.
+
+    Raises:
+        PartialFailure: Some were rejected.
+    """
+    content = json_or_none(response)
+    if is_partial(content):
+        message = f"Mona export: rejected in part with status {response.status}: {response.head}"
+        raise PartialFailure(message, response, rejected_indexes(content, messages))
 
 
 def _names_error(content: Any) -> bool:

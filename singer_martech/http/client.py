@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from singer_martech.http.auth import NoAuth
 from singer_martech.http.content import accept_any, raise_if_html
+from singer_martech.http.interpretation import Interpreting
 from singer_martech.http.request import RetryingRequest
 from singer_martech.http.response import Response
 from singer_martech.http.session import Session, register_proxy_passwords
@@ -115,7 +116,7 @@ class HttpClient:
         def read(http_response: requests.Response) -> Response:
             response = retrying_request.read(http_response, max_bytes)
             raise_if_html(response.headers, response.body)
-            (validate or self._validate)(response)
+            _validate(response, validate or self._validate, idempotent=idempotent)
             return response
 
         return self._run(retrying_request, read, idempotent=idempotent)
@@ -169,8 +170,7 @@ class HttpClient:
             except OSError as error:
                 raise_if_disk_full(error, label)
                 raise
-            if check is not None:
-                check(response)
+            _validate(response, check or accept_any)
             return response
 
         return self._run(retrying_request, read, idempotent=True)
@@ -215,3 +215,8 @@ class HttpClient:
 
     def _new_session(self) -> Session:
         return Session(self.settings.user_agent, self._pool_size)
+
+
+def _validate(response: Response, validate: Validate, *, idempotent: bool = True) -> None:
+    with Interpreting(response, idempotent=idempotent):
+        validate(response)

@@ -687,7 +687,7 @@ def test_an_error_in_a_check_is_not_reported_as_a_bad_credential(
     def check(_response: Response) -> None:
         raise ValueError("of the check")
 
-    with pytest.raises(ValueError, match="of the check"):
+    with pytest.raises(InvalidResponse, match=r"a file: .* \(ValueError: of the check\)"):
         client.download("GET", server.url, label="a file", into=io.BytesIO(), check=check)
 
 
@@ -858,3 +858,35 @@ def test_the_size_of_a_body_compressed_several_times_is_bounded(
         client.request("GET", server.url, label="reading", max_bytes=MEBIBYTE)
     assert time.process_time() - began < 2
     assert len(server.received) == 2
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyError, RecursionError, OverflowError])
+@pytest.mark.parametrize(
+    ("idempotent", "expected"), [(True, InvalidResponse), (False, OutcomeUnknown)]
+)
+def test_a_response_that_cannot_be_interpreted_is_an_error_of_its_request(
+    client: HttpClient,
+    server: ScriptedServer,
+    error: type[Exception],
+    idempotent: bool,
+    expected: type[Exception],
+) -> None:
+    def validate(_: Response) -> None:
+        raise error("odd")
+
+    with pytest.raises(expected, match=r"sending: the response .* cannot be interpreted"):
+        client.request(
+            "POST", server.url, label="sending", idempotent=idempotent, validate=validate
+        )
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize("error", [MemoryError, OSError, KeyboardInterrupt])
+def test_an_error_of_the_machine_is_not_one_of_the_response(
+    client: HttpClient, server: ScriptedServer, error: type[BaseException]
+) -> None:
+    def validate(_: Response) -> None:
+        raise error("injected")
+
+    with pytest.raises(error, match="injected"):
+        client.request("POST", server.url, label="sending", idempotent=False, validate=validate)

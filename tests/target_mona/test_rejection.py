@@ -225,6 +225,30 @@ def test_add_is_not_split_after_a_partial_rejection(target: Target, mona: Mona) 
     assert [each["reason"].partition(":")[0] for each in run.rejects] == ["outcome unknown"] * 3
 
 
+INDEX_OF_5000_DIGITS = '{"failed": 1, "failure_reasons": {"%s": "x"}}' % ("1" * 5000)
+HALF_A_SURROGATE = '{"failed": 1, "failure_reasons": {"0": {"code": "\\ud800"}}}'
+
+
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize(
+    ("body", "reasons"),
+    [
+        (INDEX_OF_5000_DIGITS, {"outcome unknown"}),
+        (HALF_A_SURROGATE, {'{"code"'}),
+    ],
+    ids=["index of 5,000 digits", "half a surrogate"],
+)
+def test_a_partial_rejection_with_unusual_values_ends_no_run_and_repeats_no_add(  # noqa: PLR0917
+    target: Target, sandbox: Sandbox, mona: Mona, status: int, body: str, reasons: set[str]
+) -> None:
+    sandbox.faults.add("mona", "/export", status=status, body=body, times=None)
+    run = target(*add_of("a", "b", "c"), streams=ADD, max_rejected_records=3)
+    assert run.status == 0
+    assert run.states == [1]
+    assert len(mona.exports) == 1
+    assert {each["reason"].partition(":")[0] for each in run.rejects} == reasons
+
+
 def test_add_with_identified_messages_needs_no_second_request(target: Target, mona: Mona) -> None:
     mona.refuse_if = refuses("b")
     mona.failure_keys = "context_id"
