@@ -22,7 +22,7 @@ import fsspec  # type: ignore[import-untyped]
 from isal import igzip
 
 from singer_martech.errors import InvalidInput, MartechError, reason_of
-from singer_martech.singer.json_file import config_files
+from singer_martech.singer.json_file import is_config_file
 from singer_martech.singer.reader import MAX_LINE_BYTES
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ class BatchFile:
             return
         try:
             if is_local(self._storage.root):
-                Path(_checked_path(*self._local())).unlink()
+                file = Path(_checked_path(*self._local()))
+                _check_status(file.stat())
+                file.unlink()
             else:
                 files, path = _remote(self._address, self._storage)
                 files.rm_file(path)
@@ -156,20 +158,26 @@ def _checked_path(path: str, roots: list[str]) -> str:
             f"it is not below {' or '.join(map(os.path.realpath, roots))}; name its folder in the "
             "setting 'batch_config', as storage.root"
         )
-    real = os.path.realpath(path)
-    if real in config_files:
-        raise _NotAllowed("it is the configuration of this run")
-    return real
+    return os.path.realpath(path)
 
 
 def _open_local(path: str) -> IO[bytes]:
     """Open a regular file."""
     # do not wait for a FIFO, nor follow a link that replaced the file after the check
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        _check_status(os.fstat(descriptor))
+    except _NotAllowed:
         os.close(descriptor)
-        raise _NotAllowed("it is not a regular file")
+        raise
     return os.fdopen(descriptor, "rb")
+
+
+def _check_status(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise _NotAllowed("it is not a regular file")
+    if is_config_file(status):
+        raise _NotAllowed("it is the configuration of this run")
 
 
 def _remote(address: str, storage: StorageTarget) -> tuple[Any, str]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from pathlib import Path
 from typing import IO, Any
 
 from singer_martech.errors import MartechError, SettingError
 from singer_martech.values.json_codec import reject_constant
 
-config_files: set[str] = set()
-"""Resolved paths of the configuration files, which must not be read as data."""
+_config_files: set[Path] = set()
+"""Paths of the configuration files, which must not be read as data."""
 
 
 def read_config_file(path: str) -> dict[str, Any]:
@@ -20,7 +22,7 @@ def read_config_file(path: str) -> dict[str, Any]:
         SettingError: The file cannot be read or is not a JSON object.
     """
     label = f"the configuration file {path}"
-    config_files.add(os.path.realpath(path))
+    _config_files.add(Path(os.path.realpath(path)))
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123 - the path as the user wrote it
             return parse_object(read_text(file, label), label)
@@ -28,6 +30,15 @@ def read_config_file(path: str) -> dict[str, Any]:
         raise SettingError(f"{label} cannot be read: {error.strerror}") from None
     except MartechError as error:
         raise SettingError(str(error)) from None
+
+
+def is_config_file(status: os.stat_result) -> bool:
+    """Whether a file is a configuration file of this run, under any name."""
+    for path in _config_files:
+        with contextlib.suppress(OSError):
+            if os.path.samestat(status, path.stat()):
+                return True
+    return False
 
 
 def read_text(file: IO[str], label: str) -> str:

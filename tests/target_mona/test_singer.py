@@ -271,6 +271,19 @@ def test_a_batch_file_outside_of_the_working_folder_is_not_read(
     assert run.summary()["read"] == 0
 
 
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_the_configuration_is_not_read_under_another_name(
+    target: Target, mona: Mona, monkeypatch: pytest.MonkeyPatch, link: Callable[..., None]
+) -> None:
+    monkeypatch.chdir(target.folder)
+    (target.folder / "config-0.json").touch()
+    link(target.folder / "config-0.json", target.folder / "lines.jsonl")
+    run = target(schema(client_secret={}), named("lines.jsonl"))
+    assert run.status == 1
+    assert run.reason.endswith("is not read: it is the configuration of this run")
+    assert mona.messages() == []
+
+
 @pytest.mark.parametrize("name", ["{shelf}/loaded/link out", "{shelf}/loaded/..", "link%20out"])
 def test_no_link_leads_out_of_the_storage(
     target: Target, mona: Mona, shelf: Path, name: str
