@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from singer_martech.http.client import MEBIBYTE
 from tests.kit.scripted_server import ScriptedServer
-from tests.kit.web import Front, RawServer, certificate
+from tests.kit.web import Front, RawServer, certificate, unending
 from tests.robustness.plugins import run
 
 if TYPE_CHECKING:
@@ -176,6 +177,35 @@ def test_an_invalid_redirect_is_a_one_line_error(
     outcome = run(plugin, config, folder)
     outcome.check()
     assert outcome.status == 1
+
+
+@pytest.mark.parametrize(
+    ("start", "endless"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n", b"X: y\r\n"),
+    ],
+    ids=["interim responses", "trailers"],
+)
+def test_endless_headers_are_a_one_line_error(
+    plugin: Plugin, sandbox: Sandbox, folder: Path, start: bytes, endless: bytes
+) -> None:
+    with RawServer(unending(start, endless)) as server:
+        config = at(f"http://127.0.0.1:{server.port}", plugin, sandbox)
+        outcome = run(plugin, config, folder)
+        assert server.accepted
+    assert outcome.status == 1
+    assert "bytes of headers" in outcome.reason
+
+
+def test_an_error_with_a_large_body_is_retried(
+    plugin: Plugin, sandbox: Sandbox, folder: Path
+) -> None:
+    config = {**plugin.settings(sandbox), "max_attempts": 2}
+    sandbox.faults.add(plugin.vendor, status=503, body=bytes(5 * MEBIBYTE))
+    outcome = run(plugin, config, folder)
+    assert outcome.status == 0, outcome.log
+    assert "next attempt" in outcome.log
 
 
 def test_a_closed_port_is_a_one_line_error_that_names_the_url_setting(
