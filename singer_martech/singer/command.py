@@ -54,6 +54,7 @@ class PluginCommand(SingerCommand):
 
     def _set_up_logging(self) -> None:
         logging.captureWarnings(capture=True)
+        logging.raiseExceptions = False  # no traceback for a line that cannot be written
         self.logger.addFilter(_is_informative)
         redact_logs()
         sys.excepthook = self.excepthook

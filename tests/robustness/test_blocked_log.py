@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from singer_martech.runtime.shutdown import EXIT_SECONDS
 from tests.robustness.plugins import PLUGINS
 
@@ -32,7 +34,9 @@ def fill(pipe: int) -> None:
 
 
 @contextlib.contextmanager
-def started(plugin: Plugin, sandbox: Sandbox, log: int) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    plugin: Plugin, sandbox: Sandbox, log: int, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Start a plugin's command with its input; end it, if it still runs."""
     config = Path(f"{plugin.name}.json")
     config.write_text(json.dumps(plugin.settings(sandbox)), encoding="utf-8")
@@ -41,7 +45,9 @@ def started(plugin: Plugin, sandbox: Sandbox, log: int) -> Iterator[subprocess.P
     command = [str(Path(sys.executable).with_name(plugin.name)), "--config", str(config)]
     with (
         source.open() as lines,
-        subprocess.Popen(command, stdin=lines, stdout=subprocess.DEVNULL, stderr=log) as process,
+        subprocess.Popen(
+            command, stdin=lines, stdout=subprocess.DEVNULL, stderr=log, env=environment
+        ) as process,
     ):
         try:
             yield process
@@ -66,3 +72,27 @@ def test_a_signal_ends_a_run_whose_log_is_not_read(sandbox: Sandbox) -> None:
         sandbox.faults.clear()
         statuses = [process.wait(EXIT_SECONDS + 20) for process in processes]
     assert statuses == [128 + signal.SIGTERM] * len(PLUGINS)
+
+
+#: The file of a log on a full disk, next to standard error.
+LOGGING = """
+version: 1
+handlers:
+  file: {class: logging.FileHandler, filename: /dev/full}
+  stderr: {class: logging.StreamHandler}
+root: {level: INFO, handlers: [file, stderr]}
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="not Linux")
+def test_a_log_that_cannot_be_written_changes_nothing(plugin: Plugin, sandbox: Sandbox) -> None:
+    Path("logging.yml").write_text(LOGGING, encoding="utf-8")
+    with Path("log").open("w+b") as log:
+        environment = {**os.environ, "SINGER_SDK_LOG_CONFIG": "logging.yml"}
+        with started(plugin, sandbox, log.fileno(), environment) as process:
+            assert process.wait(60) == 0
+        log.seek(0)
+        lines = log.read().decode()
+    assert "Meltano SDK" in lines
+    assert "Traceback" not in lines
+    assert "Logging error" not in lines
