@@ -27,6 +27,7 @@ from singer_martech.http.errors import (
     Unauthorized,
 )
 from singer_martech.http.interpretation import Interpreting
+from target_mona.access_token import claims_of, expiry_of, user_id_of
 from target_mona.partial_failures import is_partial, rejected_indexes
 from target_mona.responses import (
     PartialFailure,
@@ -106,8 +107,8 @@ class MonaClient:
             SettingError: The given token has expired.
             HttpError: The login failed.
         """
-        expiry = self._token_claims().get("exp")
-        if isinstance(expiry, (int, float)) and expiry < time.time():
+        expiry = expiry_of(self._token_claims())
+        if expiry is not None and expiry < time.time():
             raise SettingError("setting 'access_token' has expired; get another")
 
     def check_user_id(self) -> None:
@@ -116,8 +117,8 @@ class MonaClient:
         Raises:
             SettingError: It is not.
         """
-        tenant = self._token_claims().get("tenantId")
-        if tenant and str(tenant) != self.user_id:
+        tenant = user_id_of(self._token_claims())
+        if tenant and tenant != self.user_id:
             raise SettingError(
                 f"setting 'user_id' is '{self.user_id}', but the access token is of user '{tenant}'"
             )
@@ -149,12 +150,12 @@ class MonaClient:
         """
         if self._user_id:
             return self._user_id
-        tenant = self._token_claims().get("tenantId")
+        tenant = user_id_of(self._token_claims())
         if not tenant:
             raise SettingError(
                 "setting 'user_id' is required, because the access token does not contain it"
             )
-        return str(tenant)
+        return tenant
 
     @cached_property
     def url(self) -> str:
@@ -246,7 +247,7 @@ class MonaClient:
         return rejection.with_message(str(rejection))
 
     def _token_claims(self) -> dict[str, Any]:
-        return _claims(self._access_token or self._token_auth.token().value)
+        return claims_of(self._access_token or self._token_auth.token().value)
 
     def _fetch_token(self, old: Token | None) -> Token:
         if old is not None and old.refresh_value:
@@ -279,12 +280,11 @@ class MonaClient:
         value = content["accessToken"]
         now = time.time()
         lifetime = content.get("expiresIn")
-        expiry: Any
+        expires_at: float | None
         if isinstance(lifetime, (int, float)):
-            expiry = now + min(lifetime, _MAX_LIFETIME_SECONDS)
+            expires_at = now + min(lifetime, _MAX_LIFETIME_SECONDS)
         else:
-            expiry = _claims(value).get("exp")
-        expires_at = expiry if isinstance(expiry, (int, float)) else None
+            expires_at = expiry_of(claims_of(value))
         refresh = content.get("refreshToken")
         return Token(value, expires_at, now, refresh if isinstance(refresh, str) else None)
 
@@ -293,13 +293,3 @@ def _token_url(url: str) -> str:
     """Return the URL of the token service, given with or without its path."""
     url = url.rstrip("/")
     return url if urlsplit(url).path else url + _AUTH_PATH
-
-
-def _claims(token: str) -> dict[str, Any]:
-    """Return the claims of a token, whose signature is not verified."""
-    import jwt  # noqa: PLC0415 - with cryptography, it would double the time of --version
-
-    try:
-        return jwt.decode(token, options={"verify_signature": False})
-    except jwt.InvalidTokenError:
-        return {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from singer_martech.http.auth import validate_token
 from singer_martech.http.content import expect_json, json_or_none
 from singer_martech.http.errors import RequestRejected, UnexpectedContent
 from target_mona.partial_failures import is_partial, rejected_indexes
@@ -35,7 +36,7 @@ class PartialFailure(RequestRejected):
 
 
 def validate_login(response: Response) -> None:
-    """Check that a 2xx response to a login has an access token.
+    """Check that a 2xx response to a login has a usable access token.
 
     Raises:
         UnexpectedContent: It has none.
@@ -44,6 +45,7 @@ def validate_login(response: Response) -> None:
     value = content.get("accessToken") if isinstance(content, dict) else None
     if not isinstance(value, str) or not value:
         raise UnexpectedContent(f"the response holds no accessToken: {response.head}")
+    validate_token(value, content.get("expiresIn"))
 
 
 def validate_export(response: Response) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from requests.auth import AuthBase
 
 from singer_martech._compat import override
-from singer_martech.http.auth import Token
+from singer_martech.http.auth import Token, validate_token
 from singer_martech.http.errors import NotFound, RequestRejected, UnexpectedContent
 from singer_martech.runtime.redaction import register_secret
 from singer_martech.values.timestamps import parse_timestamp
@@ -102,6 +102,7 @@ def _validate(response: Response) -> None:
     token = data.get("token") if isinstance(data, dict) else None
     if not isinstance(token, str) or not token:
         raise UnexpectedContent("the response holds no token")
+    validate_token(token, data.get("expires_in"))
 
 
 def _lifetime(content: Mapping[str, Any], now: float, ttl: float) -> float:

@@ -13,6 +13,7 @@ from singer_martech.errors import MartechError
 from singer_martech.http.auth import HeaderAuth, TokenAuth
 from singer_martech.http.client import HttpClient
 from singer_martech.http.errors import InvalidResponse, NotFound, RequestRejected
+from singer_martech.http.interpretation import Interpreting
 from singer_martech.http.settings import HttpSettings
 from target_monetate import envelope
 from target_monetate.auth import ALGORITHMS, Assertion, Login
@@ -112,7 +113,8 @@ class MonetateClient:
         except NotFound as rejection:
             raise NoSuchDataset(f"{label}: there is no dataset with this name") from rejection
         try:
-            return Dataset.from_description(name, envelope.data_of(response))
+            with Interpreting(response):
+                return Dataset.from_description(name, envelope.data_of(response))
         except InvalidDescription as error:
             raise InvalidResponse(f"{label}: the response cannot be used: {error}", response) from (
                 error
@@ -124,12 +126,9 @@ class MonetateClient:
         page: dict[str, str] = {}
         for _ in range(_MAX_PAGES):
             response = self._list_datasets(page)
-            listed = envelope.data_of(response)
-            if isinstance(listed, list):
-                names += [str(each["name"]) for each in listed if isinstance(each, dict)]
-            following = envelope.meta_of(response).get("next")
-            # only the query is used: credentials are sent to the configured URL only
-            next_page = dict(parse_qsl(urlsplit(str(following or "")).query))
+            with Interpreting(response):
+                names += _names_in(response)
+                next_page = _next_page(response)
             if not next_page or next_page == page:
                 break
             page = next_page
@@ -182,7 +181,8 @@ class MonetateClient:
             idempotent=idempotent,
             stats=stats,
         )
-        return envelope.texts(envelope.meta_of(response).get("warnings"))
+        with Interpreting(response, idempotent=idempotent):
+            return envelope.texts(envelope.meta_of(response).get("warnings"))
 
     def record(self, dataset: str, record_id: str) -> dict[str, Any] | None:
         """Return one record for a person to look at, or None if there is none.
@@ -238,6 +238,19 @@ class MonetateClient:
 
     def _schema_url(self, dataset: str) -> str:
         return f"{self._data_url}/schema/{quote(dataset, safe='')}/"
+
+
+def _names_in(response: Response) -> list[str]:
+    listed = envelope.data_of(response)
+    if not isinstance(listed, list):
+        return []
+    return [str(each["name"]) for each in listed if isinstance(each, dict)]
+
+
+def _next_page(response: Response) -> dict[str, str]:
+    """Return the query of the next page; credentials are sent to the configured URL only."""
+    following = envelope.meta_of(response).get("next")
+    return dict(parse_qsl(urlsplit(str(following or "")).query))
 
 
 def _record_in(response: Response, label: str) -> dict[str, Any] | None:

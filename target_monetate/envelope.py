@@ -27,6 +27,7 @@ _MESSAGE_KEYS = ("message", "detail", "reason", "description", "error")
 _MAX_CHARACTERS = 500
 _MAX_CLOCK_SKEW_SECONDS = 60
 _FIRST_ERROR_CODE = 400
+_MAX_DEPTH = 20
 
 
 def validate(response: Response) -> None:
@@ -86,21 +87,23 @@ def joined(lines: Iterable[str]) -> str:
     return line if len(line) <= _MAX_CHARACTERS else f"{line[:_MAX_CHARACTERS]} …"
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        yield from _texts_of_object(value)
+def _texts(value: Any, depth: int = _MAX_DEPTH) -> Iterator[str]:
+    if depth == 0:
+        yield "…"
+    elif isinstance(value, dict):
+        yield from _texts_of_object(value, depth - 1)
     elif isinstance(value, list):
         for item in value:
-            yield from _texts(item)
+            yield from _texts(item, depth - 1)
     elif value is not None:
         yield " ".join(str(value).split())
 
 
-def _texts_of_object(value: dict[str, Any]) -> Iterator[str]:
+def _texts_of_object(value: dict[str, Any], depth: int) -> Iterator[str]:
     key = next((key for key in _MESSAGE_KEYS if isinstance(value.get(key), str)), None)
     if key is None:
         for name, inner in value.items():
-            for text in _texts(inner):
+            for text in _texts(inner, depth):
                 yield f"{name}: {text}"
         return
     details = ", ".join(

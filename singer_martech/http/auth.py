@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from requests.auth import AuthBase
 
 from singer_martech._compat import override
-from singer_martech.http.errors import LoginRejected, RequestRejected
+from singer_martech.http.errors import LoginRejected, RequestRejected, UnexpectedContent
 from singer_martech.runtime.redaction import register_secret
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from requests import PreparedRequest
 
 _MAX_MARGIN_SECONDS = 60.0
+_MAX_LIFETIME_SECONDS = 10**9
 
 
 class NoAuth(AuthBase):
@@ -66,6 +67,22 @@ class Token:
         lifetime = self.expires_at - self.fetched_at
         margin = min(_MAX_MARGIN_SECONDS, lifetime / 10)
         return time.time() < self.expires_at - margin
+
+
+def validate_token(value: str, lifetime: object) -> None:
+    """Check that the access token in a response to a login can be used.
+
+    Args:
+        value: The token.
+        lifetime: Its lifetime in seconds as received, if it is a number.
+
+    Raises:
+        UnexpectedContent: It cannot; the message does not show it.
+    """
+    if not (value.isascii() and value.isprintable()):
+        raise UnexpectedContent("the access token has characters that headers cannot contain")
+    if isinstance(lifetime, (int, float)) and not lifetime > -_MAX_LIFETIME_SECONDS:
+        raise UnexpectedContent("the lifetime of the access token is out of range")
 
 
 class TokenAuth(AuthBase):

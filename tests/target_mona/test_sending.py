@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
+import jwt
 import pytest
 
+from target_mona.access_token import claims_of, expiry_of
 from tests.kit.singer import record, records, schema, state
 
 if TYPE_CHECKING:
@@ -248,6 +251,51 @@ def test_wrong_credentials_are_named_and_never_shown(target: Target, mona: Mona)
     assert "a-wrong-secret" not in run.log + run.output
     assert len(logins(mona)) == 1
     assert run.states == []
+
+
+HUGE = "9" * 400
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (f'{{"accessToken": "t-1234567", "expiresIn": -{HUGE}}}', "lifetime of the access token"),
+        ('{"accessToken": "t-1234567", "expiresIn": NaN}', "lifetime of the access token"),
+        ('{"accessToken": "t-1234567\\ud800"}', "characters that headers cannot contain"),
+        ('{"accessToken": "t-1234567\\r\\nX: y"}', "characters that headers cannot contain"),
+    ],
+)
+def test_a_token_that_cannot_be_used_is_an_error_of_the_login(
+    target: Target, sandbox: Sandbox, mona: Mona, body: str, reason: str
+) -> None:
+    sandbox.faults.add("mona", "/api-token", status=200, body=body, times=None)
+    run = target(schema(), record(id=1), state(1), max_attempts=2)
+    assert run.status == 1
+    assert run.states == []
+    assert run.reason.startswith("Mona login: gave up after 2 attempts")
+    assert reason in run.reason
+    assert "t-1234567" not in run.log
+    assert mona.exports == []
+
+
+@pytest.mark.parametrize("expiry", [10**400, -(10**400), math.inf, math.nan, "soon", None])
+def test_a_token_without_a_usable_expiry_has_none(expiry: Any) -> None:
+    token = jwt.encode({"exp": expiry}, "k" * 32, algorithm="HS256")
+    assert expiry_of(claims_of(token)) is None
+
+
+@pytest.mark.parametrize("token", ["opaque", "\ud800", "..", "a.b.c"])
+def test_a_token_that_cannot_be_read_has_no_claims(token: str) -> None:
+    assert claims_of(token) == {}
+
+
+def test_half_a_surrogate_in_a_token_is_no_user_id(target: Target, mona: Mona) -> None:
+    del target.config["user_id"]
+    token = jwt.encode({"tenantId": "\ud800"}, "k" * 32, algorithm="HS256")
+    run = target(schema(), record(id=1), access_token=token)
+    assert run.status == 1
+    assert run.reason.startswith("setting 'user_id' is required")
+    assert mona.requests == []
 
 
 @pytest.mark.parametrize("suffix", ["", "/", "/export", "/export/"])

@@ -110,6 +110,25 @@ def test_a_response_without_token_is_not_a_login(
         client_of(monetate, settings=HttpSettings(max_attempts=1)).dataset("orders")
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ('{"token": "t-1234567", "expires_in": -%s}' % ("9" * 400), "lifetime of the access"),
+        ('{"token": "t-1234567", "expires_in": NaN}', "lifetime of the access"),
+        ('{"token": "t-1234567\\ud800"}', "characters that headers cannot contain"),
+        ('{"token": "t-1234567\\u0000"}', "characters that headers cannot contain"),
+    ],
+)
+def test_a_token_that_cannot_be_used_is_not_a_login(
+    monetate: Monetate, sandbox: Sandbox, data: str, reason: str
+) -> None:
+    body = f'{{"meta": {{"code": 200}}, "data": {data}}}'
+    sandbox.faults.add("monetate", REFRESH, status=200, body=body)
+    with pytest.raises(RetriesExhausted, match=f"Monetate login: .*{reason}") as raised:
+        client_of(monetate, settings=HttpSettings(max_attempts=1)).dataset("orders")
+    assert "t-1234567" not in str(raised.value)
+
+
 def test_a_rejected_token_is_renewed_once(monetate: Monetate) -> None:
     client = client_of(monetate)
     client.dataset("orders")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from singer_martech.errors import MartechError
 from singer_martech.http.errors import HttpError
+from target_monetate.envelope import texts
 from tests.sandbox.impostors import IMPOSTORS
 from tests.target_monetate.conftest import KEY, record_message, schema_message, state_message
 
@@ -73,3 +74,17 @@ def test_a_permanent_portal_ends_the_run_without_state(load: Loader, sandbox: Sa
         load(ORDERS, record, state_message(1), max_attempts=2)
     assert load.states() == []
     assert not load.rejects()
+
+
+def test_the_text_of_a_deeply_nested_entry_is_cut() -> None:
+    entry: Any = "note"
+    for _ in range(5000):
+        entry = [entry]
+    assert texts([entry, "other"]) == ["…", "other"]
+
+
+def test_a_list_of_datasets_without_names_is_named(load: Loader, sandbox: Sandbox) -> None:
+    body: Any = {"meta": {}, "data": [{}]}
+    sandbox.faults.add("monetate", "*/schema/", status=200, body=body, times=None)
+    with pytest.raises(HttpError, match=r"Monetate datasets: .*cannot be interpreted"):
+        load(schema_message("order", {"order_id": KEY}))
