@@ -13,6 +13,9 @@ from typing import IO, NoReturn
 from singer_martech._compat import override
 from singer_martech.errors import MartechError
 
+FILE_LIMIT_ERRORS = frozenset({errno.EMFILE, errno.ENFILE})
+RAISE_FILE_LIMIT = "raise the limit of open files (ulimit -n)"
+
 _MAX_BYTES_IN_MEMORY = 32 * 1024
 
 
@@ -36,14 +39,15 @@ def open_temp_file() -> IO[bytes]:
     the process ends. It is in the folder that ``TMPDIR`` names.
 
     Raises:
-        MartechError: The folder does not exist or is not writable.
+        MartechError: The folder does not exist or is not writable, or too many files are open.
     """
     try:
         return _TempFile(tempfile.TemporaryFile(prefix="singer-martech-", buffering=0))
     except OSError as error:
+        is_limit = error.errno in FILE_LIMIT_ERRORS
+        remedy = RAISE_FILE_LIMIT if is_limit else "point TMPDIR to a folder that can be written"
         raise MartechError(
-            f"no temporary file can be created ({error.strerror}): point TMPDIR to a folder that "
-            "can be written"
+            f"no temporary file can be created ({error.strerror}): {remedy}"
         ) from error
 
 

@@ -19,6 +19,7 @@ from singer_martech._compat import override
 from singer_martech.errors import MartechError, Stopped
 from singer_martech.runtime.escapes import escape_controls
 from singer_martech.runtime.redaction import redact, redact_logs
+from singer_martech.runtime.temp_files import FILE_LIMIT_ERRORS, RAISE_FILE_LIMIT
 from singer_martech.singer.stdin import discard_input
 from singer_martech.singer.writer import write_output
 
@@ -51,6 +52,10 @@ class PluginCommand(SingerCommand):
             self._end(error, _SIGNAL_BASE + error.signum)
         except (ConfigValidationError, MartechError, MemoryError) as error:
             self._end(error, _FAILED)
+        except OSError as error:
+            if error.errno not in FILE_LIMIT_ERRORS:
+                raise
+            self._end(MartechError(f"{error.strerror}: {RAISE_FILE_LIMIT}"), _FAILED)
 
     def _set_up_logging(self) -> None:
         logging.captureWarnings(capture=True)

@@ -132,6 +132,13 @@ def test_a_full_disk_or_too_many_files_end_a_run_with_one_line_and_a_safe_state(
     assert (state == 30) == (outcome.status == 0)
 
 
+@pytest.mark.parametrize("plugin", PLUGINS, ids=str)
+def test_the_limit_of_open_files_is_named(plugin: Plugin, sandbox: Sandbox) -> None:
+    outcome = run(plugin, plugin.settings(sandbox), {resource.RLIMIT_NOFILE: 5}, plugin.input)
+    assert outcome.status == 1
+    assert outcome.reason.endswith("Too many open files: raise the limit of open files (ulimit -n)")
+
+
 @pytest.mark.parametrize("target", TARGETS, ids=str)
 def test_a_target_that_cannot_start_threads_ends_with_one_line(
     target: Plugin, sandbox: Sandbox
