@@ -10,6 +10,8 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.sandbox.json_text import is_unicode, read_json
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import IO
@@ -49,7 +51,8 @@ _EARLIEST_MS = 631_152_000_000
 _LATEST_MS = 4_102_444_800_000
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECASE)
-_DIGITS = re.compile(r"[0-9]+")
+_DIGITS = re.compile(r"[0-9]{1,18}")
+_MAX_DURATION = 2**31 - 1
 
 #: The optional identifiers of an activity.
 _ACTIVITY_IDENTIFIERS = (
@@ -112,7 +115,7 @@ def parse_lines(file: IO[bytes], mime_type: str) -> Iterator[tuple[int, str, Any
             yield number, raw.decode(errors="replace").rstrip("\r\n"), LineError("not UTF-8")
             continue
         try:
-            document = json.loads(text, parse_constant=_refuse_constant)
+            document = read_json(text)
         except ValueError:
             yield number, text, LineError("not a JSON document")
             continue
@@ -125,9 +128,9 @@ def parse_lines(file: IO[bytes], mime_type: str) -> Iterator[tuple[int, str, Any
 def _parse_csv(file: IO[bytes]) -> Iterator[tuple[int, str, Any]]:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     rows = csv.reader(text, strict=True)
-    header = next(rows, [])
     number = 0
     try:
+        header = next(rows, [])
         for number, row in enumerate(rows, start=1):
             if not row:
                 continue
@@ -147,10 +150,6 @@ def _csv_line(row: list[str]) -> str:
     out = io.StringIO()
     csv.writer(out, lineterminator="").writerow(row)
     return out.getvalue()
-
-
-def _refuse_constant(text: str) -> Any:
-    raise ValueError(text)
 
 
 def check_document(
@@ -191,7 +190,8 @@ def identifier_of(document: Document, prefix: str = "") -> str:
     account = document.get(f"{prefix}user_account_id")
     compartment = document.get(f"{prefix}compartment_id")
     if account is not None:
-        where = f"compartment_id={compartment}," if compartment is not None else ""
+        where = "" if compartment is None else f"compartment_id={compartment},"
+        _unicode(where, "compartment_id")
         found.append(where + f"user_account_id={_identifier(account, 'user_account_id')}")
     agent = document.get(f"{prefix}user_agent_id")
     if agent is not None:
@@ -215,7 +215,13 @@ def _email(value: object, *, hashed: bool) -> str:
 def _identifier(value: object, name: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise LineError(f"{name} must be a text that is not empty")
-    return value
+    return _unicode(value, name)
+
+
+def _unicode(text: str, name: str) -> str:
+    if not is_unicode(text):
+        raise LineError(f"{name} must be valid Unicode text")
+    return text
 
 
 def _activity(document: Document, rules: Rules, _: bool) -> None:
@@ -296,7 +302,9 @@ def _segment(document: Document, rules: Rules, text: bool) -> None:
         duration = int(duration)
     if duration is None and document["operation"] == "DELETE":
         return
-    if not isinstance(duration, int) or isinstance(duration, bool) or duration < 0:
+    if not isinstance(duration, int) or isinstance(duration, bool):
+        duration = -1
+    if not 0 <= duration <= _MAX_DURATION:
         raise LineError("expiration_duration must be a number of minutes")
 
 
@@ -304,7 +312,7 @@ def _data_bag(value: object) -> None:
     if value is None:
         return
     try:
-        json.loads(value if isinstance(value, str) else "")
+        read_json(value if isinstance(value, str) else "")
     except ValueError:
         raise LineError("data_bag must be text that holds JSON") from None
 
@@ -392,7 +400,7 @@ def error_line(shape: str, number: int, text: str, reason: str) -> str:
         return json.dumps({"line": number, "error": reason, "input": text})
     if shape == "json_echo":
         try:
-            document: Any = json.loads(text)
+            document: Any = read_json(text)
         except ValueError:
             document = text
         return json.dumps({"error": reason, "document": document}, ensure_ascii=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import io
 import json
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from tests.sandbox.forms import uploaded_file
+from tests.sandbox.json_text import is_unicode
 from tests.sandbox.mediarithmics_documents import (
     CONTENT_TYPES,
     PRIORITIES,
@@ -314,7 +316,9 @@ class Imports:
             self._land(execution, taken)
         if failures and not outcome.lose_error_file:
             error_file = self._vendor.executions.file(f"{execution.id}.import.error")
-            error_file.write_text("".join(f"{line}\n" for line in errors), encoding="utf-8")
+            text = "".join(f"{line}\n" for line in errors)
+            # half of a surrogate pair is written as an escape of JSON
+            error_file.write_bytes(text.encode("utf-8", "backslashreplace"))
         if outcome.status == "CANCELED":
             return
         result = self._result(execution, len(taken) if is_stored else 0, failures)
@@ -394,12 +398,14 @@ def _definition_fault(body: Any, rules: Rules) -> str | None:
     for key in ("name", "document_type", "mime_type", "encoding"):
         if not isinstance(body.get(key), str) or not body[key].strip():
             return f"{key} is mandatory"
+        if not is_unicode(body[key]):
+            return f"{key} must be valid Unicode text"
     wrong = {
         f"mime_type must be one of {', '.join(CONTENT_TYPES)}": body["mime_type"]
         not in CONTENT_TYPES,
         "encoding must be utf-8": body["encoding"].lower() != "utf-8",
         f"priority must be one of {', '.join(sorted(PRIORITIES))}": body.get("priority", "MEDIUM")
-        not in PRIORITIES,
+        not in list(PRIORITIES),
         f"{body['document_type']} takes APPLICATION_X_NDJSON only": body["mime_type"] == "TEXT_CSV"
         and not _may_be_csv(body["document_type"], rules),
     }
@@ -426,7 +432,8 @@ def _count_lines(body: bytes, definition: dict[str, Any]) -> int:
     if definition["mime_type"] == "TEXT_CSV":
         # A cell may contain line breaks.
         rows = csv.reader(io.StringIO(body.decode(errors="replace"), newline=""))
-        return sum(1 for row in rows if row) - 1
+        with contextlib.suppress(csv.Error):
+            return sum(1 for row in rows if row) - 1
     return sum(1 for line in body.split(b"\n") if line.strip())
 
 

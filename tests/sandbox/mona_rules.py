@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from tests.sandbox.json_text import is_unicode, raise_if_deep, read_json
+
 _REQUEST_FIELDS = {"userId", "messages", "defaultAction", "sampleConfigName"}
 _MESSAGE_FIELDS = {
     "arcClass",
@@ -37,13 +39,15 @@ def read_body(body: bytes) -> Any:
     """Return the request's JSON.
 
     Raises:
-        ValueError: It is not JSON, or contains NaN or an infinity.
+        ValueError: It is not JSON, contains NaN or an infinity, or is nested too deep.
     """
     try:
-        return _reader.decode(body)
-    except msgspec.DecodeError:
+        value = _reader.decode(body)
+    except (msgspec.DecodeError, RecursionError):
         # Lone surrogates are valid in JSON, but not in UTF-8.
-        return json.loads(body, parse_constant=_no_number)
+        return read_json(body)
+    raise_if_deep(value)
+    return value
 
 
 def as_text(value: Any) -> str:
@@ -52,10 +56,6 @@ def as_text(value: Any) -> str:
         return _writer.encode(value).decode()
     except (UnicodeEncodeError, OverflowError, ValueError):
         return json.dumps(value)
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def request_fault(payload: Any, user_id: str) -> str | None:
@@ -85,7 +85,7 @@ def message_fault(item: Any) -> str | None:
         return "not an object"
     unknown = sorted(item.keys() - _MESSAGE_FIELDS)
     if unknown:
-        return f"unknown field {unknown[0]}"
+        return f"unknown field {unknown[0]}".encode("ascii", "backslashreplace").decode()
     return (
         _arc_class_fault(item.get("arcClass"))
         or _content_fault(item.get("message"))
@@ -119,6 +119,8 @@ def _context_fault(item: dict[str, Any]) -> str | None:
         return None
     if not isinstance(context_id, str) or not context_id:
         return "contextId is not a string, or empty"
+    if not is_unicode(context_id):
+        return "contextId is not valid Unicode text"
     if context_id.count(".") > item["arcClass"].count("."):
         return "contextId holds more dots than arcClass"
     return None

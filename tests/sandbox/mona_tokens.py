@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from datetime import timedelta
 from email.utils import format_datetime
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import jwt
 from aiohttp import web
+
+from tests.sandbox.json_text import read_json
 
 if TYPE_CHECKING:
     from tests.sandbox.mona import Mona
@@ -101,7 +102,7 @@ def _fields(request: web.Request, body: bytes, names: set[str]) -> dict[str, str
     if request.content_type != "application/json":
         return None
     try:
-        fields = json.loads(body)
+        fields = read_json(body)
     except ValueError:
         return None
     if not isinstance(fields, dict) or set(fields) != names:
