@@ -53,7 +53,7 @@ def rejected_indexes(content: dict[str, Any], messages: Sequence[bytes]) -> dict
     Returns:
         The reasons by index in the request, or None if the response does not identify them.
     """
-    contexts = [msgspec.json.decode(message, type=_Message).contextId for message in messages]
+    contexts = [_context_id(message) for message in messages]
     entries = list(_entries(content.get("failure_reasons"), contexts))
     failed = content.get("failed")
     count = failed if isinstance(failed, int) and not isinstance(failed, bool) else None
@@ -62,6 +62,14 @@ def rejected_indexes(content: dict[str, Any], messages: Sequence[bytes]) -> dict
         general = "; ".join(dict.fromkeys(entry.reason for entry in entries))
         return dict.fromkeys(range(len(messages)), general or "rejected without a reason")
     return known
+
+
+def _context_id(message: bytes) -> str | None:
+    try:
+        return msgspec.json.decode(message, type=_Message).contextId
+    except msgspec.DecodeError:  # msgspec does not accept lone surrogates
+        context_id: str | None = json.loads(message).get("contextId")
+        return context_id
 
 
 def _one_reading(

@@ -74,6 +74,13 @@ def test_an_unclear_response_identifies_no_message(failed: int, reasons: Any) ->
     assert rejected_indexes({"failed": failed, "failure_reasons": reasons}, NAMED) is None
 
 
+def test_a_context_id_with_half_a_surrogate_is_identified() -> None:
+    sent = messages("a", "x\ud800", "b")
+    for name in ("1", "x\ud800"):
+        content = {"failed": 1, "failure_reasons": {name: "r"}}
+        assert rejected_indexes(content, sent) == {1: "r"}
+
+
 def test_a_number_that_may_be_an_index_or_an_id_identifies_no_message() -> None:
     assert rejected_indexes({"failed": 1, "failure_reasons": {"3": "r"}}, NUMBERED) is None
 
