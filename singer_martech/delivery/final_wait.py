@@ -34,7 +34,7 @@ def wait_for_all(
         if not pool.awaited:
             return
         if shutdown.is_set and deadline is None:
-            deadline = time.monotonic() + grace_seconds
+            deadline = time.monotonic() + shutdown.seconds_left(grace_seconds)
         left = _QUIET_SECONDS if deadline is None else deadline - time.monotonic()
         if left <= 0:
             logger.warning(

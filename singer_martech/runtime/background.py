@@ -54,7 +54,7 @@ def run_interruptibly(
     except ThreadUnavailable:
         return work()
     while not _is_done(future, _POLL_SECONDS):
-        if shutdown.is_set and not _is_done(future, grace_seconds):
+        if shutdown.is_set and not _is_done(future, shutdown.seconds_left(grace_seconds)):
             shutdown.check()
     try:
         return future.result()

@@ -58,6 +58,10 @@ class ShutdownSignal:
         for callback in self._callbacks:
             callback()
 
+    def seconds_left(self, grace_seconds: float) -> float:
+        """Return how much of ``grace_seconds`` after the request is left."""
+        return max(0.0, min(grace_seconds, self.requested_at + grace_seconds - time.monotonic()))
+
     def on_request(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` when the request comes; it must be safe in a signal handler."""
         self._callbacks.append(callback)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import queue
 import signal
 import threading
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +154,19 @@ def test_a_signal_ends_the_wait_for_work_after_the_grace_time() -> None:
     assert run_interruptibly(lambda: 7, shutdown, 20) == 7
     with pytest.raises(Stopped):
         run_interruptibly(lambda: gate.wait(20), shutdown, 0.01)
+    gate.set()
+
+
+def test_the_grace_time_begins_with_the_signal() -> None:
+    shutdown, gate = ShutdownSignal(), threading.Event()
+    shutdown.request(signal.SIGTERM)
+    assert 50 < shutdown.seconds_left(60) <= 60
+    shutdown.requested_at -= 70  # the run did something else since
+    assert shutdown.seconds_left(60) == 0
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        run_interruptibly(lambda: gate.wait(60), shutdown, 60)
+    assert time.monotonic() - began < 30
     gate.set()
 
 
