@@ -12,7 +12,7 @@ from singer_martech.delivery.bisect import Bisector, PartialRejection
 from singer_martech.delivery.destination import Destination
 from singer_martech.delivery.spooled_batch import SpooledBatch, SpooledRecords
 from singer_martech.errors import MartechError
-from singer_martech.http.errors import HttpError, NotFound, RequestRejected
+from singer_martech.http.errors import HttpError, NotFound
 from singer_martech.mediarithmics.import_results import ImportResult
 from singer_martech.mediarithmics.imports import CSV
 from target_mediarithmics import csv_rows
@@ -139,7 +139,7 @@ class ImportDestination(Destination):
             return
         try:
             execution = self._uploads.wait(into, execution)
-        except RequestRejected as error:
+        except HttpError as error:
             # this concerns the execution; the documents were accepted and must not be sent again
             message = f"{error}; execution {execution.id} of {into} continues at the vendor"
             raise MartechError(message) from error

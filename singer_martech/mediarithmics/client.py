@@ -35,6 +35,7 @@ DEFAULT_API_URL = "https://api.mediarithmics.com/v1"
 _PAGE_ROWS = 50
 _MAX_PAGES = 2000
 _ERROR_CHARACTERS = 500
+_MAX_ID_CHARACTERS = 100
 
 _T = TypeVar("_T")
 
@@ -146,29 +147,36 @@ def read(read_fields: Callable[[Mapping[str, Any]], _T], fields: Any, label: str
     """Convert the fields of a response.
 
     Raises:
-        UnexpectedResponse: A required field is missing.
+        UnexpectedResponse: A required field is missing, or has a value that cannot be used.
     """
     try:
         return read_fields(fields)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
-        message = f"{label}: the response lacks an id or a date: {redact(str(fields))[:200]}"
+        message = (
+            f"{label}: the response lacks a required field, or has one that cannot be used: "
+            f"{redact(str(fields))[:200]}"
+        )
         raise UnexpectedResponse(message) from None
 
 
 def id_text(value: Any) -> str:
-    """Return an id as text. The vendor writes some as numbers.
+    """Return an id as text, which can be part of an address. The vendor writes some as numbers.
 
     Raises:
         TypeError: It is not an id.
+        ValueError: It is longer than an id, or has control characters or lone surrogates.
     """
     if not isinstance(value, (str, int)) or isinstance(value, bool) or value == "":
         raise TypeError(value)
-    return str(value)
+    text = str(value)
+    if len(text) > _MAX_ID_CHARACTERS or not text.isprintable():
+        raise ValueError("it is not an id")
+    return text
 
 
 def optional_id(value: Any) -> str | None:
-    """Return an id as text, or None if there is none."""
-    return None if value is None or value == "" else str(value)
+    """Return an id as text, or None if there is none; raises what ``id_text`` raises."""
+    return None if value is None or value == "" else id_text(value)
 
 
 def _validate(response: Response) -> None:

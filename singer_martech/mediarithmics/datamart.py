@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from singer_martech.http.content import json_body
 from singer_martech.http.errors import Forbidden, MethodNotAllowed, NotFound
-from singer_martech.mediarithmics.client import read, validate_text
+from singer_martech.mediarithmics.client import id_text, read, validate_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ class Datamart:
         label = "creation of a query"
         body = {"query_language": "OTQL", "query_text": text}
         data = self._client.call("POST", f"{self._path}/queries", label=label, json=body)
-        return read(lambda fields: str(fields["id"]), data, label)
+        return read(lambda fields: id_text(fields["id"]), data, label)
 
     def rewrite_query(self, query_id: str, text: str) -> None:
         """Replace the text of a stored query."""
@@ -61,7 +61,7 @@ class Datamart:
         except (Forbidden, MethodNotAllowed, NotFound) as error:
             logger.warning("%s; the query runs unchecked", error)
             return
-        kind = data.get("type") if isinstance(data, dict) else None
+        kind = read(_result_type, data, "query check")
         if kind in {"PARSING_ERROR", "VALIDATION_ERROR"}:
             raise InvalidQuery(_problem(kind, data.get("error")))
 
@@ -71,7 +71,7 @@ class Datamart:
         for page in self._client.pages(f"{self._path}/graphdb_runtime_schemas", label=label):
             for row in page:
                 if row.get("status") == "LIVE":
-                    return read(lambda fields: str(fields["id"]), row, label)
+                    return read(lambda fields: id_text(fields["id"]), row, label)
         return None
 
     def object_types(self, schema_id: str) -> list[Mapping[str, Any]]:
@@ -97,6 +97,14 @@ class Datamart:
 
     def _schema_path(self, schema_id: str) -> str:
         return f"{self._path}/graphdb_runtime_schemas/{quote(schema_id, safe='')}"
+
+
+def _result_type(result: Any) -> str | None:
+    """Return the type of a result of the query check, if it has one."""
+    kind = result.get("type") if isinstance(result, dict) else None
+    if kind is not None and not isinstance(kind, str):
+        raise TypeError(kind)
+    return kind
 
 
 def _problem(kind: str, error: Any) -> str:

@@ -17,6 +17,9 @@ _MAX_ID_DIGITS = 100
 _END_OF_MILLISECONDS = 10**14
 """The year 5138. Larger numbers are not dates."""
 
+_TASKS = range(10**12)
+_TASK_STATES = ("num", "completed", "erroneous")
+
 _SUCCEEDED = frozenset({"SUCCEEDED", "SUCCESS"})
 _FAILED = frozenset({"FAILED", "CANCELED", "CANCELLED"})
 _UNDER_WAY = frozenset({"PENDING", "RUNNING", "SCHEDULED", "WAITING_DEPENDENT_JOB"})
@@ -38,16 +41,27 @@ class Execution:
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> Execution:
-        """Create it from the vendor's fields."""
-        created = int(fields["creation_date"])
-        if not 0 <= created < _END_OF_MILLISECONDS:
-            raise ValueError("its date is out of range")
-        return cls(
+        """Create it from the vendor's fields.
+
+        Raises:
+            LookupError: It has no id or date.
+            ArithmeticError: Its date is infinite.
+            TypeError: Its id or date is something else.
+            ValueError: One of its fields cannot be used.
+        """
+        execution = cls(
             id=id_text(fields["id"]),
             status=str(fields.get("status") or ""),
-            created=created,
+            created=int(fields["creation_date"]),
             fields=fields,
         )
+        if not 0 <= execution.created < _END_OF_MILLISECONDS:
+            raise ValueError("its date is out of range")
+        if any((execution.tasks(which) or 0) not in _TASKS for which in _TASK_STATES):
+            raise ValueError("its number of tasks is out of range")
+        if not all(name.isprintable() for name in execution.output_files):
+            raise ValueError("the name of a file has control characters or lone surrogates")
+        return execution
 
     def __str__(self) -> str:
         """Name it for messages."""

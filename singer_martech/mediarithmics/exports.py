@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from singer_martech.http.errors import HttpError, Unauthorized
 from singer_martech.http.recovery import recover_lost
-from singer_martech.mediarithmics.client import optional_id, read
+from singer_martech.mediarithmics.client import id_text, optional_id, read
 from singer_martech.mediarithmics.executions import Execution, id_order
 from singer_martech.mediarithmics.file_head import head_of
 from singer_martech.runtime.redaction import redact
@@ -43,7 +43,7 @@ class Export:
     def read(cls, fields: Mapping[str, Any]) -> Export:
         """Create it from the vendor's fields."""
         return cls(
-            id=str(fields["id"]),
+            id=id_text(fields["id"]),
             name=str(fields.get("name") or ""),
             query_id=optional_id(fields.get("query_id")),
             datamart_id=optional_id(fields.get("datamart_id")),

@@ -17,12 +17,12 @@ from urllib.parse import quote
 
 from singer_martech.errors import MartechError
 from singer_martech.http.content import GZIP_MAGIC
-from singer_martech.http.errors import MethodNotAllowed, NotFound
+from singer_martech.http.errors import HttpError, MethodNotAllowed, NotFound
 from singer_martech.http.recovery import recover_lost
 from singer_martech.http.stats import RequestStats
 from singer_martech.mediarithmics.client import read
 from singer_martech.mediarithmics.executions import Execution
-from singer_martech.mediarithmics.import_results import ImportResult, count_of
+from singer_martech.mediarithmics.import_results import MAX_COUNT, ImportResult, count_of
 from singer_martech.mediarithmics.imports import CONTENT_TYPES
 from singer_martech.mediarithmics.waiting import ExecutionWaiter, failure_of
 from singer_martech.runtime.temp_files import open_temp_file, raise_if_disk_full
@@ -199,10 +199,25 @@ class Uploads:
         for look in range(_LOOKUPS):
             if look:
                 self._waiter.pause()
-            found = self._single_match(into, self._since(into, before), line_counts, lost)
+            found = self._look_up(into, before, line_counts, lost)
             if found is not None:
                 return found
         return None
+
+    def _look_up(
+        self,
+        into: DocumentImport,
+        before: _KnownExecutions,
+        line_counts: Collection[int],
+        lost: MartechError,
+    ) -> Execution | None:
+        try:
+            return self._single_match(into, self._since(into, before), line_counts, lost)
+        except HttpError as error:
+            raise AmbiguousUpload(
+                f"{lost}; it could not be looked up: {error}; check at the vendor whether the "
+                "upload became an execution, then start the run again"
+            ) from error
 
     def _single_match(
         self,
@@ -228,7 +243,8 @@ class Uploads:
         while True:
             parameters = execution.fields.get("parameters")
             if isinstance(parameters, dict):
-                return count_of(parameters.get("number_of_lines"))
+                count = count_of(parameters.get("number_of_lines"))
+                return None if count == MAX_COUNT else count
             if execution.has_ended or time.monotonic() >= deadline:
                 result = ImportResult.of(execution)
                 if result.success is None or result.failure is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -277,6 +278,51 @@ def test_a_result_that_names_no_file_has_one_named_export(result: Any) -> None:
 def test_tasks_are_numbers_or_unknown() -> None:
     seen = execution(num_tasks=5, completed_tasks=None, erroneous_tasks=True)
     assert [seen.tasks(which) for which in ("num", "completed", "erroneous")] == [5, None, None]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"id": "\ud800"},
+        {"id": "1\n"},
+        {"id": "9" * 101},
+        {"id": 10**200},
+        {"num_tasks": -1},
+        {"erroneous_tasks": 10**400},
+        {"completed_tasks": -(10**400)},
+        {"result": {"output_files": ["export", "\ud800"]}},
+    ],
+)
+def test_an_execution_with_fields_that_cannot_be_used_is_an_invalid_response(
+    exports: Exports, vendor: Mediarithmics, sandbox: Sandbox, fields: dict[str, Any]
+) -> None:
+    row = {"id": "1", "creation_date": 5, "status": "SUCCEEDED", **fields}
+    body = json.dumps({"status": "ok", "data": [row]})
+    sandbox.faults.add("mediarithmics", "executions", method="GET", status=200, body=body)
+    with pytest.raises(UnexpectedResponse, match="executions of export"):
+        exports.newest_execution(vendor.exports()[0]["id"])
+
+
+@pytest.mark.parametrize("name", ["id", "query_id", "datamart_id"])
+def test_an_export_with_an_id_that_cannot_be_used_is_an_invalid_response(
+    exports: Exports, sandbox: Sandbox, name: str
+) -> None:
+    body = json.dumps({"status": "ok", "data": {"id": "1", name: "\ud800"}})
+    sandbox.faults.add("mediarithmics", "exports", status=200, body=body)
+    with pytest.raises(UnexpectedResponse, match="export 1"):
+        exports.get("1")
+
+
+@pytest.mark.parametrize("call", ["create_query", "live_schema_id", "check_query"])
+def test_an_object_of_a_datamart_that_cannot_be_used_is_an_invalid_response(
+    datamart: Datamart, sandbox: Sandbox, call: str
+) -> None:
+    row = {"id": "\ud800", "status": "LIVE", "type": {}}
+    body = json.dumps({"status": "ok", "data": [row] if call == "live_schema_id" else row})
+    sandbox.faults.add("mediarithmics", "datamarts", status=200, body=body)
+    arguments = [] if call == "live_schema_id" else ["SELECT {id} FROM UserPoint"]
+    with pytest.raises(UnexpectedResponse, match="cannot be used"):
+        getattr(datamart, call)(*arguments)
 
 
 def test_executions_sort_by_date_and_then_by_the_number_in_their_id() -> None:

@@ -312,6 +312,57 @@ def test_a_rejected_poll_does_not_send_the_documents_again(
     assert run.rejected == []
 
 
+@pytest.mark.parametrize("how", [{"status": 503}, {"status": 200, "body": '{"status": "ok"}'}])
+def test_a_poll_that_fails_names_the_execution_that_continues(
+    sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run], how: dict[str, Any]
+) -> None:
+    sandbox.faults.add("mediarithmics", "*/executions/*", method="GET", times=None, **how)
+    run = load(schema(), record(id=1), state({"n": 1}), streams=STREAMS, max_attempts=1)
+    (execution,) = vendor.import_executions()
+    assert f"execution {execution.id} of document import" in str(run.error)
+    assert str(run.error).endswith("continues at the vendor")
+    assert run.states == []
+
+
+def result_of(**counts: Any) -> str:
+    """Return the response to a poll of an execution that has ended."""
+    data = {"id": "1", "status": "SUCCEEDED", "result": {"total_success": 0, **counts}}
+    return json.dumps({"status": "ok", "data": data})
+
+
+@pytest.mark.parametrize("count", ["9" * 5000, 10**400])
+def test_a_huge_number_of_failed_lines_means_all_of_them(
+    sandbox: Sandbox, load: Callable[..., Run], count: Any
+) -> None:
+    body = result_of(total_failure=count)
+    sandbox.faults.add("mediarithmics", "*/executions/*", method="GET", status=200, body=body)
+    lines = (schema(), record(id=1), record(id=2), state({"n": 2}))
+    run = load(*lines, streams=STREAMS, max_rejected_records=2)
+    assert run.error is None
+    assert run.counts() == {"read": 2, "delivered": 0, "rejected": 2}
+
+
+@pytest.mark.parametrize("fields", [{"total_success": "9" * 5000}, {"total_success": -1}])
+def test_an_unusual_number_of_accepted_lines_is_harmless(
+    sandbox: Sandbox, load: Callable[..., Run], fields: dict[str, Any]
+) -> None:
+    body = result_of(total_failure=0, **fields)
+    sandbox.faults.add("mediarithmics", "*/executions/*", method="GET", status=200, body=body)
+    run = load(schema(), record(id=1), state({"n": 1}), streams=STREAMS)
+    assert run.error is None
+    assert run.states == [{"n": 1}]
+
+
+def test_an_error_file_whose_address_cannot_be_requested_is_missing(
+    sandbox: Sandbox, load: Callable[..., Run]
+) -> None:
+    body = result_of(total_failure=1, error_file_uri="mics://\ud800")
+    sandbox.faults.add("mediarithmics", "*/executions/*", method="GET", status=200, body=body)
+    run = load(schema(), record(id=1), state({"n": 1}), streams=STREAMS, max_rejected_records=1)
+    assert run.error is None
+    assert run.counts() == {"read": 1, "delivered": 0, "rejected": 1}
+
+
 def test_failed_lines_of_a_part_are_matched_within_the_part(
     vendor: Mediarithmics, load: Callable[..., Run]
 ) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -70,6 +71,35 @@ def test_an_upload_is_sent_no_more_often_than_max_attempts(
     assert "gave up after 2 attempts (max_attempts)" in str(run.error)
     assert "error_id" in str(run.error)
     assert len(vendor.requests_to("/executions$", "POST")) == 2
+    assert run.states == []
+
+
+@pytest.mark.parametrize("identifier", ["\ud800", "1\u0000", "9" * 101, {}])
+def test_an_upload_whose_response_has_no_usable_id_is_found_and_not_sent_again(
+    sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run], identifier: Any
+) -> None:
+    body = json.dumps({"status": "ok", "data": {"id": identifier}})
+    lose_response(sandbox, status=200, body=body, after_acting=True)
+    run = load(*MESSAGES, streams=STREAMS)
+    assert run.error is None
+    assert len(vendor.import_executions()) == 1
+    assert run.states == [{"n": 2}]
+
+
+def test_an_upload_that_cannot_be_looked_up_ends_the_run_with_what_to_do(
+    sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run]
+) -> None:
+    lose_response(sandbox, reset="after")
+    body = json.dumps({"status": "ok", "data": [{"id": "\ud800"}]})
+    sandbox.faults.add(
+        "mediarithmics", "*/executions", method="GET", status=200, body=body, after=1, times=None
+    )
+    run = load(*MESSAGES, streams=STREAMS)
+    assert "whether the request was processed is unknown; it could not be looked up" in str(
+        run.error
+    )
+    assert "check at the vendor whether the upload became an execution" in str(run.error)
+    assert len(vendor.import_executions()) == 1
     assert run.states == []
 
 
