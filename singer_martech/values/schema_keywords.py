@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _MAX_DEPTH = 80
-_MAX_EXPONENT = 300
+_MAX_DIGITS = 300
 _MAX_COUNT = 2**63 - 1
 _TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
 CONTENTS = frozenset({"contentEncoding", "contentMediaType"})
@@ -38,7 +38,8 @@ def _number(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         raise InvalidKeyword("it must be a number")
     number = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
-    if not number.is_finite() or abs(number.adjusted()) > _MAX_EXPONENT:
+    digits = number.as_tuple().digits
+    if not number.is_finite() or max(abs(number.adjusted()), len(digits)) > _MAX_DIGITS:
         raise InvalidKeyword("it must be a finite number of at most 300 digits")
     return value
 

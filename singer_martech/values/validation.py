@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_MAX_DIGITS = 4000
+"""To divide a number takes time in proportion to the square of its digits."""
+
 
 class RecordValidator:
     """Validates the records of one stream.
@@ -51,8 +54,11 @@ class RecordValidator:
 
         The text does not contain the values; the reject report has the record.
         """
-        # the validator cannot read lone surrogates
-        error = next(iter(self._validator.iter_errors(unicode(record))))
+        try:
+            # the validator cannot read lone surrogates
+            error = next(iter(self._validator.iter_errors(unicode(record))))
+        except ValueError:  # Python does not convert so many digits
+            return f"breaks its schema; a number has more than {_MAX_DIGITS:,} digits"
         path = ".".join(map(str, error.instance_path)) or "the record"
         return f"breaks its schema at {path}: {error.message}"
 
@@ -70,12 +76,20 @@ class _MultipleOf:
     def validate(self, instance: Any) -> None:
         if isinstance(instance, bool) or not isinstance(instance, (int, float, Decimal)):
             return
+        if _has_too_many_digits(instance):
+            raise ValueError(f"its value has more than {_MAX_DIGITS:,} digits")
         if _is_multiple(Decimal(instance), self._factor):
             return
         if isinstance(instance, int) or not _is_multiple(
             Decimal(repr(float(instance))), self._factor
         ):
             raise ValueError(f"its value is not a multiple of {self._factor}")
+
+
+def _has_too_many_digits(number: float | Decimal) -> bool:
+    if isinstance(number, Decimal):
+        return len(number.as_tuple().digits) > _MAX_DIGITS
+    return isinstance(number, int) and abs(number) >= 10**_MAX_DIGITS
 
 
 def _is_multiple(number: Decimal, factor: Decimal) -> bool:

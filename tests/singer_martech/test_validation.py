@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -102,3 +103,32 @@ def test_a_number_that_is_not_a_multiple_is_invalid(value: Any) -> None:
     assert (
         check.reason({"x": value}) == "breaks its schema at x: its value is not a multiple of 0.01"
     )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Decimal("9" * 400_000 + ".5"), Decimal("0." + "9" * 400_000), Decimal("9" * 400_000), 3**9000],
+)
+@pytest.mark.parametrize("factor", [2, Decimal("0.01")])
+def test_a_number_of_very_many_digits_is_invalid_at_once(value: Any, factor: Any) -> None:
+    check = validator({"multipleOf": factor})
+    began = time.process_time()
+    assert not check.is_valid({"x": value})
+    reason = check.reason({"x": value})
+    assert re.fullmatch("breaks its schema.* has more than 4,000 digits", reason)
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("schema", [{"type": "string"}, {"maximum": 5}, {"multipleOf": 2}])
+def test_a_reason_is_given_for_a_number_that_python_does_not_convert(schema: Any) -> None:
+    value = Decimal("9" * 5000)
+    assert not validator(schema).is_valid({"x": value})
+    assert validator(schema).reason({"x": value}) == (
+        "breaks its schema; a number has more than 4,000 digits"
+    )
+
+
+def test_a_factor_of_very_many_digits_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
+    check = validator({"multipleOf": Decimal("0.5" + "0" * 400_000 + "1")})
+    assert check.is_valid({"x": Decimal("0.7")})
+    assert "at most 300 digits" in caplog.text
