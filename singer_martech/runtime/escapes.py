@@ -5,15 +5,32 @@ from __future__ import annotations
 import html
 import re
 import sys
+from typing import TYPE_CHECKING
 
-_MAX_DEPTH = 4
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_MAX_DEPTH = 8
 """Escapes within escapes, such as JSON as text in JSON."""
 
+_HEX = "[0-9a-fA-F]"
+_LINE = "(?<=[0-9A-Za-z+/_-]{60}"
+_NEXT_LINE = "(?=[0-9A-Za-z+/=_-])"
 _ESCAPE = re.compile(
-    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-    r"|\\u[0-9a-fA-F]{4}|\\U[0-9a-fA-F]{8}|\\x[0-9a-fA-F]{2}|\\[\\\"'/bfnrt]"
-    r"|(?:%[0-9a-fA-F]{2})+"
-    r"|&(?:[a-zA-Z]{2,8}|#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6});"
+    # the end of a long line of base64
+    rf" {_LINE} ){_NEXT_LINE}|\n{_LINE}\n){_NEXT_LINE}|\r\n{_LINE}\r\n){_NEXT_LINE}"
+    rf"|\\u[dD][89abAB]{_HEX}{{2}}\\u[dD][c-fC-F]{_HEX}{{2}}"
+    rf"|\\u{_HEX}{{4}}|\\U{_HEX}{{8}}|\\x{_HEX}{{2}}|\\[ux]\{{{_HEX}{{1,50}}\}}"
+    r"|\\[0-7]{1,3}|\\[\\\"'/bfnrt]"
+    rf"|%u[dD][89abAB]{_HEX}{{2}}%u[dD][c-fC-F]{_HEX}{{2}}|%u{_HEX}{{4}}"
+    # the bytes of one character in UTF-8, or one byte
+    rf"|%[fF][0-7](?:%[89abAB]{_HEX}){{3}}|%[eE]{_HEX}(?:%[89abAB]{_HEX}){{2}}"
+    rf"|%[cdCD]{_HEX}%[89abAB]{_HEX}|%{_HEX}{{2}}"
+    # quoted-printable
+    rf"|=[fF][0-7](?:=[89abAB]{_HEX}){{3}}|=[eE]{_HEX}(?:=[89abAB]{_HEX}){{2}}"
+    rf"|=[cdCD]{_HEX}=[89abAB]{_HEX}|={_HEX}{{2}}|=\r?\n"
+    rf"|&#[0-9]{{1,50}};?|&#[xX]{_HEX}{{1,50}};?|&[a-zA-Z][a-zA-Z0-9]{{1,31}};"
+    r"|&(?:amp|lt|gt|quot)"
 )
 _SIMPLE = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
@@ -28,68 +45,58 @@ def escape_controls(text: str) -> str:
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-def decodings(text: str) -> list[tuple[str, list[int]]]:
+def decodings(text: str) -> list[str]:
     """Return a text as it is and with its escapes decoded, also those within escapes.
 
-    JSON, JavaScript, Python, URL and HTML escapes are known.
-
-    Returns:
-        Each form with the index in ``text`` at which each of its characters begins, and the
-        length of ``text`` at the end.
+    JSON, JavaScript, Python, URL, HTML and quoted-printable escapes are known. The line
+    ends within long base64 are removed.
     """
-    forms = [(text, list(range(len(text) + 1)))]
+    forms = [text]
     while len(forms) <= _MAX_DEPTH:
-        decoded = _decode(*forms[-1])
-        if decoded is None:
+        form = _ESCAPE.sub(lambda found: _character(found[0]), forms[-1])
+        if form == forms[-1]:
             break
-        forms.append(decoded)
+        forms.append(form)
     return forms
 
 
-def _decode(text: str, starts: list[int]) -> tuple[str, list[int]] | None:
-    """Decode one level of escapes; None if there is none."""
-    parts: list[str] = []
-    decoded_starts: list[int] = []
-    end = 0
-    for found in _ESCAPE.finditer(text):
-        parts.append(text[end : found.start()])
-        decoded_starts += starts[end : found.start()]
-        for character, index in _characters(found[0]):
-            parts.append(character)
-            decoded_starts.append(starts[found.start() + index])
-        end = found.end()
-    if not end:
-        return None
-    return "".join(parts) + text[end:], decoded_starts + starts[end:]
+def starts(forms: list[str]) -> Iterator[Sequence[int]]:
+    """Yield for each of the ``decodings`` where in the text each of its characters begins.
+
+    The length of the text is at the end.
+    """
+    positions: Sequence[int] = range(len(forms[0]) + 1)
+    yield positions
+    for form in forms[:-1]:
+        decoded: list[int] = []
+        end = 0
+        for found in _ESCAPE.finditer(form):
+            start, escape = found.start(), found[0]
+            character = _character(escape)
+            decoded += positions[end:start]
+            end = found.end()
+            is_valid = character != escape
+            decoded += [positions[start]] * len(character) if is_valid else positions[start:end]
+        positions = [*decoded, *positions[end:]]
+        yield positions
 
 
-def _characters(escape: str) -> list[tuple[str, int]]:
-    """Return the characters that an escape stands for, each with its index in the escape."""
-    if escape.startswith("%"):
-        return _percent_decoded(escape)
-    if escape.startswith("&"):
-        decoded = html.unescape(escape)
-    elif escape[1] in "uUx":
-        codes = [int(code, 16) for code in re.split(r"\\[uUx]", escape)[1:]]
+def _character(escape: str) -> str:
+    """Return the character that an escape stands for, or the escape if it is invalid."""
+    kind, code = escape[0], escape[1:]
+    if kind == "&":
+        return html.unescape(escape)
+    if kind in " \r\n" or escape.endswith("\n"):
+        return ""
+    if code[0] in "uUx":
+        codes = [int(each.strip("{}"), 16) for each in re.split(".[uUx]", escape)[1:]]
         if len(codes) > 1:  # a surrogate pair
             codes = [0x10000 + ((codes[0] - 0xD800) << 10) + (codes[1] - 0xDC00)]
-        decoded = chr(codes[0]) if codes[0] <= sys.maxunicode else escape
-    else:
-        decoded = _SIMPLE.get(escape[1], escape[1])
-    if decoded == escape:
-        return [(character, index) for index, character in enumerate(escape)]
-    return [(character, 0) for character in decoded]
-
-
-def _percent_decoded(escape: str) -> list[tuple[str, int]]:
-    content = bytes.fromhex(escape.replace("%", ""))
-    try:
-        text, encoding = content.decode(), "utf-8"
-    except UnicodeDecodeError:
-        text, encoding = content.decode("latin-1"), "latin-1"
-    found = []
-    index = 0
-    for character in text:
-        found.append((character, index))
-        index += 3 * len(character.encode(encoding))
-    return found
+        return chr(codes[0]) if codes[0] <= sys.maxunicode else escape
+    if kind in "%=":
+        content = bytes.fromhex(escape.replace(kind, ""))
+        try:
+            return content.decode()
+        except UnicodeDecodeError:
+            return content.decode("latin-1")
+    return chr(int(code, 8)) if code.isdigit() else _SIMPLE.get(code, code)

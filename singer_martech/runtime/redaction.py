@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import re
 import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from singer_martech._compat import override
-from singer_martech.runtime.escapes import decodings, escape_controls
+from singer_martech.runtime.escapes import decodings, escape_controls, starts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +29,7 @@ _known: tuple[str, ...] = ()  # the longest first
 
 
 def register_secret(text: str) -> None:
-    """Mask ``text`` from now on, including its escaped forms and its base64."""
+    """Mask ``text`` from now on, including its escaped forms, its base64 and its hexadecimal."""
     global _known  # noqa: PLW0603 - replaced, since other threads read it
     forms = {form for form in _forms(text) if len(form) >= _MIN_CHARACTERS}
     with _lock:
@@ -43,13 +45,17 @@ def register_basic_auth(username: str, password: str = "") -> None:
 
 
 def _forms(text: str) -> set[str]:
-    forms = {form.strip() for form, _ in decodings(text)}
+    forms = {form.strip() for form in decodings(text)}
     if "\n" in text:  # each line of a PEM key is secret
         forms.update(line.strip() for line in text.splitlines())
+    # the last characters may become an escape together with those that follow
+    forms |= {form.rstrip("\\%&=") for form in forms}
     forms |= {" ".join(form.split()) for form in forms}  # as in a message of one line
     forms |= {form.replace(" ", "+") for form in forms}  # as in an HTML form
-    forms |= {encoded for form in forms for encoded in _base64_forms(form)}
-    return forms
+    written = {quote(text, safe=""), json.dumps(text)[1:-1]}  # within base64
+    forms |= {encoded for form in forms | written for encoded in _base64_forms(form)}
+    digits = text.encode("utf-8", "surrogatepass").hex()
+    return forms | {digits, digits.upper()} if len(text) >= _MIN_CHARACTERS else forms
 
 
 def _base64_forms(text: str) -> Iterator[str]:
@@ -73,13 +79,12 @@ def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str]:
 def redact(text: str) -> str:
     """Return ``text`` with every registered secret replaced by a mask."""
     known = _known
-    is_escaped = any(mark in text for mark in "\\%&")
-    forms = decodings(text) if is_escaped else [(text, range(len(text) + 1))]
-    if not any(secret in form for form, _ in forms for secret in known):
+    forms = decodings(text)
+    if not any(secret in form for form in forms for secret in known):
         return text  # common case; the pattern of a private key takes long to compile
     spans = [
-        (starts[found.start()], starts[found.end()])
-        for form, starts in forms
+        (indexes[found.start()], indexes[found.end()])
+        for form, indexes in zip(forms, starts(forms), strict=True)
         for found in _pattern(known).finditer(form)
     ]
     parts: list[str] = []

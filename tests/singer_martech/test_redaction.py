@@ -5,11 +5,13 @@ import html
 import io
 import json
 import logging
+import quopri
 import re
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +28,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 secrets = st.text("abcXYZ0123456789+/=%$&\"'\\ ö-_.", min_size=8, max_size=20)
+
+
+def quoted_printable(text: str) -> str:
+    return quopri.encodestring(text.encode(), quotetabs=True).decode()
+
+
+def five_levels_of_json(text: str) -> str:
+    for _ in range(5):
+        text = json.dumps(text)
+    return text[1:-1]
 
 
 @given(secret=secrets)
@@ -48,6 +60,19 @@ def test_a_secret_is_hidden_in_every_form_in_which_it_may_be_written(secret: str
         lambda text: json.dumps(json.dumps(json.dumps(text)))[1:-1],
         quote_plus,
         lambda text: base64.b64encode(text.encode()).decode().rstrip("="),
+        lambda text: base64.b64encode(quote(text, safe="").encode()).decode().rstrip("="),
+        lambda text: base64.b64encode(json.dumps(text)[1:-1].encode()).decode().rstrip("="),
+        lambda text: text.encode().hex(),
+        lambda text: text.encode().hex().upper(),
+        lambda text: "".join(f"&#x{ord(each):08x};" for each in text),
+        lambda text: "".join(f"&#{ord(each):010};" for each in text),
+        lambda text: "".join(f"&#{ord(each)}" for each in text),
+        lambda text: "".join(f"\\u{{{ord(each):x}}}" for each in text),
+        lambda text: "".join(f"\\{ord(each):03o}" for each in text),
+        lambda text: "".join(f"%u{ord(each):04x}" for each in text),
+        lambda text: "".join(f"={each:02X}" for each in text.encode()),
+        quoted_printable,
+        five_levels_of_json,
     ]
     for form in forms:
         assert form(secret).strip() not in redact(f"<{form(secret)}>").replace(MASK, "")
@@ -109,9 +134,28 @@ def test_a_secret_within_a_longer_base64_text_is_hidden() -> None:
         assert len(redact(header).replace(MASK, "")) < 20
 
 
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", " ", "\\n", "\\r\\n"])
+@pytest.mark.parametrize("before", [30, 50, 57, 60])
+def test_a_secret_within_base64_of_several_lines_is_hidden(line_end: str, before: int) -> None:
+    register_secret("secret-in-an-email")
+    lines = base64.encodebytes(b"\0" * before + b"secret-in-an-email" + b"\xff" * 60).decode()
+    shown = redact(lines.strip().replace("\n", line_end))
+    assert re.fullmatch(rf"A+B?{re.escape(MASK)}.+", shown.replace(line_end, "", 1), re.DOTALL)
+
+
+def test_ordinary_text_is_left_alone() -> None:
+    register_secret("p=ss'w&rd+/x\"9<Zq")
+    text = (
+        "GET /a?b=ABcd&lt=5&copy=1 C:\\12\\temp 100%u1234 =20=\nsha256 " + "0f" * 32 + " ends\nhere"
+    )
+    assert redact(text) == text
+
+
 def test_many_escapes_are_processed_in_linear_time() -> None:
     register_secret("a-secret-among-escapes")
     worst = ["\\" * 200_000, "%25" * 100_000, "&amp;" * 60_000, "\\u005c" * 50_000, "%C3" * 100_000]
+    worst += ["\\7" * 100_000, "=3D" * 100_000, "&#38" * 100_000, ("a" * 60 + " ") * 5_000]
+    worst += ["&#" + "0" * 400_000, "\\u{" * 100_000, "a b " * 100_000, "&" + "a" * 400_000]
     began = time.process_time()
     for text in worst:
         assert redact(text) == text
