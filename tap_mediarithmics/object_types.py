@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from graphql.language import DocumentNode
 
-_FIELD_TYPE = re.compile(r"(?P<lists>\[*)(?P<name>[A-Za-z_][A-Za-z0-9_]*)!?(?P<ends>(?:\]!?)*)")
+_FIELD_TYPE = re.compile(r"(?!.*!!)(?P<lists>\[*)(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<ends>[\]!]*)")
 
 
 class UnknownSchema(ValueError):

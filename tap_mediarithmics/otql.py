@@ -34,7 +34,7 @@ _TOKEN = re.compile(
     r"(?P<space>[\s,]+|\#[^\n]*)"
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
     r"|(?P<punctuation>[{}@])"
-    r'|(?P<text>"(?:[^"\\\n]|\\.)*"?)'  # a missing end does not make the search quadratic
+    r'|(?P<text>"[^"\\\n]*(?:\\.[^"\\\n]*){0,1000}"?)'  # may have no end, to stay linear
 )
 
 _MAX_SHOWN = 40

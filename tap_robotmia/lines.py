@@ -31,7 +31,7 @@ MAX_NESTING = 400
 SHORT_LINE_BYTES = 2 * MAX_NESTING
 """Shorter lines cannot be nested deeper."""
 
-_TEXT = re.compile(rb'"(?:[^"\\]+|\\.)*"?', re.DOTALL)
+_TEXT = re.compile(rb'"[^"]*"?')
 _NOT_OPENING = bytes(set(range(256)) - set(b"[{"))
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
@@ -112,6 +112,7 @@ def has_many_brackets(line: bytes) -> bool:
 
 def _nesting(line: bytes) -> int:
     depth = deepest = 0
+    line = line.replace(rb"\\", b"").replace(rb"\"", b"")
     for bracket in _TEXT.sub(b"", line).translate(None, _NO_BRACKETS):
         depth += 1 if bracket in b"[{" else -1
         deepest = max(deepest, depth)

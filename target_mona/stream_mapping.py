@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 KEYS = ("arc_class", "context_id", "export_timestamp", "message", "action")
 """The keys of a mapping."""
 
-_ARC_CLASS = re.compile(r"[\w@-]+(\.[\w@-]+)*", re.ASCII)
+_ARC_CLASS = re.compile(r"(?!.*\.\.)[\w@-](?:[\w@.-]*[\w@-])?", re.ASCII)
 
 
 class ArcClass(NamedTuple):

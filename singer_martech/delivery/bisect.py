@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _INITIAL_REJECTIONS = 8
 """After this many single records rejected in a row at the start, suspect a wrong setting."""
-_IDENTIFIERS = re.compile(r"(?<![\w-])(?:[^\W0-9]|-)*[0-9][\w-]*")
+_IDENTIFIERS = re.compile(r"(?<![\w-])[\w-]*[0-9][\w-]*")
 """Numbers and ids, which differ between otherwise equal reasons."""
 
 

@@ -193,6 +193,8 @@ def _key(names: Sequence[str], raw: bytes) -> tuple[dict[str, Any], bytes]:
 
     Values that JSON cannot represent (NaN, a number too large for a double) become text.
     """
+    if not names:
+        return {}, b"{}"
     try:
         members = member_texts(raw.decode("utf-8", "surrogatepass"))
     except ValueError:

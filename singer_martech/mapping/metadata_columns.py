@@ -34,7 +34,9 @@ _NONE = b"\n"
 """Occurs in no record."""
 _RECORDS_AT_ONCE = 64
 _PREFIX = b'"_sdc_'
-_LEADING = re.compile(rb'\{\s*((?:"_sdc_[a-z_]+"\s*:\s*(?:"[^"\\]*"|[\w.+-]+)\s*,\s*)+)')
+_LEADING = re.compile(
+    rb'\{\s*((?:"_sdc_[a-z_]+"\s*:\s*(?:"[^"\\]*"|[\w.+-]+)\s*,\s*){1,50})(?!"_sdc_)'
+)
 
 
 class UnusualColumns(ValueError):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from singer_martech.mapping.function_builder import FunctionBuilder
 
 _PATH = re.compile(
-    r"""\{\{\s*([^\W\d]\w*)((?:\.[^\W\d]\w*|\[(?:"[^"\\]*"|'[^'\\]*')\])*)\s*
+    r"""\{\{\s*([^\W\d]\w*)((?:\.[^\W\d]\w*|\[(?:"[^"\\]*"|'[^'\\]*')\]){0,100})\s*
     (?:\|\s*(\w+)\s*)?\}\}""",
     re.VERBOSE,
 )

@@ -20,7 +20,7 @@ _START = re.compile(
 )
 _END = re.compile(
     rb'\}(?:[ \t]*,[ \t]*(?:"version"[ \t]*:[ \t]*(?:null|0|[1-9][0-9]{0,17})'
-    rb'|"time_extracted"[ \t]*:[ \t]*(?:null|"[ !#-\[\]-~]*")))*[ \t]*\}[ \t\r]*'
+    rb'|"time_extracted"[ \t]*:[ \t]*(?:null|"[ !#-\[\]-~]*"))){0,2}[ \t]*\}[ \t\r]*'
 )
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -8,6 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from singer_martech.values.json_scan import member_texts
+
+MEBIBYTE = 1 << 20
+DEEP = 20_000
+"""Python's decoder cannot read so many levels."""
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -39,6 +45,42 @@ def test_a_text_is_invalid_if_the_json_library_rejects_it(
     elif expected is not None:
         with pytest.raises(ValueError, match="not JSON"):
             member_texts(broken)
+
+
+@given(values, st.data())
+def test_a_value_is_checked_at_any_depth(value: Any, data: st.DataObject) -> None:
+    text = json.dumps(value)
+    at = data.draw(st.integers(0, len(text)))
+    broken = text[:at] + data.draw(st.sampled_from(["", *'"[]{},:1 e'])) + text[at + 1 :]
+    try:
+        json.loads("[" * 100 + broken + "]" * 100)
+    except ValueError:
+        with pytest.raises(ValueError, match="not JSON"):
+            member_texts('{"a":' + "[" * DEEP + broken + "]" * DEEP + "}")
+    else:
+        nested = "[" * DEEP + broken + "]" * DEEP
+        assert member_texts(f'{{"a": {nested} ,"b":1}}') == {"a": nested, "b": "1"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '"' + "x" * MEBIBYTE + '"',
+        '"' + "\\\\" * (MEBIBYTE // 2) + '"',
+        "[NaN," + "{}," * (MEBIBYTE // 3) + "1]",
+        "[NaN," + "1.5," * (MEBIBYTE // 4) + "1]",
+    ],
+)
+def test_a_large_value_takes_little_memory_and_time(value: str) -> None:
+    text = f'{{"id":1,"v":{value}}}'
+    began = time.process_time()
+    assert member_texts(text) == {"id": "1", "v": value}
+    assert time.process_time() - began < 0.5
+    tracemalloc.start()
+    member_texts(text)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6 * len(text)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import re
 import stat
 import subprocess
 import sys
+import tracemalloc
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,25 @@ def test_a_report_has_the_documented_format(tmp_path: Path) -> None:
     assert datetime.fromisoformat(json.loads(first)["rejected_at"]).tzinfo is not None
     assert json.loads(second)["key"] == {"id": 2, "shop": None}
     assert json.loads(second)["status"] is None
+
+
+@pytest.mark.parametrize(
+    ("key_properties", "most_copies"), [(["id", "shop"], 6), ([], 3)], ids=["keys", "no keys"]
+)
+def test_a_large_record_is_reported_in_little_memory(
+    tmp_path: Path, key_properties: list[str], most_copies: int
+) -> None:
+    report = Rejects(str(tmp_path), "target-test", 100)
+    report.begin_schema({**SCHEMA, "key_properties": key_properties})
+    record = b'{"id":1,"shop":"a","text":"%s"}' % (b"x" * (1 << 20))
+    tracemalloc.start()
+    report.add("orders", record, "too large", None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    report.close()
+    assert peak < most_copies * len(record)
+    (path,) = reports(tmp_path)
+    assert record in path.read_bytes()
 
 
 def test_only_the_owner_may_read_a_report(tmp_path: Path) -> None:
