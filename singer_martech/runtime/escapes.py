@@ -94,9 +94,12 @@ def _character(escape: str) -> str:
             codes = [0x10000 + ((codes[0] - 0xD800) << 10) + (codes[1] - 0xDC00)]
         return chr(codes[0]) if codes[0] <= sys.maxunicode else escape
     if kind in "%=":
-        content = bytes.fromhex(escape.replace(kind, ""))
-        try:
-            return content.decode()
-        except UnicodeDecodeError:
-            return content.decode("latin-1")
+        return _from_bytes(bytes.fromhex(escape.replace(kind, "")))
     return chr(int(code, 8)) if code.isdigit() else _SIMPLE.get(code, code)
+
+
+def _from_bytes(content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
