@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import sys
@@ -75,8 +76,7 @@ class PluginCommand(SingerCommand):
 
     @override
     def invoke(self, ctx: click.Context) -> Any:
-        if sys.stdout is None:
-            raise MartechError("nothing can be written: standard output is closed")
+        require_output()
         with output_errors():
             self._is_run = not (ctx.params.get("check") or ctx.params.get("about"))
             # SingerCommand.invoke would print the schema if the configuration is invalid
@@ -114,6 +114,12 @@ def _line(error: BaseException) -> str:
     return "; ".join(error.errors) if isinstance(error, ConfigValidationError) else str(error)
 
 
+def require_output() -> None:
+    """Raise an error if standard output is closed."""
+    if sys.stdout is None:
+        raise MartechError("nothing can be written: standard output is closed")
+
+
 def discard_unwritten_output() -> None:
     """Discard buffered output; the interpreter would try to write it again at exit."""
     try:
@@ -123,9 +129,16 @@ def discard_unwritten_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _escape_unencodable() -> None:
+    """Escape characters that the encoding of standard output does not have."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 @contextmanager
 def output_errors() -> Iterator[None]:
     """Raise an error if standard output cannot be written; click would exit silently."""
+    _escape_unencodable()
     try:
         try:
             yield

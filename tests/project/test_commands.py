@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import entry_points, version
@@ -69,6 +70,17 @@ def test_every_command_ends_with_one_line_when_its_output_is_full() -> None:
         assert done.returncode == 1
         (line,) = done.stderr.decode().splitlines()
         assert line.endswith("the output cannot be written: No space left on device")
+
+
+def test_every_command_writes_in_any_encoding() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    for item in entry_points(group="console_scripts"):
+        if _is_ours(item.value):
+            done = subprocess.run(
+                [BIN / item.name, "--help"], env=environment, capture_output=True, check=False
+            )
+            assert (done.returncode, done.stderr) == (0, b""), item.name
+            assert b"Usage" in done.stdout
 
 
 def _is_ours(value: str) -> bool:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import stat
+import subprocess
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,8 +20,6 @@ from singer_martech.cli.report.command import main
 from target_mona.target import TargetMona
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.sandbox.server import Sandbox
 
 VOID = {"meta", "link", "br", "img"}
@@ -216,27 +218,46 @@ def test_a_dry_run_is_shown_but_not_summed(tmp_path: Path) -> None:
     assert "Would deliver, records per second" in page.text
 
 
-def test_the_page_of_a_real_dry_run_can_be_made(sandbox: Sandbox, tmp_path: Path) -> None:
-    config = {
-        **sandbox.mona.credentials(),
-        "dry_run": True,
-        "summary_path": str(tmp_path / "run.json"),
-    }
+@pytest.fixture
+def dry_run(sandbox: Sandbox, tmp_path: Path) -> Path:
+    """The summary of a dry run."""
+    path = tmp_path / "run.json"
+    config = {**sandbox.mona.credentials(), "dry_run": True, "summary_path": str(path)}
     messages: list[dict[str, Any]] = [
         {"type": "SCHEMA", "stream": "scores", "key_properties": ["id"], "schema": {}},
         {"type": "RECORD", "stream": "scores", "record": {"id": "a"}},
     ]
     lines = "".join(json.dumps(message) + "\n" for message in messages)
     TargetMona(config=config).listen(io.StringIO(lines))
-    done = CliRunner().invoke(main, [str(tmp_path / "run.json"), "--output", "-"])
+    return path
+
+
+def test_the_page_of_a_real_dry_run_can_be_made(dry_run: Path) -> None:
+    done = CliRunner().invoke(main, [str(dry_run), "--output", "-"])
     assert done.exit_code == 0, done.output
     assert "Would deliver 1 in 1 dry run" in Page(done.output).text
-    with (tmp_path / "open").open("a+", encoding="utf-8") as file:
+    with dry_run.with_name("open").open("a+", encoding="utf-8") as file:
         name = f"/dev/fd/{file.fileno()}"
-        done_again = CliRunner().invoke(main, [str(tmp_path / "run.json"), "--output", name])
+        done_again = CliRunner().invoke(main, [str(dry_run), "--output", name])
         assert (done_again.exit_code, done_again.output) == (0, "")
         file.seek(0)
         assert file.read() == done.output
+
+
+@pytest.mark.parametrize(
+    ("redirect", "error"), [("", ""), (">&-", "nothing can be written: standard output is closed")]
+)
+def test_the_page_is_utf_8_and_needs_an_output(dry_run: Path, redirect: str, error: str) -> None:
+    command = Path(sys.executable).with_name("singer-martech-report")
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {redirect}', "sh", command, dry_run, "--output", "-"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.stderr.decode() == (f"Error: {error}\n" if error else "")
+    assert done.returncode == bool(error)
+    assert ("✓" in done.stdout.decode()) == (not error)
 
 
 def test_unchanged_records_are_counted_where_there_is_a_ledger(tmp_path: Path) -> None:

@@ -41,9 +41,12 @@ def main(runs: tuple[Path, ...], output: str) -> None:
     found, problems = read_runs(runs)
     for problem in problems:
         click.echo(f"left out: {escape_controls(problem)}", err=True)
-    page = render(found, problems)
+    _write(render(found, problems), output)
+
+
+def _write(page: str, output: str) -> None:
     if output == "-":
-        sys.stdout.write(page)
+        sys.stdout.buffer.write(page.encode())  # the page says that it is UTF-8
         return
     try:
         private_files.replace(Path(output), page)
