@@ -11,7 +11,7 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 from singer_martech.http.auth import NoAuth
-from singer_martech.http.content import accept_any, raise_if_html
+from singer_martech.http.content import accept_any, blocks_as_sent, raise_if_html
 from singer_martech.http.interpretation import Interpreting
 from singer_martech.http.request import RetryingRequest
 from singer_martech.http.response import Response
@@ -161,7 +161,7 @@ class HttpClient:
             into.seek(0)
             into.truncate()
             try:
-                for index, block in enumerate(retrying_request.blocks(http_response, raw=True)):
+                for index, block in enumerate(blocks_as_sent(http_response)):
                     self.shutdown.check()
                     if index == 0:
                         raise_if_html(response.headers, block)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import zlib
 from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Any
 
+import urllib3
+
 from singer_martech.http.errors import InvalidResponse, UnexpectedContent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    import requests
 
     from singer_martech.http.response import Response
 
     Validate = Callable[[Response], None]
 
+_BLOCK_BYTES = 256 * 1024
 _HEAD_BYTES = 1024
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP_BITS = 31
@@ -26,6 +32,34 @@ _HTML_STARTS = tuple(
     f"<{name}".encode()
     for name in ("!doctype html", "html", "head", "body", "title", "meta", "script", "!--", "form")
 )
+
+
+def blocks_as_sent(http_response: requests.Response) -> Iterator[bytes]:
+    """Yield the body in blocks, compressed or not; IncompleteRead is raised if it ends early."""
+    yield from http_response.raw.stream(_BLOCK_BYTES, decode_content=False)
+
+
+def read_body(http_response: requests.Response, max_bytes: int) -> tuple[bytes, bool]:
+    """Return at most ``max_bytes`` of the decoded body, and whether that is all."""
+    body, is_complete = _joined(blocks_as_sent(http_response), max_bytes)
+    encoding = http_response.headers.get("Content-Encoding")
+    if not encoding:
+        return body, is_complete
+    # Decoded afterwards: an endless body can decode to nothing.
+    sent = urllib3.HTTPResponse(
+        io.BytesIO(body), {"Content-Encoding": encoding}, preload_content=False
+    )
+    decoded, is_decoded = _joined(sent.stream(_BLOCK_BYTES, decode_content=True), max_bytes)
+    return decoded, is_complete and is_decoded
+
+
+def _joined(blocks: Iterator[bytes], max_bytes: int) -> tuple[bytes, bool]:
+    body = bytearray()
+    for block in blocks:
+        body += block
+        if len(body) > max_bytes:
+            return bytes(body[:max_bytes]), False
+    return bytes(body), True
 
 
 def accept_any(response: Response) -> None:

@@ -20,6 +20,7 @@ from singer_martech.http.connection import (
     is_untrusted,
     observed,
 )
+from singer_martech.http.content import read_body
 from singer_martech.http.errors import (
     AttemptFailed,
     HttpError,
@@ -37,7 +38,7 @@ from singer_martech.http.urls import check_url
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from requests.auth import AuthBase
 
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from singer_martech.http.settings import HttpSettings
     from singer_martech.runtime.shutdown import ShutdownSignal
 
-_BLOCK_BYTES = 256 * 1024
 _MAX_ERROR_BODY_BYTES = 4 * 1024 * 1024
 _CONNECT_TIMEOUT_SECONDS = 30.0
 _MAX_READ_TIMEOUT_SECONDS = 1_000_000.0
@@ -322,19 +322,9 @@ class RetryingRequest:
 
     def _read(self, http_response: requests.Response, max_bytes: int) -> tuple[Response, bool]:
         """Return a response with at most ``max_bytes`` of its body, and whether that is all."""
-        body = bytearray()
-        for block in self.blocks(http_response, raw=False):
-            body += block
-            if len(body) > max_bytes:
-                break
-        head = bytes(body[:max_bytes])
-        response = Response(self.label, http_response.status_code, http_response.headers, head)
-        return response, len(body) <= max_bytes
-
-    @staticmethod
-    def blocks(http_response: requests.Response, *, raw: bool) -> Iterator[bytes]:
-        """Yield the body in blocks; urllib3 raises IncompleteRead if it ends early."""
-        yield from http_response.raw.stream(_BLOCK_BYTES, decode_content=not raw)
+        body, is_complete = read_body(http_response, max_bytes)
+        response = Response(self.label, http_response.status_code, http_response.headers, body)
+        return response, is_complete
 
     @property
     def _invalid_header(self) -> SettingError:

@@ -743,6 +743,35 @@ def test_interim_responses_are_skipped(client: HttpClient, server: ScriptedServe
     assert post(client, server, idempotent=False).body == b"{}"
 
 
+GZIP_START = b"\x1f\x8b\x08\0\0\0\0\0\0\3"
+EMPTY_BLOCKS = b"\0\0\0\xff\xff" * 800
+
+
+@pytest.mark.parametrize("status", ["200 OK", "503 Unavailable"])
+@pytest.mark.parametrize(
+    ("framing", "start", "endless"),
+    [
+        (b"X: y", GZIP_START, EMPTY_BLOCKS),
+        (
+            b"Transfer-Encoding: chunked",
+            b"a\r\n%b\r\n" % GZIP_START,
+            b"fa0\r\n%b\r\n" % EMPTY_BLOCKS,
+        ),
+    ],
+    ids=["one body", "chunks"],
+)
+def test_an_endless_body_that_decodes_to_nothing_is_bounded(
+    client: HttpClient, status: str, framing: bytes, start: bytes, endless: bytes
+) -> None:
+    head = b"HTTP/1.1 %b\r\nContent-Encoding: gzip\r\n%b\r\n\r\n" % (status.encode(), framing)
+    with RawServer(unending(head + start, endless)) as raw:
+        error = InvalidResponse if status == "200 OK" else RetriesExhausted
+        with pytest.raises(error):
+            client.request(
+                "GET", f"http://127.0.0.1:{raw.port}", label="reading", max_bytes=MEBIBYTE
+            )
+
+
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"
 
 
