@@ -57,6 +57,8 @@ class RecordLoader:
                 raw_json = None
                 try:
                     record = self.transform(record)
+                except ENDS_RUN:
+                    raise
                 except Exception as error:  # noqa: BLE001 - an expression of the user may fail in any way
                     reason = _stream_map_failure(error)
                 if record is None:
