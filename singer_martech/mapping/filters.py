@@ -11,17 +11,13 @@ import uuid
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.mapping.operations import (
-    check_magnitude,
-    check_replacement,
-    check_widths,
-    format_text,
-)
+from singer_martech.mapping.operations import format_text
 from singer_martech.values.json_codec import encode
+from singer_martech.values.limits import check_insertion, check_magnitude, check_replacement
 from singer_martech.values.timestamps import epoch_ms, epoch_s, iso, parse_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "singer-martech").bytes
 _NAMESPACE_DIGEST = hashlib.sha1(_NAMESPACE, usedforsecurity=False)
@@ -116,7 +112,9 @@ def exact_int(value: Any, default: Any = 0, base: int = 10) -> Any:
     """
     try:
         if isinstance(value, str) and base != _DECIMAL_BASE:
-            return int(value, base)
+            number_in_base = int(value, base)
+            check_magnitude(number_in_base)
+            return number_in_base
         number = Decimal(value.strip() if isinstance(value, str) else value)
     except (ArithmeticError, TypeError, ValueError):
         return default
@@ -177,8 +175,24 @@ def join(items: list[Any], separator: Any = "") -> str:
     Raises:
         ValueError: The result would be too long.
     """
-    check_widths([len(str(separator)) * len(items)])
+    check_insertion(len(items), str(separator))
     return str(separator).join("" if item is None else str(item) for item in items)
+
+
+def total(items: Iterable[Any], start: Any = 0) -> Any:
+    """Return the sum of numbers, or the items of lists in one list, after a start.
+
+    Raises:
+        TypeError: The items and the start are not all numbers, or all lists.
+    """
+    if isinstance(start, (int, Decimal)):
+        return sum(items, start)
+    result = []
+    for each in (start, *items):
+        if not isinstance(each, list):
+            raise TypeError("sum needs numbers or lists")
+        result += each
+    return result
 
 
 FILTERS: dict[str, Callable[..., Any]] = {

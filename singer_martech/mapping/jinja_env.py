@@ -18,9 +18,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from singer_martech._compat import override
 from singer_martech.mapping import filters, operations
 from singer_martech.mapping.undefined import UNDEFINED
+from singer_martech.values import limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
     from string import Formatter
 
     from jinja2.runtime import Context
@@ -43,19 +44,18 @@ def _missing(*values: Any) -> Any:
 class _Formatter(SandboxedFormatter):
     """Formats like ``str.format``; null is empty text."""
 
-    def __init__(self, env: jinja2.Environment) -> None:
+    def __init__(self, env: jinja2.Environment, values: Sequence[Any]) -> None:
         super().__init__(env)
-        self._seen: set[int] = set()
-        self._repeated = 0
+        self._values = values
+        self._length, self._most = 0, limits.MAX_LENGTH
 
     @override
     def format_field(self, value: Any, format_spec: str) -> Any:
-        operations.check_spec(value, format_spec)
+        limits.check_spec(value, format_spec)
         text = "" if value is None else super().format_field(value, format_spec)
-        if id(value) in self._seen:
-            self._repeated += len(text)
-            operations.check_widths([self._repeated])
-        self._seen.add(id(value))
+        self._length += len(text)
+        if self._length > self._most:
+            self._most = limits.check_formatted(self._length, self._values)
         return text
 
 
@@ -94,7 +94,9 @@ class _Environment(ImmutableSandboxedEnvironment):
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         if isinstance(obj, jinja2.Undefined):
             return None if isinstance(obj, _OfNull) else obj
-        operations.check_call(obj, args, kwargs)
+        # text.join takes iterators, which have no length
+        args = tuple(list(each) if each.__class__ is GeneratorType else each for each in args)
+        limits.check_call(obj, args, kwargs)
         return super().call(context, obj, *args, **kwargs)
 
     @override
@@ -103,7 +105,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             return None
 
         def format_text(*args: Any, **kwargs: Any) -> str:
-            formatter: Formatter = _Formatter(self)
+            formatter: Formatter = _Formatter(self, [*args, *kwargs.values()])
             if value.__name__ == "format_map":
                 return formatter.vformat(str(value.__self__), (), *args)
             return formatter.vformat(str(value.__self__), args, kwargs)
@@ -154,8 +156,49 @@ def _null_safe_order(name: str) -> Callable[[Any, Any], Any]:
     return apply
 
 
-_SIZED = frozenset({"batch", "center", "indent", "slice", "truncate", "wordwrap"})
-"""Filters whose arguments determine the length of the result."""
+def _check_widths(_: Any, *args: Any, **kwargs: Any) -> None:
+    limits.check_widths([*args, *kwargs.values()])
+
+
+def _check_indent(text: Any, width: Any = 4, *_: Any, **__: Any) -> None:
+    limits.check_insertion(len(str(text).splitlines()) + 1, width)
+
+
+def _check_wrapping(
+    text: Any, width: Any = 79, _: Any = None, wrapstring: Any = None, *__: Any, **___: Any
+) -> None:
+    limits.check_wrapping(str(text), width, wrapstring or "\n")
+
+
+def _check_links(text: Any, *args: Any, **kwargs: Any) -> None:
+    words = str(text).split()
+    inserted = [each for each in (*args, *kwargs.values()) if isinstance(each, (str, list))]
+    limits.check_insertion(len(words), *inserted)
+    limits.check_steps(words, inserted)
+
+
+def _check_nesting(value: Any) -> None:
+    limits.weigh(value, limits.MAX_LENGTH, per_level=1)
+
+
+_CHECKS: Mapping[str, Callable[..., None]] = {
+    "batch": _check_widths,
+    "center": _check_widths,
+    "indent": _check_indent,
+    "pprint": _check_nesting,
+    "slice": _check_widths,
+    "truncate": _check_widths,
+    "urlize": _check_links,
+    "wordwrap": _check_wrapping,
+}
+"""Checks of the filters whose arguments determine the length of the result."""
+_PER_ITEM = frozenset(
+    {"groupby", "join", "map", "max", "min", "reject", "rejectattr", "select", "selectattr"}
+    | {"sort", "sum", "unique"}
+)
+"""Filters that use their arguments for each item."""
+_MULTIPLYING = frozenset({"batch", "map", "slice"})
+"""Filters that may return an argument many times."""
 _FALSE_FOR_NULL = frozenset(
     {"divisibleby", "even", "ge", "greaterthan", "gt", "le", "lessthan", "lt", "odd", "<", ">"}
     | {"<=", ">=", "in", "lower", "upper"}
@@ -163,50 +206,67 @@ _FALSE_FOR_NULL = frozenset(
 
 
 def _null_safe(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a filter return null and undefined values unchanged."""
-    if name in _SIZED:
-        function = _bounded(name, function)
+    """Make a filter return null and undefined values unchanged, and limit it."""
+    if name in _MULTIPLYING:
+        function = _counted(function)
+    wrap = _with_passed if hasattr(function, "jinja_pass_arg") else _without_passed
+    # keep the attributes that Jinja's decorators set
+    return functools.wraps(function)(wrap(function, _limit(name)))
 
-    @functools.wraps(function)  # keep the attributes that Jinja's decorators set
+
+def _without_passed(
+    function: Callable[..., Any], limit: Callable[..., Any] | None
+) -> Callable[..., Any]:
     def apply(value: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(value, _NO_VALUE):
             return value
         for each in args:
             if isinstance(each, jinja2.Undefined):
                 return each
-        return _bounded_items(function(value, *args, **kwargs))
+        if limit is not None:
+            value = limit(value, args, kwargs)
+        return function(value, *args, **kwargs)
 
-    @functools.wraps(function)
-    def apply_with(passed: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
+    return apply
+
+
+def _with_passed(
+    function: Callable[..., Any], limit: Callable[..., Any] | None
+) -> Callable[..., Any]:
+    def apply(passed: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(value, _NO_VALUE):
             return value
         for each in args:
             if isinstance(each, jinja2.Undefined):
                 return each
-        return _bounded_items(function(passed, value, *args, **kwargs))
-
-    return apply_with if hasattr(function, "jinja_pass_arg") else apply
-
-
-def _bounded_items(result: Any) -> Any:
-    return operations.counted(result) if result.__class__ is GeneratorType else result
-
-
-def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Check the result size that the arguments of a filter request."""
-    first = 1 if hasattr(function, "jinja_pass_arg") else 0
-
-    @functools.wraps(function)
-    def apply(*args: Any, **kwargs: Any) -> Any:
-        given = [*args[first + 1 :], *kwargs.values()]
-        operations.check_widths(given)
-        if name == "indent" and given:
-            operations.check_indent(args[first], given[0])
-        if name == "wordwrap":
-            operations.check_wrapping(args[first], given[0] if given else 79)
-        return function(*args, **kwargs)
+        if limit is not None:
+            value = limit(value, args, kwargs)
+        return function(passed, value, *args, **kwargs)
 
     return apply
+
+
+def _counted(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def apply(*args: Any, **kwargs: Any) -> Any:
+        return limits.counted(function(*args, **kwargs))
+
+    return apply
+
+
+def _limit(name: str) -> Callable[..., Any] | None:
+    """Return a function that checks the value and the arguments of a filter."""
+    check = _CHECKS.get(name)
+    if check is None and name not in _PER_ITEM:
+        return None
+
+    def limited(value: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        if check is None:
+            return limits.check_steps(value, (*args, *kwargs.values()))
+        check(value, *args, **kwargs)
+        return value
+
+    return limited
 
 
 def _default(value: Any, default_value: Any = "", boolean: bool = False) -> Any:  # noqa: FBT001, FBT002 - Jinja's signature
@@ -216,12 +276,22 @@ def _default(value: Any, default_value: Any = "", boolean: bool = False) -> Any:
     return value
 
 
-@jinja2.pass_context
-def _join(context: Context, value: Any, d: Any = "", attribute: Any = None) -> str:
+def _attributes(context: Context, value: Any, attribute: Any) -> Iterable[Any]:
     if attribute is not None:
         kwargs = {"attribute": attribute}
         value = context.environment.call_filter("map", value, kwargs=kwargs, context=context)
-    return filters.join(list(value), d)
+    items: Iterable[Any] = value
+    return items
+
+
+@jinja2.pass_context
+def _join(context: Context, value: Any, d: Any = "", attribute: Any = None) -> str:
+    return filters.join(list(_attributes(context, value, attribute)), d)
+
+
+@jinja2.pass_context
+def _sum(context: Context, value: Any, attribute: Any = None, start: Any = 0) -> Any:
+    return filters.total(_attributes(context, value, attribute), start)
 
 
 def _environment() -> _Environment:
@@ -233,7 +303,13 @@ def _environment() -> _Environment:
         keep_trailing_newline=True,
     )
     environment.globals.clear()
-    functions = {**environment.filters, **filters.FILTERS, **filters.INSTEAD, "join": _join}
+    functions = {
+        **environment.filters,
+        **filters.FILTERS,
+        **filters.INSTEAD,
+        "join": _join,
+        "sum": _sum,
+    }
     environment.filters = {name: _null_safe(name, each) for name, each in functions.items()}
     environment.filters.update(default=_default, d=_default)
     own = {"~": _concatenate, "decimal": Decimal, "slice": _slice}

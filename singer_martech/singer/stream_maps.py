@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import fnmatch
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import MapExpressionError, StreamMapConfigError
@@ -13,21 +12,25 @@ from singer_sdk.mapper import (
     MAPPER_ELSE_OPTION,
     MAPPER_SOURCE_OPTION,
     NULL_STRING,
+    CustomStreamMap,
     PluginMapper,
 )
 from singer_sdk.singerlib import Catalog
 
 from singer_martech._compat import override
 from singer_martech.errors import SettingError
+from singer_martech.singer.expression_evaluator import ExpressionEvaluator
 from singer_martech.singer.flattening import flattenable
+from singer_martech.values.limits import check_magnitude
 from singer_martech.values.wording import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from singer_sdk.mapper import StreamMap
 
 _DUPLICATE_NAME = "Duplicate column name"
 """The start of the SDK's message for two properties that flattening would give one name."""
-_MAX_EXPONENT = 4000
 _NAMES = frozenset({MAPPER_ALIAS_OPTION, MAPPER_ELSE_OPTION, MAPPER_SOURCE_OPTION})
 
 
@@ -63,6 +66,14 @@ class StreamMapper(PluginMapper):
             is_name = options.enabled and str(error).startswith(_DUPLICATE_NAME)
             setting = "flattening_separator" if is_name else "stream_maps"
             raise SettingError(f"setting '{setting}': stream '{stream_name}': {error}") from error
+        _limit(self.stream_maps[stream_name])
+
+
+def _limit(stream_maps: Iterable[StreamMap]) -> None:
+    """Limit what the expressions of stream maps make of a record."""
+    for each in stream_maps:
+        if isinstance(each, CustomStreamMap):
+            each.expr_evaluator = ExpressionEvaluator(each.functions)
 
 
 def unmatched_maps(config: Mapping[str, Any], streams: Collection[str], place: str) -> list[str]:
@@ -89,8 +100,8 @@ def check_magnitudes(value: Any) -> None:
     if isinstance(value, (dict, list)):
         for item in value.values() if isinstance(value, dict) else value:
             check_magnitudes(item)
-    elif isinstance(value, Decimal) and abs(value.adjusted()) > _MAX_EXPONENT:
-        raise ValueError("a number is out of range")
+    else:
+        check_magnitude(value)
 
 
 def expression_problems(config: Mapping[str, Any]) -> Iterator[str]:

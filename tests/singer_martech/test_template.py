@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import re
 import time
 import uuid
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import example, given
@@ -511,6 +512,83 @@ def test_an_expression_that_would_take_all_memory_fails(expression: str) -> None
     with pytest.raises(TemplateError, match=r"^key: (ValueError|TypeError|Overflow): "):
         value_of({"key": f"{{{{ {expression} }}}}"})
     assert time.process_time() - started < 2
+
+
+LONG = "a" * 100_000
+NUMBERS = list(range(10_000))
+NESTED: Any = functools.reduce(lambda inner, _: [inner], range(500), cast("Any", NUMBERS))
+
+
+@pytest.mark.parametrize(
+    ("expression", "v", "w"),
+    [
+        ("v % w", "%(a)s" * 100_000, {"a": [1] * 100_000}),
+        ("v % w", "%(a)s" * 100_000, {"a": 10**4000}),
+        ("v % w", "%(a)999999s" * 3000, {"a": "x"}),
+        ("v % w", "%999999d" * 3000, 5),
+        ("v % w", "%(a)d", {"a": Decimal("1e999990")}),
+        ("v % w", "%(a(b))s" * 3, {"a(b)": LONG}),
+        ("v.encode() % w", "%999999999d", 5),
+        ("v | format(**w)", "%(a)s" * 1000, {"a": LONG}),
+        ("v.format(w)", "{0!r}" * 1000, LONG),
+        ("v.format(w)", "{0[0]}" * 1000, [LONG]),
+        ("v.format(w)", "{0:>999999}" * 3000, "x"),
+        ("v.format_map(w)", "{a}" * 1000, {"a": LONG}),
+        ("v | batch(w, v) | list", LONG, 10**6),
+        ("v | slice(w, v) | list", LONG, 10**6),
+        ("v | map('batch', w, v) | list", [[1], [2], [3]], 10**6),
+        ("v | map('center', w) | map('list') | list", ["a"] * 1000, 100_000),
+        ("v | map(attribute='a', default=w) | list", [{}] * 10_000, LONG),
+        ("v | map('default', w, true) | list", [""] * 10_000, [LONG]),
+        ("v | map(attribute=w) | list", [{"a": 1}] * 1000, "a." * 100_000),
+        ("v | sort(attribute=w)", [{"a": 1}] * 1000, "a," * 100_000),
+        ("v | sum(attribute=w)", [{"a": 1}] * 1000, "a." * 100_000),
+        ("v | groupby(w)", [{"a": 1}] * 1000, "a." * 100_000),
+        ("v | select('in', w) | list", NUMBERS, [-1] * 10_000),
+        ("v | map('string') | reject('in', w) | list", NUMBERS, ["a"] * 10_000),
+        ("v | indent(w)", "a\r" * 10_000, 1000),
+        ("v | indent(first=true, width=w)", "a\n" * 10_000, 1000),
+        ("v | wordwrap(1, true, w)", "ab " * 1000, LONG),
+        ("v | wordwrap(wrapstring=w)", "ab " * 100_000, LONG),
+        ("v | urlize(target=w)", "a.com " * 1000, LONG),
+        ("v | urlize(extra_schemes=w)", "a.com " * 1000, ["x:"] * 100_000),
+        ("v | pprint", NESTED, None),
+        ("v.join(w | map('string'))", LONG, NUMBERS),
+        ("v.replace(w | escape, v)", LONG, "a"),
+        ("(v | int(0, 16)) // (v | int(0, 16))", "f" * 10**6, None),
+        ("(1).from_bytes(v.encode(), 'big')", LONG, None),
+    ],
+)
+def test_no_record_makes_an_expression_use_all_memory_or_time(
+    expression: str, v: Any, w: Any
+) -> None:
+    started = time.process_time()
+    result = value_or_error({"key": f"{{{{ {expression} }}}}"}, v=v, w=w)
+    assert time.process_time() - started < 4
+    assert isinstance(result, TemplateError), len(str(result))
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("'%(a)s-%(a)s' % {'a': 'x' * 300000}", f"{'x' * 300_000}-{'x' * 300_000}"),
+        ("'%5.1f|%-3d|%%' % (2.25, 7)", "  2.2|7  |%"),
+        ("'{0}-{0!r:>5}'.format('a')", "a-  'a'"),
+        ("('x' * 1000000 ~ '{}').format('y' * 900000)", f"{'x' * 10**6}{'y' * 900_000}"),
+        ("[1, 2, 3] | batch(2, 0) | list", [[1, 2], [3, 0]]),
+        ("[1, 2, 3] | slice(2, 0) | list", [[1, 2], [3, 0]]),
+        ("[[1], [2, 3]] | sum(start=[0])", [0, 1, 2, 3]),
+        ("[{'a': 1}, {'a': 2}] | sum('a', 10)", 13),
+        ("[[1], [2]] | map('map', 'string') | list", [["1"], ["2"]]),
+        ("['b', 'a'] | select('in', ['a']) | list", ["a"]),
+        ("', '.join([1, 2] | map('string'))", "1, 2"),
+        ("'a b' | wordwrap(1, true, '|')", "a|b"),
+        ("'a\nb' | indent(width='> ', first=true)", "> a\n> b"),
+        ("'ff' | int(0, 16)", 255),
+    ],
+)
+def test_a_limited_operation_gives_what_jinja_gives(expression: str, expected: Any) -> None:
+    assert value_of(f"{{{{ {expression} }}}}") == expected
 
 
 @given(

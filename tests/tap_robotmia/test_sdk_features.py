@@ -297,4 +297,4 @@ def test_a_number_that_a_stream_map_would_expand_for_minutes_ends_the_run_with_o
     assert run.reason.startswith(
         "setting 'stream_maps': stream 'events': a record cannot be mapped"
     )
-    assert "a number is out of range" in run.reason
+    assert "the number is too large" in run.reason

@@ -586,3 +586,28 @@ def test_a_number_that_a_stream_map_would_expand_for_minutes_rejects_its_record(
     )
     assert run.status == 0
     assert [each["message"] for each in mona.messages()] == [{"id": 2, "price": 12}]
+
+
+@pytest.mark.parametrize(
+    ("expression", "v", "w"),
+    [
+        ("v * w", "a" * 60_000, "a" * 60_000),
+        ("v ** w", 3_999_999, 3_999_999),
+        ("v.ljust(w)", "a", 3 * 10**9),
+        ("datetime.datetime.fromtimestamp(v).isoformat()", 10**17, None),
+    ],
+)
+def test_a_stream_map_that_a_record_makes_multiply_rejects_the_record(
+    target: Target, mona: Mona, expression: str, v: Any, w: Any
+) -> None:
+    run = target(
+        schema(id={"type": "integer"}, v={}, w={}),
+        record(id=1, v=v, w=w),
+        record(id=2, v=3, w=2),
+        stream_maps={"orders": {"result": expression, "v": "__NULL__", "w": "__NULL__"}},
+        max_rejected_records=2,
+    )
+    assert run.status == 0
+    assert run.rejects[0]["reason"].startswith("a stream map fails: ")
+    delivered = [each["message"]["id"] for each in mona.messages()]
+    assert delivered == ([2] if len(run.rejects) == 1 else [])

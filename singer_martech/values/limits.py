@@ -1,0 +1,348 @@
+"""Limits of expressions, checked before anything is expanded.
+
+Expressions and records may come from others, so no expression may use all memory or time:
+``'a' * 10**9``, ``2 ** 10**9``, ``'%999999999d' % x``.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import Counter
+from decimal import Decimal
+from types import GeneratorType, MethodDescriptorType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+MAX_LENGTH = 1_000_000
+"""Maximum number of characters or items that one operation may add to a value."""
+MAX_TOTAL = 100 * MAX_LENGTH
+"""Maximum number of characters in all that a filter or a stream map makes of one record."""
+PER_ITEM = 20
+"""The number of characters that take as much memory and time as an item of a list."""
+_MAX_STEPS = 50_000_000
+_MAX_WRAP_STEPS = 4 * 10**9
+_MAX_BITS = 100_000
+_MAX_EXPONENT = 4000
+_PER_DIRECTIVE = 256
+"""Maximum number of characters that a directive of ``strftime`` gives."""
+_TOO_LONG = f"it would lengthen a value by more than {MAX_LENGTH:,} characters or items"
+_TOO_LARGE = "the number is too large"
+TOO_MANY_STEPS = "it would take too long for lists and texts of this length"
+_SEQUENCES = (str, bytes, list, tuple)
+_CONVERSION = re.compile(
+    r"%(?:\(([^()]*)\))?[-+ #0]*([1-9][0-9]*|\*)?(?:\.([0-9]*|\*))?[hlL]?(.)", re.DOTALL
+)
+_WIDE_SPEC = re.compile(r"(?<![0-9])[0-9]{7,}")
+_MOST_DIGITS = 7
+_SHORT = 1000
+_FEW = 32
+
+
+def multiply(left: Any, right: Any) -> Any:
+    """Multiply numbers, or repeat a text or a list.
+
+    Raises:
+        ValueError: The result would be too long or too large.
+    """
+    if isinstance(left, int) and isinstance(right, int):
+        if left.bit_length() + right.bit_length() > _MAX_BITS:
+            raise ValueError(_TOO_LARGE)
+    elif isinstance(left, int) and isinstance(right, _SEQUENCES):
+        weigh(right, MAX_LENGTH // max(left, 1))
+    elif isinstance(right, int) and isinstance(left, _SEQUENCES):
+        weigh(left, MAX_LENGTH // max(right, 1))
+    return left * right
+
+
+def check_power(base: Any, exponent: Any) -> None:
+    """Check a power.
+
+    Raises:
+        ValueError: The result would be too large.
+    """
+    if (
+        isinstance(base, int)
+        and isinstance(exponent, int)
+        and abs(base.bit_length() * exponent) > _MAX_BITS
+    ):
+        raise ValueError(_TOO_LARGE)
+
+
+def check_format(text: Any, values: Any) -> None:
+    """Check a text that is formatted like ``%``.
+
+    Raises:
+        ValueError: The result would be too long.
+    """
+    if not isinstance(text, str):
+        raise TypeError("only text can be formatted")
+    named = _short_conversions(text) if len(text) <= _SHORT else _conversions(text)
+    if not isinstance(values, dict):
+        for value in values if isinstance(values, tuple) else (values,):
+            check_magnitude(value)
+        return
+    repeated = 0
+    for (key, kind), count in named:
+        if key in values and kind != "%":
+            check_magnitude(values[key])
+            if count > 1:
+                repeated += (count - 1) * len(f"%{kind}" % (values[key],))
+                _check_length(repeated)
+
+
+def _conversions(text: str) -> Sequence[tuple[tuple[str, str], int]]:
+    """Return key, type and number of the conversions with a key; check the widths of all."""
+    widths = 0
+    named: Counter[tuple[str, str]] = Counter()
+    for found in _CONVERSION.finditer(text):
+        key, *digits, kind = found.groups()
+        if kind == "(":
+            raise ValueError("a format has a key with parentheses")
+        for each in filter(None, digits):
+            if each == "*" or len(each) > _MOST_DIGITS:
+                raise ValueError(_TOO_LONG)
+            widths += int(each)
+        if key is not None:
+            named[key, kind] += 1
+    _check_length(widths)
+    return tuple(named.items())
+
+
+_short_conversions = functools.lru_cache(maxsize=256)(_conversions)
+
+
+def check_spec(value: Any, spec: str) -> None:
+    """Check a format specification of ``str.format``.
+
+    Raises:
+        ValueError: The result would be too long.
+    """
+    check_magnitude(value)
+    if _WIDE_SPEC.search(spec):
+        raise ValueError(_TOO_LONG)
+
+
+def check_formatted(length: int, values: Sequence[Any]) -> int:
+    """Check the length of a formatted text, given the values in it; return the maximum.
+
+    Raises:
+        ValueError: It is too long.
+    """
+    weight = MAX_TOTAL - weigh(values, MAX_TOTAL)
+    _check_length(length - weight)
+    return MAX_LENGTH + weight
+
+
+def check_magnitude(value: Any) -> None:
+    """Check that a number is small enough for all its digits to be written.
+
+    Raises:
+        ValueError: It is out of range.
+    """
+    if isinstance(value, Decimal):
+        if abs(value.adjusted()) > _MAX_EXPONENT:
+            raise ValueError(_TOO_LARGE)
+    elif isinstance(value, int) and value.bit_length() > _MAX_BITS:
+        raise ValueError(_TOO_LARGE)
+
+
+def check_call(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> None:
+    """Check a call of a method of a text, a number or a time, or of ``json.dumps``.
+
+    Raises:
+        ValueError: The result would be too large.
+    """
+    owner = getattr(function, "__self__", None)
+    given = [*args, *kwargs.values()]
+    if isinstance(function, MethodDescriptorType) and given:  # such as str.ljust(text, width)
+        owner, *given = given
+    if isinstance(owner, (str, bytes, int)):
+        check_widths(given)
+    check_magnitude(owner)
+    check = _CALLS.get(getattr(function, "__name__", ""))
+    if check is not None:
+        check(owner, given, kwargs)
+
+
+def check_widths(values: Iterable[Any]) -> None:
+    """Check numbers of characters or items.
+
+    Raises:
+        ValueError: One is too large.
+    """
+    for value in values:
+        if isinstance(value, int) and abs(value) > MAX_LENGTH:
+            raise ValueError(_TOO_LONG)
+
+
+def check_replacement(text: Any, old: Any, new: Any) -> None:
+    """Check a replacement in a text.
+
+    Raises:
+        ValueError: The result would be too long.
+    """
+    is_text = isinstance(text, str) and isinstance(old, str) and isinstance(new, str)
+    if is_text or (isinstance(text, bytes) and isinstance(old, bytes) and isinstance(new, bytes)):
+        _check_length(text.count(old) * (len(new) - len(old)))
+
+
+def check_insertion(places: int, *inserted: Any) -> None:
+    """Check that texts, or numbers of spaces, can be inserted at each of some places.
+
+    Raises:
+        ValueError: The result would be too long.
+    """
+    for each in inserted:
+        if isinstance(each, (int, str)):
+            _check_length(places * (each if isinstance(each, int) else len(each)))
+
+
+def check_wrapping(text: str, width: Any, line_end: str) -> None:
+    """Check the wrapping of a text, whose time grows with the square of the length.
+
+    Raises:
+        ValueError: It would take too long, or the result would be too long.
+    """
+    if isinstance(width, int):
+        width = max(width, 1)
+        if len(text) ** 2 > _MAX_WRAP_STEPS * width:
+            raise ValueError("the text is too long to be wrapped")
+        check_insertion(2 * len(text) // width + len(text.splitlines()), line_end)
+
+
+def check_steps(items: Any, args: Iterable[Any]) -> Any:
+    """Check a filter that uses its arguments for each item; return the items.
+
+    Raises:
+        ValueError: It would take too long; an iterator of items may raise this later.
+    """
+    steps = 0
+    for each in args:
+        if isinstance(each, (str, bytes, list, tuple)) and len(each) > _FEW:
+            steps += _steps(each)
+    if not steps:
+        return items
+    if not hasattr(items, "__len__"):
+        return _stepped(items, steps)
+    if len(items) * steps > _MAX_STEPS:
+        raise ValueError(TOO_MANY_STEPS)
+    return items
+
+
+def _steps(value: Sequence[Any]) -> int:
+    if isinstance(value, str):  # it may be a path, such as `a.b` or `a,b`
+        return len(value) + 100 * (value.count(".") + value.count(","))
+    return len(value)
+
+
+def _stepped(items: Iterable[Any], steps: int) -> Iterator[Any]:
+    total = 0
+    for item in items:
+        total += steps
+        if total > _MAX_STEPS:
+            raise ValueError(TOO_MANY_STEPS)
+        yield item
+
+
+def counted(items: Iterable[Any]) -> Iterator[Any]:
+    """Yield the items that a filter returns.
+
+    Raises:
+        ValueError: They are too long in total.
+    """
+    return _counted(items, [MAX_TOTAL])
+
+
+def _counted(items: Iterable[Any], room: list[int]) -> Iterator[Any]:
+    for item in items:
+        if item.__class__ is GeneratorType:
+            yield _counted(item, room)
+        else:
+            room[0] = weigh(item, room[0] - PER_ITEM, PER_ITEM)
+            yield item
+
+
+def weigh(value: Any, room: int, per_item: int = 1, per_level: int = 0) -> int:
+    """Return how much of a number of characters remains when a value is taken from it.
+
+    Args:
+        value: The value.
+        room: The number of characters.
+        per_item: What each item of a list or an object takes, in addition to its text.
+        per_level: What an item takes in addition for each level of nesting.
+
+    Raises:
+        ValueError: Nothing remains.
+    """
+    if isinstance(value, (str, bytes)):
+        room -= len(value)
+    elif isinstance(value, (dict, list, tuple, set, frozenset)):
+        room -= per_item * len(value)
+        if isinstance(value, dict):
+            for key in value:
+                room -= len(key) if isinstance(key, str) else 0
+            value = value.values()
+        for item in value if room >= 0 else ():
+            room = weigh(item, room, per_item + per_level, per_level)
+    if room < 0:
+        raise ValueError(_TOO_LONG)
+    return room
+
+
+def _check_length(length: int) -> None:
+    if length > MAX_LENGTH:
+        raise ValueError(_TOO_LONG)
+
+
+def _replace(owner: Any, given: Sequence[Any], _: Mapping[str, Any]) -> None:
+    if len(given) > 1:
+        check_replacement(owner, *given[:2])
+
+
+def _join(owner: Any, given: Sequence[Any], _: Mapping[str, Any]) -> None:
+    if isinstance(owner, (str, bytes)) and given and hasattr(given[0], "__len__"):
+        _check_length(len(owner) * len(given[0]))
+
+
+def _expandtabs(owner: Any, given: Sequence[Any], _: Mapping[str, Any]) -> None:
+    if isinstance(owner, (str, bytes)):
+        _check_length(len(owner) * max((n for n in given if isinstance(n, int)), default=8))
+
+
+def _translate(owner: Any, _: Sequence[Any], __: Mapping[str, Any]) -> None:
+    if isinstance(owner, (str, bytes)):
+        raise ValueError("the method 'translate' is not available")  # noqa: TRY004 - any text
+
+
+def _from_bytes(_: Any, given: Sequence[Any], __: Mapping[str, Any]) -> None:
+    if any(isinstance(each, bytes) and 8 * len(each) > _MAX_BITS for each in given):
+        raise ValueError(_TOO_LARGE)
+
+
+def _time_format(_: Any, given: Sequence[Any], __: Mapping[str, Any]) -> None:
+    check_insertion(_PER_DIRECTIVE, *(each for each in given if isinstance(each, str)))
+
+
+def _dumps(_: Any, given: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    indent, separators = kwargs.get("indent") or 0, kwargs.get("separators") or ()
+    if indent or separators:
+        spaces = indent if isinstance(indent, int) else len(indent)
+        weigh(given[:1], MAX_TOTAL, spaces + sum(map(len, separators)), spaces)
+
+
+_CALLS: Mapping[str, Callable[[Any, Sequence[Any], Mapping[str, Any]], None]] = {
+    "dumps": _dumps,
+    "expandtabs": _expandtabs,
+    "from_bytes": _from_bytes,
+    "join": _join,
+    "replace": _replace,
+    "strftime": _time_format,
+    "strptime": _time_format,
+    "translate": _translate,
+}
+"""Checks of the methods and functions that may multiply what they get, by name."""
