@@ -22,6 +22,7 @@ from singer_martech.http.errors import (
     Forbidden,
     InvalidResponse,
     NotFound,
+    OutcomeUnknown,
     RequestRejected,
     RetriesExhausted,
     Unauthorized,
@@ -31,6 +32,8 @@ from target_mona.access_token import claims_of, expiry_of, user_id_of
 from target_mona.partial_failures import is_partial, rejected_indexes
 from target_mona.responses import (
     PartialFailure,
+    content_of,
+    is_unreadable,
     raise_if_partial,
     validate_export,
     validate_login,
@@ -207,7 +210,7 @@ class MonaClient:
                 headers={"Content-Type": "application/json"},
                 idempotent=idempotent,
                 # the status of a partial rejection is not documented
-                is_final=lambda response: is_partial(json_or_none(response)),
+                is_final=lambda response: is_partial(content_of(response)),
                 stats=stats,
             )
         except RequestRejected as rejection:
@@ -221,6 +224,9 @@ class MonaClient:
         response = rejection.response
         if response is None:
             return rejection.with_message(str(rejection))
+        if is_unreadable(response) and not idempotent:
+            message = f"{rejection}; it is not JSON; whether messages were accepted is unknown"
+            raise OutcomeUnknown(message, response) from rejection
         with Interpreting(response, idempotent=idempotent):
             return self._explained_by(response, rejection, messages)
 
@@ -238,7 +244,7 @@ class MonaClient:
             )
         if isinstance(rejection, NotFound):
             return rejection.with_message(f"{rejection}; check settings 'api_url' and 'user_id'")
-        content = json_or_none(response)
+        content = content_of(response)
         if is_partial(content):
             return PartialFailure(str(rejection), response, rejected_indexes(content, messages))
         if isinstance(content, dict) and _ABOUT_USER_ID.search(str(content.get("topLevelError"))):

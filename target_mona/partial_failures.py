@@ -205,4 +205,4 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     # unlike msgspec, it accepts lone surrogates
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.http.auth import validate_token
-from singer_martech.http.content import expect_json, json_or_none
+from singer_martech.http.content import expect_json
 from singer_martech.http.errors import RequestRejected, UnexpectedContent
+from singer_martech.values.json_codec import exact_integer
 from target_mona.partial_failures import is_partial, rejected_indexes
 
 if TYPE_CHECKING:
@@ -35,6 +37,19 @@ class PartialFailure(RequestRejected):
         self.reasons = reasons
 
 
+def content_of(response: Response) -> Any:
+    """Return the JSON value of the body, with numbers of any length; None if it is not JSON."""
+    try:
+        return json.loads(response.body, parse_int=exact_integer)
+    except (ValueError, RecursionError):
+        return None
+
+
+def is_unreadable(response: Response) -> bool:
+    """Whether the body begins like a JSON object but is none, for instance because it is cut."""
+    return response.body.lstrip().startswith(b"{") and content_of(response) is None
+
+
 def validate_login(response: Response) -> None:
     """Check that a 2xx response to a login has a usable access token.
 
@@ -54,9 +69,13 @@ def validate_export(response: Response) -> None:
     The body of a success is not documented.
 
     Raises:
-        UnexpectedContent: It names an error.
+        UnexpectedContent: It names an error, or may name rejected messages but is unreadable.
     """
-    content = json_or_none(response)
+    content = content_of(response)
+    if is_unreadable(response):
+        raise UnexpectedContent(
+            f"the response (status {response.status}) is not JSON: {response.head}"
+        )
     if not is_partial(content) and _names_error(content):
         raise UnexpectedContent(
             f"the response (status {response.status}) names an error: {response.head}"
@@ -69,7 +88,7 @@ def raise_if_partial(response: Response, messages: Sequence[bytes]) -> None:
     Raises:
         PartialFailure: Some were rejected.
     """
-    content = json_or_none(response)
+    content = content_of(response)
     if is_partial(content):
         message = f"Mona export: rejected in part with status {response.status}: {response.head}"
         raise PartialFailure(message, response, rejected_indexes(content, messages))

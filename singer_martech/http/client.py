@@ -116,7 +116,7 @@ class HttpClient:
         def read(http_response: requests.Response) -> Response:
             response = retrying_request.read(http_response, max_bytes)
             raise_if_html(response.headers, response.body)
-            _validate(response, validate or self._validate, idempotent=idempotent)
+            _validate(response, validate or self._validate)
             return response
 
         return self._run(retrying_request, read, idempotent=idempotent)
@@ -217,6 +217,6 @@ class HttpClient:
         return Session(self.settings.user_agent, self._pool_size)
 
 
-def _validate(response: Response, validate: Validate, *, idempotent: bool = True) -> None:
-    with Interpreting(response, idempotent=idempotent):
+def _validate(response: Response, validate: Validate) -> None:
+    with Interpreting(response):
         validate(response)

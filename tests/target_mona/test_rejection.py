@@ -226,6 +226,8 @@ def test_add_is_not_split_after_a_partial_rejection(target: Target, mona: Mona) 
 
 
 INDEX_OF_5000_DIGITS = '{"failed": 1, "failure_reasons": {"%s": "x"}}' % ("1" * 5000)
+CODE_OF_5000_DIGITS = '{"failed": 1, "failure_reasons": {"0": {"code": %s}}}' % ("1" * 5000)
+CUT = '{"failed": 1, "failure_reasons": {"0": "x'
 HALF_A_SURROGATE = '{"failed": 1, "failure_reasons": {"0": {"code": "\\ud800"}}}'
 
 
@@ -234,9 +236,11 @@ HALF_A_SURROGATE = '{"failed": 1, "failure_reasons": {"0": {"code": "\\ud800"}}}
     ("body", "reasons"),
     [
         (INDEX_OF_5000_DIGITS, {"outcome unknown"}),
+        (CODE_OF_5000_DIGITS, {'{"code"'}),
+        (CUT, {"outcome unknown"}),
         (HALF_A_SURROGATE, {'{"code"'}),
     ],
-    ids=["index of 5,000 digits", "half a surrogate"],
+    ids=["index of 5,000 digits", "code of 5,000 digits", "cut", "half a surrogate"],
 )
 def test_a_partial_rejection_with_unusual_values_ends_no_run_and_repeats_no_add(  # noqa: PLR0917
     target: Target, sandbox: Sandbox, mona: Mona, status: int, body: str, reasons: set[str]
