@@ -75,7 +75,7 @@ def test_a_large_value_takes_little_memory_and_time(value: str) -> None:
     text = f'{{"id":1,"v":{value}}}'
     began = time.process_time()
     assert member_texts(text) == {"id": "1", "v": value}
-    assert time.process_time() - began < 0.5
+    assert time.process_time() - began < 0.15
     tracemalloc.start()
     member_texts(text)
     peak = tracemalloc.get_traced_memory()[1]
