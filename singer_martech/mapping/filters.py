@@ -30,7 +30,7 @@ _ROUNDINGS = {
     "floor": decimal.ROUND_FLOOR,
 }
 _MAX_PRECISION = 1000
-_EXACT = decimal.Context(prec=10_000)
+_EXACT = decimal.Context(prec=10_000, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX)
 
 
 def as_text(value: Any) -> str:
@@ -193,6 +193,13 @@ def total(items: Iterable[Any], start: Any = 0) -> Any:
             raise TypeError("sum needs numbers or lists")
         result += each
     return result
+
+
+def identity(value: Any) -> Any:
+    """Return a value that equals that of an equal value; a record cannot choose its hash."""
+    if isinstance(value, (int, Decimal)):
+        return str(_EXACT.normalize(Decimal(value)) or 0).encode()  # also negative zero
+    return value
 
 
 FILTERS: dict[str, Callable[..., Any]] = {

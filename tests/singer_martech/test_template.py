@@ -4,6 +4,7 @@ import datetime
 import functools
 import json
 import re
+import sys
 import time
 import uuid
 from decimal import Decimal
@@ -584,11 +585,22 @@ def test_no_record_makes_an_expression_use_all_memory_or_time(
         ("', '.join([1, 2] | map('string'))", "1, 2"),
         ("'a b' | wordwrap(1, true, '|')", "a|b"),
         ("'a\nb' | indent(width='> ', first=true)", "> a\n> b"),
+        ("[1, 1.0, true, '1', 0, '-0', -0.0, none, none] | unique | list", [1, "1", 0, "-0", None]),
+        ("['a', 'A', 'b'] | unique | list", ["a", "b"]),
+        ("['a', 'A', 'b'] | unique(true) | list", ["a", "A", "b"]),
+        ("[{'a': 1}, {'a': 1}, {}] | unique(attribute='a') | list", [{"a": 1}, {}]),
         ("'ff' | int(0, 16)", 255),
     ],
 )
 def test_a_limited_operation_gives_what_jinja_gives(expression: str, expected: Any) -> None:
     assert value_of(f"{{{{ {expression} }}}}") == expected
+
+
+def test_unique_takes_linear_time_for_numbers_with_equal_hashes() -> None:
+    colliding = [number * sys.hash_info.modulus for number in range(40_000)]
+    started = time.process_time()
+    assert value_of("{{ v | unique | list | length }}", v=colliding) == len(colliding)
+    assert time.process_time() - started < 4
 
 
 @given(
