@@ -17,9 +17,10 @@ from jinja2.filters import ignore_case, make_attrgetter
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 
 from singer_martech._compat import override
-from singer_martech.mapping import filters, operations
+from singer_martech.mapping import filter_limits, filters, operations
 from singer_martech.mapping.undefined import UNDEFINED
 from singer_martech.values import limits
+from singer_martech.values.call_limits import check_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -97,7 +98,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             return None if isinstance(obj, _OfNull) else obj
         # text.join takes iterators, which have no length
         args = tuple(list(each) if each.__class__ is GeneratorType else each for each in args)
-        limits.check_call(obj, args, kwargs)
+        check_call(obj, args, kwargs)
         return super().call(context, obj, *args, **kwargs)
 
     @override
@@ -157,49 +158,6 @@ def _null_safe_order(name: str) -> Callable[[Any, Any], Any]:
     return apply
 
 
-def _check_widths(_: Any, *args: Any, **kwargs: Any) -> None:
-    limits.check_widths([*args, *kwargs.values()])
-
-
-def _check_indent(text: Any, width: Any = 4, *_: Any, **__: Any) -> None:
-    limits.check_insertion(len(str(text).splitlines()) + 1, width)
-
-
-def _check_wrapping(
-    text: Any, width: Any = 79, _: Any = None, wrapstring: Any = None, *__: Any, **___: Any
-) -> None:
-    limits.check_wrapping(str(text), width, wrapstring or "\n")
-
-
-def _check_links(text: Any, *args: Any, **kwargs: Any) -> None:
-    words = str(text).split()
-    inserted = [each for each in (*args, *kwargs.values()) if isinstance(each, (str, list))]
-    limits.check_insertion(len(words), *inserted)
-    limits.check_steps(words, inserted)
-
-
-def _check_nesting(value: Any) -> None:
-    limits.weigh(value, limits.MAX_LENGTH, per_level=1)
-
-
-_CHECKS: Mapping[str, Callable[..., None]] = {
-    "batch": _check_widths,
-    "center": _check_widths,
-    "indent": _check_indent,
-    "pprint": _check_nesting,
-    "slice": _check_widths,
-    "truncate": _check_widths,
-    "urlize": _check_links,
-    "wordwrap": _check_wrapping,
-}
-"""Checks of the filters whose arguments determine the length of the result."""
-_PER_ITEM = frozenset(
-    {"groupby", "join", "map", "max", "min", "reject", "rejectattr", "select", "selectattr"}
-    | {"sort", "sum", "unique"}
-)
-"""Filters that use their arguments for each item."""
-_MULTIPLYING = frozenset({"batch", "map", "slice"})
-"""Filters that may return an argument many times."""
 _FALSE_FOR_NULL = frozenset(
     {"divisibleby", "even", "ge", "greaterthan", "gt", "le", "lessthan", "lt", "odd", "<", ">"}
     | {"<=", ">=", "in", "lower", "upper"}
@@ -208,11 +166,10 @@ _FALSE_FOR_NULL = frozenset(
 
 def _null_safe(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Make a filter return null and undefined values unchanged, and limit it."""
-    if name in _MULTIPLYING:
-        function = _counted(function)
+    function = filter_limits.counted(name, function)
     wrap = _with_passed if hasattr(function, "jinja_pass_arg") else _without_passed
     # keep the attributes that Jinja's decorators set
-    return functools.wraps(function)(wrap(function, _limit(name)))
+    return functools.wraps(function)(wrap(function, filter_limits.limit(name)))
 
 
 def _without_passed(
@@ -245,29 +202,6 @@ def _with_passed(
         return function(passed, value, *args, **kwargs)
 
     return apply
-
-
-def _counted(function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def apply(*args: Any, **kwargs: Any) -> Any:
-        return limits.counted(function(*args, **kwargs))
-
-    return apply
-
-
-def _limit(name: str) -> Callable[..., Any] | None:
-    """Return a function that checks the value and the arguments of a filter."""
-    check = _CHECKS.get(name)
-    if check is None and name not in _PER_ITEM:
-        return None
-
-    def limited(value: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        if check is None:
-            return limits.check_steps(value, (*args, *kwargs.values()))
-        check(value, *args, **kwargs)
-        return value
-
-    return limited
 
 
 def _default(value: Any, default_value: Any = "", boolean: bool = False) -> Any:  # noqa: FBT001, FBT002 - Jinja's signature

@@ -11,11 +11,11 @@ from singer_sdk.exceptions import MapExpressionError
 from singer_sdk.mapper import _MapperEval
 
 from singer_martech._compat import override
+from singer_martech.values.call_limits import check_call
 from singer_martech.values.limits import (
     MAX_TOTAL,
     PER_ITEM,
     TOO_MANY_STEPS,
-    check_call,
     check_format,
     check_magnitude,
     check_power,

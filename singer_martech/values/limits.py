@@ -10,11 +10,11 @@ import functools
 import re
 from collections import Counter
 from decimal import Decimal
-from types import GeneratorType, MethodDescriptorType
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 MAX_LENGTH = 1_000_000
 """Maximum number of characters or items that one operation may add to a value."""
@@ -26,8 +26,6 @@ _MAX_STEPS = 50_000_000
 _MAX_WRAP_STEPS = 4 * 10**9
 _MAX_BITS = 100_000
 _MAX_EXPONENT = 4000
-_PER_DIRECTIVE = 256
-"""Maximum number of characters that a directive of ``strftime`` gives."""
 _TOO_LONG = f"it would lengthen a value by more than {MAX_LENGTH:,} characters or items"
 _TOO_LARGE = "the number is too large"
 TOO_MANY_STEPS = "it would take too long for lists and texts of this length"
@@ -90,7 +88,7 @@ def check_format(text: Any, values: Any) -> None:
             check_magnitude(values[key])
             if count > 1:
                 repeated += (count - 1) * len(f"%{kind}" % (values[key],))
-                _check_length(repeated)
+                check_length(repeated)
 
 
 def _conversions(text: str) -> Sequence[tuple[tuple[str, str], int]]:
@@ -107,7 +105,7 @@ def _conversions(text: str) -> Sequence[tuple[tuple[str, str], int]]:
             widths += int(each)
         if key is not None:
             named[key, kind] += 1
-    _check_length(widths)
+    check_length(widths)
     return tuple(named.items())
 
 
@@ -132,7 +130,7 @@ def check_formatted(length: int, values: Sequence[Any]) -> int:
         ValueError: It is too long.
     """
     weight = MAX_TOTAL - weigh(values, MAX_TOTAL)
-    _check_length(length - weight)
+    check_length(length - weight)
     return MAX_LENGTH + weight
 
 
@@ -149,24 +147,14 @@ def check_magnitude(value: Any) -> None:
         raise ValueError(_TOO_LARGE)
 
 
-def check_call(
-    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> None:
-    """Check a call of a method of a text, a number or a time, or of ``json.dumps``.
+def check_bytes(value: bytes) -> None:
+    """Check that the number in some bytes is small enough for all its digits to be written.
 
     Raises:
-        ValueError: The result would be too large.
+        ValueError: There are too many.
     """
-    owner = getattr(function, "__self__", None)
-    given = [*args, *kwargs.values()]
-    if isinstance(function, MethodDescriptorType) and given:  # such as str.ljust(text, width)
-        owner, *given = given
-    if isinstance(owner, (str, bytes, int)):
-        check_widths(given)
-    check_magnitude(owner)
-    check = _CALLS.get(getattr(function, "__name__", ""))
-    if check is not None:
-        check(owner, given, kwargs)
+    if 8 * len(value) > _MAX_BITS:
+        raise ValueError(_TOO_LARGE)
 
 
 def check_widths(values: Iterable[Any]) -> None:
@@ -188,7 +176,7 @@ def check_replacement(text: Any, old: Any, new: Any) -> None:
     """
     is_text = isinstance(text, str) and isinstance(old, str) and isinstance(new, str)
     if is_text or (isinstance(text, bytes) and isinstance(old, bytes) and isinstance(new, bytes)):
-        _check_length(text.count(old) * (len(new) - len(old)))
+        check_length(text.count(old) * (len(new) - len(old)))
 
 
 def check_insertion(places: int, *inserted: Any) -> None:
@@ -199,7 +187,7 @@ def check_insertion(places: int, *inserted: Any) -> None:
     """
     for each in inserted:
         if isinstance(each, (int, str)):
-            _check_length(places * (each if isinstance(each, int) else len(each)))
+            check_length(places * (each if isinstance(each, int) else len(each)))
 
 
 def check_wrapping(text: str, width: Any, line_end: str) -> None:
@@ -294,55 +282,11 @@ def weigh(value: Any, room: int, per_item: int = 1, per_level: int = 0) -> int:
     return room
 
 
-def _check_length(length: int) -> None:
+def check_length(length: int) -> None:
+    """Check the number of characters or items that an operation adds to a value.
+
+    Raises:
+        ValueError: It is too large.
+    """
     if length > MAX_LENGTH:
         raise ValueError(_TOO_LONG)
-
-
-def _replace(owner: Any, given: Sequence[Any], _: Mapping[str, Any]) -> None:
-    if len(given) > 1:
-        check_replacement(owner, *given[:2])
-
-
-def _join(owner: Any, given: Sequence[Any], _: Mapping[str, Any]) -> None:
-    if isinstance(owner, (str, bytes)) and given and hasattr(given[0], "__len__"):
-        _check_length(len(owner) * len(given[0]))
-
-
-def _expandtabs(owner: Any, given: Sequence[Any], _: Mapping[str, Any]) -> None:
-    if isinstance(owner, (str, bytes)):
-        _check_length(len(owner) * max((n for n in given if isinstance(n, int)), default=8))
-
-
-def _translate(owner: Any, _: Sequence[Any], __: Mapping[str, Any]) -> None:
-    if isinstance(owner, (str, bytes)):
-        raise ValueError("the method 'translate' is not available")  # noqa: TRY004 - any text
-
-
-def _from_bytes(_: Any, given: Sequence[Any], __: Mapping[str, Any]) -> None:
-    if any(isinstance(each, bytes) and 8 * len(each) > _MAX_BITS for each in given):
-        raise ValueError(_TOO_LARGE)
-
-
-def _time_format(_: Any, given: Sequence[Any], __: Mapping[str, Any]) -> None:
-    check_insertion(_PER_DIRECTIVE, *(each for each in given if isinstance(each, str)))
-
-
-def _dumps(_: Any, given: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    indent, separators = kwargs.get("indent") or 0, kwargs.get("separators") or ()
-    if indent or separators:
-        spaces = indent if isinstance(indent, int) else len(indent)
-        weigh(given[:1], MAX_TOTAL, spaces + sum(map(len, separators)), spaces)
-
-
-_CALLS: Mapping[str, Callable[[Any, Sequence[Any], Mapping[str, Any]], None]] = {
-    "dumps": _dumps,
-    "expandtabs": _expandtabs,
-    "from_bytes": _from_bytes,
-    "join": _join,
-    "replace": _replace,
-    "strftime": _time_format,
-    "strptime": _time_format,
-    "translate": _translate,
-}
-"""Checks of the methods and functions that may multiply what they get, by name."""
