@@ -10,6 +10,7 @@ import logging
 import shutil
 import threading
 import time
+import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
@@ -273,7 +274,7 @@ def _inflated(file: IO[bytes], label: str) -> IO[bytes]:
     try:
         with gzip.GzipFile(fileobj=file) as source:
             shutil.copyfileobj(source, plain)
-    except (EOFError, gzip.BadGzipFile):
+    except (EOFError, gzip.BadGzipFile, zlib.error):
         logger.warning("%s: it is incomplete", label)
     except OSError as error:
         raise_if_disk_full(error, label)

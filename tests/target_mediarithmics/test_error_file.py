@@ -151,6 +151,22 @@ def test_an_execution_id_cannot_lead_out_of_the_folder_of_the_reports(
     assert run.reports[line["file"]] == "something is wrong"
 
 
+PACKED = gzip.compress(b"Line 2: no\n" * 1000)
+
+
+@pytest.mark.parametrize(
+    "body", [PACKED[:12] + b"\xff" * 40, PACKED[:30], PACKED[:-8] + bytes(8), PACKED[:3]]
+)
+def test_a_broken_compressed_error_file_identifies_no_line_and_ends_no_run(
+    sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run], body: bytes
+) -> None:
+    reject(vendor, 2)
+    sandbox.faults.add("mediarithmics", "*/data_file/data", status=200, body=body)
+    run = load(schema(), record(id=1), record(id=2), streams=STREAMS, max_rejected_records=1)
+    assert run.error is None
+    assert run.counts() == {"read": 2, "delivered": 1, "rejected": 1}
+
+
 def test_a_compressed_error_file_is_read_as_plain_text(
     vendor: Mediarithmics, load: Callable[..., Run], settings: dict[str, Any]
 ) -> None:
