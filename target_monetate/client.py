@@ -112,13 +112,12 @@ class MonetateClient:
             response = self._request("GET", self._schema_url(name), label)
         except NotFound as rejection:
             raise NoSuchDataset(f"{label}: there is no dataset with this name") from rejection
-        try:
-            with Interpreting(response):
+        with Interpreting(response):
+            try:
                 return Dataset.from_description(name, envelope.data_of(response))
-        except InvalidDescription as error:
-            raise InvalidResponse(f"{label}: the response cannot be used: {error}", response) from (
-                error
-            )
+            except InvalidDescription as error:
+                message = f"{label}: the response cannot be used: {error}"
+                raise InvalidResponse(message, response) from error
 
     def dataset_names(self) -> list[str]:
         """Return the names of all datasets."""
