@@ -151,11 +151,13 @@ def test_an_execution_id_cannot_lead_out_of_the_folder_of_the_reports(
     assert run.reports[line["file"]] == "something is wrong"
 
 
-PACKED = gzip.compress(b"Line 2: no\n" * 1000)
+PACKED = gzip.compress(b"Line 2: no\n" * 1000, mtime=0)
 
 
 @pytest.mark.parametrize(
-    "body", [PACKED[:12] + b"\xff" * 40, PACKED[:30], PACKED[:-8] + bytes(8), PACKED[:3]]
+    "body",
+    [PACKED[:12] + b"\xff" * 40, PACKED[:30], PACKED[:-8] + bytes(8), PACKED[:3]],
+    ids=["broken data", "cut data", "wrong checksum", "cut head"],
 )
 def test_a_broken_compressed_error_file_identifies_no_line_and_ends_no_run(
     sandbox: Sandbox, vendor: Mediarithmics, load: Callable[..., Run], body: bytes
