@@ -40,7 +40,8 @@ class ShutdownSignal:
         self.requested_at = float("inf")
         self._exit_seconds = EXIT_SECONDS
         self._pipe, self._signal_pipe = os.pipe()
-        weakref.finalize(self, _close, self._pipe, self._signal_pipe)
+        closing = weakref.finalize(self, _close, self._pipe, self._signal_pipe)
+        closing.atexit = False  # the end of the process closes them
         self._callbacks: list[Callable[[], None]] = []
 
     @property

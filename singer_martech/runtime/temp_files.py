@@ -90,7 +90,7 @@ class SpoolFile:
     def _move_to_disk(self) -> None:
         try:
             self._file = open_temp_file()
-            weakref.finalize(self, self._file.close)
+            weakref.finalize(self, self._file.close).atexit = False
             self._file.write(self._memory)
         except (OSError, MartechError) as error:
             self._fail(error)

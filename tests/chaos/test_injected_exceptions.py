@@ -195,6 +195,16 @@ def test_a_run_that_fails_after_delivery_has_a_failed_summary(
     assert run.out[-1] == {"n": RECORDS}
 
 
+@pytest.mark.parametrize("plugin", TARGETS[:1], ids=str)
+def test_nothing_of_a_run_that_succeeded_can_fail_at_the_end_of_the_process(
+    plugin: Plugin, sandbox: Sandbox, runner: Runner
+) -> None:
+    config = {**plugin.settings(sandbox), **LOAD}
+    run = runner.run("1", config, lines=lines(plugin), at=1, function="_close")
+    run.check()
+    assert run.status == 0
+
+
 @pytest.mark.parametrize("plugin", TAPS[:1], ids=str)
 def test_a_lack_of_memory_is_named(plugin: Plugin, sandbox: Sandbox, runner: Runner) -> None:
     run = runner.run("1", plugin.settings(sandbox), at=1, function="discover_streams")
