@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from singer_martech.delivery.batch import Batch
 
 
-pytestmark = pytest.mark.usefixtures("garbage_is_collected")
+pytestmark = [
+    pytest.mark.usefixtures("garbage_is_collected"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 """An error between opening a file and keeping it leaves the file to the garbage collector."""
 
 
@@ -140,7 +143,6 @@ def states(capfd: pytest.CaptureFixture[str]) -> Callable[[], int]:
     return last
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("in_workers", [False, True])

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     from tests.sandbox.mediarithmics import Mediarithmics
 
-pytestmark = pytest.mark.usefixtures("garbage_is_collected")
+pytestmark = [
+    pytest.mark.usefixtures("garbage_is_collected"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 """An error between opening a file and keeping it leaves the file to the garbage collector."""
 
 MODULES = ("/tap_mediarithmics/", "/singer/stream.py", "/singer/writer.py")
@@ -112,7 +115,6 @@ def case(vendor: Mediarithmics, config: dict[str, Any], lines: Any) -> Case:
 
 
 # An exception raised while a generator is closed is ignored by Python.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_after_an_exception_state_covers_written_records_only(case: Case) -> None:
     counted = Injector(0)
     everything = set().union(*case.expected.values())

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
     from tests.sandbox.robotmia import Robotmia
 
-pytestmark = pytest.mark.usefixtures("garbage_is_collected")
+pytestmark = [
+    pytest.mark.usefixtures("garbage_is_collected"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 """An error between opening a file and keeping it leaves the file to the garbage collector."""
 
 CLASSES: tuple[type[BaseException], ...] = (
@@ -146,7 +149,6 @@ def is_broken_and_resumed(config: dict[str, Any], injection: Injection) -> bool:
 
 
 @pytest.mark.parametrize("stream_maps", [{}, {"*": {}}], ids=["encoded", "by the SDK"])
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_no_exception_puts_the_state_ahead_of_what_is_written(
     config: dict[str, Any], stream_maps: dict[str, Any]
