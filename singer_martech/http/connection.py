@@ -211,7 +211,7 @@ class _FinalResponse(http.client.HTTPResponse):
     body, whose length is then unknown, would be taken for an empty one.
     """
 
-    fp: _ResponseReader
+    fp: _ResponseReader = None  # type: ignore[assignment] # close needs it if __init__ fails
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from singer_martech.errors import SettingError
+from singer_martech.http import connection
 from singer_martech.http.client import MEBIBYTE, HttpClient
 from singer_martech.http.errors import HttpError, OutcomeUnknown, RetriesExhausted
 from singer_martech.http.settings import HttpSettings
@@ -220,3 +221,8 @@ def test_a_request_counts_as_started_from_its_first_byte() -> None:
         add(client, f"http://127.0.0.1:{server.port}")
     client.close()
     assert came.is_set()
+
+
+def test_a_response_that_had_no_memory_to_begin_can_be_closed() -> None:
+    response_class = connection._FinalResponse  # noqa: SLF001 - Python makes and closes it
+    response_class.__new__(response_class).close()
