@@ -131,6 +131,11 @@ class RateLimited(HttpError):
 class OutcomeUnknown(HttpError):
     """The vendor may have processed a request that must not be sent twice."""
 
+    @classmethod
+    def because(cls, problem: str, response: Response | None = None) -> Self:
+        """Return the error for a problem that hides the outcome."""
+        return cls(f"{problem}; whether the request was processed is unknown", response)
+
 
 class InvalidResponse(HttpError):
     """The response is not what the vendor documents."""

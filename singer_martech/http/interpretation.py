@@ -57,5 +57,4 @@ class Interpreting:
         )
         if self._idempotent:
             return InvalidResponse(message, response)
-        message = f"{message}; whether the request was processed is unknown"
-        return OutcomeUnknown(message, response)
+        return OutcomeUnknown.because(message, response)

@@ -169,8 +169,7 @@ class RetryingRequest:
         except InvalidResponse as error:
             if idempotent:
                 raise
-            message = f"{error}; whether the request was processed is unknown"
-            raise OutcomeUnknown(message, error.response) from error
+            raise OutcomeUnknown.because(str(error), error.response) from error
 
     def _prepared(self, session: Session) -> requests.PreparedRequest:
         rewind = getattr(self.arguments.get("data"), "seek", None)
@@ -288,8 +287,7 @@ class RetryingRequest:
             reason = (
                 f"the connection to {self._host} broke after the request was sent ({cause(error)})"
             )
-        message = f"{self.label}: {reason}; whether the request was processed is unknown"
-        raise OutcomeUnknown(message) from error
+        raise OutcomeUnknown.because(f"{self.label}: {reason}") from error
 
     def _after_error_status(self, response: Response, *, idempotent: bool) -> _FailedAttempt:
         """Decide how to continue after a response that is not 2xx."""
@@ -303,8 +301,7 @@ class RetryingRequest:
             return _FailedAttempt(reason, response)
         if status == _REQUEST_TIMEOUT or status >= _FIRST_SERVER_ERROR:
             if not idempotent:
-                message = f"{self.label}: {reason}; whether the request was processed is unknown"
-                raise OutcomeUnknown(message, response)
+                raise OutcomeUnknown.because(f"{self.label}: {reason}", response)
             return _FailedAttempt(reason, response)
         raise RequestRejected.by_status(f"{self.label}: rejected with {reason}", response)
 

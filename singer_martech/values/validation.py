@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_DIGITS = 4000
 """To divide a number takes time in proportion to the square of its digits."""
+_FIRST_TOO_LONG = 10**_MAX_DIGITS
 
 
 class RecordValidator:
@@ -89,7 +90,7 @@ class _MultipleOf:
 def _has_too_many_digits(number: float | Decimal) -> bool:
     if isinstance(number, Decimal):
         return len(number.as_tuple().digits) > _MAX_DIGITS
-    return isinstance(number, int) and abs(number) >= 10**_MAX_DIGITS
+    return isinstance(number, int) and abs(number) >= _FIRST_TOO_LONG
 
 
 def _is_multiple(number: Decimal, factor: Decimal) -> bool:
