@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.mapping.operations import format_text
+from singer_martech.values import numbers
 from singer_martech.values.json_codec import encode
 from singer_martech.values.limits import check_insertion, check_magnitude, check_replacement
 from singer_martech.values.timestamps import epoch_ms, epoch_s, iso, parse_timestamp
@@ -30,7 +31,6 @@ _ROUNDINGS = {
     "floor": decimal.ROUND_FLOOR,
 }
 _MAX_PRECISION = 1000
-_EXACT = decimal.Context(prec=10_000, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX)
 
 
 def as_text(value: Any) -> str:
@@ -136,7 +136,7 @@ def exact_round(value: Any, precision: int = 0, method: str = "common") -> Any:
     unit, rounding = _rounding(precision, method)
     number = Decimal(value)
     check_magnitude(number)
-    rounded = number.quantize(unit, rounding, _EXACT)
+    rounded = number.quantize(unit, rounding, numbers.EXACT)
     return int(rounded) if isinstance(value, int) else rounded
 
 
@@ -198,7 +198,7 @@ def total(items: Iterable[Any], start: Any = 0) -> Any:
 def identity(value: Any) -> Any:
     """Return a value that equals that of an equal value; a record cannot choose its hash."""
     if isinstance(value, (int, Decimal)):
-        return str(_EXACT.normalize(Decimal(value)) or 0).encode()  # also negative zero
+        return numbers.identity(value)
     return value
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import decimal
 from decimal import Decimal
 from typing import Any
 
 _MAX_DIGITS = 40
 """Larger numbers are never expanded."""
+EXACT = decimal.Context(prec=10_000, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX)
+"""Arithmetic that rounds only results of more than 10,000 digits."""
 
 
 def without_zero_fraction(value: Any) -> Any:
@@ -20,3 +23,8 @@ def without_zero_fraction(value: Any) -> Any:
         whole = value.to_integral_value()
         return int(whole) if whole == value else value
     return value
+
+
+def identity(number: int | Decimal) -> bytes:
+    """Return the same bytes for equal numbers; unlike a number, they have no predictable hash."""
+    return str(EXACT.normalize(Decimal(number)) or 0).encode()  # also negative zero

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from singer_martech.values.json_codec import unicode
+from singer_martech.values.schema_cost import OVERLAPPING, most_for_one_value
 from singer_martech.values.schema_keywords import (
     CHECKS,
     CONTENTS,
@@ -23,6 +24,8 @@ from singer_martech.values.schema_keywords import (
 from singer_martech.values.schema_references import References, Unresolvable
 
 _MAX_DEPTH = 80
+_MAX_FOR_ONE_VALUE = 1000
+"""A record can have so many values that more subschemas for each would take minutes."""
 _MAX_PROPERTIES_NAMED = 5
 _UNSUPPORTED = frozenset(
     {
@@ -130,6 +133,7 @@ class _Normalizer:
                 self._add(result, keyword, value, position)
             except InvalidKeyword as error:
                 self._ignore(keyword, error, position)
+        self._drop_expensive(result, position)
         _drop_dependent(result, schema)
         return result
 
@@ -163,6 +167,13 @@ class _Normalizer:
             raise InvalidKeyword("it is not part of draft 7")
         elif keyword == "$schema" and "json-schema.org/" not in str(value):
             raise InvalidKeyword("it names no known draft")
+
+    def _drop_expensive(self, result: dict[str, Any], position: _Position) -> None:
+        for keyword in OVERLAPPING & result.keys():
+            if most_for_one_value({keyword: result[keyword]}) > _MAX_FOR_ONE_VALUE:
+                del result[keyword]
+                reason = f"more than {_MAX_FOR_ONE_VALUE:,} subschemas apply to the same value"
+                self._ignore(keyword, reason, position)
 
     def _add_alternatives(
         self, result: dict[str, Any], keyword: str, value: Any, position: _Position

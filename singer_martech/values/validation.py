@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 
-from singer_martech.values.json_codec import unicode
+from singer_martech.values.json_codec import encode, unicode
+from singer_martech.values.numbers import identity
 from singer_martech.values.schema import normalize
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ logger = logging.getLogger(__name__)
 _MAX_DIGITS = 4000
 """To divide a number takes time in proportion to the square of its digits."""
 _FIRST_TOO_LONG = 10**_MAX_DIGITS
+_MAX_DEPTH = 100
+"""The values of an ``enum`` are nested less deep."""
+_MAX_VALUES_NAMED = 3
 
 
 class RecordValidator:
@@ -38,7 +42,7 @@ class RecordValidator:
             normalized,
             validate_formats=False,
             mask="its value",
-            keywords={"multipleOf": _MultipleOf},
+            keywords={"enum": _Enum, "multipleOf": _MultipleOf},
         )
 
     def is_valid(self, record: Mapping[str, Any]) -> bool:
@@ -57,11 +61,48 @@ class RecordValidator:
         """
         try:
             # the validator cannot read lone surrogates
-            error = next(iter(self._validator.iter_errors(unicode(record))))
+            self._validator.validate(unicode(record))
+        except jsonschema_rs.ValidationError as error:
+            path = ".".join(map(str, error.instance_path)) or "the record"
+            return f"breaks its schema at {path}: {error.message}"
         except ValueError:  # Python does not convert so many digits
-            return f"breaks its schema; a number has more than {_MAX_DIGITS:,} digits"
-        path = ".".join(map(str, error.instance_path)) or "the record"
-        return f"breaks its schema at {path}: {error.message}"
+            pass
+        return f"breaks its schema; a number has more than {_MAX_DIGITS:,} digits"
+
+
+class _Enum:
+    """Validates ``enum`` in the same time for any number of values.
+
+    The validator itself compares a value with one after the other.
+    """
+
+    def __init__(self, parent: Any, values: list[Any], path: Any) -> None:
+        del parent, path
+        self._values = set(map(_comparable, values))
+        count = len(values)
+        named = values if count <= _MAX_VALUES_NAMED else values[: _MAX_VALUES_NAMED - 1]
+        texts = [encode(value).decode() for value in named]
+        if count > len(named):
+            texts.append(f"{count - len(named)} other candidates")
+        *first, last = texts
+        self._options = f"{', '.join(first)} or {last}" if first else last
+
+    def validate(self, instance: Any) -> None:
+        if _comparable(instance) not in self._values:
+            raise ValueError(f"its value is not one of {self._options}")
+
+
+def _comparable(value: Any, depth: int = 0) -> Any:
+    """Return a hashable value that is the same for equal JSON values."""
+    if isinstance(value, (str, bool)) or value is None:
+        return value
+    if depth > _MAX_DEPTH or _has_too_many_digits(value):
+        return object()
+    if isinstance(value, dict):
+        return frozenset((key, _comparable(each, depth + 1)) for key, each in value.items())
+    if isinstance(value, list):
+        return tuple([_comparable(each, depth + 1) for each in value])
+    return identity(Decimal(repr(value)) if isinstance(value, float) else value)
 
 
 class _MultipleOf:

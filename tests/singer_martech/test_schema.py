@@ -140,6 +140,43 @@ def test_exponential_references_are_bounded_and_the_rest_is_enforced(schema: Any
     assert "$ref" in {warning.keyword for warning in normalize(schema)[1]}
 
 
+_MANY = [{"required": [f"w{number}"]} for number in range(3000)]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "subschema"),
+    [
+        ("anyOf", {"properties": {"x": {"items": {"anyOf": _MANY}}}}),
+        ("anyOf", {"anyOf": [{"properties": {"x": {"items": each}}} for each in _MANY]}),
+        ("oneOf", {"properties": {"x": {"items": {"anyOf": [{"oneOf": _MANY}, {}]}}}}),
+        ("allOf", {"properties": {"x": {"allOf": [{"anyOf": _MANY[:900]}] * 2}}}),
+        ("not", {"properties": {"x": {"additionalProperties": {"not": {"anyOf": _MANY}}}}}),
+        ("dependencies", {"dependencies": {str(number): ["y"] for number in range(3000)}}),
+        ("patternProperties", {"patternProperties": {f"^z{n}$": {} for n in range(3000)}}),
+    ],
+)
+def test_subschemas_beyond_a_thousand_for_one_value_are_ignored(
+    keyword: str, subschema: Any
+) -> None:
+    properties = {**subschema.get("properties", {}), "y": {"type": "integer"}}
+    schema = {**subschema, "properties": properties}
+    warnings = normalize(schema)[1]
+    assert keyword in {warning.keyword for warning in warnings}
+    assert any("more than 1,000 subschemas" in warning.reason for warning in warnings)
+    validator = RecordValidator("orders", schema)
+    started = time.process_time()
+    assert validator.is_valid({"x": [{"w2999": 1}] * 3000, "y": 1})
+    assert not validator.is_valid({"y": "b"})
+    assert time.process_time() - started < 5
+
+
+def test_many_alternatives_of_different_values_are_enforced() -> None:
+    one_of = {"oneOf": [{"const": number, "title": str(number)} for number in range(700)]}
+    schema = {"properties": dict.fromkeys("abcde", one_of), "anyOf": [{}] * 200}
+    assert normalize(schema)[1] == []
+    assert not RecordValidator("orders", schema).is_valid({"a": 1, "e": 700})
+
+
 def test_a_recursive_schema_is_enforced_at_every_depth() -> None:
     node = {
         "type": "object",

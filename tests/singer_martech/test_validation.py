@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import time
 from decimal import Decimal
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from singer_martech.values.validation import RecordValidator
@@ -56,6 +58,9 @@ def test_a_lone_surrogate_is_valid_text(schema: Any, value: Any) -> None:
         ({"maxLength": 3}, "abcd", "at x: .* longer than 3"),
         ({"type": "object", "required": ["y"]}, {}, 'at x: "y" is a required property'),
         ({"items": {"type": "null"}}, [None, 5], r"at x\.1: "),
+        ({"enum": ["a"]}, "b", 'at x: its value is not one of "a"$'),
+        ({"enum": ["a", None, {"a": 1.5}]}, "b", 'not one of "a", null or {"a":1.5}$'),
+        ({"enum": [1, "1", 2, 3]}, "b", 'not one of 1, "1" or 2 other candidates$'),
     ],
 )
 def test_a_reason_names_the_path_of_the_value(schema: Any, value: Any, reason: str) -> None:
@@ -132,3 +137,59 @@ def test_a_factor_of_very_many_digits_is_ignored(caplog: pytest.LogCaptureFixtur
     check = validator({"multipleOf": Decimal("0.5" + "0" * 400_000 + "1")})
     assert check.is_valid({"x": Decimal("0.7")})
     assert "at most 300 digits" in caplog.text
+
+
+_JSON_VALUES = [
+    *(
+        None,
+        True,
+        False,
+        0,
+        1,
+        -1,
+        1.0,
+        1.5,
+        Decimal("1.50"),
+        Decimal("-0.0"),
+        Decimal("1E+2"),
+        100,
+    ),
+    *("", "1", "true", [], {}, [1], [True], ["a"], [["a", 1]], {"a": 1}, {"a": Decimal("1.0")}),
+    *({"a": True}, {"b": 1, "a": [1.0]}, {"a": [1], "b": Decimal(1)}, 10**30, Decimal("1E+30")),
+]
+
+
+@pytest.mark.parametrize("member", _JSON_VALUES, ids=str)
+def test_an_enum_accepts_what_equals_one_of_its_values(member: Any) -> None:
+    check = validator({"enum": ["x", member]})
+    other = jsonschema_rs.Draft7Validator({"const": member})
+    assert [check.is_valid({"x": each}) for each in _JSON_VALUES] == [
+        other.is_valid(each) for each in _JSON_VALUES
+    ]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"enum": [{"a": number} for number in range(20_000)]}, {"a": 19_999}),
+        ({"enum": [*(str(number) for number in range(50_000)), 1]}, "49999"),
+        ({"enum": [number + 0.5 for number in range(10_000)]}, 9999.5),
+        ({"enum": [number * (2**61 - 1) for number in range(20_000)]}, 19_999 * (2**61 - 1)),
+    ],
+    ids=["objects", "texts", "numbers", "equal hashes"],
+)
+def test_a_large_enum_is_enforced_fast_for_every_item(schema: Any, value: Any) -> None:
+    items = [value] * len(schema["enum"])
+    started = time.process_time()
+    check = validator({"items": schema})
+    assert check.is_valid({"x": items})
+    assert not check.is_valid({"x": [*items, "b"]})
+    assert time.process_time() - started < 5
+
+
+def test_the_reason_of_a_record_with_many_errors_takes_little_memory() -> None:
+    names = [f"w{number}" for number in range(500)]
+    check = validator({"items": {"required": names}})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert check.reason({"x": [{}] * 500}).endswith('at x.0: "w0" is a required property')
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
