@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _MAX_HEAD_BYTES = 256 * 1024
+_MAX_LENGTH = 2**63 - 1
 _SWITCHING_PROTOCOLS = 101
 _FIRST_FINAL_STATUS = 200
 _CERTIFICATE_FILE_LIBRARIES = frozenset({"PEM", "X509"})
@@ -231,8 +232,26 @@ class _FinalResponse(http.client.HTTPResponse):
                 "the connection was closed within the head of the response"
             )
         with suppress(urllib3.exceptions.HeaderParsingError):
-            return assert_header_parsing(self.headers)
+            assert_header_parsing(self.headers)
+            return self._check_length()
         raise http.client.HTTPException("the head of the response has a malformed line")
+
+    def _check_length(self) -> None:
+        """Require lengths that are numbers.
+
+        http.client would wait until the connection is closed, also for ``2, 2``.
+        """
+        if self.chunked or self.length == 0:
+            return
+        for header in self.headers.get_all("Content-Length", []):
+            with suppress(ValueError):
+                lengths = [int(value) for value in header.split(",")]
+                if min(lengths) >= 0 and max(lengths) <= _MAX_LENGTH:
+                    self.length = lengths[0]
+                    continue
+            raise http.client.HTTPException(
+                f"the response has an invalid Content-Length: '{header}'"
+            )
 
 
 class _ObservedConnection(HTTPConnection):
