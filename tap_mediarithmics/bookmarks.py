@@ -17,6 +17,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.errors import MartechError
+from singer_martech.runtime.redaction import redacted_head
 from singer_martech.values.timestamps import epoch_ms
 from tap_mediarithmics import timestamps
 from tap_mediarithmics.coercion import DATE_TEXT
@@ -154,7 +155,7 @@ class MaxValue:
     def warn_of_ignored(self) -> None:
         """Log which values did not count."""
         for reason, values in self._ignored.items():
-            examples = ", ".join(str(value)[:_MAX_SHOWN] for value in values)
+            examples = ", ".join(redacted_head(str(value), _MAX_SHOWN) for value in values)
             logger.warning("%s: %s: %s", self._label, reason, examples)
 
     def write(self, state: MutableMapping[str, Any]) -> None:

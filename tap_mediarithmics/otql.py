@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from singer_martech.runtime.redaction import redacted_head
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -184,6 +186,6 @@ class _Parser:
         return position(self._text, token.position)
 
     def _fail(self, wanted: str) -> None:
-        found = self._token.text[:_MAX_SHOWN] or "the end of the query"
+        found = redacted_head(self._token.text, _MAX_SHOWN) or "the end of the query"
         message = f"{found} found where {wanted} was expected, at {self._position_of(self._token)}"
         raise UnknownOtql(message)

@@ -15,7 +15,7 @@ from isal import isal_zlib
 from singer_martech.errors import MartechError
 from singer_martech.http.content import GZIP_BITS, GZIP_MAGIC
 from singer_martech.http.errors import IncompleteBody, NotFound
-from singer_martech.runtime.redaction import redact
+from singer_martech.runtime.redaction import redacted_head
 from singer_martech.runtime.temp_files import open_temp_file
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def check_file(file: IO[bytes]) -> None:
     if reason:  # raised outside the handler, because messages show the innermost context
         raise IncompleteBody(reason)
     if (last and value is None) or _names_error(value):
-        shown = redact(last.decode("utf-8", "replace"))[:_MAX_SHOWN]
+        shown = redacted_head(last, _MAX_SHOWN)
         reason = f"the response is an error instead of a result: {shown}"
         raise IncompleteBody(reason)
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 from singer_sdk.singerlib.json import serialize_json
 
+from singer_martech.runtime.redaction import redacted_head
 from singer_martech.values.json_codec import (
     decode_object,
     exact_decoder,
@@ -153,9 +154,10 @@ def error_text(line: bytes) -> str | None:
 def _error_text(value: dict[str, Any]) -> str | None:
     for key in _ERROR_KEYS:
         if value.get(key):
-            return str(_as_text(value[key]))[:_MAX_ERROR_CHARACTERS]
+            return redacted_head(str(_as_text(value[key])), _MAX_ERROR_CHARACTERS)
     if value.get("success") is False or value.get("status") == "error":
-        return str(_as_text(value.get("message") or value))[:_MAX_ERROR_CHARACTERS]
+        text = str(_as_text(value.get("message") or value))
+        return redacted_head(text, _MAX_ERROR_CHARACTERS)
     return None
 
 

@@ -15,6 +15,7 @@ from singer_martech.errors import MartechError
 from singer_martech.http.errors import HttpError, NotFound
 from singer_martech.mediarithmics.import_results import ImportResult
 from singer_martech.mediarithmics.imports import CSV
+from singer_martech.runtime.redaction import redacted_head
 from target_mediarithmics import csv_rows
 from target_mediarithmics.error_file import failed_lines, head_of_file
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PREVIEW_BYTES = 12_000
-_SHOWN_IDENTIFIERS = 10
+_MAX_IDENTIFIERS = 10
 _SHOWN_CHARACTERS = 300
 
 
@@ -220,6 +221,6 @@ def _warn(into: DocumentImport, execution: Execution, result: ImportResult, rows
 
 def _most_frequent(identifiers: object) -> str:
     if isinstance(identifiers, dict):
-        entries = list(identifiers.items())[:_SHOWN_IDENTIFIERS]
+        entries = list(identifiers.items())[:_MAX_IDENTIFIERS]
         identifiers = ", ".join(f"{name}: {count}" for name, count in entries)
-    return str(identifiers)[:_SHOWN_CHARACTERS]
+    return redacted_head(str(identifiers), _SHOWN_CHARACTERS)

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from singer_martech.runtime.redaction import HEAD_BYTES, redacted_head
 from singer_martech.values.json_codec import DECODE_ERRORS
 from target_mediarithmics import identifiers
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _MAX_LINE_BYTES = 1024 * 1024
 _REASON_CHARACTERS = 300
-_HEAD_BYTES = 500
+_HEAD_CHARACTERS = 500
 _NUMBERED = re.compile(  # for text without runs of white space
     r"\W{0,9}(?:error )?(?:(?:at|in|on) )?(?:input )?line ?(?:number|no\.?|#)? ?[:=]? ?"
     r"([0-9]{1,12})\b[ :;,.\-\])]*(.*)",
@@ -93,15 +94,17 @@ def failed_lines(
 def head_of_file(file: IO[bytes]) -> str:
     """Return the beginning of an error file as one line."""
     file.seek(0)
-    return " ".join(file.read(_HEAD_BYTES).decode("utf-8", "replace").split())
+    return redacted_head(file.read(HEAD_BYTES), _HEAD_CHARACTERS)
 
 
 def _entries(file: IO[bytes], most: int) -> Iterable[_Entry]:
     file.seek(0)
     count = 0
+    starts = True
     while count < most and (line := file.readline(_MAX_LINE_BYTES)):
+        is_start, starts = starts, line.endswith(b"\n")
         line = line.rstrip(b"\r\n")
-        if line.strip():
+        if line.strip() and is_start:  # the rest of a long line names no record
             count += 1
             yield _entry(line)
 
@@ -128,7 +131,7 @@ def _entry_of_text(line: bytes) -> _Entry:
         copy = line[start : end + 1]
         entry.contents.append(_digest(copy))
         entry.values += _digests_of_value(copy)
-    entry.reason = entry.reason[:_REASON_CHARACTERS]
+    entry.reason = redacted_head(entry.reason, _REASON_CHARACTERS)
     return entry
 
 
@@ -137,7 +140,7 @@ def _entry_of_object(line: bytes, value: dict[str, Any]) -> _Entry:
     given = [each.get("message") if isinstance(each, dict) else each for each in given]
     reasons = [each for each in given if isinstance(each, str)]
     entry = _Entry(
-        reason=" ".join("; ".join(reasons).split())[:_REASON_CHARACTERS] or "no reason given",
+        reason=redacted_head("; ".join(reasons), _REASON_CHARACTERS) or "no reason given",
         contents=[_digest(line)],
         values=[_digest(_encode_sorted(value))],
     )

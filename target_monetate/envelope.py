@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_martech.http.content import expect_json, json_or_none
 from singer_martech.http.errors import Forbidden, NotFound, Unauthorized, UnexpectedContent
+from singer_martech.runtime.redaction import redacted_head
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -82,9 +83,8 @@ def texts(entries: Any) -> list[str]:
 
 
 def joined(lines: Iterable[str]) -> str:
-    """Join texts to one line of limited length."""
-    line = "; ".join(lines)
-    return line if len(line) <= _MAX_CHARACTERS else f"{line[:_MAX_CHARACTERS]} …"
+    """Join texts to one redacted line of limited length."""
+    return redacted_head("; ".join(lines), _MAX_CHARACTERS)
 
 
 def _texts(value: Any, depth: int = _MAX_DEPTH) -> Iterator[str]:

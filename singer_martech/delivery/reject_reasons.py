@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from singer_martech.runtime.redaction import redacted_head
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MAX_REASONS = 100
-_MAX_VALUE_CHARACTERS = 200
+_VALUE_CHARACTERS = 200
 
 
 @dataclass
@@ -66,4 +68,4 @@ def _short(value: Any) -> Any:
     if isinstance(value, (bool, int, float)) or value is None:
         return value
     text = value if isinstance(value, str) else str(value)
-    return text if len(text) <= _MAX_VALUE_CHARACTERS else f"{text[:_MAX_VALUE_CHARACTERS]}…"
+    return text if len(text) <= _VALUE_CHARACTERS else redacted_head(text, _VALUE_CHARACTERS)

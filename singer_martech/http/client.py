@@ -161,10 +161,11 @@ class HttpClient:
             into.seek(0)
             into.truncate()
             try:
-                for index, block in enumerate(blocks_as_sent(http_response)):
+                blocks = blocks_as_sent(http_response)
+                for index, block in enumerate(blocks):
                     self.shutdown.check()
                     if index == 0:
-                        raise_if_html(response.headers, block)
+                        raise_if_html(response.headers, block, blocks)
                     into.write(block)
                 into.flush()
             except OSError as error:

@@ -30,7 +30,7 @@ from singer_martech._compat import override
 from singer_martech.errors import MartechError
 from singer_martech.http.errors import AttemptFailed
 from singer_martech.http.response import HEAD_CHARACTERS
-from singer_martech.runtime.redaction import redact
+from singer_martech.runtime.redaction import redacted_head
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -293,12 +293,12 @@ def is_unreachable(error: BaseException) -> bool:
 def cause(error: BaseException) -> str:
     """Return the innermost reason of a broken connection as a short text."""
     if isinstance(error, AttemptFailed):
-        return redact(str(error))[:HEAD_CHARACTERS]
+        return redacted_head(str(error), HEAD_CHARACTERS)
     if isinstance(error, urllib3.exceptions.TimeoutError) and not is_unreachable(error):
         return "no response in time"
     # For a malformed chunk, the innermost error is that of int().
     innermost = [each for each in _chain(error) if type(each) is not ValueError][-1]
-    return redact(" ".join(str(innermost).split()))[:HEAD_CHARACTERS] or type(innermost).__name__
+    return redacted_head(str(innermost), HEAD_CHARACTERS) or type(innermost).__name__
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -7,14 +7,16 @@ import io
 import json
 import zlib
 from codecs import BOM_UTF8
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import urllib3
 
 from singer_martech.http.errors import InvalidResponse, UnexpectedContent
+from singer_martech.runtime.redaction import HEAD_BYTES, redacted_head
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import requests
 
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     Validate = Callable[[Response], None]
 
 _BLOCK_BYTES = 256 * 1024
-_HEAD_BYTES = 1024
+_START_BYTES = 1024
+_SHOWN_CHARACTERS = 200
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP_BITS = 31
 """The window bits by which a decompressor of zlib expects gzip."""
@@ -53,7 +56,7 @@ def read_body(http_response: requests.Response, max_bytes: int) -> tuple[bytes, 
     return decoded, is_complete and is_decoded
 
 
-def _joined(blocks: Iterator[bytes], max_bytes: int) -> tuple[bytes, bool]:
+def _joined(blocks: Iterable[bytes], max_bytes: int) -> tuple[bytes, bool]:
     body = bytearray()
     for block in blocks:
         body += block
@@ -99,25 +102,30 @@ def expect_json(response: Response) -> Any:
         raise UnexpectedContent(f"the response (status {response.status}) {reason}") from None
 
 
-def raise_if_html(headers: Mapping[str, str], start: bytes) -> None:
+def raise_if_html(headers: Mapping[str, str], start: bytes, others: Iterable[bytes] = ()) -> None:
     """Raise if a body is an HTML page: no vendor sends one, but proxies and portals do.
 
     A JSON body is accepted with any Content-Type: some frameworks label it HTML by default.
 
+    Args:
+        headers: Those of the response.
+        start: The first block of its body, or all of it.
+        others: The further blocks, which are read for the message only.
+
     Raises:
         UnexpectedContent: It is HTML.
     """
-    start = _unpacked(start)
-    text = b" ".join(start[:_HEAD_BYTES].removeprefix(BOM_UTF8).lower().split())
+    text = b" ".join(_unpacked(start)[:_START_BYTES].removeprefix(BOM_UTF8).lower().split())
     is_html = b"<html" in text if text.startswith(b"<?xml") else text.startswith(_HTML_STARTS)
     is_labelled = headers.get("Content-Type", "").lower().startswith(_HTML_TYPES)
     if is_html or (is_labelled and text and not text.startswith((b"{", b"["))):
-        head = " ".join(start[:200].decode("utf-8", "replace").split())
+        page, _ = _joined(chain((start,), others), HEAD_BYTES)
+        head = redacted_head(_unpacked(page), _SHOWN_CHARACTERS)
         raise UnexpectedContent(f"the response is an HTML page, not the vendor's: {head}")
 
 
 def _unpacked(start: bytes) -> bytes:
     if start.startswith(GZIP_MAGIC):
         with contextlib.suppress(zlib.error):
-            return zlib.decompressobj(GZIP_BITS).decompress(start, _HEAD_BYTES)
+            return zlib.decompressobj(GZIP_BITS).decompress(start, HEAD_BYTES)
     return start

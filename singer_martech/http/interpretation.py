@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from singer_martech.errors import MartechError
 from singer_martech.http.errors import AttemptFailed, InvalidResponse, OutcomeUnknown
+from singer_martech.runtime.redaction import redacted_head
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -50,7 +51,7 @@ class Interpreting:
 
     def _error(self, error: Exception) -> InvalidResponse | OutcomeUnknown:
         response = self._response
-        reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS]
+        reason = redacted_head(f"{type(error).__name__}: {error}", _REASON_CHARACTERS)
         message = (
             f"{response.label}: the response (status {response.status}) cannot be interpreted "
             f"({reason}): {response.head}"

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from singer_martech.runtime.redaction import redact
+from singer_martech.runtime.redaction import redacted_head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HEAD_CHARACTERS = 300
 """Maximum characters of a response body, or of a cause, in a message."""
-
-_HEAD_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,4 @@ class Response:
     @property
     def head(self) -> str:
         """The first characters of the body on one line, redacted."""
-        # Redact before cutting: a part of a secret would not be recognized.
-        text = redact(self.body[:_HEAD_BYTES].decode("utf-8", "replace"))
-        return redact(" ".join(text.split()))[:HEAD_CHARACTERS]
+        return redacted_head(self.body, HEAD_CHARACTERS)

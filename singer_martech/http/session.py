@@ -20,7 +20,7 @@ from singer_martech.http.connection import ObservingAdapter, cause, is_unreachab
 from singer_martech.http.errors import RequestRejected
 from singer_martech.http.response import HEAD_CHARACTERS, Response
 from singer_martech.http.urls import is_loopback
-from singer_martech.runtime.redaction import redact, register_basic_auth
+from singer_martech.runtime.redaction import redacted_head, register_basic_auth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,7 +104,7 @@ class Session(requests.Session):
             target = super().get_redirect_target(response) or ""
             _ = urlsplit(urljoin(response.url, target)).port
         except ValueError:
-            location = redact(response.headers["Location"])[:HEAD_CHARACTERS]
+            location = redacted_head(response.headers["Location"], HEAD_CHARACTERS)
             raise _redirect_error(response, f"a malformed address, {location!a}") from None
         return target
 

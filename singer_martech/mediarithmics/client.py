@@ -21,7 +21,7 @@ from singer_martech.http.errors import (
     Unauthorized,
     UnexpectedContent,
 )
-from singer_martech.runtime.redaction import redact
+from singer_martech.runtime.redaction import redact, redacted_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +35,7 @@ DEFAULT_API_URL = "https://api.mediarithmics.com/v1"
 _PAGE_ROWS = 50
 _MAX_PAGES = 2000
 _ERROR_CHARACTERS = 500
+_SHOWN_CHARACTERS = 200
 _MAX_ID_CHARACTERS = 100
 
 _T = TypeVar("_T")
@@ -154,7 +155,7 @@ def read(read_fields: Callable[[Mapping[str, Any]], _T], fields: Any, label: str
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
         message = (
             f"{label}: the response lacks a required field, or has one that cannot be used: "
-            f"{redact(str(fields))[:200]}"
+            f"{redacted_head(str(fields), _SHOWN_CHARACTERS)}"
         )
         raise UnexpectedResponse(message) from None
 
@@ -227,7 +228,7 @@ def _vendor_error(envelope: Mapping[str, Any]) -> str:
     error = envelope.get("error")
     if isinstance(error, dict):
         error = error.get("message") or error
-    text = " ".join(str(error or "no reason given").split())[:_ERROR_CHARACTERS]
+    text = redacted_head(str(error or "no reason given"), _ERROR_CHARACTERS)
     error_id = envelope.get("error_id")
     return redact(f"{text}, error_id {error_id}" if error_id else text)
 

@@ -12,7 +12,7 @@ from singer_martech.http.recovery import recover_lost
 from singer_martech.mediarithmics.client import id_text, optional_id, read
 from singer_martech.mediarithmics.executions import Execution, id_order
 from singer_martech.mediarithmics.file_head import head_of
-from singer_martech.runtime.redaction import redact
+from singer_martech.runtime.redaction import HEAD_BYTES, redacted_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_ERROR_HEAD_BYTES = 1000
+_ERROR_CHARACTERS = 1000
 
 
 @dataclass(frozen=True)
@@ -180,12 +180,12 @@ class Exports:
         try:
             head = head_of(
                 lambda into: self.download_data_file(execution, "export.error", into=into),
-                _ERROR_HEAD_BYTES,
+                HEAD_BYTES,
             )
         except HttpError as error:
             logger.debug("%s", error)
             return ""
-        return redact(" ".join(head.decode("utf-8", "replace").split()))
+        return redacted_head(head, _ERROR_CHARACTERS)
 
     def download_data_file(
         self,

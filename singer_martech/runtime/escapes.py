@@ -20,6 +20,9 @@ _ESCAPE = re.compile(
     # the end of a long line of base64
     rf" {_LINE} ){_NEXT_LINE}|\n{_LINE}\n){_NEXT_LINE}|\r\n{_LINE}\r\n){_NEXT_LINE}"
     rf"|\\u[dD][89abAB]{_HEX}{{2}}\\u[dD][c-fC-F]{_HEX}{{2}}"
+    # the bytes of one character in UTF-8
+    rf"|\\x[fF][0-7](?:\\x[89abAB]{_HEX}){{3}}|\\x[eE]{_HEX}(?:\\x[89abAB]{_HEX}){{2}}"
+    rf"|\\x[cdCD]{_HEX}\\x[89abAB]{_HEX}"
     rf"|\\u{_HEX}{{4}}|\\U{_HEX}{{8}}|\\x{_HEX}{{2}}|\\[ux]\{{{_HEX}{{1,50}}\}}"
     r"|\\[0-7]{1,3}|\\[\\\"'/bfnrt]"
     rf"|%u[dD][89abAB]{_HEX}{{2}}%u[dD][c-fC-F]{_HEX}{{2}}|%u{_HEX}{{4}}"
@@ -88,6 +91,8 @@ def _character(escape: str) -> str:
         return html.unescape(escape)
     if kind in " \r\n" or escape.endswith("\n"):
         return ""
+    if code[0] == "x" and code[1] != "{":
+        return _from_bytes(bytes.fromhex(escape.replace("\\x", "")))
     if code[0] in "uUx":
         codes = [int(each.strip("{}"), 16) for each in re.split(".[uUx]", escape)[1:]]
         if len(codes) > 1:  # a surrogate pair

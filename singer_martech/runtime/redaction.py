@@ -22,6 +22,12 @@ _MIN_CHARACTERS = 4
 """Shorter secrets are parts of ordinary words: masking them would make every line unreadable."""
 
 _MIN_BASE64_CHARACTERS = 8
+_MAX_ESCAPED = 8
+"""The usual escapes of a character have fewer characters."""
+
+HEAD_BYTES = 64 * 1024
+"""How much of a text ``redacted_head`` reads."""
+
 _URL_SAFE = str.maketrans("+/", "-_")
 
 _lock = threading.Lock()
@@ -94,6 +100,20 @@ def redact(text: str) -> str:
             parts += text[end:start], MASK
         end = max(end, stop)
     return "".join(parts) + text[end:]
+
+
+def redacted_head(text: str | bytes, max_characters: int) -> str:
+    """Return the beginning of a text on one line, redacted and then cut.
+
+    A text that was cut before may end with a part of a secret, which would not be recognized.
+    A text of ``HEAD_BYTES`` or more counts as cut: what may be such a part is left out.
+    """
+    head = text[:HEAD_BYTES]
+    line = redact(head.decode("utf-8", "replace") if isinstance(head, bytes) else head)
+    line = redact(" ".join(line.split()))
+    if len(head) == HEAD_BYTES and _known:
+        line = line[: -_MAX_ESCAPED * len(_known[0])]
+    return line if len(line) <= max_characters else f"{line[:max_characters]}…"
 
 
 class RedactingFilter(logging.Filter):

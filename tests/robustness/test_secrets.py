@@ -27,6 +27,19 @@ FAILURES: dict[str, dict[str, Any] | None] = {
     "a response that repeats the secret": {"status": 400, "body": '{"error": "bad: {secret}"}'},
     "a forbidden request": {"status": 403, "body": "no access for {secret}"},
     "a failure full of secrets": {"status": 500, "body": "{secret}" * 60},
+    "an error full of secrets": {
+        "status": 403,
+        "body": {"error": "{secret} " * 60, "data": None, "meta": {"errors": ["{secret} " * 60]}},
+    },
+    "a page full of secrets": {
+        "status": 200,
+        "headers": {"Content-Type": "text/html"},
+        "body": "<html>" + "{secret} " * 60,
+    },
+    "an error line full of secrets": {
+        "status": 200,
+        "body": {"error": "{secret} " * 60},
+    },
     "a success full of secrets": {"status": 200, "body": '{"data": "' + "{secret}" * 30 + '"}'},
     "a success with a secret where none belongs": {
         "status": 200,

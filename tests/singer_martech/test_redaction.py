@@ -16,10 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from singer_martech.runtime.redaction import (
+    HEAD_BYTES,
     MASK,
     RedactingFilter,
     redact,
     redact_logs,
+    redacted_head,
     register_basic_auth,
     register_secret,
 )
@@ -54,6 +56,8 @@ def test_a_secret_is_hidden_in_every_form_in_which_it_may_be_written(secret: str
         lambda text: json.dumps(text, ensure_ascii=False)[1:-1].replace("/", "\\/"),
         lambda text: "".join(f"\\u{ord(each):04X}" for each in text),  # such as \u003d
         lambda text: "".join(f"\\x{ord(each):02x}" for each in text),
+        lambda text: "".join(f"\\x{each:02x}" for each in text.encode()),
+        lambda text: repr(text.encode())[2:-1],
         lambda text: "".join(f"&#{ord(each)};" for each in text),  # such as &#39;
         lambda text: "".join(f"&#x{ord(each):x};" for each in text),
         lambda text: quote(quote(text, safe=""), safe=""),
@@ -141,6 +145,36 @@ def test_a_secret_within_base64_of_several_lines_is_hidden(line_end: str, before
     lines = base64.encodebytes(b"\0" * before + b"secret-in-an-email" + b"\xff" * 60).decode()
     shown = redact(lines.strip().replace("\n", line_end))
     assert re.fullmatch(rf"A+B?{re.escape(MASK)}.+", shown.replace(line_end, "", 1), re.DOTALL)
+
+
+@pytest.mark.parametrize("form", [str, str.encode, quote, json.dumps])
+@pytest.mark.parametrize("shown", [8, 20, 21, 27, 28, 100])
+def test_the_beginning_of_a_text_ends_with_no_part_of_a_secret(
+    form: Callable[[str], str | bytes], shown: int
+) -> None:
+    register_secret("secret at the limit")
+    head = redacted_head(form("before it\n  secret at the limit\n after it"), shown)
+    assert "secret at" not in head
+    assert len(head) <= shown + 1
+
+
+@pytest.mark.parametrize("form", [str, str.encode])
+@pytest.mark.parametrize("filling", [" ", "filled-secret "])
+@pytest.mark.parametrize("part", range(1, 20, 3))
+def test_a_secret_at_the_end_of_what_is_read_is_not_shown(
+    form: Callable[[str], str | bytes], filling: str, part: int
+) -> None:
+    register_secret("filled-secret")
+    register_secret("0123456789-0123456789")
+    before = (filling * HEAD_BYTES)[: HEAD_BYTES - part]
+    head = redacted_head(form(f"{before}0123456789-0123456789"), HEAD_BYTES)
+    assert not re.search("[0-9]", head)
+
+
+def test_a_long_text_without_secrets_is_shown() -> None:
+    register_secret("not-in-the-text")
+    assert redacted_head("a  b\n" * HEAD_BYTES, 5) == "a b a…"
+    assert redacted_head("a  b\n", 3) == "a b"
 
 
 def test_ordinary_text_is_left_alone() -> None:

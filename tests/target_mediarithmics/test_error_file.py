@@ -287,6 +287,11 @@ def test_a_long_line_is_read_in_linear_time(text: str) -> None:
     assert time.process_time() - began < 2
 
 
+def test_the_rest_of_a_line_that_is_too_long_identifies_no_record() -> None:
+    text = b"x" * 1024 * 1024 + b"line 1: the end\nline 2: bad\n"
+    assert failed_lines(io.BytesIO(text), EncodedRecords([b"1", b"2"]), 2) == {1: "bad"}
+
+
 def test_white_space_in_a_line_does_not_matter() -> None:
     lines = EncodedRecords([b'{"id":1}', b'{"id":2}'])
     text = b"  Error \t at   line  no. \t 2 \t:   bad   thing\n"
