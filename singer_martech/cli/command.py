@@ -10,7 +10,7 @@ import click
 from singer_martech._compat import override
 from singer_martech.errors import MartechError
 from singer_martech.runtime.escapes import escape_controls
-from singer_martech.singer.command import discard_unwritten_output, output_errors, require_output
+from singer_martech.singer.command import discard_unwritten_output, output_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,6 @@ class CliCommand(click.Command):
     @override
     def invoke(self, ctx: click.Context) -> Any:
         with _one_line():
-            require_output()
             return super().invoke(ctx)
 
 

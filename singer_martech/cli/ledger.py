@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from singer_martech.cli.command import CliGroup
 from singer_martech.delivery.ledger_settings import open_store
 from singer_martech.errors import MartechError
 from singer_martech.runtime.escapes import escape_controls
+from singer_martech.singer.command import require_output
 from singer_martech.values.wording import counted
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def main() -> None:
 @_LEDGER
 def show(ledger: str) -> None:
     """List the destinations in LEDGER with counts and dates."""
+    require_output()
     with _opened(ledger) as store:
         for summary in store.summaries():
             doubt = f", {summary.in_doubt:,} of them in doubt" if summary.in_doubt else ""
@@ -110,7 +113,7 @@ def verify(ledger: str) -> None:
 @contextlib.contextmanager
 def _opened(ledger: str) -> Iterator[LedgerStore]:
     """Open an existing ledger."""
-    if "://" not in ledger and not Path(ledger).expanduser().is_file():
+    if "://" not in ledger and not os.path.lexists(Path(ledger).expanduser()):
         raise MartechError(f"{ledger} does not exist")
     store = open_store(ledger, must_exist=True)
     try:

@@ -16,6 +16,7 @@ from singer_martech.cli.command import CliGroup
 from singer_martech.delivery.reject_report import SCHEMA_SUFFIX
 from singer_martech.errors import MartechError
 from singer_martech.runtime.escapes import escape_controls
+from singer_martech.singer.command import require_output
 from singer_martech.values.json_codec import DECODE_ERRORS, encode
 from singer_martech.values.json_scan import member_texts
 
@@ -44,6 +45,7 @@ def main(context: click.Context, target: str | None) -> None:
 @_FILES
 def summary(files: Sequence[str]) -> None:
     """Print the reasons in FILES with their counts and an example each."""
+    require_output()
     counts: Counter[tuple[str, str, int | None]] = Counter()
     examples: dict[tuple[str, str, int | None], str] = {}
     for path in _reports(files):
@@ -65,6 +67,7 @@ def summary(files: Sequence[str]) -> None:
 @click.pass_obj
 def replay(target: str | None, files: Sequence[str]) -> None:
     """Write the records of FILES as Singer messages, to be piped into their target."""
+    require_output()
     paths = _reports(files)
     _require_one_target(paths, target)
     unidentified = 0

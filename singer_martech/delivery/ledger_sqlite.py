@@ -153,6 +153,8 @@ def _make_private(path: Path) -> None:
     private_files.make_folder(path.parent)
     with contextlib.suppress(FileExistsError):
         private_files.create(path).close()
+    if path.is_symlink() and not path.exists():
+        raise OSError(None, "it is a symbolic link to nothing")
     status = path.stat()
     _check_own(status)
     if stat.S_IMODE(status.st_mode) & ~_OWNER_ONLY:

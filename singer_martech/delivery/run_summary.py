@@ -181,12 +181,26 @@ def _file(path: str, name: str) -> Path:
     """Return the path of the file to write; create its folder."""
     given = Path(path).expanduser()
     try:
-        is_folder = given.is_dir() or (given.suffix != ".json" and not given.is_file())
+        is_folder = given.is_dir() or not (given.suffix == ".json" or os.path.lexists(given))
+        file = (given / name if is_folder else given).absolute()
+        is_written_directly = private_files.is_written_directly(file)
     except OSError as error:
         raise SettingError(f"setting 'summary_path' is not a path ({error.strerror})") from error
-    file = (given / name if is_folder else given).absolute()
-    _prepare(file.parent)
+    if private_files.open_descriptor(file) == private_files.STANDARD_OUTPUT:
+        raise SettingError(
+            "setting 'summary_path' names standard output, which carries the STATE messages; "
+            "name a file, a folder or /dev/stderr"
+        )
+    if not is_written_directly:
+        _prepare(file.parent)
+        _refuse_link(file)
     return file
+
+
+def _refuse_link(file: Path) -> None:
+    if file.is_symlink():
+        message = f"setting 'summary_path': {file} is a symbolic link; name the file itself"
+        raise SettingError(message)
 
 
 def _prepare(folder: Path) -> None:

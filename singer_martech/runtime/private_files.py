@@ -18,7 +18,8 @@ _OWNER_ONLY_FOLDER = 0o700
 _MAX_NAME_CHARACTERS = 120
 """A file name has at most 255 bytes; this leaves room for a run, a plugin and suffixes."""
 
-_STANDARD_STREAMS = {Path("/dev/stdout"): 1, Path("/dev/stderr"): 2}
+STANDARD_OUTPUT = 1
+_STANDARD_STREAMS = {Path("/dev/stdout"): STANDARD_OUTPUT, Path("/dev/stderr"): 2}
 _DESCRIPTOR_FOLDERS = frozenset(map(Path, ("/dev/fd", "/proc/self/fd")))
 
 
@@ -37,9 +38,14 @@ def make_folder(folder: Path) -> None:
     Raises:
         OSError: It cannot be created.
     """
-    if not folder.is_dir():
-        make_folder(folder.parent)
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    try:
         folder.mkdir(mode=_OWNER_ONLY_FOLDER, exist_ok=True)
+    except FileExistsError:
+        kind = "a symbolic link to nothing" if folder.is_symlink() else "not a folder"
+        raise NotADirectoryError(errno.ENOTDIR, f"'{folder}' is {kind}") from None
 
 
 def create(path: Path) -> IO[bytes]:
@@ -81,6 +87,13 @@ def replace(path: Path, text: str) -> None:
         _replace(path, content)
 
 
+def is_written_directly(path: Path) -> bool:
+    """Whether ``replace`` writes to a device, a FIFO or an open descriptor."""
+    status = _status(path)
+    is_file = status is None or stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)
+    return not is_file or open_descriptor(path) is not None
+
+
 def open_descriptor(path: Path) -> int | None:
     """Return the descriptor of this process that a path such as ``/dev/fd/3`` names.
 
@@ -95,7 +108,7 @@ def open_descriptor(path: Path) -> int | None:
 def _status(path: Path) -> os.stat_result | None:
     try:
         return path.lstat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,8 +18,6 @@ from tests.kit.fake_destination import FakeDestination
 from tests.kit.ledger import SCOPE, LedgerRun
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from click.testing import Result
 
 
@@ -130,3 +132,43 @@ def test_another_database_gets_no_tables(tmp_path: Path, arguments: tuple[str, .
     assert "no such table: ledger_format" in result.output
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("mine",)]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("nothing", "nothing does not exist"),
+        ("link", "/link: it is a symbolic link to nothing"),
+        ("fifo", "/fifo: it is not a regular file"),
+        (".", ": it is not a regular file"),
+        ("fifo/ledger.db", "fifo/ledger.db does not exist"),
+    ],
+)
+def test_what_is_no_ledger_is_named(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "link").symlink_to("target")
+    os.mkfifo(tmp_path / "fifo")
+    result = command("show", tmp_path / name)
+    assert (result.exit_code, result.output.strip()[-len(reason) :]) == (1, reason)
+    assert {path.name for path in tmp_path.iterdir()} == {"fifo", "link"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["show"], "Error: nothing can be written: standard output is closed\n"),
+        (["verify"], ""),
+        (["forget", "--all"], ""),
+    ],
+)
+def test_only_the_list_needs_standard_output(
+    ledger: Path, arguments: list[str], error: str
+) -> None:
+    path = Path(sys.executable).with_name("singer-martech-ledger")
+    name, *options = arguments
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", path, name, ledger, *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (bool(error), error)

@@ -86,6 +86,15 @@ def test_a_fifo_is_written_to_and_stays(tmp_path: Path) -> None:
     assert stat.S_ISFIFO(fifo.stat().st_mode)
 
 
+def test_a_folder_that_is_something_else_is_named(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nothing")
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="/link' is a symbolic link to nothing"):
+        private_files.make_folder(tmp_path / "link" / "rejects")
+    with pytest.raises(NotADirectoryError, match="/file' is not a folder"):
+        private_files.make_folder(tmp_path / "file" / "rejects")
+
+
 def test_a_fifo_without_a_reader_is_an_error_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(OSError, match="No such device"):

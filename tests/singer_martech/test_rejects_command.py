@@ -102,3 +102,15 @@ def test_a_full_disk_at_the_output_is_reported_in_one_line(
         )
     assert done.returncode == 1
     assert done.stderr == "Error: the output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("name", ["summary", "replay"])
+def test_a_closed_standard_output_is_an_error(tmp_path: Path, name: str) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", COMMAND, name, write_report(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    error = "Error: nothing can be written: standard output is closed\n"
+    assert (done.returncode, done.stderr) == (1, error)

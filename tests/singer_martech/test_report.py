@@ -260,6 +260,18 @@ def test_the_page_is_utf_8_and_needs_an_output(dry_run: Path, redirect: str, err
     assert ("✓" in done.stdout.decode()) == (not error)
 
 
+def test_a_page_in_a_file_needs_no_standard_output(dry_run: Path, tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name("singer-martech-report")
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", command, dry_run, "--output", "page.html"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "✓" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_unchanged_records_are_counted_where_there_is_a_ledger(tmp_path: Path) -> None:
     with_ledger = summary("a")
     with_ledger["streams"][0]["unchanged"] = 17

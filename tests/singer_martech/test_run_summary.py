@@ -229,6 +229,58 @@ def test_an_unwritable_path_is_an_error_before_anything_is_sent(
     assert sandbox.requests == []
 
 
+@pytest.mark.parametrize(
+    ("path", "script"),
+    [
+        ("/dev/stderr", '"$@" 2>output'),
+        ("/dev/fd/3", '"$@" 3>output'),
+        ("fifo", 'mkfifo fifo; exec 3<>fifo; "$@" || exit; read -r line <&3; echo "$line" >output'),
+        ("/dev/null", '"$@"; touch output'),
+    ],
+)
+def test_a_summary_is_written_to_what_is_no_regular_file(
+    config: dict[str, Any], tmp_path: Path, path: str, script: str
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({**config, "summary_path": path}))
+    command = [sys.executable, "-m", "target_mona", "--config", "config.json"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, "sh", *command],
+        cwd=tmp_path,
+        input=lines([{"id": "a"}]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "cannot be written" not in done.stderr
+    written = (tmp_path / "output").read_text(encoding="utf-8").splitlines()
+    outcomes = [json.loads(line)["outcome"] for line in written if line.startswith('{"format"')]
+    assert outcomes == ([] if path == "/dev/null" else ["succeeded"])
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/dev/stdout", "names standard output, which carries the STATE messages"),
+        ("/dev/fd/1", "names standard output"),
+        ("/proc/self/fd/1", "names standard output"),
+        ("link.json", "link.json is a symbolic link; name the file itself"),
+        ("link", "link is a symbolic link"),
+        ("fifo/summaries", "/fifo' is not a folder"),
+        ("link/summary.json", "/link' is a symbolic link to nothing"),
+    ],
+)
+def test_a_path_that_cannot_be_written_is_named_before_anything_is_sent(
+    config: dict[str, Any], tmp_path: Path, sandbox: Sandbox, path: str, reason: str
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("link.json", "link"):
+        (tmp_path / name).symlink_to("nothing")
+    given = path if path.startswith("/") else str(tmp_path / path)
+    with pytest.raises(SettingError, match=f"setting 'summary_path'.*{reason}"):
+        load({**config, "summary_path": given}, [{"id": "a"}])
+    assert sandbox.requests == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_ended_by_a_signal_is_marked(
     config: dict[str, Any], tmp_path: Path, sandbox: Sandbox, number: signal.Signals

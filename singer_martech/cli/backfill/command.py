@@ -22,6 +22,7 @@ from singer_martech.cli.backfill.shard import Job, read_shards
 from singer_martech.cli.backfill.shared_state import require_shared_state
 from singer_martech.cli.command import CliGroup
 from singer_martech.errors import MartechError
+from singer_martech.singer.command import require_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -132,6 +133,7 @@ def streams(*, streams: tuple[str, ...], writers: str, **options: str) -> None:
 
 
 def _print_plan(shards: Iterable[Shard], job: Job, reason: str | None) -> None:
+    require_output()
     require_shared_state()
     if reason:
         click.echo(f"{job.target} gets one shard: {reason}", err=True)
@@ -154,6 +156,7 @@ def hand_over_command(plan: IO[str], lookback_days: int) -> None:
     PLAN is a file with all lines of the plan. Standard input is the output of `meltano state
     export`; standard output is for `meltano state import`.
     """
+    require_output()
     after = complete(read_shards(plan), _states(sys.stdin), lookback_days)
     click.echo(json.dumps(after))
     for state_id in after:

@@ -13,6 +13,7 @@ from singer_martech.cli.report.runs import read_runs
 from singer_martech.errors import MartechError
 from singer_martech.runtime import private_files
 from singer_martech.runtime.escapes import escape_controls
+from singer_martech.singer.command import require_output
 
 
 @click.command(cls=CliCommand)
@@ -38,6 +39,9 @@ def main(runs: tuple[Path, ...], output: str) -> None:
     them. The page needs no network and can be sent as it is; it holds the keys of some rejected
     records. A file that is not a run summary is named and skipped.
     """
+    path = Path("/dev/stdout" if output == "-" else output)
+    if private_files.open_descriptor(path) == private_files.STANDARD_OUTPUT:
+        require_output()
     found, problems = read_runs(runs)
     for problem in problems:
         click.echo(f"left out: {escape_controls(problem)}", err=True)
