@@ -153,12 +153,16 @@ def _make_private(path: Path) -> None:
     private_files.make_folder(path.parent)
     with contextlib.suppress(FileExistsError):
         private_files.create(path).close()
-    if path.is_symlink() and not path.exists():
-        raise OSError(None, "it is a symbolic link to nothing")
+    _check_link(path)
     status = path.stat()
     _check_own(status)
     if stat.S_IMODE(status.st_mode) & ~_OWNER_ONLY:
         path.chmod(_OWNER_ONLY)
+
+
+def _check_link(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        raise OSError(None, "it is a symbolic link to nothing")
 
 
 def _check_own(status: os.stat_result) -> None:

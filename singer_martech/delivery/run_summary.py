@@ -179,22 +179,29 @@ def _meltano_run() -> dict[str, str | None]:
 
 def _file(path: str, name: str) -> Path:
     """Return the path of the file to write; create its folder."""
-    given = Path(path).expanduser()
     try:
-        is_folder = given.is_dir() or not (given.suffix == ".json" or os.path.lexists(given))
-        file = (given / name if is_folder else given).absolute()
+        file = _located(Path(path).expanduser(), name)
         is_written_directly = private_files.is_written_directly(file)
     except OSError as error:
         raise SettingError(f"setting 'summary_path' is not a path ({error.strerror})") from error
+    _refuse_standard_output(file)
+    if not is_written_directly:
+        _prepare(file.parent)
+        _refuse_link(file)
+    return file
+
+
+def _located(given: Path, name: str) -> Path:
+    is_folder = given.is_dir() or not (given.suffix == ".json" or os.path.lexists(given))
+    return (given / name if is_folder else given).absolute()
+
+
+def _refuse_standard_output(file: Path) -> None:
     if private_files.open_descriptor(file) == private_files.STANDARD_OUTPUT:
         raise SettingError(
             "setting 'summary_path' names standard output, which carries the STATE messages; "
             "name a file, a folder or /dev/stderr"
         )
-    if not is_written_directly:
-        _prepare(file.parent)
-        _refuse_link(file)
-    return file
 
 
 def _refuse_link(file: Path) -> None:
