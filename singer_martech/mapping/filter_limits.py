@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.values import limits
+from singer_martech.values.number_limits import check_comparisons
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,10 @@ def _check_links(text: Any, *args: Any, **kwargs: Any) -> None:
     limits.check_steps(words, inserted)
 
 
+def _check_trim(text: Any, chars: Any = None) -> None:
+    limits.check_search(str(text), [chars])
+
+
 def _check_nesting(value: Any) -> None:
     limits.weigh(value, limits.MAX_LENGTH, per_level=1)
 
@@ -42,6 +47,7 @@ _CHECKS: Mapping[str, Callable[..., None]] = {
     "indent": _check_indent,
     "pprint": _check_nesting,
     "slice": _check_widths,
+    "trim": _check_trim,
     "truncate": _check_widths,
     "urlize": _check_links,
     "wordwrap": _check_wrapping,
@@ -52,6 +58,8 @@ _PER_ITEM = frozenset(
     | {"sort", "sum", "unique"}
 )
 """Filters that use their arguments for each item."""
+_COMPARING = frozenset({"dictsort", "groupby", "max", "min", "sort"})
+"""Filters that compare items with each other."""
 _MULTIPLYING = frozenset({"batch", "map", "slice"})
 """Filters that may return an argument many times."""
 
@@ -71,10 +79,13 @@ def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 def limit(name: str) -> Callable[..., Any] | None:
     """Return a function that checks and returns the value of a filter, given its arguments."""
     check = _CHECKS.get(name)
-    if check is None and name not in _PER_ITEM:
+    if check is None and name not in _PER_ITEM | _COMPARING:
         return None
 
     def limited(value: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        if name in _COMPARING and not isinstance(value, str):
+            value = value if hasattr(value, "__len__") else list(value)
+            check_comparisons(value, len(value))
         if check is None:
             return limits.check_steps(value, (*args, *kwargs.values()))
         check(value, *args, **kwargs)

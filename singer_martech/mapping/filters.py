@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from singer_martech.mapping.operations import format_text
 from singer_martech.values import numbers
 from singer_martech.values.json_codec import encode
-from singer_martech.values.limits import check_insertion, check_magnitude, check_replacement
+from singer_martech.values.limits import check_insertion, check_replacement
+from singer_martech.values.number_limits import check_magnitude
 from singer_martech.values.timestamps import epoch_ms, epoch_s, iso, parse_timestamp
 
 if TYPE_CHECKING:

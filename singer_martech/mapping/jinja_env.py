@@ -269,6 +269,7 @@ def _environment() -> _Environment:
     own.update({name: _null_safe_order(name) for name in operations.ORDER})
     environment.filters.update({internal(name): each for name, each in own.items()})
     tests: dict[str, Any] = environment.tests
+    tests["in"] = operations.ORDER["in"]
     tests.update({name: _false_for_null(tests[name]) for name in _FALSE_FOR_NULL})
     return environment
 

@@ -6,7 +6,8 @@ import operator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from singer_martech.values.limits import check_format, check_power, multiply
+from singer_martech.values.limits import check_format, multiply
+from singer_martech.values.number_limits import check_comparisons, check_power
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +56,17 @@ def format_text(text: Any, values: Any) -> str:
     return formatted
 
 
+def contains(container: Any, item: Any) -> bool:
+    """Whether a container has an item.
+
+    Raises:
+        ValueError: It would take too long.
+    """
+    if isinstance(container, (list, tuple)):
+        check_comparisons(item, len(container))
+    return item in container
+
+
 BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,
@@ -70,7 +82,7 @@ ORDER: dict[str, Callable[[Any, Any], Any]] = {
     "lteq": operator.le,
     "gt": operator.gt,
     "gteq": operator.ge,
-    "in": lambda item, container: item in container,
-    "notin": lambda item, container: item not in container,
+    "in": lambda item, container: contains(container, item),
+    "notin": lambda item, container: not contains(container, item),
 }
 """The comparisons that fail for null, by Jinja's names."""

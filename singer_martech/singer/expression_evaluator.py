@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import operator
+from types import BuiltinMethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import MapExpressionError
@@ -17,12 +18,11 @@ from singer_martech.values.limits import (
     PER_ITEM,
     TOO_MANY_STEPS,
     check_format,
-    check_magnitude,
-    check_power,
     check_spec,
     multiply,
     weigh,
 )
+from singer_martech.values.number_limits import check_comparisons, check_magnitude, check_power
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,6 +40,12 @@ _SMALL = frozenset({bool, float, type(None)})
 def _power(left: Any, right: Any) -> Any:
     check_power(left, right)
     return left**right
+
+
+def _check_callback(method: Any) -> None:
+    """Check a method that is an argument, such as a key of ``sort``; its calls have no limit."""
+    if not isinstance(method.__self__, (dict, type, ModuleType)):
+        raise ValueError(f"the method '{method.__name__}' of a value cannot be an argument")  # noqa: TRY004 - it is an argument of the user
 
 
 def _modulo(left: Any, right: Any) -> Any:
@@ -96,6 +102,8 @@ class ExpressionEvaluator(_MapperEval):
 
     def _contains(self, item: Any, values: Any) -> bool:
         self._read(values)
+        if isinstance(values, (list, tuple)):
+            check_comparisons(item, len(values))
         return item in values
 
     @override
@@ -108,8 +116,10 @@ class ExpressionEvaluator(_MapperEval):
             return super()._eval_call(node)
         args = [self._eval(each) for each in node.args]
         kwargs = dict(map(self._eval, node.keywords))
-        for each in args:
+        for each in (*args, *kwargs.values()):
             self._read(each)
+            if each.__class__ is BuiltinMethodType:
+                _check_callback(each)
         if isinstance(function, type):  # such as `str`
             return self._limited(function(*args, **kwargs))
         check_call(function, args, kwargs)

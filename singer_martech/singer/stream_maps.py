@@ -21,7 +21,7 @@ from singer_martech._compat import override
 from singer_martech.errors import SettingError
 from singer_martech.singer.expression_evaluator import ExpressionEvaluator
 from singer_martech.singer.flattening import flattenable
-from singer_martech.values.limits import check_magnitude
+from singer_martech.values.number_limits import check_magnitude
 from singer_martech.values.wording import did_you_mean
 
 if TYPE_CHECKING:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import codecs
+from json import JSONEncoder
 from types import MethodDescriptorType
 from typing import TYPE_CHECKING, Any
 
 from singer_martech.values.limits import (
     MAX_TOTAL,
-    check_bytes,
+    PER_DIRECTIVE,
     check_insertion,
     check_length,
-    check_magnitude,
     check_replacement,
+    check_search,
+    check_translation,
     check_widths,
     weigh,
 )
+from singer_martech.values.number_limits import check_bytes, check_comparisons, check_magnitude
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-_PER_DIRECTIVE = 256
-"""Maximum number of characters that a directive of ``strftime`` gives."""
+_SLOW_CODECS = frozenset({"idna", "punycode"})
+"""Codecs whose time grows with the square of the length."""
 
 
 def check_call(
@@ -58,9 +62,39 @@ def _expandtabs(owner: Any, given: Sequence[Any], _: Mapping[str, Any]) -> None:
         check_length(len(owner) * max((n for n in given if isinstance(n, int)), default=8))
 
 
-def _translate(owner: Any, _: Sequence[Any], __: Mapping[str, Any]) -> None:
+def _translate(owner: Any, given: Sequence[Any], _: Mapping[str, Any]) -> None:
+    if isinstance(owner, str) and given:
+        check_translation(owner, given[0])
+
+
+def _search(owner: Any, given: Sequence[Any], _: Mapping[str, Any]) -> None:
     if isinstance(owner, (str, bytes)):
-        raise ValueError("the method 'translate' is not available")  # noqa: TRY004 - any text
+        check_search(owner, given)
+
+
+def _compare(owner: Any, given: Sequence[Any], _: Mapping[str, Any]) -> None:
+    if isinstance(owner, (list, tuple)):
+        check_comparisons(given, len(owner))
+
+
+def _sort(owner: Any, _: Sequence[Any], __: Mapping[str, Any]) -> None:
+    if isinstance(owner, list):
+        check_comparisons(owner, len(owner))
+
+
+def _code(owner: Any, given: Sequence[Any], _: Mapping[str, Any]) -> None:
+    if isinstance(owner, JSONEncoder):
+        raise ValueError("use json.dumps")  # noqa: TRY004 - the arguments are limited there
+    for each in given:
+        if isinstance(each, str) and _codec(each) in _SLOW_CODECS:
+            raise ValueError(f"the encoding '{each}' is not available")
+
+
+def _codec(name: str) -> str:
+    try:
+        return codecs.lookup(name).name
+    except LookupError:  # such as the name of an error handler
+        return name
 
 
 def _from_bytes(_: Any, given: Sequence[Any], __: Mapping[str, Any]) -> None:
@@ -70,7 +104,7 @@ def _from_bytes(_: Any, given: Sequence[Any], __: Mapping[str, Any]) -> None:
 
 
 def _time_format(_: Any, given: Sequence[Any], __: Mapping[str, Any]) -> None:
-    check_insertion(_PER_DIRECTIVE, *(each for each in given if isinstance(each, str)))
+    check_insertion(PER_DIRECTIVE, *(each for each in given if isinstance(each, str)))
 
 
 def _dumps(_: Any, given: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
@@ -81,13 +115,22 @@ def _dumps(_: Any, given: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
 
 
 _CALLS: Mapping[str, Callable[[Any, Sequence[Any], Mapping[str, Any]], None]] = {
+    "count": _compare,
+    "decode": _code,
     "dumps": _dumps,
+    "encode": _code,
     "expandtabs": _expandtabs,
     "from_bytes": _from_bytes,
+    "index": _compare,
+    "iterencode": _code,
     "join": _join,
+    "remove": _compare,
     "replace": _replace,
+    "sort": _sort,
     "strftime": _time_format,
     "strptime": _time_format,
     "translate": _translate,
+    **dict.fromkeys(("lstrip", "rfind", "rindex", "rpartition", "rsplit"), _search),
+    **dict.fromkeys(("rstrip", "strip"), _search),
 }
-"""Checks of the methods and functions that may multiply what they get, by name."""
+"""Checks of the methods and functions that may make much of what they get, or take long."""

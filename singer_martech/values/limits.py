@@ -9,9 +9,10 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from decimal import Decimal
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
+
+from singer_martech.values.number_limits import MAX_BITS, TOO_LARGE, check_magnitude
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,17 +23,17 @@ MAX_TOTAL = 100 * MAX_LENGTH
 """Maximum number of characters in all that a filter or a stream map makes of one record."""
 PER_ITEM = 20
 """The number of characters that take as much memory and time as an item of a list."""
+PER_DIRECTIVE = 256
+"""Maximum number of characters that a directive of ``strftime`` gives."""
 _MAX_STEPS = 50_000_000
+_MAX_SEARCH_STEPS = 10**9
 _MAX_WRAP_STEPS = 4 * 10**9
-_MAX_BITS = 100_000
-_MAX_EXPONENT = 4000
 _TOO_LONG = f"it would lengthen a value by more than {MAX_LENGTH:,} characters or items"
-_TOO_LARGE = "the number is too large"
 TOO_MANY_STEPS = "it would take too long for lists and texts of this length"
 _SEQUENCES = (str, bytes, list, tuple)
-_CONVERSION = re.compile(
-    r"%(?:\(([^()]*)\))?[-+ #0]*([1-9][0-9]*|\*)?(?:\.([0-9]*|\*))?[hlL]?(.)", re.DOTALL
-)
+_CONVERSION = re.compile(r"[-+ #0]*([1-9][0-9]*|\*)?(?:\.([0-9]*|\*))?[hlL]?(.)", re.DOTALL)
+"""What follows ``%`` and a key."""
+_PARENTHESIS = re.compile(r"[()]")
 _WIDE_SPEC = re.compile(r"(?<![0-9])[0-9]{7,}")
 _MOST_DIGITS = 7
 _SHORT = 1000
@@ -46,27 +47,13 @@ def multiply(left: Any, right: Any) -> Any:
         ValueError: The result would be too long or too large.
     """
     if isinstance(left, int) and isinstance(right, int):
-        if left.bit_length() + right.bit_length() > _MAX_BITS:
-            raise ValueError(_TOO_LARGE)
+        if left.bit_length() + right.bit_length() > MAX_BITS:
+            raise ValueError(TOO_LARGE)
     elif isinstance(left, int) and isinstance(right, _SEQUENCES):
         weigh(right, MAX_LENGTH // max(left, 1))
     elif isinstance(right, int) and isinstance(left, _SEQUENCES):
         weigh(left, MAX_LENGTH // max(right, 1))
     return left * right
-
-
-def check_power(base: Any, exponent: Any) -> None:
-    """Check a power.
-
-    Raises:
-        ValueError: The result would be too large.
-    """
-    if (
-        isinstance(base, int)
-        and isinstance(exponent, int)
-        and abs(base.bit_length() * exponent) > _MAX_BITS
-    ):
-        raise ValueError(_TOO_LARGE)
 
 
 def check_format(text: Any, values: Any) -> None:
@@ -93,20 +80,35 @@ def check_format(text: Any, values: Any) -> None:
 
 def _conversions(text: str) -> Sequence[tuple[tuple[str, str], int]]:
     """Return key, type and number of the conversions with a key; check the widths of all."""
-    widths = 0
+    widths = end = 0
     named: Counter[tuple[str, str]] = Counter()
-    for found in _CONVERSION.finditer(text):
-        key, *digits, kind = found.groups()
-        if kind == "(":
-            raise ValueError("a format has a key with parentheses")
+    while (start := text.find("%", end) + 1) > 0:
+        key = _key(text, start)
+        found = _CONVERSION.match(text, start if key is None else start + len(key) + 2)
+        if found is None:
+            break
+        *digits, kind = found.groups()
         for each in filter(None, digits):
             if each == "*" or len(each) > _MOST_DIGITS:
                 raise ValueError(_TOO_LONG)
             widths += int(each)
         if key is not None:
             named[key, kind] += 1
+        end = found.end()
     check_length(widths)
     return tuple(named.items())
+
+
+def _key(text: str, start: int) -> str | None:
+    """Return the key in parentheses, which it may contain in pairs."""
+    if text[start : start + 1] != "(":
+        return None
+    depth = 0
+    for found in _PARENTHESIS.finditer(text, start):
+        depth += 1 if found[0] == "(" else -1
+        if not depth:
+            return text[start + 1 : found.start()]
+    raise ValueError("incomplete format key")
 
 
 _short_conversions = functools.lru_cache(maxsize=256)(_conversions)
@@ -119,6 +121,7 @@ def check_spec(value: Any, spec: str) -> None:
         ValueError: The result would be too long.
     """
     check_magnitude(value)
+    check_insertion(PER_DIRECTIVE, spec)
     if _WIDE_SPEC.search(spec):
         raise ValueError(_TOO_LONG)
 
@@ -132,29 +135,6 @@ def check_formatted(length: int, values: Sequence[Any]) -> int:
     weight = MAX_TOTAL - weigh(values, MAX_TOTAL)
     check_length(length - weight)
     return MAX_LENGTH + weight
-
-
-def check_magnitude(value: Any) -> None:
-    """Check that a number is small enough for all its digits to be written.
-
-    Raises:
-        ValueError: It is out of range.
-    """
-    if isinstance(value, Decimal):
-        if abs(value.adjusted()) > _MAX_EXPONENT:
-            raise ValueError(_TOO_LARGE)
-    elif isinstance(value, int) and value.bit_length() > _MAX_BITS:
-        raise ValueError(_TOO_LARGE)
-
-
-def check_bytes(value: bytes) -> None:
-    """Check that the number in some bytes is small enough for all its digits to be written.
-
-    Raises:
-        ValueError: There are too many.
-    """
-    if 8 * len(value) > _MAX_BITS:
-        raise ValueError(_TOO_LARGE)
 
 
 def check_widths(values: Iterable[Any]) -> None:
@@ -177,6 +157,32 @@ def check_replacement(text: Any, old: Any, new: Any) -> None:
     is_text = isinstance(text, str) and isinstance(old, str) and isinstance(new, str)
     if is_text or (isinstance(text, bytes) and isinstance(old, bytes) and isinstance(new, bytes)):
         check_length(text.count(old) * (len(new) - len(old)))
+
+
+def check_translation(text: str, table: Any) -> None:
+    """Check a translation of a text.
+
+    Raises:
+        ValueError: The result would be too long.
+    """
+    if not isinstance(table, (dict, list, tuple)):
+        return  # a text has one character for each
+    items = table.items() if isinstance(table, dict) else enumerate(table)
+    longer = {code: len(new) - 1 for code, new in items if isinstance(new, str) and len(new) > 1}
+    if len(text) * max(longer.values(), default=0) > MAX_LENGTH:
+        counts = Counter(map(ord, text))
+        check_length(sum(counts[code] * more for code, more in longer.items()))
+
+
+def check_search(text: Any, sought: Iterable[Any]) -> None:
+    """Check a search whose time grows with the product of the lengths.
+
+    Raises:
+        ValueError: It would take too long.
+    """
+    for each in sought:
+        if isinstance(each, (str, bytes)) and len(text) * len(each) > _MAX_SEARCH_STEPS:
+            raise ValueError(TOO_MANY_STEPS)
 
 
 def check_insertion(places: int, *inserted: Any) -> None:
