@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from typing import TYPE_CHECKING, Protocol
 
 from singer_martech.delivery.batch_result import OUTCOME_UNKNOWN, BisectStopped
@@ -73,7 +72,7 @@ class Bisector:
 
     def __init__(self, settings_hint: str) -> None:
         self._settings_hint = settings_hint
-        self._accepted = threading.Event()
+        self._acceptances = 0  # threads count without a lock: only 0 is exact
 
     def send(self, batch: Batch, batch_result: BatchResult, post: Post) -> None:
         """Send a batch, in parts if it is rejected.
@@ -91,9 +90,9 @@ class Bisector:
             parts.extend(reversed(self._send(parts.pop(), batch_result, post)))
             rejected = len(batch_result.rejections)
             is_large = len(batch) > _INITIAL_REJECTIONS
-            if is_large and rejected == _INITIAL_REJECTIONS and not self._accepted.is_set():
+            if is_large and rejected == _INITIAL_REJECTIONS and self._acceptances == 0:
                 parts = self._probe(parts, batch_result, post)
-            is_decided = self._accepted.is_set() or rejected > _INITIAL_REJECTIONS
+            is_decided = self._acceptances > 0 or rejected > _INITIAL_REJECTIONS
             if batch_result.rejects_exceeded and is_decided and parts:
                 raise BisectStopped
 
@@ -106,13 +105,13 @@ class Bisector:
         try:
             post(records, idempotent=idempotent)
         except PartialRejection as rejection:
-            self._accepted.set()
+            self._acceptances += 1
             return _reject_in_part(records, batch_result, rejection, idempotent=idempotent)
         except OutcomeUnknown as error:
             return _report_unknown(records, batch_result, error)
         except (BodyRejected, Conflict) as rejection:
             return _split(records, batch_result, rejection)
-        self._accepted.set()
+        self._acceptances += 1
         if not is_whole:
             batch_result.mark_delivered(records)
         return []
@@ -121,15 +120,15 @@ class Bisector:
         """Send the last record of each remaining part; return the parts still to send."""
         remaining = []
         for part in parts:
-            if not self._accepted.is_set():
+            if self._acceptances == 0:
                 again = self._send(part[-1:], batch_result, post)
                 # send an accepted record again with its part, to keep the order of records
-                is_sent_again = self._accepted.is_set() and part[-1].idempotent
+                is_sent_again = self._acceptances > 0 and part[-1].idempotent
                 part = part if is_sent_again else part[:-1]  # noqa: PLW2901 - what remains of it
                 remaining += again
             remaining.append(part)
         reasons = {_IDENTIFIERS.sub("", each.reason) for each in batch_result.rejections}
-        if not self._accepted.is_set() and len(reasons) == 1:
+        if self._acceptances == 0 and len(reasons) == 1:
             reason = batch_result.rejections[0].reason
             batch_result.rejections.clear()
             raise AllRejected(f"{reason}; nothing was accepted so far: check {self._settings_hint}")

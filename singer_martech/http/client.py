@@ -6,14 +6,13 @@ A request is retried until it succeeds, is rejected, or ``max_attempts`` is reac
 
 from __future__ import annotations
 
-import threading
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 from singer_martech.http.auth import NoAuth
 from singer_martech.http.content import accept_any, blocks_as_sent, raise_if_html
 from singer_martech.http.interpretation import Interpreting
-from singer_martech.http.request import RetryingRequest
+from singer_martech.http.request import Reachability, RetryingRequest
 from singer_martech.http.response import Response
 from singer_martech.http.session import Session, register_proxy_passwords
 from singer_martech.http.settings import HttpSettings
@@ -59,7 +58,7 @@ class HttpClient:
         self._auth = auth or NoAuth()
         self._pool_size = pool_size
         self._validate = validate
-        self._connected = threading.Event()
+        self._reachability = Reachability()
         register_proxy_passwords()
         self._session = self._new_session()
 
@@ -211,7 +210,7 @@ class HttpClient:
             arguments=arguments,
             auth=auth or self._auth,
             stats=stats,
-            connected=self._connected,
+            reachability=self._reachability,
         )
 
     def _new_session(self) -> Session:

@@ -37,7 +37,6 @@ from singer_martech.http.stats import RequestStats
 from singer_martech.http.urls import check_url
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
 
     from requests.auth import AuthBase
@@ -58,6 +57,18 @@ _MAX_REJECTED_RENEWALS = 2
 _SEND_ERRORS = (OSError, ValueError, TypeError, urllib3.exceptions.HTTPError)
 
 
+@dataclass
+class Reachability:
+    """What the requests of a client have in common.
+
+    Attributes:
+        has_responded: Whether any response has arrived. Until then, a proxy that cannot be
+            reached counts as a wrong setting.
+    """
+
+    has_responded: bool = False
+
+
 class RetryingRequest:
     """One request and its attempts.
 
@@ -71,8 +82,7 @@ class RetryingRequest:
         arguments: Further arguments of ``requests.Request``.
         auth: Puts the credentials on each attempt.
         stats: Counts what is sent.
-        connected: Set once a response has arrived; until then, a proxy that cannot be reached
-            counts as a wrong setting.
+        reachability: Shared by the requests of a client.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of an HTTP request
@@ -87,7 +97,7 @@ class RetryingRequest:
         arguments: dict[str, Any],
         auth: AuthBase,
         stats: RequestStats | None,
-        connected: threading.Event,
+        reachability: Reachability,
     ) -> None:
         check_url(url, label)
         self.sessions = sessions
@@ -99,7 +109,7 @@ class RetryingRequest:
         self.arguments = arguments
         self.auth = auth
         self.stats = stats or RequestStats()
-        self.connected = connected
+        self.reachability = reachability
         self.is_final: Callable[[Response], bool] | None = None
         self.url_setting = "api_url"
         self._rejected_tokens = 0
@@ -237,14 +247,15 @@ class RetryingRequest:
         if isinstance(error, (requests.exceptions.InvalidURL, LocationValueError, TypeError)):
             return None if proxy is None else invalid_proxy(self.label, proxy, error)
         if isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError)):
-            is_first = proxy is not None and is_unreachable(error) and not self.connected.is_set()
-            return invalid_proxy(self.label, proxy, error) if is_first else None
+            if proxy is None or self.reachability.has_responded or not is_unreachable(error):
+                return None
+            return invalid_proxy(self.label, proxy, error)
         if isinstance(error, ValueError):  # from http.client
             return self._invalid_header
         return SettingError(f"{self.label}: {error}; correct REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE")
 
     def _note_token(self, http_response: requests.Response) -> None:
-        self.connected.set()
+        self.reachability.has_responded = True
         if not isinstance(self.auth, TokenAuth):
             return
         header = http_response.request.headers.get("Authorization")

@@ -9,21 +9,19 @@ import contextlib
 import queue
 import threading
 from collections import deque
-from concurrent.futures import Future
-from concurrent.futures import wait as wait_for_futures
 from enum import Enum
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from singer_martech.errors import MartechError
 from singer_martech.runtime.shutdown import GRACE_SECONDS
-from singer_martech.runtime.threads import Thread
+from singer_martech.runtime.threads import SingleEvent, Thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
     from singer_martech.runtime.shutdown import ShutdownSignal
 
-    _Start = Callable[[Callable[[], "T"]], "_ThreadFuture[T]"]
+    _Start = Callable[[Callable[[], "T"]], "_Task[T]"]
 
 T = TypeVar("T")
 
@@ -50,16 +48,16 @@ def run_interruptibly(
     if threading.current_thread() is not threading.main_thread():
         return work()
     try:
-        future = _start(work, "request")
+        task = _start(work, "request")
     except ThreadUnavailable:
         return work()
-    while not _is_done(future, _POLL_SECONDS):
-        if shutdown.is_set and not _is_done(future, shutdown.seconds_left(grace_seconds)):
+    while not task.wait(_POLL_SECONDS):
+        if shutdown.is_set and not task.wait(shutdown.seconds_left(grace_seconds)):
             shutdown.check()
     try:
-        return future.result()
+        return task.result()
     finally:
-        del future  # its error's traceback holds this frame
+        del task  # its error's traceback holds this frame
 
 
 def prefetch(
@@ -81,24 +79,20 @@ def prefetch(
         BaseException: The error of a piece of work, when its turn comes.
     """
     todo = iter(work)
-    futures: deque[_ThreadFuture[T]] = deque()
+    tasks: deque[_Task[T]] = deque()
     start: _Start[T] = _start_or_do
-
-    def discard_result(future: Future[T]) -> None:
-        if future.exception() is None:
-            discard(future.result())
-
     try:
         while True:
-            start = _start_up_to(width, futures, todo, start)
-            if not futures:
+            start = _start_up_to(width, tasks, todo, start)
+            if not tasks:
                 return
-            _wait(futures[0], shutdown)
-            yield futures[0].result()
-            futures.popleft()
+            while not tasks[0].wait(_POLL_SECONDS):
+                shutdown.check()
+            yield tasks[0].result()
+            tasks.popleft()
     finally:
-        for future in futures:
-            future.add_done_callback(discard_result)
+        for task in tasks:
+            task.discard_result(discard)
 
 
 def iterate_in_background(items: Iterator[T], depth: int) -> Generator[T, None, None]:
@@ -143,9 +137,11 @@ class ReadAhead(Generic[T]):
         self._items = items
         self._name = name
         self._queue: queue.SimpleQueue[T | _Signal] = queue.SimpleQueue()
-        self._room = threading.Semaphore(depth)
-        self._is_closed = threading.Event()
-        self._producer: _ThreadFuture[None]
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(depth):
+            self._room.put(None)
+        self._is_closed = False
+        self._producer: _Task[None]
 
     def start(self) -> None:
         """Start the thread.
@@ -179,13 +175,12 @@ class ReadAhead(Generic[T]):
             return None
         if item is _Signal.WAKE:
             return None
-        self._room.release()
+        self._room.put(None)
         return item
 
     def _notice_end(self) -> bool:
-        self._producer.fail_without_thread()
         # a thread without memory for the signal of its end sends none
-        self.has_ended = self._producer.done() and self._queue.empty()
+        self.has_ended = self._producer.wait(0) and self._queue.empty()
         return self.has_ended
 
     def raise_error(self) -> None:
@@ -199,19 +194,19 @@ class ReadAhead(Generic[T]):
 
     def close(self) -> None:
         """Let the thread end; an item that it waits for is lost."""
-        self._is_closed.set()
-        self._room.release()
+        self._is_closed = True
+        self._room.put(None)
 
     def join(self) -> None:
         """Wait for the end of the thread."""
-        while not _is_done(self._producer, _POLL_SECONDS):
+        while not self._producer.wait(_POLL_SECONDS):
             pass
 
     def _produce(self) -> None:
         try:
-            while self._room.acquire() and not self._is_closed.is_set():
-                item = next(self._items, None)
-                if item is None:
+            while True:
+                self._room.get()
+                if self._is_closed or (item := next(self._items, None)) is None:
                     return
                 self._queue.put(item)
         finally:
@@ -227,8 +222,8 @@ class _Signal(Enum):
     END = "end"
 
 
-class _ThreadFuture(Future[T]):
-    """The result of some work in a thread.
+class _Task(Generic[T]):
+    """The result of some work, usually in a thread; see `SingleEvent` for why it is no `Future`.
 
     Attributes:
         thread: The thread, once it was started.
@@ -236,27 +231,72 @@ class _ThreadFuture(Future[T]):
 
     thread: Thread | None = None
 
-    def fail_without_thread(self) -> None:
-        """Fail if the thread ended without a result, because it had no memory even for that."""
-        if self.thread is not None and not self.thread.is_alive() and not self.done():
-            self.set_exception(ThreadUnavailable("a thread ended early: free memory"))
+    def __init__(self) -> None:
+        self._end = SingleEvent()
+        self._result: T
+        self._error: BaseException | None = ThreadUnavailable("a thread ended early: free memory")
+        self._discard: Callable[[T], None] | None = None
+        self._is_discarded = threading.Lock()
+
+    def complete(self, work: Callable[[], T]) -> None:
+        """Do the work."""
+        try:
+            self._result = work()
+            self._error = None
+        except BaseException as error:  # noqa: BLE001 - raised again in the waiting thread
+            self._error = error
+        finally:
+            self._end.set()
+        self._discard_once()
+        del self  # the error's traceback holds this frame
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until the work has ended; return whether it has."""
+        if self._end.wait(seconds):
+            return True
+        if self.thread is None or self.thread.is_alive():
+            return False
+        if not self._end.is_set():
+            self._end.set()  # the thread had no memory for it
+        return True
+
+    def result(self) -> T:
+        """Return the result, or raise the error, of work that has ended."""
+        try:
+            if self._error is not None:
+                raise self._error
+            return self._result
+        finally:
+            del self  # the error's traceback holds this frame
+
+    def discard_result(self, discard: Callable[[T], None]) -> None:
+        """Dispose of the result, now or when there is one."""
+        self._discard = discard
+        if self._end.is_set():
+            self._discard_once()
+
+    def _discard_once(self) -> None:
+        if self._discard is None or self._error is not None:
+            return
+        if self._is_discarded.acquire(blocking=False):
+            self._discard(self._result)
 
 
-def _start(work: Callable[[], T], name: str) -> _ThreadFuture[T]:
+def _start(work: Callable[[], T], name: str) -> _Task[T]:
     """Start some work in a thread."""
-    future: _ThreadFuture[T] = _ThreadFuture()
-    thread = Thread(_complete, future, work, name=name)
+    task: _Task[T] = _Task()
+    thread = Thread(task.complete, work, name=name)
     try:
         thread.start()
     except (RuntimeError, MemoryError) as error:
         raise ThreadUnavailable(
             f"no thread can be started ({error}): free memory, or raise the limit of processes"
         ) from error
-    future.thread = thread
-    return future
+    task.thread = thread
+    return task
 
 
-def _start_or_do(work: Callable[[], T]) -> _ThreadFuture[T]:
+def _start_or_do(work: Callable[[], T]) -> _Task[T]:
     """Start some work in a thread; if no thread can be started, do it now."""
     try:
         return _start(work, "prefetch")
@@ -266,40 +306,19 @@ def _start_or_do(work: Callable[[], T]) -> _ThreadFuture[T]:
 
 def _start_up_to(
     width: int,
-    futures: deque[_ThreadFuture[T]],
+    tasks: deque[_Task[T]],
     todo: Iterator[Callable[[], T]],
     start: _Start[T],
 ) -> _Start[T]:
-    """Start work until so many pieces are in ``futures``; return how to start the next one."""
-    while len(futures) < width and (piece := next(todo, None)) is not None:
-        futures.append(start(piece))
-        if futures[-1].thread is None:
+    """Start work until so many pieces are in ``tasks``; return how to start the next one."""
+    while len(tasks) < width and (piece := next(todo, None)) is not None:
+        tasks.append(start(piece))
+        if tasks[-1].thread is None:
             start = _do  # another attempt to start a thread may take seconds
     return start
 
 
-def _do(work: Callable[[], T]) -> _ThreadFuture[T]:
-    future: _ThreadFuture[T] = _ThreadFuture()
-    _complete(future, work)
-    return future
-
-
-def _complete(future: Future[T], work: Callable[[], T]) -> None:
-    try:
-        result = work()
-    except BaseException as error:  # noqa: BLE001 - raised again in the waiting thread
-        future.set_exception(error)
-        del future  # the error's traceback holds this frame
-    else:
-        future.set_result(result)
-
-
-def _is_done(future: _ThreadFuture[T], seconds: float) -> bool:
-    if not wait_for_futures([future], seconds).done:
-        future.fail_without_thread()
-    return future.done()
-
-
-def _wait(future: _ThreadFuture[T], shutdown: ShutdownSignal) -> None:
-    while not _is_done(future, _POLL_SECONDS):
-        shutdown.check()
+def _do(work: Callable[[], T]) -> _Task[T]:
+    task: _Task[T] = _Task()
+    task.complete(work)
+    return task

@@ -138,9 +138,15 @@ class RedactingFilter(logging.Filter):
         return True
 
 
-def redact_logs() -> None:
-    """Add the filter to every handler, including those of a logging configuration."""
+def log_handlers() -> Iterator[logging.Handler]:
+    """Yield every handler, including those of a logging configuration."""
     loggers = [logging.getLogger(), *map(logging.getLogger, list(logging.root.manager.loggerDict))]
-    for handler in (handler for logger in loggers for handler in logger.handlers):
+    for logger in loggers:
+        yield from logger.handlers
+
+
+def redact_logs() -> None:
+    """Add the filter to every handler."""
+    for handler in log_handlers():
         if not any(isinstance(each, RedactingFilter) for each in handler.filters):
             handler.addFilter(RedactingFilter())

@@ -23,7 +23,7 @@ class Thread(threading.Thread):
 
     def __init__(self, target: Callable[..., object], *arguments: Any, name: str) -> None:
         super().__init__(target=target, args=arguments, name=name, daemon=True)
-        self._started = _LimitedEvent()
+        self._started = SingleEvent()
         self._claim = threading.Lock()
 
     @override
@@ -54,26 +54,31 @@ class Thread(threading.Thread):
                 super().run()
 
 
-class _LimitedEvent:
-    """What Python needs of an event, set by one thread.
+class SingleEvent:
+    """What Python's threads need of an event; it is set once.
 
-    A thread without memory may keep the lock inside :class:`threading.Event` as it ends, and the
-    waiting thread would wait for it forever.
+    A thread without memory may keep the lock inside :class:`threading.Event` as it ends, and
+    whoever waits would wait for it forever. The same holds for every class of Python that uses
+    :class:`threading.Condition`, such as `concurrent.futures.Future` and `threading.Semaphore`.
     """
 
     def __init__(self) -> None:
+        """Create an event that is not set."""
         self._is_set = False
         self._unset = threading.Lock()
         self._unset.acquire()
 
     def is_set(self) -> bool:
+        """Return whether it is set."""
         return self._is_set
 
     def set(self) -> None:
+        """Set it."""
         self._is_set = True
         self._unset.release()
 
     def wait(self, timeout: float | None = None) -> bool:
+        """Wait up to ``timeout`` seconds, or 3, until it is set; return whether it is."""
         if self._unset.acquire(timeout=_MAX_START_SECONDS if timeout is None else timeout):
             self._unset.release()
         return self._is_set

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from singer_sdk.plugin_base import SingerCommand
 from singer_martech._compat import override
 from singer_martech.errors import MartechError, Stopped
 from singer_martech.runtime.escapes import escape_controls
-from singer_martech.runtime.redaction import redact, redact_logs
+from singer_martech.runtime.redaction import log_handlers, redact, redact_logs
 from singer_martech.runtime.temp_files import FILE_LIMIT_ERRORS, RAISE_FILE_LIMIT
 from singer_martech.singer.stdin import discard_input
 from singer_martech.singer.writer import write_output
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _FAILED = 1
 _SIGNAL_BASE = 128
 _SECONDS_TO_DISCARD = 1.0
+_STDERR = 2
+_OUT_OF_MEMORY = "out of memory: free some, or raise the limit of the process"
+_OUT_OF_MEMORY_LINE = f"| ERROR | {_OUT_OF_MEMORY}\n".encode()
 _OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
@@ -63,6 +66,8 @@ class PluginCommand(SingerCommand):
         logging.raiseExceptions = False  # no traceback for a line that cannot be written
         self.logger.addFilter(_is_informative)
         redact_logs()
+        for handler in log_handlers():
+            handler.handleError = _write_without_memory  # type: ignore[method-assign]
         sys.excepthook = self.excepthook
         threading.excepthook = self._thread_excepthook
 
@@ -110,8 +115,15 @@ class PluginCommand(SingerCommand):
 
 def _line(error: BaseException) -> str:
     if isinstance(error, MemoryError):
-        return "out of memory: free some, or raise the limit of the process"
+        return _OUT_OF_MEMORY
     return "; ".join(error.errors) if isinstance(error, ConfigValidationError) else str(error)
+
+
+def _write_without_memory(record: logging.LogRecord) -> None:
+    """Write a constant line instead of an error for which a log handler had no memory."""
+    if record.levelno >= logging.ERROR and isinstance(sys.exc_info()[1], MemoryError):
+        with suppress(OSError):
+            os.write(_STDERR, _OUT_OF_MEMORY_LINE)
 
 
 def require_output() -> None:

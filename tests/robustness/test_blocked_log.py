@@ -96,3 +96,33 @@ def test_a_log_that_cannot_be_written_changes_nothing(plugin: Plugin, sandbox: S
     assert "Meltano SDK" in lines
     assert "Traceback" not in lines
     assert "Logging error" not in lines
+
+
+#: The configuration of a log, and the module of its formatter, for which no memory is left.
+LOGGING_WITHOUT_MEMORY = """
+version: 1
+formatters: {plain: {(): unformatted.Formatter}}
+handlers: {stderr: {class: logging.StreamHandler, formatter: plain}}
+root: {level: INFO, handlers: [stderr]}
+"""
+FORMATTER = """
+class Formatter:
+    def format(self, record):
+        raise MemoryError
+"""
+
+
+def test_an_error_without_memory_for_its_line_is_a_constant_line(plugin: Plugin) -> None:
+    Path("logging.yml").write_text(LOGGING_WITHOUT_MEMORY, encoding="utf-8")
+    Path("unformatted.py").write_text(FORMATTER, encoding="utf-8")
+    environment = {**os.environ, "SINGER_SDK_LOG_CONFIG": "logging.yml", "PYTHONPATH": "."}
+    run = subprocess.run(
+        [str(Path(sys.executable).with_name(plugin.name)), "--config", "missing.json"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert run.returncode == 1
+    assert run.stderr.startswith("| ERROR | out of memory: ")
+    assert run.stderr.count("\n") == 1

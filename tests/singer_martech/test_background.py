@@ -4,6 +4,7 @@ import queue
 import signal
 import threading
 import time
+from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -205,12 +206,13 @@ class DyingThreads:
 
 
 @pytest.fixture
-def dying_threads() -> Iterator[None]:
-    threading.setprofile(DyingThreads("_complete").profile)
+def dying_threads(function: str) -> Iterator[None]:
+    threading.setprofile(DyingThreads(function).profile)
     yield
     threading.setprofile(None)
 
 
+@pytest.mark.parametrize("function", ["complete"])
 @pytest.mark.usefixtures("dying_threads")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_ends_without_a_result_is_an_error() -> None:
@@ -223,11 +225,21 @@ def test_a_thread_that_ends_without_a_result_is_an_error() -> None:
         list(iterate_in_background(iter([1]), 2))
 
 
+@pytest.mark.parametrize("function", ["set", "__exit__", "notify_all"])
+@pytest.mark.usefixtures("dying_threads")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ends_with_a_lock_of_its_result_does_not_block() -> None:
+    shutdown = ShutdownSignal()
+    assert run_interruptibly(int, shutdown) == 0
+    assert list(prefetch([int], 2, shutdown, print)) == [0]
+
+
 class QueueWithoutMemory(queue.SimpleQueue[Any]):
-    """Has room for numbers only."""
+    """Has no room for the signal of an end."""
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        if type(item) is not int:
+        is_signal = isinstance(item, Enum)
+        if is_signal:
             raise MemoryError
         super().put(item, block, timeout)
 

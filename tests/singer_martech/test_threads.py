@@ -76,7 +76,7 @@ def test_a_thread_that_begins_too_late_does_nothing() -> None:
     assert DONE == []
 
 
-class WithoutMemoryToWait(threads._LimitedEvent):  # noqa: SLF001 - Python waits for it
+class WithoutMemoryToWait(threads.SingleEvent):
     """Has no memory to wait, once something else was waited for."""
 
     def __init__(self, before: Callable[[], object]) -> None:
@@ -97,7 +97,7 @@ def test_a_thread_that_has_begun_is_started_although_the_wait_for_it_fails() -> 
         has_begun.set()
 
     thread = Thread(work, name="work")
-    thread._started = WithoutMemoryToWait(lambda: has_begun.wait(20))  # noqa: SLF001 - likewise
+    thread._started = WithoutMemoryToWait(lambda: has_begun.wait(20))  # noqa: SLF001 - Python waits for it
     thread.start()
     thread.join()
     assert DONE == [1]
