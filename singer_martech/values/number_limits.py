@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MAX_BITS = 100_000
 TOO_LARGE = "the number is too large"
@@ -62,11 +66,16 @@ def check_comparisons(value: Any, others: int) -> None:
     Raises:
         ValueError: It would take too long.
     """
-    kind = value.__class__
-    if kind is int:
-        if value.bit_length() ** 2 * others > _MAX_BIT_PAIRS:
-            raise ValueError(TOO_LARGE)
-    elif kind is list or kind is tuple or kind is dict:
-        for item in value.values() if kind is dict else value:
-            if item.__class__ is not str:
-                check_comparisons(item, others)
+    _check_bits((value,), math.isqrt(_MAX_BIT_PAIRS // max(others, 1)))
+
+
+def _check_bits(values: Iterable[Any], most: int) -> None:
+    for value in values:
+        kind = value.__class__
+        if kind is int:
+            if value.bit_length() > most:
+                raise ValueError(TOO_LARGE)
+        elif kind is dict:
+            _check_bits(value.values(), most)
+        elif kind is list or kind is tuple:
+            _check_bits(value, most)
