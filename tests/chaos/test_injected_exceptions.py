@@ -219,7 +219,7 @@ def test_a_lack_of_memory_is_named(plugin: Plugin, sandbox: Sandbox, runner: Run
 
 
 @pytest.mark.parametrize("plugin", TARGETS[:1], ids=str)
-@pytest.mark.parametrize("function", ["_complete", "_send_batches"])
+@pytest.mark.parametrize("function", ["complete", "_send_batches"])
 def test_a_thread_that_ends_early_ends_the_run_with_one_line(
     plugin: Plugin, function: str, sandbox: Sandbox, runner: Runner
 ) -> None:

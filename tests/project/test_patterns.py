@@ -26,6 +26,7 @@ PACKAGES = (
 REPEATS = 20_000
 MOST_SECONDS = 0.3
 """A linear pattern takes some milliseconds, a quadratic one takes seconds."""
+MOST_ATTEMPTS = 5
 MOST_BYTES = 45
 """Per character. An unbounded group with alternatives keeps some 150 bytes for each repetition."""
 
@@ -177,9 +178,10 @@ def test_a_pattern_is_linear(name: str) -> None:
         text = start + repeated * REPEATS + end
         subject = text.encode() if isinstance(pattern.pattern, bytes) else text
         for method in methods:
-            began = time.thread_time()
-            apply(pattern, method, subject)
-            assert time.thread_time() - began < MOST_SECONDS, (start, repeated, end, method)
+            # the garbage of other tests may be collected within one of several attempts
+            attempts = (seconds(pattern, method, subject) for _ in range(MOST_ATTEMPTS))
+            is_quick = any(taken < MOST_SECONDS for taken in attempts)
+            assert is_quick, (start, repeated, end, method)
 
 
 @pytest.mark.parametrize("name", WORST_CASES)
@@ -194,6 +196,13 @@ def test_a_pattern_needs_little_memory(name: str) -> None:
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
             assert peak / len(text) < MOST_BYTES, (start, repeated, end, method)
+
+
+def seconds(pattern: re.Pattern[AnyStr], method: str, text: AnyStr) -> float:
+    """Return how much CPU time a method takes."""
+    began = time.thread_time()
+    apply(pattern, method, text)
+    return time.thread_time() - began
 
 
 def apply(pattern: re.Pattern[AnyStr], method: str, text: AnyStr) -> None:
