@@ -223,6 +223,7 @@ def test_a_thread_that_ends_without_a_result_is_an_error() -> None:
         list(prefetch([int], 2, shutdown, print))
     with pytest.raises(ThreadUnavailable, match="ended early"):
         list(iterate_in_background(iter([1]), 2))
+    _joined()
 
 
 @pytest.mark.parametrize("function", ["set", "__exit__", "notify_all"])
@@ -232,6 +233,7 @@ def test_a_thread_that_ends_with_a_lock_of_its_result_does_not_block() -> None:
     shutdown = ShutdownSignal()
     assert run_interruptibly(int, shutdown) == 0
     assert list(prefetch([int], 2, shutdown, print)) == [0]
+    _joined()
 
 
 class QueueWithoutMemory(queue.SimpleQueue[Any]):
@@ -265,5 +267,5 @@ def test_after_a_failed_start_no_further_thread_is_tried(monkeypatch: pytest.Mon
 
 def _joined() -> None:
     for thread in threading.enumerate():
-        if thread.name == "prefetch":
+        if thread.name in {"iterate", "prefetch", "request"}:
             thread.join(20)
